@@ -1,0 +1,71 @@
+"""Ordered map over worker processes: the same results in the same order for any number of them.
+
+Workers are forked where nothing with threads has been loaded, else spawned; a chunk is one unit of
+work, so that passing it around costs little beside doing it (a worker takes about 0.2 s to start).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+
+
+def available_cores() -> int:
+    """Cores this process may use (affinity, not the machine's count)."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def _start_worker(initializer, initargs):
+    # Ctrl-C reaches the whole process group; the parent decides what is kept, workers go quietly.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _context():
+    # Forking a process that runs threads (torch, numba's pool) can hang the child.
+    risky = "torch" in sys.modules or sys.platform != "linux"
+    return multiprocessing.get_context("spawn" if risky else "fork")
+
+
+def ordered_map(function, items, jobs: int = 1, initializer=None, initargs=()):
+    """Yield ``function(item)`` for every item, in order.
+
+    jobs: worker processes; 1 works in this process.  Items are taken from the iterator only a few
+    ahead, so an endless one is fine.  An exception in a worker is raised here.  Closing the
+    generator (or Ctrl-C) stops the workers at once.
+    """
+    if jobs <= 1:
+        if initializer is not None:
+            initializer(*initargs)
+        for item in items:
+            yield function(item)
+        return
+    pool = ProcessPoolExecutor(jobs, mp_context=_context(), initializer=_start_worker, initargs=(initializer, initargs))
+    waiting: deque = deque()
+    done = False
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            # Two chunks a worker keep all of them busy while results are handed on in order.
+            while len(waiting) >= 2 * jobs + 1 or (waiting and waiting[0].done()):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+        done = True
+    finally:
+        if not done:
+            for process in list(getattr(pool, "_processes", {}).values()):
+                process.terminate()
+        pool.shutdown(wait=done, cancel_futures=True)
