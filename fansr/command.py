@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import os
 import signal
 import sys
@@ -151,8 +150,7 @@ class _Command(click.Command):
         except BrokenPipeError:
             return 0  # whoever read us has had enough
         except click.UsageError as error:
-            error.show()
-            return 2
+            return self._say(f"{error.format_message()} (see {self._name()} --help)", 2)
         except click.ClickException as error:
             return self._say(error.format_message(), 1)
         except DataError as error:
@@ -270,28 +268,24 @@ def filter_stream(inputs, output, stage_function, *, reads, holds=None, jobs=1, 
     inputs = list(inputs) or ["-"]
     first = stream.open_reader(inputs[0], holds=reads)
     source = _Source(first, inputs[1:], reads)
-    with stream.open_writer(output, holds or first.header["holds"], [*first.history, entry or history_entry()],
-                            resume=resume) as writer, _deferred_interrupt() as interrupted:
+    history = [*first.history, entry or history_entry()]
+    with _guarded() as guard, stream.open_writer(output, holds or first.header["holds"], history, resume=resume) as writer:
         records = islice(source, writer.consumed, None) if writer.resumed else source
-        bar = progress(total=None, quiet=quiet)
         last = time.monotonic()
-        for data, n, checksum, dropped, consumed in parallel.ordered_map(
-            _Packed(stage_function), _until(interrupted, chunks(records, chunk)), jobs, initializer, initargs
-        ):
-            writer.write_many(data, n, checksum)
-            writer.dropped.update(dropped)
-            writer.consumed += consumed
-            bar.update(consumed)
-            # A flush ends a zstd frame: often enough to lose little and to feed the next stage,
-            # seldom enough to compress well.
-            if time.monotonic() - last > 1.0:
-                writer.flush()
-                last = time.monotonic()
-            if interrupted:
-                raise KeyboardInterrupt
-        bar.close()
-        if interrupted:
-            raise KeyboardInterrupt
+        results = parallel.ordered_map(_Packed(stage_function), chunks(records, chunk), jobs, initializer, initargs)
+        with progress(quiet=quiet) as bar, contextlib.closing(results):
+            for data, n, checksum, dropped, consumed in results:
+                with guard.whole():
+                    writer.write_many(data, n, checksum)
+                    writer.dropped.update(dropped)
+                    writer.consumed += consumed
+                    # A flush ends a zstd frame: often enough to lose little and to feed the next
+                    # stage, seldom enough to compress well.
+                    if time.monotonic() - last > 1.0:
+                        writer.flush()
+                        last = time.monotonic()
+                bar.update(consumed)
+        guard.closing = True
     return writer
 
 
@@ -308,35 +302,43 @@ class _Source:
             yield from stream.chain(self.rest, holds=self.reads)
 
 
-def _until(interrupted, items):
-    for item in items:
-        if interrupted:
+class _Guard:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt, but never inside ``with guard.whole()``: what is
+    being written is written whole, then the interrupt is raised."""
+
+    def __init__(self):
+        self.busy = False
+        self.pending = False
+        self.closing = False
+
+    def note(self, signum, frame):
+        if self.busy or self.closing or self.pending:
+            self.pending = True
             return
-        yield item
+        self.pending = True
+        raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def whole(self):
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+        if self.pending:
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def _deferred_interrupt():
-    """Ctrl-C sets a flag that the loop looks at between chunks; a second one, or one while waiting
-    for input longer than that, raises at once."""
-    flag: list[int] = []
-
-    def note(signum, frame):
-        flag.append(signum)
-        raise KeyboardInterrupt
-
+def _guarded():
+    guard = _Guard()
     try:
-        old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        yield flag
+        old = {s: signal.signal(s, guard.note) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread
+        yield guard
         return
     try:
-        yield flag
+        yield guard
     finally:
         for s, handler in old.items():
             signal.signal(s, handler)
-
-
-@functools.cache
-def stdin_is_terminal() -> bool:
-    return sys.stdin.isatty()

@@ -25,6 +25,7 @@ def available_cores() -> int:
 def _start_worker(initializer, initargs):
     # Ctrl-C reaches the whole process group; the parent decides what is kept, workers go quietly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     if "torch" in sys.modules:

@@ -121,7 +121,6 @@ class Reader:
     def _next(self):
         """The next msgpack object with its packed bytes' hash, or None at the end of input."""
         while True:
-            before = self._unpacker.tell()
             try:
                 record = self._unpacker.unpack()
             except msgpack.OutOfData:
@@ -130,7 +129,7 @@ class Reader:
                 except (zstandard.ZstdError, OSError, EOFError, ValueError) as error:
                     raise self._fail(f"damaged after record {self.n}: {error}") from None
                 if not piece:
-                    if self._fed > before:
+                    if self._fed > self._parsed:
                         raise self._fail(f"cut in the middle of record {self.n + 1}") from None
                     return None
                 self._fed += len(piece)
@@ -142,7 +141,9 @@ class Reader:
                 continue
             except Exception:  # msgpack raises many kinds for bytes that are no msgpack
                 raise self._fail(f"not a fansr stream, or damaged at record {self.n + 1}") from None
-            size = self._unpacker.tell() - before
+            # tell() also moves while a record is incomplete, so the last record's end is kept here.
+            size = self._unpacker.tell() - self._parsed
+            self._parsed += size
             packed = bytes(self._tail[self._head:self._head + size])
             self._head += size
             if self._head > 1 << 20:
