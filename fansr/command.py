@@ -21,7 +21,7 @@ from fansr import parallel, stream
 from fansr.errors import DataError, NoAnswer
 from fansr.version import __version__
 
-__all__ = ["DataError", "NoAnswer", "command", "filter_stream", "history_entry", "progress"]
+__all__ = ["DataError", "NoAnswer", "command", "filter_stream", "history_entry", "progress", "write_stream"]
 
 CHUNK = 2048  # records a worker gets at once; part of no result
 
@@ -269,11 +269,27 @@ def filter_stream(inputs, output, stage_function, *, reads, holds=None, jobs=1, 
     first = stream.open_reader(inputs[0], holds=reads)
     source = _Source(first, inputs[1:], reads)
     history = [*first.history, entry or history_entry()]
-    with _guarded() as guard, stream.open_writer(output, holds or first.header["holds"], history, resume=resume) as writer:
-        records = islice(source, writer.consumed, None) if writer.resumed else source
+
+    def items(consumed):
+        return chunks(islice(source, consumed, None) if consumed else source, chunk)
+
+    return write_stream(output, items, _Packed(stage_function), holds=holds or first.header["holds"], history=history,
+                        jobs=jobs, quiet=quiet, resume=resume, initializer=initializer, initargs=initargs)
+
+
+def write_stream(output, items, function, *, holds, history, jobs=1, quiet=False, resume=False, total=None,
+                 initializer=None, initargs=()):
+    """The writing half of filter_stream, for stages that make records from no input too.
+
+    items: called with the count of inputs that a resumed file already accounts for; gives the chunks to do.
+    function: chunk -> (packed records laid one after another, their number, sum of their digests, drops,
+        inputs consumed), in a worker process.
+    Returns the Writer.  Ctrl-C writes what is finished, closes the stream and raises.
+    """
+    with _guarded() as guard, stream.open_writer(output, holds, history, resume=resume) as writer:
         last = time.monotonic()
-        results = parallel.ordered_map(_Packed(stage_function), chunks(records, chunk), jobs, initializer, initargs)
-        with progress(quiet=quiet) as bar, contextlib.closing(results):
+        results = parallel.ordered_map(function, items(writer.consumed), jobs, initializer, initargs)
+        with progress(quiet=quiet, total=total, initial=writer.consumed) as bar, contextlib.closing(results):
             for data, n, checksum, dropped, consumed in results:
                 with guard.whole():
                     writer.write_many(data, n, checksum)
