@@ -1,0 +1,378 @@
+"""fansr-fit, the main job: a table, problems or candidates in; ranked laws out.
+
+    fansr-fit data/planets.csv
+    fansr-render data/fastsrb.json | fansr-fit --time 10 | fansr-score --by difficulty
+
+A table gives one answer, printed for a person or as JSON; a stream gives one fit record a problem.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections import Counter
+
+import click
+import numpy as np
+
+from fansr import command, rank, records, search, stream, tidy
+from fansr.errors import DataError, NoAnswer
+from fansr.expr import to_infix
+from fansr.problem import Budget, Candidate, Problem
+from fansr.version import __version__
+
+# ---- results ----------------------------------------------------------------------------------
+
+
+def predict(candidate: Candidate, X: np.ndarray) -> np.ndarray:
+    """Values (M,) of a fitted candidate on rows X (M, D)."""
+    from fansr.evaluate import evaluate
+
+    with np.errstate(all="ignore"):
+        return evaluate(candidate.expr, np.ascontiguousarray(X, dtype=np.float64), candidate.consts)
+
+
+def result_dict(found: search.Found, problem: Problem, options: search.Options, warnings=(), dropped_rows: int = 0) -> dict:
+    """The dictionary of --json and of SymbolicRegressor.result_: every number in full precision."""
+    from fansr import export
+
+    best = found.best
+    names = export.identifiers(problem.names)
+    return {
+        "expression": to_infix(best.expr, best.consts, problem.names),
+        "numpy": export.numpy_source(best.expr, best.consts, names),
+        "latex": export.latex(best.expr, best.consts, problem.names),
+        "sympy": export.sympy_source(best.expr, best.consts, names),
+        "prefix": list(best.expr),
+        "constants": [float(c) for c in best.consts],
+        "standard_errors": [float(e) if e < math.inf else None for e in found.errors],
+        "variables": list(names),
+        "target": problem.target,
+        "fvu": float(best.fvu),
+        "r2": 1.0 - float(best.fvu),
+        "length": best.length,
+        "score": rank.score(best.fvu, best.length, options.gamma, found.floor),
+        "source": best.source,
+        "seconds": round(found.seconds, 3),
+        "candidates": found.candidates,
+        "front": [
+            {"length": c.length, "fvu": float(c.fvu), "expression": to_infix(c.expr, c.consts, problem.names),
+             "numpy": export.numpy_source(c.expr, c.consts, names), "source": c.source}
+            for c in found.front
+        ],
+        "dropped_rows": dropped_rows,
+        "warnings": list(warnings),
+        "status": found.status,
+        "seed": options.seed,
+        "version": __version__,
+    }
+
+
+def rounded(candidate: Candidate, errors, problem: Problem, floor: float) -> str:
+    """The law with as many digits as the data support: rounding may cost at most 1 % of the FVU."""
+    from fansr.evaluate import evaluate
+    from fansr.metrics import fvu
+
+    digits = tidy.digits_for(candidate.consts, errors)
+    for more in range(0, 16):
+        consts = [float(f"{c:.{min(17, d + more)}g}") for c, d in zip(candidate.consts, digits)]
+        with np.errstate(all="ignore"):
+            value = fvu(problem.y, evaluate(candidate.expr, problem.X, np.array(consts)))
+        if value <= max(candidate.fvu * 1.01, floor):
+            break
+    else:
+        consts = candidate.consts
+    return to_infix(candidate.expr, consts, problem.names)
+
+
+def report(found: search.Found, problem: Problem, options: search.Options) -> str:
+    """What a person reads."""
+    best = found.best
+    law = rounded(best, found.errors, problem, found.floor)
+    lines = [f"{problem.target} = {law}", ""]
+    r2 = 1 - best.fvu
+    lines.append(f"  FVU {best.fvu:.3g}   R2 {r2:.6f}   length {best.length}   {len(problem.y)} rows   "
+                 f"by {best.source}, {found.candidates} candidates, {found.seconds:.2f} s")
+    if problem.y_val is not None:
+        lines.append(f"  FVU on held-out rows {_fvu_val(best, problem):.3g}")
+    free = [(k, c, e) for k, (c, e) in enumerate(zip(best.consts, found.errors))]
+    if free:
+        lines += ["", "  constant  value +- standard error"]
+        for k, c, e in free:
+            shown = f"{e:.2g}" if e < math.inf else "undetermined"
+            digits = tidy.digits_for([c], [e])[0]
+            lines.append(f"  c{k + 1:<8d} {c:.{digits}g} +- {shown}")
+    lines += ["", "  length  FVU        law"]
+    for c in found.front:
+        mark = "*" if c.length == best.length and abs(c.fvu - best.fvu) <= 1e-6 * best.fvu + found.floor else " "
+        lines.append(f" {mark}{c.length:6d}  {c.fvu:<9.3g}  {to_infix(c.expr, c.consts, problem.names, digits=6)}")
+    return "\n".join(lines)
+
+
+def _fvu_val(candidate: Candidate, problem: Problem) -> float:
+    from fansr.metrics import fvu
+
+    return fvu(problem.y_val, predict(candidate, problem.X_val))
+
+
+# ---- one record of a stream -------------------------------------------------------------------
+
+
+def fit_record(problem: Problem, options: search.Options, seconds: float | None, candidates=()) -> dict:
+    """One fit record for one problem; what the problem record carries besides the data passes through."""
+    found = search.search(problem, options, Budget(seconds), candidates)
+    record = {"kind": "fit", "problem": problem.id, "points": len(problem.y), "target": problem.target, "names": problem.names,
+              "budget": seconds, **problem.extra}
+    best = found.best
+    if best is None:
+        return {**record, "expr": [], "consts": np.zeros(0), "fvu": math.inf, "fvu_val": math.inf, "length": 0,
+                "status": "failed", "source": "", "logp": None, "seconds": found.seconds, "candidates": found.candidates}
+    fvu_val = _fvu_val(best, problem) if problem.y_val is not None else None
+    front = [{"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length, "source": c.source}
+             for c in found.front]
+    return {**record, "expr": best.expr, "consts": np.asarray(best.consts, dtype=np.float64), "fvu": float(best.fvu),
+            "fvu_val": fvu_val, "length": best.length, "status": found.status, "source": best.source, "logp": best.logp,
+            "seconds": found.seconds, "candidates": found.candidates, "front": front, "failures": found.failures}
+
+
+def grouped(reader):
+    """(problem, its candidates) from a stream of problems with or without candidates after each."""
+    problem, waiting = None, []
+    for record in reader:
+        if record["kind"] == "problem":
+            if problem is not None:
+                yield problem, waiting
+            where = f"record {reader.n}" if hasattr(reader, "n") else "record"
+            problem, waiting = Problem.from_record(records.check(record, "problem", where)), []
+        elif record["kind"] == "candidate":
+            if problem is None or record.get("problem") != problem.id:
+                raise DataError(f"candidate {' '.join(record.get('expr', []))!r} of problem {record.get('problem')} comes "
+                                "without its problem record before it: give the stream fansr-sample wrote")
+            waiting.append(Candidate(list(record["expr"]), source=record.get("source") or "", logp=record.get("logp"),
+                                     n=record.get("n") or 1))
+    if problem is not None:
+        yield problem, waiting
+
+
+class _Worker:
+    """Fits one group in a worker process and packs the record there."""
+
+    def __init__(self, options: search.Options, seconds: float | None):
+        self.options, self.seconds = options, seconds
+
+    def __call__(self, group):
+        problem, candidates = group
+        record = fit_record(problem, self.options, self.seconds, candidates)
+        packed = stream.pack(record)
+        dropped = Counter() if record["status"] != "failed" else Counter({"no answer (kept, status failed)": 0})
+        return packed, 1, stream.digest(packed), dropped, 1
+
+
+def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
+    reader = stream.open_reader(source, holds=("problem", "candidate"))
+    history = [*reader.history, entry]
+
+    def items(consumed):
+        for i, group in enumerate(grouped(reader)):
+            if i >= consumed:
+                yield group
+
+    command.write_stream(output, items, _Worker(options, seconds), holds="fit", history=history, jobs=jobs, quiet=quiet,
+                         resume=resume)
+
+
+# ---- one table --------------------------------------------------------------------------------
+
+
+def _hold_out(problem: Problem, share: float, seed: int):
+    """Move a random share of the rows to X_val, y_val."""
+    from fansr.seeds import rng_for
+
+    M = len(problem.y)
+    n = int(round(share * M))
+    if M - n < 2 or n < 1:
+        raise click.UsageError(f"--val {share} of {M} rows leaves {M - n} to fit and {n} to hold out")
+    order = rng_for(seed, "fit.val").permutation(M)
+    held, kept = np.sort(order[:n]), np.sort(order[n:])
+    problem.X_val, problem.y_val = problem.X[held], problem.y[held]
+    problem.X, problem.y = np.ascontiguousarray(problem.X[kept]), problem.y[kept]
+    if problem.weights is not None:
+        problem.weights = problem.weights[kept]
+
+
+def _predictions(path: str, found: search.Found, problem: Problem) -> np.ndarray:
+    """Predicted values for the rows of another table with the same columns."""
+    from fansr import table
+
+    sheet = table.read_table(path)
+    return predict(found.best, table.input_columns(sheet, problem.names))
+
+
+def _predictions_csv(values: np.ndarray, target: str) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([target])
+    writer.writerows([["nan" if not math.isfinite(v) else repr(float(v))] for v in values])
+    return out.getvalue()
+
+
+def _fit_table(data, source, target, options, seconds, show, entry):
+    from fansr import table
+
+    problem, warnings, dropped = table.table_problem(table.parse_table(data, source), target)
+    problem.extra["source"] = source
+    if show["val"]:
+        _hold_out(problem, show["val"], options.seed)
+    new_rows = None
+    if show["predict"]:  # read before the search, so that a wrong table is said at once
+        new_rows = table.input_columns(table.read_table(show["predict"]), problem.names)
+    found = search.search(problem, options, Budget(seconds))
+    for name, why in found.failures.items():
+        warnings.append(f"proposer {name} failed: {why}")
+    if found.best is None:
+        raise NoAnswer(f"{source}: no law was found that gives finite values on all {len(problem.y)} rows")
+    predicted = None if new_rows is None else predict(found.best, new_rows)
+    _show(found, problem, options, warnings, sum(dropped.values()), predicted, show)
+    if show["output"]:
+        record = {**fit_stream_record(found, problem), "source_table": source}
+        with stream.open_writer(show["output"], "fit", [entry]) as writer:
+            writer.write(record)
+    if show["plot"]:
+        _plot(found, problem, show["plot"])
+    if found.status == "interrupted":
+        raise KeyboardInterrupt
+
+
+def fit_stream_record(found: search.Found, problem: Problem) -> dict:
+    """The fit record of a table, with its data, so that it can be drawn and scored later."""
+    best = found.best
+    record = {"kind": "fit", "problem": problem.id, "expr": best.expr, "consts": np.asarray(best.consts), "fvu": float(best.fvu),
+              "length": best.length, "status": found.status, "source": best.source, "logp": best.logp,
+              "seconds": found.seconds, "points": len(problem.y), "names": problem.names, "target": problem.target,
+              "X": problem.X, "y": problem.y,
+              "front": [{"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length}
+                        for c in found.front]}
+    if problem.y_val is not None:
+        record.update(X_val=problem.X_val, y_val=problem.y_val, fvu_val=_fvu_val(best, problem))
+    return record
+
+
+def _show(found, problem, options, warnings, dropped_rows, predicted, show):
+    if show["json"]:
+        result = result_dict(found, problem, options, warnings, dropped_rows)
+        if problem.y_val is not None:
+            result["fvu_val"] = _fvu_val(found.best, problem)
+        if predicted is not None:
+            result["predictions"] = [float(v) if math.isfinite(v) else None for v in predicted]
+        click.echo(json.dumps(result, ensure_ascii=False, allow_nan=False))
+        return
+    for warning in warnings:
+        command.remark(f"note: {warning}", show["quiet"])
+    click.echo(report(found, problem, options), err=predicted is not None)
+    if predicted is not None:
+        click.echo(_predictions_csv(predicted, problem.target), nl=False)
+
+
+def _plot(found, problem, path):
+    try:
+        from fansr import plot
+
+        plot.draw_fit(problem, found.best, found.front, path)
+    except ImportError as error:
+        raise DataError(f"--plot needs {error.name or 'matplotlib'}: pip install 'fansr[plot]'") from None
+
+
+def _is_stream(head: bytes) -> bool:
+    """True for the first bytes of a fansr stream: a msgpack map whose first key is kind."""
+    return bool(head) and 0x80 <= head[0] <= 0x8F and b"kind" in head[:8]
+
+
+def _peek(source: str):
+    """(bytes of a table or None, source for a stream reader): told apart by content, not by name."""
+    from fansr import table
+
+    if source == "-":
+        file = sys.stdin.buffer
+        head = file.peek(1 << 16)
+    else:
+        try:
+            with open(source, "rb") as opened:
+                head = opened.read(1 << 16)
+        except IsADirectoryError:
+            raise DataError(f"{source}: is a directory, wanted a table or a stream") from None
+        except FileNotFoundError:
+            raise DataError(f"{source}: no such file") from None
+        except OSError as error:
+            raise DataError(f"{source}: {error.strerror or error}") from None
+    if _is_stream(_first_plain(head)):
+        return None, source
+    return table.unpack(table.read_bytes(source), source), source
+
+
+def _first_plain(head: bytes) -> bytes:
+    """Up to 64 plain bytes from the beginning of a zstd, gzip or plain file."""
+    try:
+        return next(stream._decompressed(io.BytesIO(head), ""), b"")[:64]
+    except Exception:  # whatever is wrong with it, the table reader or the stream reader says it better
+        return b""
+
+
+def _proposers(context, param, value):
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    unknown = [name for name in names if name not in search.PROPOSERS]
+    if unknown or not names:
+        raise click.UsageError(f"--proposers {value}: unknown {', '.join(unknown) or '(none)'}; known are "
+                               f"{', '.join(search.PROPOSERS)}")
+    return names
+
+
+@command.command(example="fansr-fit data/planets.csv --samples 4096")
+@click.argument("data", default="-", metavar="[DATA.csv | STREAM]")
+@click.option("--target", metavar="NAME", help="Column to explain.  [default: the last column of numbers]")
+@click.option("--samples", type=click.IntRange(0), default=4096, show_default=True, help="Skeletons drawn from the model.")
+@click.option("--time", "seconds", type=click.FloatRange(0.05), default=None, metavar="SECONDS",
+              help="Time budget for one table or problem.  [default: none, work goes by counts and is repeatable]")
+@click.option("--proposers", default=",".join(search.DEFAULT_PROPOSERS), show_default=True, callback=_proposers, metavar="LIST",
+              help="Who proposes laws.")
+@click.option("--gamma", type=click.FloatRange(0), default=rank.GAMMA, show_default=True,
+              help="Price of a token in log10 FVU (equation 3).")
+@click.option("--restarts", type=click.IntRange(1, 1024), default=8, show_default=True, help="Starts for the constants.")
+@click.option("--select", type=click.Choice(rank.SELECTORS), default="mdl", show_default=True,
+              help="How the law is chosen: description length, equation 3 (score), BIC, AICc, or FVU alone.")
+@click.option("--model", metavar="FILE", default=None, help="Checkpoint of the model.  [default: the shipped one]")
+@click.option("--physics", is_flag=True, help="Also recognise CODATA values among the constants.")
+@click.option("--val", type=click.FloatRange(0, 0.9), default=0.0, help="Share of the rows held out and only reported on.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.option("--predict", "predict_path", metavar="NEW.csv", help="Write the law's values for these rows to stdout as CSV.")
+@click.option("--plot", "plot_path", metavar="FILE", help="Draw fit, residuals and front (png or svg).")
+@click.option("-o", "--output", default=None, metavar="FILE",
+              help="Record stream of the result.  [default: stdout for a stream, none for a table]")
+@command.jobs_option()
+@command.seed_option()
+@command.resume_option()
+@command.quiet_option()
+@command.config_option()
+def fit(data, target, samples, seconds, proposers, gamma, restarts, select, model, physics, val, as_json, predict_path,
+        plot_path, output, jobs, seed, resume, quiet, config):
+    """Find the law behind a table (CSV, TSV, ...) or behind every problem of a stream."""
+    options = search.Options(samples=samples, proposers=proposers, gamma=gamma, restarts=restarts, select=select, seed=seed,
+                             jobs=jobs, model=model, physics=physics)
+    entry = command.history_entry(seed=seed, config={"samples": samples, "time": seconds, "proposers": list(proposers),
+                                                     "gamma": gamma, "restarts": restarts, "select": select, "model": model})
+    table_bytes, source = _peek(data)
+    if table_bytes is None:
+        for name, value in (("--target", target), ("--predict", predict_path), ("--plot", plot_path), ("--val", val),
+                            ("--json", as_json)):
+            if value:
+                raise click.UsageError(f"{name} goes with a table, but {data} is a stream")
+        options.jobs = 1  # the problems themselves are spread over the workers
+        _fit_stream(source, output or "-", options, seconds, jobs, quiet, entry, resume)
+        return
+    show = {"val": val, "json": as_json, "predict": predict_path, "plot": plot_path, "output": output, "quiet": quiet}
+    _fit_table(table_bytes, "stdin" if source == "-" else source, target, options, seconds, show, entry)
+
+
+main = fit

@@ -1,0 +1,174 @@
+"""Which of many fitted candidates is the law: equation 3, description length, the front, the pool.
+
+Everything here works on candidates whose `fvu` is known; nothing here fits or proposes.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+
+import numpy as np
+
+from fansr.expr import n_constants, sort_commutative, variables
+from fansr.problem import Candidate
+
+GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
+EPS = float(np.finfo(np.float64).eps)
+EXACT = 1e-26  # FVU below which float64 arithmetic, not the law, makes the difference
+# Nats that one token of a law costs under `mdl`.  A uniform choice among some 20 tokens would be 3
+# nats; measured on noisy synthetic tables (bin/bench-families) 1.5 predicts unseen rows best.
+TOKEN_NATS = 1.5
+
+SELECTORS = ("mdl", "score", "bic", "aicc", "fvu")
+
+
+def fvu_floor(y: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The FVU that rounding of y alone may cause; smaller values carry no information.
+
+    float64 keeps y to a relative 1e-16; where the mean of y is large against its spread that is a
+    noticeable share of the variance.  A few operations lose a few bits more, hence the factor.
+    """
+    spread = float(np.var(y / (np.abs(y).max() or 1.0)))
+    size = float(np.mean((y / (np.abs(y).max() or 1.0)) ** 2))
+    if spread == 0.0:
+        return 1.0
+    return min(1.0, max(EXACT, (4 * EPS) ** 2 * size / spread))
+
+
+def score(fvu: float, length: int, gamma: float = GAMMA, floor: float = EXACT) -> float:
+    """Equation 3: log10 FVU + gamma * length; `floor` keeps an exact fit from counting as -inf."""
+    if not fvu < math.inf:
+        return math.inf
+    return math.log10(max(fvu, floor)) + gamma * length
+
+
+def selection(method: str, fvu: float, length: int, k: int, M: int, gamma: float = GAMMA, floor: float = EXACT) -> float:
+    """The number to minimise under a selection method; lower is better.
+
+    fvu on the M fitted rows, k free constants, `length` tokens.
+
+    - ``mdl``: description length in nats: residuals under a Gaussian of unknown width, k constants at
+      the precision M rows allow, TOKEN_NATS a token, and the small-sample term of AICc, which rules
+      out a law with as many constants as rows.
+    - ``bic``, ``aicc``: the criteria of those names with k + 1 parameters (halved, in nats).
+    - ``score``: equation 3.  ``fvu``: the best fit whatever its length.
+    """
+    if not fvu < math.inf:
+        return math.inf
+    if method == "fvu":
+        return max(fvu, floor)
+    if method == "score":
+        return score(fvu, length, gamma, floor)
+    p = k + 1  # the width of the noise is a parameter too
+    if M - p - 1 <= 0 and fvu > floor * 1e3:
+        # More parameters than rows can tell apart: only a law without constants could be judged.
+        return math.inf if k else 0.5 * M * math.log(max(fvu, floor)) + TOKEN_NATS * length
+    fit = 0.5 * M * math.log(max(fvu, floor))
+    small = p * (p + 1) / (M - p - 1) if M - p - 1 > 0 else 1e6 * k
+    if method == "aicc":
+        return fit + p + small
+    if method == "bic":
+        return fit + 0.5 * p * math.log(M)
+    if method == "mdl":
+        return fit + 0.5 * p * math.log(M) + small + TOKEN_NATS * length
+    raise ValueError(f"unknown selection {method!r}, wanted one of {', '.join(SELECTORS)}")
+
+
+def pareto(candidates: list[Candidate], floor: float = EXACT) -> list[Candidate]:
+    """The candidates no other beats in both length and FVU, shortest first.
+
+    An FVU below `floor` counts as `floor`; a gain under one part in a million is none.
+    """
+    front: list[Candidate] = []
+    best = math.inf
+    for candidate in sorted(candidates, key=lambda c: (c.length, c.fvu)):
+        fvu = max(candidate.fvu, floor)
+        if fvu < best * (1 - 1e-6):
+            front.append(candidate)
+            best = fvu
+    return front
+
+
+class Pool:
+    """The candidates worth keeping, sorted by the chosen selection; a sequence, best first.
+
+    Two candidates are the same law when their expressions are equal up to the order of operands, or
+    when length and FVU agree to nine digits: then the first one stays.  The pool keeps the `keep`
+    best and, for every length, the few best fits, so that the front is never lost.
+    """
+
+    PER_LENGTH = 3
+
+    def __init__(self, M: int, floor: float = EXACT, method: str = "mdl", gamma: float = GAMMA, keep: int = 400):
+        self.M, self.floor, self.method, self.gamma, self.keep = M, floor, method, gamma, keep
+        self.seen = 0  # candidates offered
+        self._values: list[float] = []
+        self._sorted: list[Candidate] = []
+        self._by_expr: dict[tuple, float] = {}
+        self._by_value: dict[tuple, int] = {}
+
+    def value(self, candidate: Candidate) -> float:
+        """The candidate's number under the pool's selection."""
+        return selection(self.method, candidate.fvu, candidate.length, n_constants(candidate.expr), self.M, self.gamma,
+                         self.floor)
+
+    def add(self, candidate: Candidate) -> bool:
+        """Offer one fitted candidate; True when it is the new best."""
+        self.seen += 1
+        if candidate.consts is None or not candidate.fvu < math.inf or not variables(candidate.expr):
+            if not (candidate.consts is not None and candidate.fvu < math.inf):
+                return False
+        key = tuple(sort_commutative(candidate.expr))
+        if not candidate.fvu < self._by_expr.get(key, math.inf) * (1 - 1e-12):
+            return False
+        look = (candidate.length, f"{max(candidate.fvu, self.floor):.9e}")
+        if look in self._by_value and key not in self._by_expr:
+            return False
+        if key in self._by_expr:
+            self._remove(key)
+        value = self.value(candidate)
+        at = bisect.bisect_right(self._values, value)
+        self._values.insert(at, value)
+        self._sorted.insert(at, candidate)
+        self._by_expr[key] = candidate.fvu
+        self._by_value[look] = 1
+        if len(self._sorted) > 2 * self.keep:
+            self._trim()
+        return at == 0
+
+    def _remove(self, key: tuple):
+        for i, old in enumerate(self._sorted):
+            if tuple(sort_commutative(old.expr)) == key:
+                del self._sorted[i], self._values[i]
+                return
+
+    def _trim(self):
+        kept, counts = [], {}
+        order = sorted(range(len(self._sorted)), key=lambda i: self._sorted[i].fvu)
+        for i in order:
+            length = self._sorted[i].length
+            if counts.get(length, 0) < self.PER_LENGTH:
+                counts[length] = counts.get(length, 0) + 1
+                kept.append(i)
+        keep = set(kept) | set(range(self.keep))
+        self._sorted = [c for i, c in enumerate(self._sorted) if i in keep]
+        self._values = [v for i, v in enumerate(self._values) if i in keep]
+
+    def __len__(self):
+        return len(self._sorted)
+
+    def __getitem__(self, i):
+        return self._sorted[i]
+
+    def __iter__(self):
+        return iter(list(self._sorted))
+
+    @property
+    def best(self) -> Candidate | None:
+        """The chosen candidate so far."""
+        return self._sorted[0] if self._sorted else None
+
+    def front(self) -> list[Candidate]:
+        """The Pareto front over length and FVU."""
+        return pareto(self._sorted, self.floor)

@@ -1,0 +1,243 @@
+"""One table of numbers to its law: proposers taking turns on one budget, one pool of candidates.
+
+This is the one place that knows all proposers.  It reads no files and prints nothing; fit.py (the
+command) and regressor.py (the notebook) call search().
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fansr import rank, tidy
+from fansr.expr import n_constants
+from fansr.problem import Budget, Candidate, Problem
+from fansr.seeds import rng_for
+
+# name -> (module, function, share of a time budget).  Shares matter only while several are at work.
+PROPOSERS = {
+    "power": ("fansr.power", "propose", 8.0),
+    "library": ("fansr.library", "propose", 2.0),
+    "structure": ("fansr.structure", "propose", 1.5),
+    "model": ("fansr.sample", "propose", 1.0),
+    "control": ("fansr.sample", "propose_control", 1.0),
+    "evolve": ("fansr.evolve", "propose", 1.5),
+}
+DEFAULT_PROPOSERS = ("power", "library", "structure", "model", "evolve")
+FINISHERS = 6  # candidates that are shortened and rounded before one is chosen
+TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
+
+
+@dataclass
+class Options:
+    """What a search may use; the fields are the options of fansr-fit of the same names."""
+
+    samples: int = 4096
+    proposers: tuple[str, ...] = DEFAULT_PROPOSERS
+    gamma: float = rank.GAMMA
+    restarts: int = 8
+    select: str = "mdl"
+    seed: int = 0
+    jobs: int = 1
+    model: str | None = None
+    physics: bool = False
+
+
+@dataclass
+class Found:
+    """The outcome: `best` and the Pareto `front` (candidates), standard `errors` (C,) of the best's
+    constants, `seconds`, `candidates` fitted, `yields` (candidates by proposer), `status`, `floor`."""
+
+    best: Candidate | None
+    front: list[Candidate]
+    errors: np.ndarray
+    seconds: float
+    candidates: int
+    yields: Counter
+    status: str
+    floor: float
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+class _Turn:
+    """One proposer's generator and what it has cost so far."""
+
+    def __init__(self, name: str, share: float, steps):
+        self.name, self.share, self.steps = name, share, steps
+        self.seconds = 0.0
+
+    def due(self) -> float:
+        return self.seconds / self.share
+
+
+def search(problem: Problem, options: Options, budget: Budget | None = None, candidates=()) -> Found:
+    """Find the law of one problem.
+
+    candidates: ready proposals (from a candidate stream) that enter the pool first.
+    With ``budget.seconds`` None every proposer goes by its own counts, in order, and the result
+    depends on the seed alone.  KeyboardInterrupt ends the search with the best so far and
+    ``status`` "interrupted".
+    """
+    started = time.monotonic()
+    budget = budget or Budget(None)
+    if not np.ptp(problem.y) > 0:
+        return _constant(problem, started)
+    state = _State(problem, options, budget)
+    status = "ok"
+    try:
+        state.offer(list(candidates))
+        state.run()
+    except KeyboardInterrupt:
+        status = "interrupted"
+    return state.finish(started, status)
+
+
+def _constant(problem: Problem, started: float) -> Found:
+    """The law of a target that never changes."""
+    best = Candidate(["<constant>"], np.array([float(problem.y[0])]), 0.0, "constant")
+    return Found(best, [best], np.zeros(1), time.monotonic() - started, 1, Counter(constant=1), "ok", rank.EXACT)
+
+
+class _State:
+    def __init__(self, problem: Problem, options: Options, budget: Budget):
+        from fansr.refine import Refiner
+
+        self.problem, self.options, self.budget = problem, options, budget
+        self.fitter = Refiner(problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights)
+        self.floor = rank.fvu_floor(problem.y, problem.weights)
+        self.pool = rank.Pool(len(problem.y), self.floor, options.select, options.gamma)
+        self.yields: Counter = Counter()
+        self.failures: dict[str, str] = {}
+        self.settled: set[tuple] = set()
+        # The clock keeps a share for tidying, so that the whole stays within the budget.
+        self.work = budget if budget.seconds is None else budget.slice(budget.left() * (1 - TIDY_SHARE))
+
+    # -- turns
+
+    def _start(self, name: str) -> _Turn:
+        module, function, share = PROPOSERS[name]
+        propose = getattr(importlib.import_module(module), function)
+        extra = {}
+        if name in ("model", "control"):
+            extra = {"samples": self.options.samples, "model": self.options.model, "fitter": self.fitter}
+        rng = rng_for(self.options.seed, f"fit.{name}", self.problem.id)
+        return _Turn(name, share, propose(self.problem, self.work, rng, self.pool, **extra))
+
+    def run(self):
+        waiting = list(self.options.proposers)
+        turns: list[_Turn] = []
+        timed = self.budget.seconds is not None
+        while (waiting or turns) and not self.work.over():
+            # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
+            if waiting and (not turns or (timed and all(t.seconds > 0 for t in turns))):
+                turns.append(self._start(waiting.pop(0)))
+            turn = min(turns, key=_Turn.due) if timed else turns[0]
+            if not self._step(turn):
+                turns.remove(turn)
+            if self._settled():
+                break
+
+    def _step(self, turn: _Turn) -> bool:
+        """One turn; False when the proposer has no more to say (or failed, which is reported)."""
+        begun = time.monotonic()
+        try:
+            batch = next(turn.steps, None)
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except Exception as error:  # one proposer's slip must not cost the user the others' answers
+            import os
+
+            if os.environ.get("FANSR_DEBUG") == "1":
+                raise
+            self.failures[turn.name] = f"{type(error).__name__}: {error}"
+            return False
+        if batch is None:
+            return False
+        self.offer(batch, turn.name)
+        turn.seconds += time.monotonic() - begun
+        return True
+
+    def offer(self, batch: list[Candidate], source: str = ""):
+        """Fit what is not fitted, put all into the pool."""
+        unfitted = [c for c in batch if c.consts is None]
+        if unfitted:
+            self._fit(unfitted)
+        for candidate in batch:
+            candidate.source = candidate.source or source
+            self.yields[candidate.source] += 1
+            if candidate.consts is not None and candidate.fvu < math.inf:
+                self.pool.add(candidate)
+
+    def _fit(self, candidates: list[Candidate]):
+        fvus, consts = self.fitter.fit([c.expr for c in candidates], jobs=self.options.jobs)
+        for candidate, fvu, values in zip(candidates, fvus, consts):
+            candidate.fvu = float(fvu)
+            candidate.consts = None if values is None else np.asarray(values, dtype=np.float64)
+
+    # -- the end
+
+    def _settled(self) -> bool:
+        """True when the best candidate fits to rounding and no cut of it does."""
+        best = self.pool.best
+        if best is None or best.fvu > max(100 * self.floor, 1e-24) or tuple(best.expr) in self.settled:
+            return False
+        if not self.pool.value(best) < math.inf or len(self.problem.y) <= n_constants(best.expr) + 2:
+            return False
+        self.settled.add(tuple(best.expr))
+        short, tried = tidy.shorten(best, self.fitter, self.pool.value, over=self.work.over)
+        for candidate in tried:
+            self.pool.add(candidate)
+        self.pool.add(short)
+        self.settled.add(tuple(short.expr))
+        return True
+
+    def finish(self, started: float, status: str) -> Found:
+        """Shorten and round the leading candidates, choose one, and describe it."""
+        hurry = status == "interrupted"
+        deadline = time.monotonic() + (0.7 if hurry else max(0.3, self.budget.left()))
+
+        def over() -> bool:
+            return (hurry or self.budget.seconds is not None) and time.monotonic() > deadline
+
+        finals = []
+        for candidate in self._leaders():
+            if over() and finals:
+                break
+            short, tried = tidy.shorten(candidate, self.fitter, self.pool.value, over=over)
+            for other in tried:
+                self.pool.add(other)
+            if not over() or not finals:
+                short = tidy.snap(short, self.fitter, self.floor, self.options.physics, rank.TOKEN_NATS)
+            finals.append(short)
+        best = min(finals, key=self._final_value, default=None)
+        front = rank.pareto([*self.pool, *finals], self.floor)
+        errors = np.zeros(0)
+        if best is not None:
+            errors = tidy.standard_errors(best.expr, best.consts, self.problem.X, self.problem.y, best.fvu, self.floor,
+                                          self.problem.weights)
+        return Found(best, front, errors, time.monotonic() - started, self.pool.seen, self.yields,
+                     status if best is not None else "failed", self.floor, self.failures)
+
+    def _leaders(self) -> list[Candidate]:
+        best = self.pool.best
+        if best is None:
+            return []
+        margin = self.pool.value(best) + 12.0  # nats: what rounding and cutting may still win back
+        if self.options.select in ("score", "fvu"):
+            margin = math.inf
+        return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
+
+    def _final_value(self, candidate: Candidate) -> float:
+        """The selection's number, with a round constant charged its code instead of a fitted one's."""
+        k = sum(1 for c in candidate.consts if not _is_round(float(c)))
+        return rank.selection(self.options.select, candidate.fvu, candidate.length, k, len(self.problem.y),
+                              self.options.gamma, self.floor)
+
+
+def _is_round(c: float) -> bool:
+    return any(nats < 8.0 for _value, nats in tidy.simple_values(c, 2e-16 * abs(c)))
