@@ -98,7 +98,11 @@ class Reader:
             ext_hook=_from_ext, strict_map_key=False, max_buffer_size=MAX_RECORD, read_size=1 << 16
         )
         self._fed = self._parsed = 0
-        self.header = self._first_header()
+        try:
+            self.header = self._first_header()
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, source):
         if hasattr(source, "read"):
@@ -188,6 +192,8 @@ class Reader:
                 self._check_header(record)
                 inside, part_n, part_sum = True, 0, 0
             elif kind == "end":
+                if not set(record) >= {"n", "dropped", "checksum"} or not isinstance(record["dropped"], dict):
+                    raise self._fail("damaged end record")
                 if record.get("n") != part_n:
                     raise self._fail(f"the end record counts {record.get('n')} records, {part_n} were found")
                 if record.get("checksum") != part_sum:
@@ -229,9 +235,7 @@ def _decompressed(file, name: str):
         raise DataError(f"{name}: is a directory, wanted a stream file") from None
     joined = _Joined(first, read)
     if first[:4] == _ZSTD_MAGIC:
-        reader = zstandard.ZstdDecompressor().stream_reader(joined, read_size=1 << 16, read_across_frames=True)
-        while piece := reader.read(1 << 18):
-            yield piece
+        yield from _frames(joined)
     elif first[:2] == _GZIP_MAGIC:
         with gzip.GzipFile(fileobj=joined) as reader:
             while piece := reader.read1(1 << 18):
@@ -239,6 +243,22 @@ def _decompressed(file, name: str):
     else:
         while piece := joined.read(1 << 18):
             yield piece
+
+
+def _frames(joined):
+    """Plain bytes of zstd frames one after another; a last frame that does not end is an error."""
+    context = zstandard.ZstdDecompressor()
+    frame = None
+    while piece := joined.read(1 << 16):
+        while piece:
+            if frame is None:
+                frame = context.decompressobj()
+            yield from filter(None, [frame.decompress(piece)])
+            piece = frame.unused_data if frame.eof else b""
+            if frame.eof:
+                frame = None
+    if frame is not None:
+        raise EOFError("the last zstd frame is cut")
 
 
 class _Joined:
@@ -276,7 +296,7 @@ class Writer:
         self._part: Path | None = None
         self._out = None
         self._open(target, resume)
-        self._compressor = zstandard.ZstdCompressor(level=LEVEL)
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
         self._buffer = bytearray()
         if not self.resumed:
             self._put(pack({"kind": "header", "format": FORMAT, "holds": holds, "history": list(history or [])}))
