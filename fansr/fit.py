@@ -125,7 +125,7 @@ def fit_record(problem: Problem, options: search.Options, seconds: float | None,
     """One fit record for one problem; what the problem record carries besides the data passes through."""
     found = search.search(problem, options, Budget(seconds), candidates)
     record = {"kind": "fit", "problem": problem.id, "points": len(problem.y), "target": problem.target, "names": problem.names,
-              "budget": seconds, **problem.extra}
+              "budget": seconds, "low": problem.X.min(axis=0), "high": problem.X.max(axis=0), **problem.extra}
     best = found.best
     if best is None:
         return {**record, "expr": [], "consts": np.zeros(0), "fvu": math.inf, "fvu_val": math.inf, "length": 0,
