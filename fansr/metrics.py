@@ -23,6 +23,7 @@ from fansr.seeds import rng_for
 from fansr.tokens import ARITY, CONSTANT, literal_value
 
 EPS32 = float(np.finfo(np.float32).eps)  # 1.19e-7: the paper's threshold of numeric recovery (equation 9)
+FITTED = ("ok", "interrupted")  # statuses of a fit that has an answer; anything else says why it has none
 EXACT = 1e-20  # our own: float64 rounding of the law itself, not a good approximation of it
 
 
@@ -258,7 +259,7 @@ def score_fit(fit: dict, reference_seconds: float | None = None) -> dict:
     in every rate and is left out of the rest, which describe expressions.
     `reference_seconds` is what the same problem took in the run to compare with (relative fit time).
     """
-    found = fit.get("status", "ok") == "ok" and bool(fit.get("expr"))
+    found = fit.get("status", "ok") in FITTED and bool(fit.get("expr"))
     seconds = fit.get("seconds")
     scores: dict = {metric.name: None for metric in METRICS if metric.name not in _SOURCE}
     scores["success"] = found
@@ -275,10 +276,15 @@ def score_fit(fit: dict, reference_seconds: float | None = None) -> dict:
         if judged is not None and np.isfinite(judged) and judged > EPS32:
             scores["log10_fvu"] = float(np.log10(judged))
         scores["logp"] = fit.get("logp")
-        scores["nestedness"] = expressions.total_nestedness(list(fit["expr"]))
+        scores["nestedness"] = expressions.total_nestedness(_printed(fit))
     if fit.get("truth") and fit["truth"].get("expr"):
         scores.update(_against_truth(fit, found, bool(scores["vnrr"])))
     return scores
+
+
+def _printed(fit: dict) -> list[str]:
+    """The expression whose shape is judged: over columns in units of powers of ten where a peer was given those."""
+    return list(fit.get("scaled_expr") or fit["expr"])
 
 
 def _at_most(value, limit: float) -> bool:
@@ -290,7 +296,7 @@ def _against_truth(fit: dict, found: bool, recovered: bool) -> dict:
     if not found:
         return {"srr": False, "equivalent": False}
     truth = fit["truth"]
-    predicted, law = skeleton(list(fit["expr"])), truth_skeleton(truth)
+    predicted, law = skeleton(_printed(fit)), truth_skeleton(truth)
     ratio = len(predicted) / len(law)
     scores = {
         # mult2 and its like are relaxed to `* <constant>` on both sides: whether a 2 is printed as a token or as a

@@ -1,0 +1,424 @@
+"""fansr-peer: other programs on the same problems, under the same clock, behind the same records.
+
+    fansr-render data/fastsrb.json --val | fansr-peer --method operon --time 10 | fansr-score --by difficulty
+
+What every peer gets from us, so that a comparison is one of searches: columns and target scaled by powers of ten
+(several work in float32 or start from constants near 1), a polish of the constants in float64, and a pruning pass
+that drops what the data do not need.  All of it happens within the same seconds; importing a package does not count.
+
+Each problem runs in a process of its own: a peer that raises, crashes or hangs leaves a record whose `status` says so.
+A peer is one function (X, y, seconds, seed) -> expressions with literals, best first, and one line in PEERS.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import multiprocessing
+import os
+import shutil
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import click
+import numpy as np
+
+from fansr import command
+from fansr import expr as expressions
+from fansr.metrics import EPS32, fvu
+from fansr.problem import Problem
+from fansr.records import check
+from fansr.seeds import key_for
+from fansr.tokens import CONSTANT
+
+SEARCH_SHARE = 0.85  # of the seconds; the rest is for polish and pruning
+GRACE = 20.0  # seconds past twice the budget before a process counts as hung
+SOLVED = 1e-9  # FVU of a float32 search that cannot get better: go on to the polish
+
+
+# ---- the peers --------------------------------------------------------------------------------
+
+
+def operon(X, y, seconds: float, seed: int) -> list[list[str]]:
+    """pyoperon 0.6: population 1000, length <= 50, ten Levenberg-Marquardt steps a child, one thread, objective R2.
+
+    Runs in warm-started chunks of about half a second until the time is up or the fit is at float32 precision.
+    """
+    from pyoperon.sklearn import SymbolicRegressor
+
+    model = SymbolicRegressor(
+        allowed_symbols="add,sub,mul,div,pow,constant,variable,sin,cos,tanh,asin,exp,log,sqrt,cbrt,square,abs",
+        objectives=["r2"], optimizer_iterations=10, population_size=1000, max_length=50, generations=2,
+        max_evaluations=10**9, n_threads=1, warm_start=True, random_state=seed & 0x7FFFFFFF)
+    start = time.monotonic()
+    best, best_fvu = None, math.inf
+    while (left := start + seconds - time.monotonic()) > 0 and best_fvu > SOLVED:
+        model.max_time = max(1, math.ceil(left))
+        began = time.monotonic()
+        model.fit(X, y)
+        found = fvu(y, model.predict(X))
+        if found < best_fvu or best is None:
+            best, best_fvu = _operon_tokens(model), found
+        a_generation = max(1e-3, (time.monotonic() - began) / model.generations)
+        model.generations = max(1, int(min(0.5, start + seconds - time.monotonic()) / a_generation))
+        model.random_state = (model.random_state + 1) & 0x7FFFFFFF
+    return [best]
+
+
+def _operon_tokens(model) -> list[str]:
+    """Its tree holds nodes in post-order with operands from the right, so that reading it backwards is our order."""
+    names = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "Square": "pow2", "Sqrt": "pow1_2", "Cbrt": "pow1_3"}
+    columns = {hash_: f"x{j + 1}" for j, hash_ in enumerate(model.variables_)}
+    tokens: list[str] = []
+    for node in reversed(model.model_.Nodes):
+        kind = str(node.Type).rsplit(".", 1)[-1]
+        if kind == "Variable":
+            tokens += ["*", repr(float(node.Value)), columns[node.HashValue]]
+        elif kind == "Constant":
+            tokens.append(repr(float(node.Value)))
+        else:
+            tokens.append(names.get(kind, kind.lower()))
+    return tokens
+
+
+def gplearn(X, y, seconds: float, seed: int) -> list[list[str]]:
+    """gplearn 0.4: population 1000, its full function set with exp, mean squared error, parsimony 1e-4, generation by
+    generation until the time is up.  Its protected root and logarithm become root and logarithm of abs."""
+    from gplearn.functions import make_function
+    from gplearn.genetic import SymbolicRegressor
+
+    def guarded_exp(x):
+        with np.errstate(over="ignore"):
+            return np.where(x < 50, np.exp(np.minimum(x, 50.0)), 1e20)
+
+    functions = ("add", "sub", "mul", "div", "sqrt", "log", "abs", "neg", "inv", "sin", "cos", "tan",
+                 make_function(function=guarded_exp, name="exp", arity=1))
+    model = SymbolicRegressor(population_size=1000, generations=1, function_set=functions, metric="mse", n_jobs=1,
+                              const_range=(-5.0, 5.0), parsimony_coefficient=1e-4, warm_start=True, low_memory=True,
+                              random_state=seed & 0x7FFFFFFF)
+    start = time.monotonic()
+    slowest = 0.0
+    while time.monotonic() + slowest < start + seconds or not slowest:
+        began = time.monotonic()
+        model.fit(X, y)
+        slowest = max(slowest, time.monotonic() - began)
+        if model._program.raw_fitness_ <= SOLVED * np.var(y):
+            break
+        model.generations += 1
+    return [_gplearn_tokens(model._program.program)]
+
+
+def _gplearn_tokens(program) -> list[str]:
+    names = {"add": ["+"], "sub": ["-"], "mul": ["*"], "div": ["/"], "sqrt": ["pow1_2", "abs"], "log": ["log", "abs"]}
+    tokens: list[str] = []
+    for node in program:
+        if hasattr(node, "arity"):
+            tokens += names.get(node.name, [node.name])
+        else:
+            tokens.append(f"x{node + 1}" if isinstance(node, (int, np.integer)) else repr(float(node)))
+    return tokens
+
+
+def pysr(X, y, seconds: float, seed: int) -> list[list[str]]:
+    """PySR, default settings with the operators of its benchmark runs, serial, stopped by its own clock; needs Julia."""
+    if shutil.which("julia") is None:
+        raise RuntimeError("needs Julia, which is not installed")
+    from pysr import PySRRegressor
+
+    model = PySRRegressor(
+        niterations=10**8, timeout_in_seconds=seconds, binary_operators=["+", "-", "*", "/", "^"],
+        unary_operators=["sin", "cos", "tanh", "exp", "log", "sqrt", "square", "cube"], model_selection="best",
+        parallelism="serial", deterministic=True, random_state=seed & 0x7FFFFFFF, progress=False, verbosity=0,
+        early_stop_condition=f"f(loss, complexity) = (loss < {SOLVED * np.var(y)}) && (complexity < 20)",
+        temp_equation_file=True)
+    names = [f"x{j + 1}" for j in range(X.shape[1])]
+    model.fit(X, y, variable_names=names)
+    return [expressions.from_infix(str(model.sympy()), names)]
+
+
+def flash_ansr(X, y, seconds: float, seed: int) -> list[list[str]]:
+    """flash-ansr with the model folder named by FLASH_ANSR_MODEL: 32 softmax samples, 8 restarts, then twice as many
+    as long as a further run is expected to end in time; best by its own score."""
+    folder = os.environ.get("FLASH_ANSR_MODEL")
+    if not folder or not os.path.isdir(folder):
+        raise RuntimeError("needs the folder of a flash-ansr model in FLASH_ANSR_MODEL")
+    import torch
+    from flash_ansr import FlashANSR, SoftmaxSamplingConfig
+
+    torch.manual_seed(seed & 0x7FFFFFFF)
+    np.random.seed(seed & 0x7FFFFFFF)
+    start, choices, best = time.monotonic(), 32, (math.inf, None)
+    while True:
+        began = time.monotonic()
+        config = SoftmaxSamplingConfig(choices=choices)
+        model = FlashANSR.load(directory=folder, generation_config=config, n_restarts=8, refiner_workers=1)
+        model.fit(X, y)
+        score = float(model._results[0]["score"])
+        if score < best[0]:
+            text = model.get_expression(precision=17, map_variables=False)
+            best = score, expressions.from_infix(text)
+        choices *= 2
+        if 2.0 * (time.monotonic() - began) > start + seconds - time.monotonic():
+            return [best[1]]
+
+
+def prior(X, y, seconds: float, seed: int) -> list[list[str]]:
+    """Not a program but a control: skeletons drawn from our own prior and refined, with no search and no network."""
+    from fansr import prior as priors
+    from fansr.gen import sample_skeletons
+    from fansr.rank import score
+    from fansr.refine import Refiner
+
+    refiner = Refiner(X, y, restarts=4, seed=seed)
+    source = priors.load()
+    start, next_id, best = time.monotonic(), 0, (math.inf, [CONSTANT], [float(np.mean(y))])
+    while time.monotonic() < start + seconds:
+        drawn = sample_skeletons(source, range(next_id, next_id + 500), seed)
+        next_id += 500
+        usable = [e for e in drawn if all(column < X.shape[1] for column in expressions.variables(e)) and
+                  expressions.variables(e) and len(e) <= 40]
+        fvus, consts = refiner.fit(usable, jobs=1)
+        scores = [score(f, len(e)) if np.isfinite(f) else math.inf for f, e in zip(fvus, usable)]
+        k = int(np.argmin(scores)) if scores else -1
+        if k >= 0 and scores[k] < best[0]:
+            best = scores[k], usable[k], consts[k]
+            if fvus[k] < SOLVED:
+                break
+    return [expressions.bind(best[1], best[2])]
+
+
+class Peer(NamedTuple):
+    """A method: its function, the package it needs, and whether it sees columns scaled by powers of ten."""
+
+    run: Callable
+    package: str
+    scaled: bool = True
+
+
+PEERS = {
+    "operon": Peer(operon, "pyoperon"),
+    "gplearn": Peer(gplearn, "gplearn"),
+    "pysr": Peer(pysr, "pysr"),
+    "flash-ansr": Peer(flash_ansr, "flash_ansr"),
+    "prior": Peer(prior, "fansr"),
+}
+
+
+# ---- what all of them get ---------------------------------------------------------------------
+
+
+def power_of_ten(values: np.ndarray) -> float:
+    """The power of ten nearest to the root mean square of `values`; 1 where that is zero or no finite float."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    if largest == 0.0 or not math.isfinite(largest):
+        return 1.0
+    rms = largest * math.sqrt(float(np.mean((values / largest) ** 2)))
+    power = round(math.log10(rms))
+    return 10.0**power if abs(power) < 300 else 1.0
+
+
+def unscaled(expr: list[str], consts: np.ndarray, scales: list[float], target: float) -> tuple[list[str], np.ndarray]:
+    """The same function of the columns as they were: x_j becomes x_j * (1 / scale), the whole is multiplied by target.
+
+    Each factor is a further constant; its value is put where pre-order asks for it.
+    """
+    tokens, values, given = [], [], iter(consts)
+    if target != 1.0:
+        tokens, values = ["*", CONSTANT], [target]
+    for token in expr:
+        column = expressions.variables([token])
+        if token == CONSTANT:
+            values.append(next(given))
+        if column and scales[column[0]] != 1.0:
+            tokens += ["*", CONSTANT]
+            values.append(1.0 / scales[column[0]])
+        tokens.append(token)
+    return tokens, np.array(values, dtype=np.float64)
+
+
+def polish(expr: list[str], consts, X, y, steps: int = 200) -> tuple[float, np.ndarray]:
+    """FVU and constants (C,) after MINPACK's Levenberg-Marquardt from `consts`, in float64 on all points."""
+    from scipy.optimize import least_squares
+
+    from fansr.evaluate import evaluate, value_and_jacobian
+
+    consts = np.asarray(consts, dtype=np.float64)
+    start = fvu(y, evaluate(expr, X, consts))
+    if not consts.size or not math.isfinite(start) or len(y) < consts.size:
+        return start, consts
+
+    def residuals(c):
+        return np.nan_to_num(evaluate(expr, X, c) - y, nan=1e150, posinf=1e150, neginf=-1e150)
+
+    def jacobian(c):
+        return np.nan_to_num(value_and_jacobian(expr, X, c)[1].T, nan=0.0, posinf=0.0, neginf=0.0)
+
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = least_squares(residuals, consts, jacobian, method="lm", x_scale="jac", xtol=1e-15, ftol=1e-15,
+                                  gtol=1e-15, max_nfev=steps).x
+        except (ValueError, np.linalg.LinAlgError):
+            return start, consts
+        end = fvu(y, evaluate(expr, X, found))
+    return (end, found) if end < start else (start, consts)
+
+
+def shorter(expr: list[str], consts) -> list[tuple[list[str], list[float]]]:
+    """Every expression with one node taken out, or one subtree replaced by a constant, shortest first."""
+    bound = expressions.bind(expr, consts)
+    found = []
+    for i in range(len(bound)):
+        kids = expressions.children(bound, i)
+        if not kids:
+            continue
+        stop = expressions.end(bound, i)
+        for kid in kids:
+            found.append(bound[:i] + bound[kid:expressions.end(bound, kid)] + bound[stop:])
+        if stop - i > 1:
+            found.append([*bound[:i], "1.0", *bound[stop:]])
+    forms = {tuple(form): expressions.free(form) for form in sorted(found, key=len)}
+    return list(forms.values())
+
+
+def prune(expr, consts, X, y, deadline: float) -> tuple[list[str], np.ndarray, float]:
+    """Greedy: take the shortest one-step reduction that keeps the fit, polish, repeat until none does or time is up.
+
+    The fit is kept while FVU stays below 1.1 times what it was, or below a thousandth of the threshold of recovery
+    where it was below that.
+    """
+    best, consts = polish(expr, consts, X, y)
+    limit = max(1.1 * best, 1e-3 * EPS32 if best < 1e-3 * EPS32 else 0.0)
+    shrinking = True
+    while shrinking and math.isfinite(best):
+        shrinking = False
+        for form, start in shorter(expr, consts):
+            if time.monotonic() > deadline:
+                return expr, consts, best
+            if (reached := polish(form, start, X, y, steps=25))[0] <= limit:
+                expr, (best, consts) = form, polish(form, reached[1], X, y)
+                shrinking = True
+                break
+    return expr, consts, best
+
+
+def fit_one(problem: Problem, method: str, seconds: float, seed: int) -> dict:
+    """Run one peer on one problem: the fields of a fit record that the search decides."""
+    start = time.monotonic()
+    peer = PEERS[method]
+    scales, target = [1.0] * problem.X.shape[1], 1.0
+    if peer.scaled:
+        scales, target = [power_of_ten(column) for column in problem.X.T], power_of_ten(problem.y)
+    X, y = problem.X / scales, problem.y / target
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        found = peer.run(X, y, SEARCH_SHARE * seconds, key_for(seed, "peer", problem.id)[0])
+        best = None
+        for tokens in found:
+            reason = expressions.problems(tokens)
+            assert reason is None, f"{method} gave no expression of ours: {reason}"
+            form, consts = expressions.free(tokens)
+            form, consts, reached = prune(form, consts, X, y, start + seconds)
+            if best is None or reached < best[2]:
+                best = form, consts, reached
+        return {**judged(problem, *best[:2], scales, target), "seconds": time.monotonic() - start, "status": "ok"}
+
+
+def judged(problem: Problem, form, consts, scales, target) -> dict:
+    """Expression over the columns as given, its FVU on both splits, and the form it had over the scaled columns."""
+    from fansr.evaluate import evaluate
+
+    expr, values = unscaled(form, consts, scales, target)
+    fields = {"expr": expr, "consts": values, "fvu": fvu(problem.y, evaluate(expr, problem.X, values)),
+              "length": len(form), "scaled_expr": form}
+    if problem.X_val is not None and problem.y_val is not None:
+        fields["fvu_val"] = fvu(problem.y_val, evaluate(expr, problem.X_val, values))
+    return fields
+
+
+# ---- a process for each -----------------------------------------------------------------------
+
+
+def _child(pipe, record, method, seconds, seed):
+    for stream in (1, 2):  # what a peer prints must not reach the record stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    try:
+        pipe.send(fit_one(Problem.from_record(record), method, seconds, seed))
+    except Exception as error:
+        pipe.send({"status": f"failed: {type(error).__name__}: {error}"[:300]})
+
+
+def isolated(record: dict, method: str, seconds: float, seed: int) -> dict:
+    """A fit record of one problem, whatever happens to the process that makes it."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    start = time.monotonic()
+    process = context.Process(target=_child, args=(theirs, record, method, seconds, seed))
+    process.start()
+    theirs.close()
+    try:
+        answer = ours.recv() if ours.poll(2 * seconds + GRACE) else {"status": "failed: still running, killed"}
+    except EOFError:
+        process.join()
+        answer = {"status": f"failed: the process ended with {process.exitcode}"}
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    fit = {"kind": "fit", "problem": record["id"], "expr": [], "consts": np.zeros(0), "fvu": math.inf, "fvu_val": None,
+           "length": 0, "seconds": time.monotonic() - start, "logp": None, "source": method, "method": method,
+           "budget": seconds, "points": len(record["y"]),
+           "low": np.min(record["X"], axis=0), "high": np.max(record["X"], axis=0)}
+    passed = {k: v for k, v in record.items() if k not in ("kind", "id", "X", "y", "X_val", "y_val", "weights", *fit)}
+    return {**passed, **fit, **answer}
+
+
+class Stage:
+    """The filter's function: problem records to fit records, failures counted by method."""
+
+    def __init__(self, method: str, seconds: float, seed: int):
+        self.method, self.seconds, self.seed = method, seconds, seed
+
+    def __call__(self, records):
+        fits = [isolated(check(record, "problem"), self.method, self.seconds, self.seed) for record in records]
+        return fits, Counter()
+
+
+def warm(method: str):
+    """Import what the children need once, here, so that no child's clock pays for it."""
+    from fansr.evaluate import value_and_jacobian
+
+    value_and_jacobian(["*", CONSTANT, "x1"], np.ones((2, 1)), [1.0])
+    modules = {"operon": "pyoperon.sklearn", "gplearn": "gplearn.genetic", "prior": "fansr.refine"}
+    for name in ("scipy.optimize", modules.get(method, "numpy")):
+        if importlib.util.find_spec(name.split(".")[0]):
+            importlib.import_module(name)
+
+
+@command.command(example="fansr-render data/fastsrb.json --val | fansr-peer --method operon --time 10 | fansr-score")
+@click.argument("inputs", nargs=-1, metavar="[PROBLEMS ...]")
+@click.option("--method", type=click.Choice(list(PEERS)), required=True, help="Which program; prior is the control.")
+@click.option("--time", "seconds", type=click.FloatRange(0.1), default=10.0, show_default=True,
+              help="Seconds a problem, polish and pruning included.")
+@command.output_option()
+@command.jobs_option()
+@command.resume_option()
+@command.seed_option()
+@command.quiet_option()
+@command.config_option()
+def peer(inputs, method, seconds, output, jobs, resume, seed, quiet, config):
+    """Fit problems with another program, for comparison: problems in, fit records out."""
+    package = PEERS[method].package
+    if importlib.util.find_spec(package) is None:
+        raise click.UsageError(f"--method {method} needs the package {package}: pip install 'fansr[peers]' or the "
+                               "program's own instructions")
+    entry = command.history_entry(seed=seed, config={"method": method, "seconds": seconds, "doc": PEERS[method].run.__doc__})
+    command.filter_stream(inputs, output, Stage(method, seconds, seed), reads="problem", holds="fit", jobs=jobs,
+                          entry=entry, quiet=quiet, chunk=1, resume=resume, initializer=warm, initargs=(method,))
+
+
+main = peer
