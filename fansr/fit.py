@@ -17,6 +17,7 @@ from collections import Counter
 
 import click
 import numpy as np
+import zstandard
 
 from fansr import command, rank, records, search, stream, tidy
 from fansr.errors import DataError, NoAnswer
@@ -315,6 +316,8 @@ def _peek(source: str):
 def _first_plain(head: bytes) -> bytes:
     """Up to 64 plain bytes from the beginning of a zstd, gzip or plain file."""
     try:
+        if head[:4] == stream._ZSTD_MAGIC:  # the first frame is whole even where the head cuts the second
+            return zstandard.ZstdDecompressor().decompressobj().decompress(head)[:64]
         return next(stream._decompressed(io.BytesIO(head), ""), b"")[:64]
     except Exception:  # whatever is wrong with it, the table reader or the stream reader says it better
         return b""

@@ -300,6 +300,7 @@ class Writer:
         self._buffer = bytearray()
         if not self.resumed:
             self._put(pack({"kind": "header", "format": FORMAT, "holds": holds, "history": list(history or [])}))
+            self.flush()  # a small frame of its own: a reader of a pipe knows at once what comes
 
     def _open(self, target, resume: bool):
         self.resumed = False
