@@ -16,6 +16,9 @@ from fansr.problem import Candidate
 from fansr.tokens import ARITY, CONSTANT, literal_value, variable_index
 
 NAMED = {"pi": math.pi, "e": math.e, "sqrt(2)": math.sqrt(2.0), "sqrt(3)": math.sqrt(3.0)}
+# A round value must save this many nats: some chance value is always cheap enough to break even, and a
+# wrong one costs the user more than a long decimal does.  At 3 about one generic constant in twenty is hit.
+MARGIN = 3.0
 # Multiples that laws carry besides plain numbers: 4 pi from solid angles, 2 pi from angles, sqrt(pi)
 # and sqrt(2 pi) from Gaussian integrals, pi^2 from standing waves.  Code length in nats.
 _FACTORS = [(1.0, 0.0)] + [
@@ -358,7 +361,7 @@ def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, toke
                 gain = real_nats(float(c), float(error)) - nats
                 shorter = _shortened(expr, consts, k, value)
                 gain += tokens * shorter - 0.5 * ((value - c) / max(error, 1e-300)) ** 2
-                if gain > 0 and (_place(expr, k), value) not in refused:
+                if gain > MARGIN and (_place(expr, k), value) not in refused:
                     options.append((gain, k, value))
         taken = False
         for _gain, k, value in sorted(options, reverse=True)[:8]:
@@ -369,7 +372,7 @@ def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, toke
             loss = 0.5 * (max(new_fvu, floor) - max(fvu, floor)) / sigma2
             saved = real_nats(float(consts[k]), float(errors[k])) - _cost_of(value, float(consts[k]), physics)
             saved += tokens * _shortened(expr, consts, k, value)
-            if new_fvu < math.inf and loss < saved:
+            if new_fvu < math.inf and loss < saved - MARGIN:
                 expr, consts, fvu, taken = trial, np.asarray(new_consts, dtype=np.float64), new_fvu, True
                 break
             refused.add((at, value))
