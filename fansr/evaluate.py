@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit, void
-from numba.types import Array, float64, int64, uint8
+from numba.types import Array, float64, int64
 
 from fansr.tokens import (
     ARITY,
@@ -42,7 +42,7 @@ from fansr.tokens import (
 BLOCK = 512  # points per block of evaluate(); 64 KiB of values for 16 positions
 
 # The kernels' argument types.  All arrays are C-contiguous; read-only inputs are copied by the callers.
-I1, F1, U1 = Array(int64, 1, "C"), Array(float64, 1, "C"), Array(uint8, 1, "C")
+I1, F1 = Array(int64, 1, "C"), Array(float64, 1, "C")
 F2 = Array(float64, 2, "C")
 
 JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -64,7 +64,7 @@ assert [row.arity for row in OPERATORS] == [2] * (POW + 1) + [1] * (len(OPERATOR
 # ---- kernels ----------------------------------------------------------------------------------
 
 
-@njit(void(I1, I1, F1, int64, int64, U1, int64, F2, int64, F1, F2, int64), **JIT)
+@njit(void(I1, I1, F1, int64, int64, I1, int64, F2, int64, F1, F2, int64), **JIT)
 def forward(op, link, literal, first, stop, state, wanted, X, offset, c, V, n):
     """V[k, :n] = values of the positions k in first..stop-1 whose state[k] & wanted is not 0.
 
@@ -191,7 +191,7 @@ def forward(op, link, literal, first, stop, state, wanted, X, offset, c, V, n):
                 v[i] = a[i] / factor
 
 
-@njit(void(I1, I1, int64, int64, U1, int64, F2, F2, int64), **JIT)
+@njit(void(I1, I1, int64, int64, I1, int64, F2, F2, int64), **JIT)
 def backward(op, link, first, stop, state, wanted, V, A, n):
     """A[k, :n] = d(root) / d(position k), times the seed the caller has put into A[first, :n].
 
@@ -475,7 +475,7 @@ def _values(program, columns, consts):
     M = columns.shape[1]
     y = np.empty(M)
     V = np.empty((len(op), min(M, BLOCK)))
-    everything = np.ones(len(op), np.uint8)
+    everything = np.ones(len(op), np.int64)
     for offset in range(0, M, BLOCK):
         n = min(BLOCK, M - offset)
         forward(op, link, literal, 0, len(op), everything, 1, columns, offset, consts, V, n)
@@ -508,7 +508,7 @@ def value_and_jacobian(expr, X, consts=None) -> tuple[np.ndarray, np.ndarray]:
     L, M = len(op), columns.shape[1]
     y, J = np.empty(M), np.empty((program.n_constants, M))
     V, A = np.empty((L, min(M, BLOCK))), np.empty((L, min(M, BLOCK)))
-    everything = np.ones(L, np.uint8)
+    everything = np.ones(L, np.int64)
     free = np.flatnonzero(op == FREE)  # pre-order, so free[j] is constant j
     for offset in range(0, M, BLOCK):
         n = min(BLOCK, M - offset)
