@@ -347,13 +347,13 @@ def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, toke
     (RSS' - RSS) / (2 sigma^2) nats with sigma^2 the residual variance, is less than what its shorter
     code saves.  Literals that stay are constants again in the result, with their exact values.
     """
-    X, y = fitter.X, fitter.y
+    X, y, weights = fitter.columns.T, fitter.y, (fitter.sw * fitter.scale) ** 2
     expr, consts, fvu = list(candidate.expr), np.asarray(candidate.consts, dtype=np.float64), candidate.fvu
     M = len(y)
     sigma2 = max(fvu, floor) / max(1, M - len(consts))  # in units of the total sum of squares
     refused: set[tuple[int, float]] = set()
     for _ in range(4 * len(consts) + 4):
-        errors = standard_errors(expr, consts, X, y, fvu, floor, fitter.weights)
+        errors = standard_errors(expr, consts, X, y, fvu, floor, weights)
         options = []
         for k, (c, error) in enumerate(zip(consts, errors)):
             reach = max(4 * error, 4e-15 * abs(c)) if error < math.inf else 0.0

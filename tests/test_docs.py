@@ -1,0 +1,59 @@
+"""Every command has a help text with an example, and what the README shows is true."""
+
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from fansr.parallel import available_cores
+from fansr.resources import path
+
+ROOT = Path(__file__).resolve().parent.parent
+SETUP = ConfigParser()
+SETUP.read(ROOT / "setup.cfg")
+SCRIPTS = dict(line.split(" = ") for line in SETUP["options.entry_points"]["console_scripts"].split("\n") if line)
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_has_an_example_and_launchers_exist(name):
+    module, function = SCRIPTS[name].split(":")
+    command = getattr(import_module(module), function)
+    assert f"Example:\n  {name}" in command.epilog or re.search(rf"\b{name}\b", command.epilog)
+    for option in command.params:
+        assert option.param_type_name == "argument" or option.help, option.name
+    launcher = ROOT / "bin" / name
+    assert launcher.exists() and module.split(".")[1] in launcher.read_text()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_installed_command_answers(name):
+    done = subprocess.run([BIN / name, "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Example" in done.stdout and not done.stderr
+    done = subprocess.run([BIN / name, "--version"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and re.search(r"\d+\.\d+\.\d+", done.stdout)
+
+
+def test_the_readme_names_every_command_and_file():
+    text = (ROOT / "README.md").read_text()
+    assert all(name in text for name in SCRIPTS)
+    assert "@@" not in text
+    for name in set(re.findall(r"\b((?:data|configs|rules|tests|bin)/[\w./-]+)", text)):
+        assert (ROOT / name.rstrip(".")).exists(), name
+
+
+def test_the_first_example_prints_what_the_readme_shows():
+    text = (ROOT / "README.md").read_text()
+    shown = re.search(r"^    \$ fansr-fit data/planets\.csv.*\n((?:    .*\n|\n)+)", text, re.M).group(1)
+    law = next(line.strip() for line in shown.splitlines() if " = " in line)
+    out = subprocess.run([BIN / "fansr-fit", path("data", "planets.csv"), "--samples", "0"], capture_output=True, text=True,
+                         timeout=120).stdout
+    assert out.splitlines()[0] == law
+
+
+def test_cores():
+    assert available_cores() >= 1
