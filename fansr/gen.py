@@ -24,7 +24,7 @@ import numpy as np
 from fansr import command, stream
 from fansr.prior import Prior, Skeletons, from_dict, to_dict
 from fansr.seeds import key_for
-from fansr.tokens import CONSTANT_ID, FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, N_OPERATORS, OPERATORS, VOCABULARY
+from fansr.tokens import CONSTANT_ID, FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, OPERATORS, VOCABULARY
 
 BLOCK = 2048  # skeletons drawn at once: about 5 MB of random numbers, part of no result
 _TOKENS = np.array(VOCABULARY, dtype=object)
@@ -129,7 +129,7 @@ def tables(prior: Prior) -> _Tables:
 # ---- drawing ----------------------------------------------------------------------------------
 
 
-def _words(key: np.ndarray, ids: np.ndarray, counters: int) -> np.ndarray:
+def words(key: np.ndarray, ids: np.ndarray, counters: int) -> np.ndarray:
     """Random words (n, 4 * counters) uint64: row i is block ids[i] of the Philox generator with this key."""
     out = np.empty((len(ids), 4 * counters), dtype=np.uint64)
     breaks = np.flatnonzero(np.diff(ids.astype(np.uint64)) != 1) + 1
@@ -152,19 +152,19 @@ def sample_tokens(prior: Prior, ids, seed: int = 0) -> np.ndarray:
     key = np.array(key_for(seed, "gen"), dtype=np.uint64)
     for start in range(0, len(ids), BLOCK):
         part = slice(start, start + BLOCK)
-        out[part] = _draw(drawer, _words(key, ids[part], drawer.counters))
+        out[part] = _draw(drawer, words(key, ids[part], drawer.counters))
     return out
 
 
-def _draw(table: _Tables, words: np.ndarray) -> np.ndarray:
+def _draw(table: _Tables, random: np.ndarray) -> np.ndarray:
     """One block of skeletons from its random words, (n, steps) uint8."""
-    uniform = (words.T >> np.uint64(11)) * 2.0**-53  # (words, n) float64 in [0, 1); one row is one decision
+    uniform = (random.T >> np.uint64(11)) * 2.0**-53  # (words, n) float64 in [0, 1); one row is one decision
     head, span = uniform[table.span["head"]], table.span
     kind = np.searchsorted(table.kind, head[0], side="right")
     n_ops = np.searchsorted(table.n_ops, kind + head[1], side="right") - kind * (table.prior.max_ops + 1)
     arity, inside = _shapes(table, kind, n_ops, uniform[span["shape"]])
     tokens = _operators(table, kind, arity, uniform[span["operator"]])
-    leaves = _leaves(table, kind, arity, inside, head[2], words[:, span["set"].start:], uniform)
+    leaves = _leaves(table, kind, arity, inside, head[2], uniform)
     place = inside & (arity == 0)
     rank = np.cumsum(place, axis=0, dtype=np.intp) - 1
     step, column = np.nonzero(place)
@@ -207,7 +207,7 @@ def _operators(table: _Tables, kind, arity, uniform) -> np.ndarray:
     return tokens
 
 
-def _leaves(table: _Tables, kind, arity, inside, u_unique, words, uniform) -> np.ndarray:
+def _leaves(table: _Tables, kind, arity, inside, u_unique, uniform) -> np.ndarray:
     """Leaf symbols (n, leaves) uint8 in the order in which the leaves of each tree take them."""
     n = len(kind)
     n_leaves = (inside & (arity == 0)).sum(axis=0)

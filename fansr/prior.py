@@ -147,7 +147,7 @@ def _build(kind: type, values: dict, name: str):
             raise DataError(f"{name}: unknown key {key}; known are {', '.join(defaults)}")
         if isinstance(defaults[key], (int, float)):
             whole = isinstance(defaults[key], int)
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or value != value:
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or math.isnan(value):
                 raise DataError(f"{name}: {key} is {value!r}, wanted a {'whole ' if whole else ''}number")
     return kind(**values)
 

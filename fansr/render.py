@@ -1,0 +1,236 @@
+"""fansr-render: numbers for laws, as problem records.
+
+    fansr-gen -n 1000 | fansr-simplify | fansr-render --points 256 > problems.zst
+    fansr-render data/fastsrb.json --points 512 --repeats 10 --val > benchmark.zst
+
+A stream of skeletons gets constants and points from the prior (section 3.3): up to 4 redraws, then the
+skeleton is left out and counted.  A file of laws (laws.py) gets points from each law's own ranges.  A
+problem's columns are those the law uses, renumbered in order, and any irrelevant ones.
+render knows nothing of bits or networks; render_torch.py draws the same for whole batches on an accelerator.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import click
+import numpy as np
+
+from fansr import command, laws, stream
+from fansr.command import DataError
+from fansr.expr import n_constants, problems, rename, to_infix
+from fansr.gen import words
+from fansr.prior import Prior, load, to_dict
+from fansr.seeds import key_for, rng_for
+
+BATCH = 64  # skeletons drawn at once; their points (64 * 17 * 2048 float64) take 18 MB at most
+LAW_POINTS = 512  # default for files of laws; skeletons take U(1, 1024) as in the paper
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user asks of both renderers.
+
+    points None: the prior's number for skeletons.  val adds as many unseen, noise-free points.
+    noise None: the prior's.  Repeat r of record i has id i * repeats + r.
+    """
+
+    points: int | None = None
+    repeats: int = 1
+    noise: float | None = None
+    val: bool = False
+    dummies: int = 0
+    seed: int = 0
+
+
+# ---- skeletons --------------------------------------------------------------------------------
+
+
+class SkeletonRenderer:
+    """Skeleton records to problem records; the stage function of the stream form."""
+
+    def __init__(self, prior: Prior, settings: Settings):
+        self.prior, self.settings = prior, settings
+
+    def __call__(self, records):
+        dropped: Counter = Counter()
+        records = [record for record in records if self._usable(record, dropped)]
+        made = []
+        for start in range(0, len(records), BATCH):
+            made += self._batch(records[start : start + BATCH], dropped)
+        return made, dropped
+
+    def _usable(self, record, dropped) -> bool:
+        expr = record.get("expr")
+        fault = "no expr" if not isinstance(expr, list) else problems(expr)
+        if fault:
+            raise DataError(f"record {record.get('id')}: {fault}")
+        if problems(expr, self.prior.variables) or any(token[0] in "+-.0123456789" and len(token) > 1 or token.isdigit()
+                                                       for token in expr):
+            dropped["outside_vocabulary"] += 1
+            return False
+        return True
+
+    def _batch(self, records, dropped):
+        from fansr import bulk
+
+        s = self.settings
+        rows = bulk.to_rows([record["expr"] for record in records for _ in range(s.repeats)])
+        ids = np.array([record["id"] * s.repeats + r for record in records for r in range(s.repeats)], dtype=np.uint64)
+        fit = self._points(ids)
+        drawn = bulk.draw(self.prior, rows, ids, fit * 2 if s.val else fit, s.seed, fit=fit, noise=s.noise,
+                          dummies=s.dummies)
+        for status, n in Counter(drawn["status"].tolist()).items():
+            if status < 0:
+                dropped["not_finite" if status == bulk.NOT_FINITE else "beyond_float32"] += n
+        return [self._record(records[b // s.repeats], b % s.repeats, ids[b], fit[b], {k: v[b] for k, v in drawn.items()})
+                for b in np.flatnonzero(drawn["status"] >= 0)]
+
+    def _points(self, ids) -> np.ndarray:
+        """M of each problem: what was asked for, or U(min, max) of the prior."""
+        if self.settings.points is not None:
+            return np.full(len(ids), self.settings.points)
+        low, high = self.prior.min_points, self.prior.max_points
+        random = words(np.array(key_for(self.settings.seed, "points"), dtype=np.uint64), ids, 1)[:, 0]
+        return low + ((random >> np.uint64(11)) * 2.0**-53 * (high - low + 1)).astype(np.int64)
+
+    def _record(self, skeleton, repeat, id, m, drawn) -> dict:
+        columns = np.flatnonzero(drawn["filled"])
+        expr = rename(skeleton["expr"], {int(j): i for i, j in enumerate(columns)})
+        consts = drawn["consts"][: n_constants(expr)]
+        names = [f"x{i + 1}" for i in range(len(columns))]
+        total = 2 * m if self.settings.val else m
+        X = np.ascontiguousarray(drawn["X"][columns, :total].T)
+        y = drawn["y"][:total]
+        record = {"kind": "problem", "id": int(id), "X": X[:m], "y": y[:m]}
+        if self.settings.val:
+            record |= {"X_val": X[m:], "y_val": y[m:]}
+        return record | {
+            "names": names, "target": "y", "noise": float(drawn["noise"]),
+            "truth": {"expr": expr, "consts": consts, "infix": to_infix(expr, consts.tolist(), names)},
+            "source": f"skeleton {skeleton['id']}", "repeat": repeat, "dummies": int((drawn["filled"] == 2).sum()),
+        }
+
+
+# ---- laws -------------------------------------------------------------------------------------
+
+
+class LawRenderer:
+    """(law's number, repeat) pairs to problem records."""
+
+    def __init__(self, collection: laws.Laws, settings: Settings, excluded: bool = False):
+        self.collection, self.settings, self.excluded = collection, settings, excluded
+
+    def __call__(self, tasks):
+        wanted = [task for task in tasks if self.excluded or not self.collection.laws[task[0]].excluded]
+        return [self._record(*task) for task in wanted], Counter(excluded=len(tasks) - len(wanted))
+
+    def _record(self, index: int, repeat: int) -> dict:
+        s, law = self.settings, self.collection.laws[index]
+        id = index * s.repeats + repeat
+        rng = rng_for(s.seed, "render-law", id)
+        m = LAW_POINTS if s.points is None else s.points
+        X, y = law.draw(2 * m if s.val else m, rng)
+        X = np.column_stack([X, *(self._dummy(law, len(y), rng) for _ in range(s.dummies))])
+        noise = s.noise or 0.0
+        fitted = y[:m]
+        if noise:
+            fitted = fitted + rng.normal(0.0, 1.0, m) * noise * np.std(fitted)  # equation 5
+        names = [column.name for column in law.columns] + _free_names(law, s.dummies)
+        record = {"kind": "problem", "id": id, "X": np.ascontiguousarray(X[:m]), "y": fitted}
+        if s.val:
+            record |= {"X_val": np.ascontiguousarray(X[m:]), "y_val": y[m:]}
+        return record | {
+            "names": names, "target": law.target, "noise": noise,
+            "truth": {"expr": law.expr, "consts": np.zeros(0), "infix": law.infix, "law": law.id},
+            "source": f"{self.collection.name} {law.id}", "law": law.id, "group": law.difficulty, "repeat": repeat,
+            "points": m, "dummies": s.dummies,
+        }
+
+    @staticmethod
+    def _dummy(law, n, rng) -> np.ndarray:
+        """An irrelevant column: drawn like one of the law's own, so that its scale does not give it away."""
+        return law.columns[int(rng.integers(len(law.columns)))].draw(n, rng) if law.columns else rng.uniform(1, 5, n)
+
+
+def _free_names(law, n: int) -> list[str]:
+    taken = {column.name for column in law.columns}
+    names = (name for i in range(1, n + len(taken) + 1) if (name := f"d{i}") not in taken)
+    return [next(names) for _ in range(n)]
+
+
+class Packer:
+    """A renderer's records packed for command.write_stream; runs in worker processes."""
+
+    def __init__(self, renderer):
+        self.renderer = renderer
+
+    def __call__(self, tasks):
+        records, dropped = self.renderer(tasks)
+        packed = [stream.pack(record) for record in records]
+        return b"".join(packed), len(packed), sum(map(stream.digest, packed)) & 0xFFFFFFFFFFFFFFFF, +dropped, len(tasks)
+
+
+def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, excluded: bool, quiet=False, resume=False):
+    """Write the problems of one or more files of laws as one stream."""
+    files = [laws.read(path) for path in paths]
+    collection = files[0] if len(files) == 1 else laws.Laws("+".join(f.name for f in files),
+                                                            tuple(law for f in files for law in f.laws))
+    tasks = [(i, r) for i in range(len(collection.laws)) for r in range(settings.repeats)]
+    maker = Packer(LawRenderer(collection, settings, excluded))
+
+    def pieces(done):
+        return (tasks[start : start + 16] for start in range(done, len(tasks), 16))
+
+    writer = command.write_stream(output, pieces, maker, holds="problem", history=[entry], jobs=jobs, quiet=quiet,
+                                  resume=resume, total=len(tasks))
+    if writer.dropped["excluded"]:
+        command.remark(f"{writer.dropped['excluded']} problems of laws marked as excluded are left out "
+                       "(--excluded renders them)", quiet)
+
+
+# ---- the command ------------------------------------------------------------------------------
+
+
+@command.command(example="fansr-render data/fastsrb.json --points 64 --val | fansr-cat --head 3 --json")
+@click.argument("inputs", nargs=-1, metavar="[IN]...")
+@click.option("--points", type=click.IntRange(1, 10_000_000), default=None, metavar="M",
+              help=f"Points of a problem.  [default: {LAW_POINTS} for laws, U(1, 1024) for skeletons]")
+@click.option("--repeats", type=click.IntRange(1, 100_000), default=1, show_default=True, help="Problems from each law.")
+@click.option("--noise", type=click.FloatRange(0), default=None,
+              help="Gaussian noise on y, as a share of y's standard deviation.  [default: 0, or the prior's]")
+@click.option("--val", is_flag=True, help="Add as many unseen, noise-free points for validation.")
+@click.option("--dummies", type=click.IntRange(0, 1000), default=0, show_default=True,
+              help="Irrelevant columns beside those the law uses (skeletons: up to 17 columns in all).")
+@click.option("--excluded", is_flag=True, help="Render the laws a benchmark marks as excluded too.")
+@click.option("--prior", default=None, metavar="FILE", help="Prior of constants and points.  [default: the paper's]")
+@command.output_option()
+@command.jobs_option()
+@command.seed_option()
+@command.resume_option()
+@command.quiet_option()
+@command.config_option()
+def render(inputs, points, repeats, noise, val, dummies, excluded, prior, output, jobs, seed, resume, quiet, config):
+    """Turn skeletons (a stream) or laws (benchmark JSON, or text with one formula a line) into problems."""
+    settings = Settings(points, repeats, noise, val, dummies, seed)
+    inputs = list(inputs) or ["-"]
+    streams = [laws.is_stream(path) for path in inputs]
+    if any(streams) and not all(streams):
+        raise click.UsageError("streams and files of laws cannot be rendered together: call fansr-render once for each")
+    chosen = load(prior)
+    entry = command.history_entry(seed=seed, config={**vars(settings), "prior": to_dict(chosen) if any(streams) else None})
+    if not any(streams):
+        return render_laws(inputs, output, settings, jobs, entry, excluded=excluded, quiet=quiet, resume=resume)
+    command.filter_stream(inputs, output, SkeletonRenderer(chosen, settings), reads="skeleton", holds="problem", jobs=jobs,
+                          entry=entry, quiet=quiet, chunk=512, resume=resume)
+    return None
+
+
+def main():
+    """Entry point of fansr-render."""
+    render()
+
+
+if __name__ == "__main__":
+    main()
