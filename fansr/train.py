@@ -529,7 +529,7 @@ _P = click.IntRange(1)
 
 
 @command.command(example="fansr-train train.zst --config configs/tiny.toml --minutes 5 --out runs/tiny",
-                 config_sections=("model",), name="fansr-train")
+                 config_sections=("model",))
 @click.argument("inputs", nargs=-1, type=click.Path())
 @click.option("--out", type=click.Path(file_okay=False), default="runs/model", show_default=True, help="The run's folder.")
 @click.option("--steps", type=_P, default=None, help="Optimizer steps of the whole run.")
@@ -650,5 +650,10 @@ def report_size(options: Options, as_json: bool):
                f"{sizes['tokens']} tokens")
 
 
-if __name__ == "__main__":
+def main():
+    """Entry point of fansr-train."""
     train()
+
+
+if __name__ == "__main__":
+    main()
