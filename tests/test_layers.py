@@ -12,7 +12,7 @@ ROOT = Path(fansr.__file__).parent
 ORDER = [
     "version", "errors", "tokens", "resources", "seeds", "records", "stream", "parallel", "command", "problem",
     "expr", "evaluate", "export",
-    "simplify", "equivalent", "mine",
+    "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "gen", "decontam", "render", "table",
     "device", "model", "render_torch", "checkpoint", "batch", "train", "sample",
     "refine", "build", "power", "library", "structure", "evolve",

@@ -1,0 +1,270 @@
+"""Simplify expressions to a canonical form: the stage between generation and everything else.
+
+    fansr-gen -n 100000 | fansr-simplify > skeletons.zst
+
+The rewriting engine is simplipy's, with rules that fansr-mine found (rules/).  It reads Table 5; its
+tagged output is spelled in Table 5 again by respell.py, which also lets free constants absorb what
+they can.  Both take turns until nothing changes, so that equivalent skeletons end in one form and a
+simplified expression stays as it is.
+
+`<constant>` stands for almost every real number: a rewrite may turn a function of constants, or a
+number without a spelling in Table 5, into a new `<constant>`, but never the other way.  Rewrites
+hold wherever the original is finite; the simplified form may be defined on more points, for
+example x1/x1 becomes a constant.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+
+import click
+
+from fansr import command, parallel, resources, stream
+from fansr.errors import DataError
+from fansr.expr import problems
+from fansr.respell import NonFinite, Respeller, Unknown
+from fansr.tokens import ARITY, CONSTANT, literal_value
+
+MAX_TOKENS = 128  # the engine needs seconds for a few thousand; the paper's prior ends at 35
+ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
+_NODE_BUDGET = 48  # outer rewrite iterations of the engine, its own default
+_KNOWN = frozenset(ARITY)
+_RELAXED = {f"{way}{k}": ("*", CONSTANT) for way in ("mult", "div") for k in (2, 3, 4, 5)}
+
+
+class Rejected(ValueError):
+    """An expression has no simplified form; `reason` is one of nonfinite, too_long, empty, invalid, unresolved."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class Simplifier:
+    """The engine with one folder of rules, and the speller.  Not to be shared by threads."""
+
+    def __init__(self, rules: str | None = None):
+        self._simplify = load_engine(rules)._core.ac_simplify
+        self._respell = Respeller()
+
+    def __call__(self, expr, relax: bool = False) -> list[str]:
+        """The canonical form of a prefix expression; Rejected says why there is none.
+
+        relax: every multiplication or division by a small integer (mult2 .. div5) first becomes one by
+        a free constant, as the paper does with candidates before their constants are fitted.
+        """
+        expr = list(expr)
+        self._check(expr)
+        if relax:
+            expr = free_coefficients(expr)
+        try:
+            for _ in range(ROUNDS):
+                spelled = self._respell(self._simplify(expr, _NODE_BUDGET, False, "tagged"))
+                if not self._respell.changed:
+                    return list(spelled)
+                spelled = list(spelled)
+                if spelled == expr:
+                    return spelled
+                expr = spelled
+        except NonFinite as error:
+            raise Rejected("nonfinite", str(error)) from None
+        except Unknown as error:
+            raise Rejected("unresolved", str(error)) from None
+        except ValueError as error:
+            raise Rejected("unresolved", f"the engine: {error}") from None
+        return expr
+
+    def _check(self, expr):
+        if len(expr) > MAX_TOKENS:
+            raise Rejected("too_long", f"{len(expr)} tokens, at most {MAX_TOKENS}")
+        open_slots = 1
+        try:
+            for token in expr:
+                if not open_slots:
+                    break
+                open_slots += ARITY[token] - 1
+            else:
+                if not open_slots:
+                    return
+        except (KeyError, TypeError):
+            pass  # a literal, a variable beyond x17, or nonsense: look closer
+        problem = problems(expr)
+        if problem:
+            raise Rejected("empty" if not expr else "invalid", problem)
+        for token in expr:
+            value = None if token in _KNOWN else literal_value(token)
+            if value is not None and not abs(value) < float("inf"):
+                raise Rejected("nonfinite", f"literal {token}")
+
+
+def load_engine(rules: str | None = None):
+    """simplipy's engine with the operators and rules of a folder (default: the rules that come with fansr)."""
+    folder = resources.path("rules") if rules is None else rules
+    config = str(folder) + "/config.yaml"
+    try:
+        import simplipy
+
+        return simplipy.SimpliPyEngine.from_config(config)
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no rules here (config.yaml is missing); fansr-mine writes a folder of rules") from None
+    except Exception as error:  # simplipy reports a wrong config in many ways
+        raise DataError(f"{config}: cannot be loaded: {error}") from None
+
+
+@functools.lru_cache(maxsize=4)
+def simplifier(rules: str | None = None) -> Simplifier:
+    """The process's Simplifier for a folder of rules, made once."""
+    return Simplifier(rules)
+
+
+def simplify(expr, relax: bool = False, rules: str | None = None) -> list[str]:
+    """The canonical form of one prefix expression (tokens in, tokens out); raises Rejected with a reason."""
+    return simplifier(rules)(expr, relax)
+
+
+def simplify_many(exprs, relax: bool = False, rules: str | None = None) -> list[tuple[list[str] | None, str | None]]:
+    """For each expression (its canonical form, None), or (None, reason) where it is rejected."""
+    one = simplifier(rules)
+    found: list[tuple[list[str] | None, str | None]] = []
+    for expr in exprs:
+        try:
+            found.append((one(expr, relax), None))
+        except Rejected as error:
+            found.append((None, error.reason))
+    return found
+
+
+def canonical_key(expr, rules: str | None = None) -> tuple[str, ...]:
+    """Something equal for equivalent expressions, to find duplicates by: the canonical form where there is
+    one, else the tokens themselves."""
+    try:
+        return tuple(simplifier(rules)(expr))
+    except Rejected:
+        return tuple(expr)
+
+
+def free_coefficients(expr) -> list[str]:
+    """mult2 .. div5 as a product with a free constant: [mult2, x1] -> [*, <constant>, x1]."""
+    if _RELAXED.keys().isdisjoint(expr):
+        return list(expr)
+    freed: list[str] = []
+    for token in expr:
+        freed.extend(_RELAXED.get(token, (token,)))
+    return freed
+
+
+# ---- command ----------------------------------------------------------------------------------
+
+
+class _Stage:
+    """What a worker process does with a chunk of records."""
+
+    def __init__(self, rules, relax):
+        self.rules, self.relax = rules, relax
+
+    def __call__(self, records):
+        one, relax = simplifier(self.rules), self.relax
+        kept, dropped = [], Counter()
+        for record in records:
+            expr = record.get("expr")
+            try:
+                simple = one(expr, relax)
+            except Rejected as error:
+                if error.reason in ("empty", "invalid"):
+                    raise DataError(f"record {record.get('id', record.get('problem'))}: {error}") from None
+                dropped[error.reason] += 1
+                continue
+            except TypeError:
+                raise DataError(f"record {record.get('id')}: expr is {expr!r}, wanted a list of tokens") from None
+            if record["kind"] == "skeleton":
+                record.setdefault("raw_len", len(expr))
+            record["expr"] = simple
+            kept.append(record)
+        return kept, dropped
+
+
+def merge_equal(records, merged: dict | None = None) -> dict:
+    """Merge records of one `expr` (within one problem, for candidates) into the first of them.
+
+    Their `n` add up (a record without n counts once) and logp becomes the best.  Returns the dict
+    (problem, tokens) -> record, in order of first appearance; give it back as `merged` to go on.
+    """
+    merged = {} if merged is None else merged
+    for record in records:
+        kept = merged.setdefault((record.get("problem"), tuple(record["expr"])), record)
+        if kept is record:
+            kept["n"] = kept.get("n") or 1
+            continue
+        kept["n"] += record.get("n") or 1
+        logp, best = record.get("logp"), kept.get("logp")
+        if logp is not None and (best is None or logp > best):
+            kept["logp"] = logp
+    return merged
+
+
+@command.command(example="fansr-gen -n 10000 | fansr-simplify > skeletons.zst")
+@click.argument("inputs", nargs=-1, metavar="[IN ...]")
+@click.option("--rules", type=click.Path(file_okay=False), default=None, metavar="DIR",
+              help="Folder of rules written by fansr-mine.  [default: the rules that come with fansr]")
+@click.option("--relax", is_flag=True, help="First make every factor 2..5 and divisor 2..5 a free constant.")
+@click.option("--dedup", is_flag=True, help="Merge records of equal form (per problem) and add up their counts n.")
+@command.output_option()
+@command.jobs_option()
+@command.quiet_option()
+@command.config_option()
+def simplify_command(inputs, rules, relax, dedup, output, jobs, quiet, config):
+    """Bring skeletons or candidates to their canonical form.
+
+    Records whose form holds an infinity (nonfinite), or that are longer than 128 tokens (too_long), are
+    dropped and counted by reason.  A token that is neither operator, variable, constant nor number is an error.
+    """
+    folder = None if rules is None else str(rules)
+    if folder is not None:
+        load_engine(folder)  # a wrong folder is said here, not by a worker
+    entry = command.history_entry(config={"relax": relax, "dedup": dedup}, rules=rules_name(folder))
+    stage = _Stage(folder, relax)
+    if dedup:
+        return _dedup(inputs, output, stage, entry, jobs, quiet)
+    command.filter_stream(inputs, output, stage, reads=("skeleton", "candidate"), jobs=jobs, entry=entry, quiet=quiet)
+    return None
+
+
+def _dedup(inputs, output, stage, entry, jobs, quiet):
+    """The command with --dedup: everything is read before anything is written, since counts add up over all."""
+    inputs = list(inputs) or ["-"]
+    first = stream.open_reader(inputs[0], holds=("skeleton", "candidate"))
+    merged: dict = {}
+    dropped: Counter = Counter()
+    with first:
+        results = parallel.ordered_map(stage, command.chunks(_records(first, inputs[1:]), command.CHUNK), jobs)
+        for kept, tally in command.progress(results, quiet=quiet, unit="chunk"):
+            merge_equal(kept, merged)
+            dropped.update(tally)
+    with stream.open_writer(output, first.header["holds"], [*first.history, entry]) as writer:
+        writer.dropped.update(dropped)
+        for record in merged.values():
+            writer.write(record)
+
+
+def _records(first, rest):
+    yield from first
+    for name in rest:
+        with stream.open_reader(name, holds=first.header["holds"]) as reader:
+            yield from reader
+
+
+def rules_name(folder: str | None = None) -> str:
+    """Short hash of a rule set, for histories: equal names mean equal rules."""
+    import hashlib
+    from pathlib import Path
+
+    path = Path(folder) if folder is not None else resources.path("rules")
+    digest = hashlib.blake2b(digest_size=6)
+    for name in ("config.yaml", "rules.json"):
+        if (path / name).exists():
+            digest.update((path / name).read_bytes())
+    return digest.hexdigest()
+
+
+main = simplify_command
