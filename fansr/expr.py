@@ -213,6 +213,8 @@ def sort_commutative(expr: Expr) -> Expr:
 # ---- printing ---------------------------------------------------------------------------------
 
 _ATOM = 6
+_WHOLE = {"pow3": 3, "pow5": 5}
+_EVEN_ROOTS = {"pow1_2": 2, "pow1_4": 4}
 
 
 def format_number(value: float, digits: int | None = None) -> str:
@@ -253,6 +255,10 @@ def to_infix(expr: Expr, consts=None, names=None, digits: int | None = None) -> 
         if not isinstance(tree, tuple):
             return leaf(tree)
         row = OPERATOR[tree[0]]
+        if tree[0] in _WHOLE and isinstance(tree[1], tuple) and tree[1][0] in _EVEN_ROOTS:
+            # A power of an even root: both forms are undefined for negative arguments.
+            inner = show(tree[1][1])
+            return f"{wrap(inner, 5)}**{format_number(_WHOLE[tree[0]] / _EVEN_ROOTS[tree[1][0]])}", 4
         parts = [show(child) for child in tree[1:]]  # in order: constants are taken as they come
         p = row.precedence
         if p == 5:
@@ -361,8 +367,10 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
             return [_ROOTS[value], *base]
         if value == -1.0:
             return ["inv", *base]
-        if value == 1.5:
-            return ["pow3", "pow1_2", *base]
+        for whole, top in _WHOLE.items():
+            for root, bottom in _EVEN_ROOTS.items():
+                if value is not None and abs(value) == top / bottom:
+                    return [*(["inv"] if value < 0 else []), whole, root, *base]
         if value is not None and value in (-2.0, -3.0, -4.0, -5.0):
             return ["inv", f"pow{int(-value)}", *base]
         return ["pow", *base, *exponent]

@@ -115,6 +115,8 @@ def test_paper_examples():
     ("C*exp(x1)", f"* {CONSTANT} exp x1"),
     ("x1**1.5", "pow3 pow1_2 x1"),
     ("x1**-2", "inv pow2 x1"),
+    ("x1**-1.5", "inv pow3 pow1_2 x1"),
+    ("x1**0.75", "pow3 pow1_4 x1"),
     ("pow(x1, 7)", "pow x1 7.0"),
 ])
 def test_parse(text, want):
@@ -142,6 +144,10 @@ def test_parse_errors_are_value_errors(text, word):
 ])
 def test_problems_are_named(expr, word):
     assert word in ex.problems(expr)
+
+
+def test_a_power_of_a_root_prints_as_one_power():
+    assert ex.to_infix("* <constant> pow3 pow1_2 x1".split(), [365.25], ["axis"]) == "365.25*axis**1.5"
 
 
 def test_numbers_read_back():
