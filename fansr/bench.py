@@ -1,6 +1,6 @@
 """bench-fastsrb: the sweeps of section 4 of the paper as cells that can be stopped, resumed and spread over machines.
 
-    bin/bench-fastsrb ladder noise --methods fansr,operon --budgets 1,10 --repeats 5 --out runs/fastsrb
+    bin/bench-fastsrb ladder noise --methods fansr,operon --budgets 1,10 --repeats 5 --out out/fastsrb
 
 A *cell* is one method on all laws under one setting (budget, points, noise, irrelevant columns).  Its result is one
 stream of fit records, FITS/<cell>.zst, whose header says which commands made it.  A cell runs the very commands a user
@@ -274,9 +274,9 @@ def _numbers(context, param, value):
         raise click.UsageError(f"--{param.name} {value}: wanted numbers with commas, e.g. 1,3,10") from None
 
 
-@command.command(example="bin/bench-fastsrb ladder --methods fansr,operon --budgets 1 --repeats 1 --out runs/quick")
+@command.command(example="bin/bench-fastsrb ladder --methods fansr,operon --budgets 1 --repeats 1 --out out/quick")
 @click.argument("experiments", nargs=-1, metavar="[ladder|sparsity|noise|dummies ...]")
-@click.option("--out", default="runs/fastsrb", show_default=True, metavar="DIR", help="Where streams, tables, pictures go.")
+@click.option("--out", default="out/fastsrb", show_default=True, metavar="DIR", help="Where streams, tables, pictures go.")
 @click.option("--laws", default="data/fastsrb.json", show_default=True, metavar="FILE", help="JSON or text file of laws.")
 @click.option("--methods", default="fansr", show_default=True, help="fansr and any of fansr-peer's, with commas.")
 @click.option("--budgets", default="1,3,10,30", show_default=True, callback=_numbers, help="Seconds of the ladder.")

@@ -37,6 +37,7 @@ from fansr.tokens import CONSTANT
 
 SEARCH_SHARE = 0.85  # of the seconds; the rest is for polish and pruning
 GRACE = 20.0  # seconds past twice the budget before a process counts as hung
+CONTROL_BATCH = 1000  # skeletons the control draws and refines at a time
 SOLVED = 1e-9  # FVU of a float32 search that cannot get better: go on to the polish
 
 
@@ -167,27 +168,33 @@ def flash_ansr(X, y, seconds: float, seed: int) -> list[list[str]]:
 
 
 def prior(X, y, seconds: float, seed: int) -> list[list[str]]:
-    """Not a program but a control: skeletons drawn from our own prior and refined, with no search and no network."""
+    """Not a program but a control: skeletons drawn from our own prior and refined, with no search and no network.
+
+    A skeleton's variables are laid on random distinct columns; one with more variables than columns is passed over.
+    """
     from fansr import prior as priors
     from fansr.gen import sample_skeletons
     from fansr.rank import score
     from fansr.refine import Refiner
 
-    refiner = Refiner(X, y, restarts=4, seed=seed)
-    source = priors.load()
+    rng = np.random.default_rng(seed)
+    refiner, source = Refiner(X, y, restarts=4, seed=seed & 0x7FFFFFFF), priors.load()
     start, next_id, best = time.monotonic(), 0, (math.inf, [CONSTANT], [float(np.mean(y))])
     while time.monotonic() < start + seconds:
-        drawn = sample_skeletons(source, range(next_id, next_id + 500), seed)
-        next_id += 500
-        usable = [e for e in drawn if all(column < X.shape[1] for column in expressions.variables(e)) and
-                  expressions.variables(e) and len(e) <= 40]
+        drawn = sample_skeletons(source, range(next_id, next_id + CONTROL_BATCH), seed & 0x7FFFFFFF)
+        next_id += CONTROL_BATCH
+        usable = []
+        for form in drawn:
+            used = expressions.variables(form)
+            if 0 < len(used) <= X.shape[1]:
+                columns = rng.permutation(X.shape[1])[:len(used)]
+                usable.append(expressions.rename(form, dict(zip(used, map(int, columns)))))
         fvus, consts = refiner.fit(usable, jobs=1)
-        scores = [score(f, len(e)) if np.isfinite(f) else math.inf for f, e in zip(fvus, usable)]
-        k = int(np.argmin(scores)) if scores else -1
-        if k >= 0 and scores[k] < best[0]:
-            best = scores[k], usable[k], consts[k]
-            if fvus[k] < SOLVED:
-                break
+        for f, c, form in zip(fvus, consts, usable):
+            if np.isfinite(f) and (value := score(float(f), len(form))) < best[0]:
+                best = value, form, c
+        if best[0] < math.log10(SOLVED):
+            break
     return [expressions.bind(best[1], best[2])]
 
 

@@ -1,0 +1,178 @@
+"""fansr-peer: what every peer gets from us, its records, and that a failing peer is a record.
+
+The searches themselves run where their packages are installed; a stand-in peer covers the rest.
+"""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import scipy.optimize
+from click.testing import CliRunner
+
+from fansr import peers
+from fansr.evaluate import evaluate
+from fansr.expr import from_infix
+from fansr.metrics import fvu
+from fansr.problem import Problem
+from fansr.stream import open_reader, open_writer
+from fansr.tokens import CONSTANT
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the peers' own
+
+
+def problem(law="x1*x2", scale=1.0, m=60, seed=0, **more):
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(1.0, 3.0, (2 * m, 2)) * [scale, 1.0]
+    y = evaluate(from_infix(law), X)
+    return {"kind": "problem", "id": 7, "X": X[:m].copy(), "y": y[:m].copy(), "X_val": X[m:].copy(), "y_val": y[m:].copy(),
+            "names": ["x1", "x2"], "target": "y", "group": "easy", "law": law, "noise": 0.0,
+            "truth": {"expr": from_infix(law), "consts": np.zeros(0), "infix": law}, **more}
+
+
+def stand_in(monkeypatch, function):
+    monkeypatch.setitem(peers.PEERS, "prior", peers.Peer(function, "fansr"))
+
+
+# ---- scaling, polish, pruning -----------------------------------------------------------------
+
+
+def test_powers_of_ten():
+    assert peers.power_of_ten(np.array([3e-20, -4e-20])) == pytest.approx(1e-19 if np.hypot(3, 4) / 2**0.5 > 10**0.5 else 1e-20)
+    assert peers.power_of_ten(np.array([1.0, -1.0])) == 1.0
+    assert peers.power_of_ten(np.zeros(3)) == 1.0
+    assert peers.power_of_ten(np.array([1e200, 1e200])) == pytest.approx(1e200)
+
+
+def test_unscaling_gives_the_same_function():
+    rng = np.random.default_rng(1)
+    X = rng.uniform(1, 2, (20, 2)) * [1e6, 1.0]
+    form = ["+", "*", CONSTANT, "x1", "sin", "x2"]
+    expr, consts = peers.unscaled(form, np.array([2.5]), [1e6, 1.0], 1e-3)
+    wanted = 1e-3 * (2.5 * X[:, 0] / 1e6 + np.sin(X[:, 1]))
+    assert np.allclose(evaluate(expr, X, consts), wanted, rtol=1e-14)
+
+
+def test_polish_reaches_scipys_optimum():
+    rng = np.random.default_rng(2)
+    X = rng.uniform(0, 2, (80, 1))
+    y = 1.7 * np.exp(-0.6 * X[:, 0]) + 0.2 + rng.normal(0, 0.01, 80)
+    form = ["+", CONSTANT, "*", CONSTANT, "exp", "*", CONSTANT, "x1"]
+    reached, consts = peers.polish(form, [0.0, 1.0, -1.0], X, y)
+    theirs, _ = scipy.optimize.curve_fit(lambda x, a, b, c: a + b * np.exp(c * x), X[:, 0], y, p0=[0.0, 1.0, -1.0])
+    assert consts == pytest.approx(theirs, rel=1e-4)
+    assert reached == pytest.approx(fvu(y, theirs[0] + theirs[1] * np.exp(theirs[2] * X[:, 0])), rel=1e-6)
+
+
+def test_every_reduction_is_a_smaller_expression():
+    forms = peers.shorter(["+", "*", CONSTANT, "x1", "sin", "x2"], [2.0])
+    shapes = [" ".join(form) for form, _ in forms]
+    assert "x1" not in shapes  # two steps away
+    assert {"* <constant> x1", "sin x2", "+ x1 sin x2", "+ * <constant> x1 x2", "<constant>"} <= set(shapes)
+    assert all(len(form) <= 6 for form, _ in forms)
+
+
+def test_pruning_drops_what_the_data_do_not_need():
+    record = problem("2*x1*x2")
+    bloated = ["+", CONSTANT, "*", "*", CONSTANT, "*", CONSTANT, "x1", "+", "x2", "*", CONSTANT, "sin", "x1"]
+    expr, consts, reached = peers.prune(bloated, [0.0, 1.1, 1.8, 1e-9], record["X"], record["y"], time.monotonic() + 5)
+    assert len(expr) == 5 and reached < 1e-28
+    assert np.prod(consts) == pytest.approx(2.0)
+
+
+# ---- records ----------------------------------------------------------------------------------
+
+
+def test_a_peers_answer_is_a_full_fit_record(monkeypatch):
+    stand_in(monkeypatch, lambda X, y, seconds, seed: [from_infix("0.9*x1*x2 + 1e-9")])
+    fit = peers.isolated(problem("x1*x2", scale=1e-9), "prior", 1.0, 0)
+    assert fit["status"] == "ok" and fit["fvu"] < 1e-28 and fit["fvu_val"] < 1e-28
+    assert fit["problem"] == 7 and fit["group"] == "easy" and fit["method"] == "prior" and fit["budget"] == 1.0
+    assert fit["points"] == 60 and list(fit["low"]) == list(problem(scale=1e-9)["X"].min(axis=0))
+    assert fit["length"] == len(fit["scaled_expr"]) <= 5 < len(fit["expr"])
+    value = evaluate(fit["expr"], problem(scale=1e-9)["X"], fit["consts"])
+    assert np.allclose(value, problem(scale=1e-9)["y"], rtol=1e-12)
+
+
+def _raises(X, y, seconds, seed):
+    raise ArithmeticError("no luck")
+
+
+def _crashes(X, y, seconds, seed):
+    os._exit(9)
+
+
+def _prints(X, y, seconds, seed):
+    os.write(1, b"noise on stdout")
+    return [["x1"]]
+
+
+@pytest.mark.parametrize("function, words", [(_raises, "ArithmeticError: no luck"), (_crashes, "ended with 9")])
+def test_a_failing_peer_is_a_record(monkeypatch, function, words):
+    stand_in(monkeypatch, function)
+    fit = peers.isolated(problem(), "prior", 0.5, 0)
+    assert fit["status"].startswith("failed") and words in fit["status"]
+    assert fit["expr"] == [] and fit["fvu"] == np.inf and fit["law"] == "x1*x2"
+
+
+def test_a_hanging_peer_is_ended(monkeypatch):
+    monkeypatch.setattr(peers, "GRACE", 0.3)
+    stand_in(monkeypatch, lambda X, y, seconds, seed: time.sleep(60))
+    fit = peers.isolated(problem(), "prior", 0.1, 0)
+    assert "still running" in fit["status"]
+
+
+def test_the_command_passes_fields_on_and_survives_failures(monkeypatch, tmp_path, capfd):
+    path, out = str(tmp_path / "p.zst"), str(tmp_path / "f.zst")
+    with open_writer(path, "problem") as writer:
+        writer.write(problem())
+        writer.write(problem(id=8, weights=np.ones(60)))
+    stand_in(monkeypatch, _prints)
+    result = CliRunner().invoke(peers.main, [path, "--method", "prior", "--time", "0.5", "-o", out, "-j", "1"])
+    assert result.exit_code == 0, result.output
+    with open_reader(out, holds="fit") as reader:
+        fits = list(reader)
+        assert reader.history[-1]["config"]["method"] == "prior"
+    assert [fit["problem"] for fit in fits] == [7, 8] and "X" not in fits[0] and "weights" not in fits[1]
+    assert "noise" not in capfd.readouterr().out
+
+
+def test_a_missing_package_is_a_wrong_call(monkeypatch, tmp_path):
+    monkeypatch.setitem(peers.PEERS, "pysr", peers.Peer(peers.pysr, "no_such_package"))
+    result = CliRunner().invoke(peers.main, ["--method", "pysr"])
+    assert result.exit_code == 2 and "needs the package" in result.stderr
+
+
+def test_peers_without_what_they_need_say_so(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.delenv("FLASH_ANSR_MODEL", raising=False)
+    assert "Julia" in peers.isolated(problem(), "pysr", 0.1, 0)["status"]
+    assert "FLASH_ANSR_MODEL" in peers.isolated(problem(), "flash-ansr", 0.1, 0)["status"]
+
+
+# ---- the searches -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method, package", [("operon", "pyoperon"), ("gplearn", "gplearn"), ("prior", "fansr")])
+def test_each_peer_finds_a_product(method, package):
+    pytest.importorskip(package)
+    peers.warm(method)
+    fit = peers.isolated(problem("x1*x2", scale=1e-5), method, 1.0, 0)
+    assert fit["status"] == "ok", fit["status"]
+    assert fit["fvu_val"] < 1e-20
+    assert fit["length"] <= (20 if method == "prior" else 5)  # the control may find the law in odd clothes
+
+
+def test_operons_trees_are_read_in_order():
+    """A hand-made tree with every asymmetric operator against its own evaluator."""
+    pytest.importorskip("pyoperon")
+    from pyoperon.sklearn import SymbolicRegressor
+
+    rng = np.random.default_rng(3)
+    X = rng.uniform(1, 2, (50, 2))
+    y = (X[:, 0] - 3 * X[:, 1]) / (X[:, 0] ** 2 + 1)
+    model = SymbolicRegressor(allowed_symbols="add,sub,mul,div,constant,variable,square,sqrt,exp", population_size=200,
+                              generations=3, optimizer_iterations=3, random_state=1, max_evaluations=10**6)
+    model.fit(X, y)
+    assert np.allclose(evaluate(peers._operon_tokens(model), X), model.predict(X), rtol=1e-3, atol=1e-4)
