@@ -1,7 +1,7 @@
 """From streams to batches: what the network is trained on, one numbered batch at a time.
 
     skeleton stream -> Pool: tokens (N, W) uint8, columns packed to the left
-    batch number    -> rows of the pool -> fresh constants and points (render_torch) -> Batch
+    batch number    -> rows of the pool -> fresh constants and points -> Batch
     problem stream  -> Table: points as given, padded to one length under a mask -> Batch
 
 A batch is a function of (pool, settings, seed, number) alone, so that a resumed run sees what an unbroken
@@ -15,6 +15,7 @@ This module knows nothing of the network beyond its number of columns and its lo
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from torch import Tensor
 from fansr import stream
 from fansr.errors import DataError
 from fansr.prior import Prior
-from fansr.seeds import key_for, rng_for
+from fansr.seeds import rng_for
 from fansr.tokens import (
     ARITY,
     BOS_ID,
@@ -270,37 +271,57 @@ def make(tokens: np.ndarray, columns: np.ndarray, points: int, settings: Setting
          device: torch.device) -> Batch:
     """Skeletons (B, W) over x1..xk, k = columns (B,), with fresh numbers; what cannot be drawn falls out.
 
-    M is rounded to a multiple of 8 (above 8), for the sake of kernels and compiled shapes.
+    M is rounded to a multiple of 8 (above 8), for the sake of kernels and compiled shapes.  Where the prior has
+    irrelevant columns, a law's variables first get random places among all columns, in their order.
     """
-    from fansr import render_torch
-
     points = points if points < 8 else points // 8 * 8
     length = int((tokens != PAD_ID).sum(1).max())
-    tokens, n_columns = spread(tokens[:, :length], columns, settings, rng)
-    width = int(n_columns.max())
-    generator = torch.Generator(device=device).manual_seed(int(rng.integers(1 << 62)))
+    # Without irrelevant columns no place beyond the widest law of the batch can hold anything.
+    wide = settings.columns if settings.prior.irrelevant > 0 else int(columns.max())
+    tokens = spread(tokens[:, :length], columns, wide, rng)
+    law = dataclasses.replace(settings.prior, variables=wide)
+    X, y, filled, ok = _numbers(law, tokens, points, int(rng.integers(1 << 62)), device)
     ids = torch.as_tensor(tokens.astype(np.int64), device=device)
-    exists = torch.as_tensor(np.arange(width) < n_columns[:, None], device=device)
-    X, y, ok = render_torch.draw(ids, exists, points, settings.prior, generator)
-    return assemble(X[ok], y[ok], exists[ok], frame(ids)[ok], settings.scale_columns)
+    X, ids, exists = pack(X[ok], ids[ok], filled[ok])
+    return assemble(X, y[ok], exists, frame(ids), settings.scale_columns)
 
 
-def spread(tokens: np.ndarray, columns: np.ndarray, settings: Settings, rng) -> tuple[np.ndarray, np.ndarray]:
-    """With chance prior.irrelevant let a table have 1 to 3 columns that its law does not use.
+def _numbers(law: Prior, tokens: np.ndarray, points: int, seed: int, device: torch.device):
+    """Fresh constants and points: X (B, M, D) and y (B, M) float64, filled (B, D) bool, ok (B,) bool."""
+    if device.type != "cpu":
+        from fansr import render_torch as renderer
+    else:
+        from fansr import bulk as renderer
+    drawn = renderer.draw(law, tokens, np.arange(len(tokens)), points, seed)
+    X, y, filled, status = (torch.as_tensor(drawn[key], device=device) for key in ("X", "y", "filled", "status"))
+    # A law that is flat on its points says nothing about itself.
+    ok = (status >= 0) & ((y.amax(1) > y.amin(1)) | (points == 1))
+    return X.transpose(1, 2), y, filled > 0, ok
 
-    Returns the tokens with variables renamed to the places they get, and the columns (B,) of each table.
-    """
-    extra = rng.integers(1, 4, len(tokens)) * (rng.random(len(tokens)) < settings.prior.irrelevant)
-    total = np.minimum(columns + extra, settings.columns).astype(np.intp)
-    keys = rng.random((len(tokens), settings.columns))
-    keys[np.arange(settings.columns) >= total[:, None]] = 2.0  # places beyond the table come last
-    order = np.argsort(keys, 1)
-    order[np.arange(settings.columns) >= columns[:, None]] = settings.columns  # only the first k places are taken
-    order.sort(1)  # and in order
+
+def spread(tokens: np.ndarray, columns: np.ndarray, wide: int, rng: np.random.Generator) -> np.ndarray:
+    """Rename x1..xk of each row to k of x1..x`wide`, chosen at random, in order."""
+    keys = rng.random((len(tokens), wide))
+    places = np.argsort(keys, 1)
+    places[np.arange(wide) >= columns[:, None]] = wide  # only the first k are taken
+    places.sort(1)
     table = np.tile(np.arange(256, dtype=np.uint8), (len(tokens), 1))
-    table[:, FIRST_VARIABLE_ID : FIRST_VARIABLE_ID + settings.columns] = FIRST_VARIABLE_ID + np.minimum(
-        order, settings.columns - 1)
-    return np.take_along_axis(table, tokens.astype(np.intp), 1), total
+    table[:, FIRST_VARIABLE_ID : FIRST_VARIABLE_ID + wide] = FIRST_VARIABLE_ID + np.minimum(places, wide - 1)
+    return np.take_along_axis(table, tokens.astype(np.intp), 1)
+
+
+def pack(X: Tensor, ids: Tensor, filled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Move the columns that hold numbers to the left and rename the variables with them.
+
+    X (B, M, D), ids (B, L), filled (B, D) bool -> the same with D the largest number of columns, and exists (B, D).
+    """
+    order = torch.argsort(filled.logical_not().to(torch.int8), dim=1, stable=True)  # (B, D)
+    most = int(filled.sum(1).max()) if len(filled) else 0
+    X = torch.gather(X, 2, order[:, None, :most].expand(-1, X.shape[1], -1))
+    place = (torch.cumsum(filled, 1) - 1).clamp(min=0) + FIRST_VARIABLE_ID
+    table = torch.arange(len(VOCABULARY), device=ids.device).repeat(len(ids), 1)
+    table[:, FIRST_VARIABLE_ID : FIRST_VARIABLE_ID + filled.shape[1]] = place
+    return X, torch.gather(table, 1, ids), torch.gather(filled, 1, order[:, :most])
 
 
 def frame(ids: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ from fansr import batch as batches
 from fansr import checkpoint, command, device, prior, resources, stream
 from fansr.errors import DataError
 from fansr.model import Model, ModelConfig, count, flops_per_sample
-from fansr.seeds import key_for
+from fansr.seeds import key_for, rng_for
 from fansr.tokens import PAD_ID
 
 SCHEDULES = ("wsd", "plateau", "decay")
@@ -333,7 +333,7 @@ def validation_batches(rows: np.ndarray, settings: batches.Settings, where: torc
     parts = np.array_split(order, max(1, len(order) // 256))
     made = []
     for i, part in enumerate(parts):
-        rng = batches.rng_for(0, "train.validation", i)
+        rng = rng_for(0, "train.validation", i)
         points = (settings.min_points + settings.max_points) // 2
         made.append(batches.make(rows[part], columns[part], points, settings, rng, where))
     return [part for part in made if len(part)]
