@@ -90,7 +90,8 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
     state = _State(problem, options, budget)
     status = "ok"
     try:
-        state.offer(list(candidates))
+        mean = float(np.average(problem.y, weights=problem.weights))
+        state.offer([Candidate(["<constant>"], np.array([mean]), 1.0, "mean"), *candidates])
         state.run()
     except KeyboardInterrupt:
         status = "interrupted"
@@ -235,8 +236,7 @@ class _State:
     def _final_value(self, candidate: Candidate) -> float:
         """The selection's number, with a round constant charged its code instead of a fitted one's."""
         k = sum(1 for c in candidate.consts if not _is_round(float(c)))
-        return rank.selection(self.options.select, candidate.fvu, candidate.length, k, len(self.problem.y),
-                              self.options.gamma, self.floor)
+        return rank.selection(self.options.select, candidate, len(self.problem.y), self.options.gamma, self.floor, k)
 
 
 def _is_round(c: float) -> bool:

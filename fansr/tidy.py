@@ -361,7 +361,7 @@ def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, toke
                 gain = real_nats(float(c), float(error)) - nats
                 shorter = _shortened(expr, consts, k, value)
                 gain += tokens * shorter - 0.5 * ((value - c) / max(error, 1e-300)) ** 2
-                if gain > MARGIN and (_place(expr, k), value) not in refused:
+                if gain > (MARGIN if value else 0.0) and (_place(expr, k), value) not in refused:
                     options.append((gain, k, value))
         taken = False
         for _gain, k, value in sorted(options, reverse=True)[:8]:
@@ -372,7 +372,7 @@ def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, toke
             loss = 0.5 * (max(new_fvu, floor) - max(fvu, floor)) / sigma2
             saved = real_nats(float(consts[k]), float(errors[k])) - _cost_of(value, float(consts[k]), physics)
             saved += tokens * _shortened(expr, consts, k, value)
-            if new_fvu < math.inf and loss < saved - MARGIN:
+            if new_fvu < math.inf and loss < saved - (MARGIN if value else 0.0):
                 expr, consts, fvu, taken = trial, np.asarray(new_consts, dtype=np.float64), new_fvu, True
                 break
             refused.add((at, value))

@@ -70,7 +70,7 @@ def test_the_pool_keeps_the_best_and_the_front(pairs):
 def test_a_constant_for_every_row_is_no_law():
     """Six constants on six rows fit anything; the default selection prefers the plain law, equation 3 does not."""
     plain, wild = (1e-2, 3, 1), (1e-25, 23, 6)
-    value = lambda method, c: rank.selection(method, c[0], c[1], c[2], 6)  # noqa: E731
+    value = lambda method, c: rank.selection(method, candidate(*c), 6)  # noqa: E731
     assert value("mdl", plain) < value("mdl", wild)
     assert value("aicc", plain) < value("aicc", wild)
     assert value("score", wild) < value("score", plain)
@@ -79,7 +79,7 @@ def test_a_constant_for_every_row_is_no_law():
 def test_bic_is_the_textbook_one():
     M, k, rss_a, rss_b = 40, 3, 0.2, 0.1
     bic = lambda rss, p: M * math.log(rss / M) + p * math.log(M)  # noqa: E731
-    ours = rank.selection("bic", rss_a, 9, k, M) - rank.selection("bic", rss_b, 9, k + 1, M)
+    ours = rank.selection("bic", candidate(rss_a, 9, k), M) - rank.selection("bic", candidate(rss_b, 9, k + 1), M)
     assert math.isclose(2 * ours, bic(rss_a, k + 1) - bic(rss_b, k + 2), rel_tol=1e-12)
 
 
@@ -94,4 +94,4 @@ def test_rounding_of_a_target_far_from_zero_is_no_misfit():
 
 def test_unknown_selection_is_named():
     with pytest.raises(ValueError, match="mdl, score"):
-        rank.selection("best", 0.1, 3, 1, 10)
+        rank.selection("best", candidate(0.1, 3, 1), 10)
