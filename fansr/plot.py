@@ -49,7 +49,7 @@ def figure(columns: int, rows: int = 1, width: float = 4.6, height: float = 3.4)
         raise DataError("pictures need matplotlib: pip install 'fansr[plot]'") from None
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
                                 "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6, "legend.frameon": False,
-                                "svg.hashsalt": "fansr"}):
+                                "axes.titlesize": 9, "figure.labelsize": 9}):
         canvas = Figure(figsize=(width * columns, height * rows), layout="constrained")
         axes = canvas.subplots(rows, columns, squeeze=False)
     return canvas, list(axes.flat)
@@ -57,6 +57,8 @@ def figure(columns: int, rows: int = 1, width: float = 4.6, height: float = 3.4)
 
 def save(canvas, path: str):
     """Write the picture under its final name only when it is whole; the ending chooses the format."""
+    import matplotlib
+
     ending = os.path.splitext(path)[1].lstrip(".").lower()
     if ending not in ("png", "svg", "pdf"):
         raise click.UsageError(f"-o {path}: the ending says the format; wanted .png, .svg or .pdf")
@@ -64,7 +66,8 @@ def save(canvas, path: str):
     # No date in the file: the same records give the same bytes.
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[ending]
     try:
-        canvas.savefig(part, format=ending, dpi=150, metadata=metadata)
+        with matplotlib.rc_context({"svg.hashsalt": "fansr"}):
+            canvas.savefig(part, format=ending, dpi=150, metadata=metadata)
         os.replace(part, path)
     finally:
         if os.path.exists(part):
