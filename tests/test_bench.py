@@ -1,0 +1,147 @@
+"""The benchmark's cells: resumed without repeating or losing a problem, spread over shares, summed up in tables.
+
+The fits themselves are real calls of fansr-fit with one cheap proposer on laws it finds at once.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fansr import bench
+from fansr.stream import open_reader, open_writer
+
+ROOT = Path(__file__).resolve().parent.parent
+LAWS = """
+x1*x2 ; x1 1 5, x2 1 5
+3*x1**2/x2 ; x1 0.1 10 log, x2 1 2
+x1**3*x2 ; x1 1 3, x2 1 6
+x1/x2**2
+"""
+QUICK = ["--fit-options=--proposers power", "--at", "0.6", "-j", "1", "-q"]
+
+
+@pytest.fixture
+def laws(tmp_path):
+    path = tmp_path / "laws.txt"
+    path.write_text(LAWS)
+    return str(path)
+
+
+def call(*args):
+    result = CliRunner().invoke(bench.main, [*map(str, args)])
+    return result.exit_code, result.output
+
+
+def fits_in(folder, pattern="*.zst"):
+    found = []
+    for path in sorted((folder / "fits").glob(pattern)):
+        with open_reader(str(path), holds="fit") as reader:
+            found += list(reader)
+    return found
+
+
+def test_cells_of_several_experiments_are_shared():
+    cells = bench.cells_of(("ladder", "noise", "sparsity"), ("fansr", "operon"), (1.0, 10.0), 10.0, "--gamma 1")
+    names = [cell.name for cell in cells]
+    assert len(names) == len(set(names)) == 2 * (2 + 3 + 11)  # noise 0 and 512 points are the ladder's 10 s
+    assert all(cell.options == ("--gamma 1" if cell.method == "fansr" else "") for cell in cells)
+    assert {cell.points for cell in cells} == {2**k for k in range(12)}
+
+
+def test_sparse_problems_keep_the_same_unseen_points(laws, tmp_path):
+    for m in (4, 512):
+        path = bench.render(laws, bench.Cell("fansr", points=m), 1, 0, tmp_path)
+        with open_reader(str(path)) as reader:
+            record = next(iter(reader))
+        cut = bench.cut(record, m)
+        assert cut["X"].shape == (m, 2) and cut["y"].shape == (m,) and cut["points"] == m
+        assert record["y_val"].shape == (512,)
+        if m == 4:
+            few = cut, record["y_val"]
+    assert np.array_equal(few[0]["y"], cut["y"][:4]) and np.array_equal(few[1], record["y_val"])
+
+
+def test_a_cell_is_one_stream_with_its_history(laws, tmp_path):
+    code, text = call("ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 1, "--out", tmp_path / "o", *QUICK)
+    assert code == 0, text
+    (path,) = (tmp_path / "o" / "fits").glob("*.zst")
+    assert path.name == "fansr-t0.6-m512-n0-d0.zst"
+    with open_reader(str(path), holds="fit") as reader:
+        fits = list(reader)
+        commands = [entry["cmd"] for entry in reader.history]
+    assert "fansr-render" in commands and "fansr-fit" in commands
+    assert {fit["law"] for fit in fits} == {"laws:2", "laws:3", "laws:4", "laws:5"}
+    assert {fit["method"] for fit in fits} == {"fansr"}
+    table = (tmp_path / "o" / "report.md").read_text()
+    assert "| fansr | 0.6 | 4 |" in table and (tmp_path / "o" / "laws-fansr.png").exists()
+    before = path.stat().st_mtime_ns
+    assert call("ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 1, "--out", tmp_path / "o", *QUICK)[0] == 0
+    assert path.stat().st_mtime_ns == before  # nothing was run again
+
+
+def test_parts_and_missing_problems_become_one_stream(laws, tmp_path):
+    cell = bench.Cell("fansr", budget=0.6, options="--proposers power")
+    folder = tmp_path / "fits"
+    folder.mkdir()
+    problems = bench.render(laws, cell, 2, 0, tmp_path)
+    with open_reader(str(problems)) as reader:
+        records = list(reader)
+    # Two streams of an earlier, interrupted call: one fit whole, one cut short by the interrupt.
+    for number, (record, status) in enumerate(zip(records[:2], ("ok", "interrupted"))):
+        with open_writer(str(folder / f"{cell.name}.{number}.zst"), "fit", [{"cmd": "earlier"}]) as writer:
+            writer.write({"kind": "fit", "problem": record["id"], "expr": ["x1"], "consts": np.zeros(0), "fvu": 0.5,
+                          "status": status, "mark": "earlier"})
+    final = bench.run_cell(cell, problems, folder, 1, 0, 0, 1, True)
+    with open_reader(str(final)) as reader:
+        fits = list(reader)
+    assert Counter(fit["problem"] for fit in fits) == Counter(record["id"] for record in records)
+    assert [fit["problem"] for fit in fits if fit.get("mark")] == [records[0]["id"]]
+    assert [path.name for path in folder.iterdir()] == [final.name]
+
+
+def test_an_interrupted_run_loses_and_repeats_nothing(tmp_path):
+    laws = tmp_path / "laws.txt"
+    laws.write_text("\n".join(f"{k}.5*x1**{k}/x2" for k in range(2, 6)) * 1)
+    words = [sys.executable, str(ROOT / "bin" / "bench-fastsrb"), "ladder", "--laws", str(laws), "--budgets", "0.6", "--repeats",
+             "10", "--out", str(tmp_path / "o"), "--no-report", *QUICK]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(words, env=environment)
+    folder = tmp_path / "o" / "fits"
+    for _ in range(400):  # until some fits are written
+        if any(part.stat().st_size > 4000 for part in folder.glob("*.0.zst.part")):
+            break
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=30) in (130, 0)
+    assert not list(folder.glob("*.part"))
+    early = sum(1 for fit in fits_in(tmp_path / "o", "*.[0-9].zst"))
+    assert subprocess.run(words, env=environment, timeout=120).returncode == 0
+    fits = fits_in(tmp_path / "o")
+    assert Counter(fit["problem"] for fit in fits) == Counter(range(40))
+    assert early <= 40 and len(list(folder.glob("*.zst"))) == 1
+
+
+def test_shares_of_a_cluster_job_make_the_whole(laws, tmp_path):
+    for shard in range(3):
+        code, text = call("ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 2, "--out", tmp_path / "o", "--shard", shard,
+                          "--shards", 3, *QUICK)
+        assert code == 0, text
+    assert Counter(fit["problem"] for fit in fits_in(tmp_path / "o")) == Counter(range(8))
+    assert call("--report", "--at", "0.6", "--out", tmp_path / "o")[0] == 0
+    assert "| fansr | 0.6 | 8 |" in (tmp_path / "o" / "report.md").read_text()
+
+
+def test_wrong_calls(tmp_path):
+    assert call("speed", "--out", tmp_path)[0] == 2
+    assert call("--shard", 3, "--shards", 3, "--out", tmp_path)[0] == 2
+    assert call("--budgets", "1,fast", "--out", tmp_path)[0] == 2
+    assert call("--report", "--out", tmp_path / "none")[0] == 1
+    assert call("noise", "dummies", "--values", "1", "--out", tmp_path)[0] == 2
