@@ -62,9 +62,9 @@ def selection(method: str, candidate: Candidate, M: int, gamma: float = GAMMA, f
 
     M rows were fitted; k counts the constants that were fitted to them (default: all).
 
-    - ``mdl``: description length in nats: residuals under a Gaussian of unknown width, k constants at
-      the precision M rows allow, the structure's code, and a small-sample term k (k + 1) / (M - k - 1),
-      which rules out a law with as many constants as rows.
+    - ``mdl``: description length in nats: residuals under a Gaussian of unknown width, k constants to the
+      precision the residuals ask for, the structure's code, and AICc's small-sample term
+      k (k + 1) / (M - k - 1), which rules out a law with as many constants as rows.
     - ``bic``, ``aicc``: the criteria of those names with k + 1 parameters, halved, in nats.
     - ``score``: equation 3.  ``fvu``: the best fit whatever its length.
     """
@@ -82,6 +82,9 @@ def selection(method: str, candidate: Candidate, M: int, gamma: float = GAMMA, f
         if M - k - 1 <= 0 and k:
             return math.inf
         small = k * (k + 1) / (M - k - 1) if k else 0.0
+        # A constant is told to the precision its data need, a relative sqrt(fvu / M): what it takes
+        # from the fit is the same as fitting k rows fewer.
+        fit = 0.5 * (M - k) * math.log(max(fvu, floor))
         return fit + 0.5 * k * math.log(M) + small + structure_nats(candidate.expr)
     if method == "bic":
         return fit + 0.5 * p * math.log(M)

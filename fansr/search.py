@@ -29,7 +29,8 @@ PROPOSERS = {
     "evolve": ("fansr.evolve", "propose", 1.5),
 }
 DEFAULT_PROPOSERS = ("power", "library", "structure", "model", "evolve")
-FINISHERS = 6  # candidates that are shortened and rounded before one is chosen
+FINISHERS = 6  # candidates whose constants are rounded before one is chosen
+PRUNED = 16  # candidates that are cut down, besides the front
 TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
 
 
@@ -115,6 +116,7 @@ class _State:
         self.yields: Counter = Counter()
         self.failures: dict[str, str] = {}
         self.settled: set[tuple] = set()
+        self.pruned: set[tuple] = set()
         # The clock keeps a share for tidying, so that the whole stays within the budget.
         self.work = budget if budget.seconds is None else budget.slice(budget.left() * (1 - TIDY_SHARE))
 
@@ -140,6 +142,7 @@ class _State:
             turn = min(turns, key=_Turn.due) if timed else turns[0]
             if not self._step(turn):
                 turns.remove(turn)
+                self._prune(self.work.over)
             if self._settled():
                 break
 
@@ -180,6 +183,20 @@ class _State:
             candidate.fvu = float(fvu)
             candidate.consts = None if values is None else np.asarray(values, dtype=np.float64)
 
+    def _prune(self, over):
+        """Cut the leading and the front's candidates down: a good fit often hides in a longer one."""
+        for candidate in [*self.pool[:PRUNED], *self.pool.front()]:
+            key = tuple(candidate.expr)
+            if over():
+                return
+            if key in self.pruned or candidate.length < 4:
+                continue
+            self.pruned.add(key)
+            short, tried = tidy.shorten(candidate, self.fitter, self.pool.value, over=over)
+            self.pruned.add(tuple(short.expr))
+            for other in tried:
+                self.pool.add(other)
+
     # -- the end
 
     def _settled(self) -> bool:
@@ -205,16 +222,12 @@ class _State:
         def over() -> bool:
             return (hurry or self.budget.seconds is not None) and time.monotonic() > deadline
 
+        self._prune(over)
         finals = []
         for candidate in self._leaders():
-            if over() and finals:
-                break
-            short, tried = tidy.shorten(candidate, self.fitter, self.pool.value, over=over)
-            for other in tried:
-                self.pool.add(other)
-            if not over() or not finals:
-                short = tidy.snap(short, self.fitter, self.floor, self.options.physics, rank.TOKEN_NATS)
-            finals.append(short)
+            if not over():
+                candidate = tidy.snap(candidate, self.fitter, self.floor, self.options.physics, rank.TOKEN_NATS)
+            finals.append(candidate)
         best = min(finals, key=self._final_value, default=None)
         front = rank.pareto([*self.pool, *finals], self.floor)
         errors = np.zeros(0)
