@@ -14,13 +14,14 @@ Things on the stack are tuples whose first entry says what they are:
 
     (ATOM, tokens, flip)                      nothing a product or sum could merge with
     (PRODUCT, sign, p, q, const, factors)     sign * p/q * (free constant?) * prod base^(n/d)
-    (SUM, terms, const)                       sum of (sign, tokens, flip) (+ free constant?)
+    (SUM, terms, const)                       sum of sign * tokens (+ free constant?)
     (NUMBER, p, q)                            a rational literal
     (CONST, value)                            free of variables; value is None where it is free
 
-`factors` maps base tokens to (n, d, flip); n = d = 0 is an exponent that is a free constant.  `flip`
-is None, or a function giving the tokens of the negated thing at the same length: a difference
-turns round, an odd function hands on, a free constant swallows the sign.
+`factors` lists (base tokens, n, d, flip); n = d = 0 is an exponent that is a free constant.  `terms`
+lists (sign, tokens, flip).  A sign is 1, -1 or 0: 0 where a free constant inside can take in either.
+`flip` says what the negated thing looks like at the same length: None if that costs a token, EITHER if
+it looks the same (sin(C*x)), else a function that gives its tokens (a - b turns round).
 
 A free constant stands for almost every real number, so what it can absorb is absorbed here, where
 the structure is at hand: coefficients without a short spelling, signs, exponents of exponents.
@@ -42,6 +43,7 @@ _END, _SECTION = object(), object()  # what a bag's closing tag and its <sub> or
 _FREE = (CONST, None)
 _C = (CONSTANT,)
 _ONE = (NUMBER, 1, 1)
+EITHER = object()
 MAX_LITERALS = 4096  # parsed literals kept; the supply of different ones has no end
 
 _ODD = frozenset(("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh"))
@@ -88,6 +90,7 @@ def _chains(prefix: str, most: int) -> dict[int, tuple[str, ...]]:
 
 COEFFICIENT = _coefficients()
 _VALUE_OF = {tokens: value for value, tokens in COEFFICIENT.items()}
+_SINGLE = [value for value, tokens in COEFFICIENT.items() if len(tokens) == 1]
 POWER = _chains("pow", 3)
 ROOT = _chains("pow1_", 3)
 
@@ -172,26 +175,26 @@ class Respeller:
             self._leaves[token] = item
         return item
 
-    # ---- finishing an item: sign, tokens, flip ------------------------------------------------
+    # ---- finishing an item --------------------------------------------------------------------
 
     def _signed(self, item):
         """(sign, tokens of the absolute thing, flip) of an item."""
         tag = item[0]
         if tag == ATOM:
-            return 1, item[1], item[2]
+            return (0, item[1], None) if item[2] is EITHER else (1, item[1], item[2])
         if tag == PRODUCT:
-            return self._spell_product(item[1], item[2], item[3], item[4], item[5])
+            return self._spell_product(*item[1:])
         if tag == SUM:
             return self._spell_sum(item[1], item[2])
         if item is not _FREE:
             self.changed = True  # a known number becomes a free constant
-        return 1, _C, _constant
+        return 0, _C, None
 
     def _plain(self, item) -> tuple[str, ...]:
         if item[0] == ATOM:
             return item[1]
         sign, tokens, flip = self._signed(item)
-        if sign > 0:
+        if sign >= 0:
             return tokens
         return flip() if flip is not None else ("neg",) + tokens
 
@@ -202,21 +205,25 @@ class Respeller:
         terms: list = []  # (sign, tokens, flip), tokens without the coefficient where `chains` has one
         chains: dict = {}  # place in `terms` -> tokens of the coefficient
         loose: dict = {}  # bodies of terms with a free coefficient -> place in `terms`
+        coefficients: dict = {}  # place in `terms` -> product with a coefficient
         const = False
         value_p, value_q = 0, 1  # the rational summand, kept apart in case it is all there is
         for items, s in ((above, 1), (below, -1)):
             for item in items:
                 tag = item[0]
                 if tag == ATOM:
-                    terms.append((s, item[1], item[2]))
+                    terms.append((0 if item[2] is EITHER else s, item[1], item[2]))
                 elif tag == PRODUCT:
-                    sign, chain, body, flip = self._product(item[1], item[2], item[3], item[4], item[5])
-                    if not sign:  # a free coefficient; `body` ends with it or begins with it
-                        _, _, bare, _ = self._product(1, 1, 1, False, item[5])
+                    sign, chain, body, flip, free = self._product(*item[1:])
+                    if not free and item[2:4] != (1, 1):
+                        coefficients[len(terms)] = item
+                    if free:
+                        bare = self._product(1, 1, 1, False, item[5])[2]
                         if bare in loose:
                             self.changed = True
                             continue
-                        loose[bare] = len(terms)
+                        if CONSTANT not in bare:
+                            loose[bare] = len(terms)
                     elif chain:
                         chains[len(terms)] = chain
                     terms.append((s * sign, body, flip))
@@ -231,6 +238,8 @@ class Respeller:
                     const = True
                     if item is not _FREE:
                         self.changed = True
+        if len(coefficients) > 1:
+            self._to_the_front(terms, chains, coefficients)
         if loose and len(terms) > 1:
             terms, chains = self._collect(terms, chains, loose)
         if not terms:
@@ -245,12 +254,26 @@ class Respeller:
             if len(parts) == 1 and not const:
                 self.changed = True
                 sign, chain, tokens, flip = parts[0]
-                return (PRODUCT, sign, *_VALUE_OF[chain], False, {tokens: (1, 1, flip)})
+                return PRODUCT, sign, *_VALUE_OF[chain], False, [(tokens, 1, 1, flip)]
             terms = [(sign, chain + tokens, _prefixed(chain, flip)) for sign, chain, tokens, flip in parts]
         if len(terms) == 1 and not const:
             sign, tokens, flip = terms[0]
-            return (ATOM, tokens, flip) if sign >= 0 else (PRODUCT, -1, 1, 1, False, {tokens: (1, 1, flip)})
+            return PRODUCT, sign, 1, 1, False, [(tokens, 1, 1, flip if sign else EITHER)]
         return SUM, terms, const
+
+    def _to_the_front(self, terms, chains, coefficients):
+        """Take coefficients from under powers where several terms share them: (2x)^2 + 4y -> 4(x^2 + y)."""
+        spelled = {place: COEFFICIENT.get(item[2:4], ()) for place, item in coefficients.items()}
+        tokens = [token for chain in spelled.values() for token in set(chain)]
+        if len(set(tokens)) == len(tokens):
+            return
+        for place, chain in spelled.items():
+            if chain and place not in chains:
+                item = coefficients[place]
+                sign = terms[place][0]
+                _, _, body, flip, _ = self._product(1, 1, 1, False, item[5])
+                terms[place] = (sign, body, flip)
+                chains[place] = chain
 
     def _collect(self, terms, chains, loose):
         """Drop the terms that a term with a free coefficient and the same body takes in: x + C*x -> C*x."""
@@ -284,7 +307,7 @@ class Respeller:
             else:
                 outside.append((sign, chain, tokens, flip))
         inner = [(sign, chain + tokens, _prefixed(chain, flip)) for sign, chain, tokens, flip in self._factored(inside)]
-        sign, tokens, flip = self._spell_sum(inner, False)
+        sign, tokens, flip = _oriented(*self._spell_sum(inner, False))
         outside.append((sign, (token,), tokens, flip))
         return self._factored(outside)
 
@@ -292,10 +315,14 @@ class Respeller:
         """(sign, tokens, flip) of a sum; the sign comes out where nothing in the sum can take it in."""
         plus = [tokens for sign, tokens, _ in terms if sign > 0]
         minus = [tokens for sign, tokens, _ in terms if sign < 0]
-        free = [tokens for sign, tokens, _ in terms if not sign]
-        if const or free or (plus and minus):
-            return (1, _spell_difference(plus + free, minus, const),
-                    lambda: _spell_difference(minus + free, plus, const))
+        if const or len(plus) + len(minus) < len(terms):
+            free = [tokens for sign, tokens, _ in terms if not sign]
+            tokens = _spell_difference(plus + free, minus, const)
+            if plus or minus:
+                return 1, tokens, lambda: _spell_difference(minus + free, plus, const)
+            return 0, tokens, None
+        if plus and minus:
+            return 1, _spell_difference(plus, minus, False), lambda: _spell_difference(minus, plus, False)
         flip = None
         if any(flip is not None for _, _, flip in terms):
             flip = functools.partial(_turned, terms)
@@ -307,7 +334,7 @@ class Respeller:
         """The product of `above` over the product of `below`."""
         sign = p = q = 1
         const = False
-        factors: dict = {}
+        factors: list = []
         lone = None
         for items, e in ((above, 1), (below, -1)):
             for item in items:
@@ -329,10 +356,12 @@ class Respeller:
                     sign *= s
                     self._factor(factors, base, e, 1, flip)
                 elif tag == PRODUCT:
-                    sign *= item[1]
-                    p, q = (p * item[2], q * item[3]) if e > 0 else (p * item[3], q * item[2])
-                    const = const or item[4]
-                    for base, (n, d, flip) in item[5].items():
+                    _, s, n, d, free, inner = item
+                    sign *= s
+                    p, q = (p * n, q * d) if e > 0 else (p * d, q * n)
+                    if free:
+                        const = self.changed = True
+                    for base, n, d, flip in inner:
                         self._factor(factors, base, e * n, d, flip)
                 else:
                     n, d = item[1], item[2]
@@ -354,94 +383,95 @@ class Respeller:
             p, q = p // g, q // g
         if not factors:
             return _FREE if const else (NUMBER, sign * p, q)
-        if lone is not None and lone[2] and len(factors) == 1 and (const or p != q) and (1, 1) == next(iter(factors.values()))[:2]:
-            return self._spread(p, q, const, sign, lone)
+        if lone is not None and lone[2] and len(factors) == 1 and (const or p != q) and factors[0][1:3] == (1, 1):
+            return self._spread(sign, p, q, const, lone)
         if const:
             sign = p = q = 1
         return PRODUCT, sign, p, q, const, factors
 
-    def _spread(self, p, q, const, sign, total):
+    def _spread(self, sign, p, q, const, total):
         """coefficient * (S + C) -> coefficient * S + C, at the same length."""
         self.changed = True
-        s, tokens, flip = self._spell_sum(total[1], False)
-        if len(total[1]) == 1:
-            # One term: multiply it as a product would, so that coefficients meet.
-            inner = (PRODUCT, s, 1, 1, False, {tokens: (1, 1, flip)})
-            merged = (PRODUCT, s * sign, p, q, const, inner[5])
-        else:
-            merged = (PRODUCT, s * sign, p, q, const, {tokens: (1, 1, flip)})
-        return SUM, [self._spell_product(*merged[1:])], True
+        s, tokens, flip = _oriented(*self._spell_sum(total[1], False))
+        return SUM, [self._spell_product(s * sign, p, q, const, [(tokens, 1, 1, flip)])], True
 
     def _factor(self, factors, base, n, d, flip):
-        """Multiply `factors` by base^(n/d); n = d = 0 is a free exponent."""
-        old = factors.get(base)
-        if old is None:
-            factors[base] = (n, d, flip)
-            return
-        self.changed = True
-        if old[1] == 0 or d == 0:
-            factors[base] = (0, 0, None)
-            return
-        n, d = old[0] * d + n * old[1], old[1] * d
-        g = math.gcd(n, d)
-        if n == 0:
-            del factors[base]
-        else:
-            factors[base] = (n // g, d // g, flip)
+        """Multiply `factors` by base^(n/d); n = d = 0 is a free exponent.
+
+        Like bases merge, unless they hold free constants: two of those are two numbers.
+        """
+        for place, (other, m, c, _) in enumerate(factors):
+            if other == base and CONSTANT not in base:
+                self.changed = True
+                if not c or not d:
+                    factors[place] = (base, 0, 0, None)
+                    return
+                n, d = m * d + n * c, c * d
+                if n == 0:
+                    del factors[place]
+                else:
+                    g = math.gcd(n, d)
+                    factors[place] = (base, n // g, d // g, flip)
+                return
+        factors.append((base, n, d, flip))
 
     def _spell_product(self, sign, p, q, const, factors):
         """(sign, tokens, flip) of sign * p/q * (C?) * factors."""
-        sign, chain, body, flip = self._product(sign, p, q, const, factors)
-        return sign or 1, chain + body if chain else body, _prefixed(chain, flip)
+        sign, chain, body, flip, _ = self._product(sign, p, q, const, factors)
+        return sign, chain + body if chain else body, _prefixed(chain, flip)
 
     def _product(self, sign, p, q, const, factors, turn=None):
-        """(sign, tokens of the coefficient, tokens of the rest, flip of the rest).
+        """(sign, tokens of the coefficient, tokens of the rest, flip of the rest, has a free coefficient).
 
-        The sign is 0 where a free constant swallows it.  The coefficient p/q is spelled in front, or
-        under a power where it is an exact power ((x/2)^2), or becomes a free constant where it would
-        take more than two tokens.  `turn` names a base to be spelled the other way round.
+        The coefficient p/q is spelled in front, or under a power where it is an exact power ((x/2)^2), or
+        becomes a free constant where it would take more than two tokens.  `turn` is the place of a
+        factor to be spelled the other way round.
         """
-        place, inside = None, ()
-        if const:
-            chain: tuple = ()
-        else:
-            chain = COEFFICIENT.get((p, q))
-            if chain != ():
-                place, inside, chain = self._under_a_power(p, q, chain, factors)
-                if chain is None:
-                    const, chain = True, ()
-                    self.changed = True
-        able = None  # the base that turns round when this product is to be negated
-        groups: dict = {}  # n -> [bases and roots of bases above, the same below]
-        for base, (n, d, flip) in factors.items():
-            if flip is not None and n & 1 and d & 1 and not const:
-                if base == turn:
+        at = inside = None
+        chain: tuple = ()
+        if not const and (p != 1 or q != 1):
+            at, inside, chain = self._under_a_power(p, q, factors)
+            if chain is None:
+                const, chain = True, ()
+                self.changed = True
+        able = None  # place of the factor that turns round when this product is to be negated
+        over: list = []
+        under: list = []
+        groups: dict = {}  # n > 1 -> [bases and roots of bases above, the same below]
+        for place, (base, n, d, flip) in enumerate(factors):
+            if flip is not None and n & 1 and d & 1:
+                if flip is EITHER:
+                    sign = 0
+                elif place == turn:
                     base = flip()
-                elif able is None or base < able:
-                    able = base
+                elif able is None or base < factors[able][0]:
+                    able = place
+            if not n & 1 and d & 1 and base[0] == "abs":
+                base = base[1:]  # an even power needs no absolute value
+                self.changed = True
             if d > 1:
                 base = self._rooted(base, d)
             elif not d:
                 base = ("pow",) + base + _C
                 n = 1
-            group = groups.get(n if n > 0 else -n)
-            if group is None:
-                group = groups[n if n > 0 else -n] = ([], [])
-            group[n < 0].append(base)
-        over: list = []
-        under: list = []
-        for n, (up, down) in groups.items():
             if n == 1:
-                over += up
-                under += down
-            elif up:
-                body = _join("*", up)
-                if down:
-                    body = ("/",) + body + _join("*", down)
-                over.append(self._raised(inside + body if n == place else body, n))
+                over.append(base)
+            elif n == -1:
+                under.append(base)
             else:
-                body = _join("*", down)
-                under.append(self._raised(inside + body if n == place else body, n))
+                group = groups.get(n if n > 0 else -n)
+                if group is None:
+                    group = groups[n if n > 0 else -n] = ([], [])
+                group[n < 0].append(base)
+        if len(groups) > 1:
+            groups = self._nested_powers(groups, at)
+        for n, (up, down) in groups.items():
+            body = _join("*", up or down)
+            if up and down:
+                body = ("/",) + body + _join("*", down)
+            if n == at:
+                body = COEFFICIENT[inside if up else inside[::-1]] + body
+            (over if up else under).append(self._raised(body, n))
         if over:
             body = _join("*", over)
             if under:
@@ -453,24 +483,47 @@ class Respeller:
         else:
             body = ("inv",) + _join("*", under)
         if const:
-            return 0, (), body, lambda: body
-        if able is not None and turn is None:
-            return sign, chain, body, lambda: self._product(1, p, q, False, factors, able)[2]
-        return sign, chain, body, None
+            return 0, (), body, None, True
+        if able is not None and turn is None and sign:
+            return sign, chain, body, lambda: self._product(1, p, q, False, factors, able)[2], False
+        return sign, chain, body, None, False
 
-    def _under_a_power(self, p, q, chain, factors):
-        """Where a coefficient goes: (n, tokens under the n-th power, tokens in front or None for neither)."""
+    def _nested_powers(self, groups, at):
+        """x^2 * y^6 -> (x * y^3)^2, where that spares a token; the group with the coefficient stays as it is."""
+        smallest = sorted(groups)
+        for n in smallest:
+            for m in smallest:
+                if m <= n or m % n or n not in groups or m not in groups or m == at:
+                    continue
+                own, whole = POWER.get(n), POWER.get(m)
+                rest = POWER.get(m // n)
+                if own is None or whole is None or rest is None or len(rest) + len(own) > len(whole):
+                    continue
+                moved = groups.pop(m)
+                groups[n] = tuple([*mine, *(rest + base for base in more)] for mine, more in zip(groups[n], moved))
+        return groups
+
+    def _under_a_power(self, p, q, factors):
+        """Where a coefficient goes: (n, what goes under the n-th power, tokens in front or None for neither)."""
+        chain = COEFFICIENT.get((p, q))
         lone = len(factors) == 1
-        for k in sorted({abs(n) for n, d, _ in factors.values() if d} - {1}):
+        powers = sorted({abs(n) for _, n, d, _ in factors if d} - {1})
+        for k in powers:
             a, b = _exact_root(p, k), _exact_root(q, k)
             if not a or not b:
                 continue
-            # Above the line unless everything with this exponent is below it.
-            above = any(n == k for n, _, _ in factors.values())
-            inside = COEFFICIENT.get((a, b) if above else (b, a))
+            inside = COEFFICIENT.get((a, b))
             if inside is not None and (chain is None or len(inside) < len(chain) + lone):
-                return k, inside, ()
-        return None, (), chain
+                return k, (a, b), ()
+        if chain is None:  # part of it under a power: 27/4 x^3 = (3x)^3 / 4
+            for k in powers:
+                for a, b in _SINGLE:
+                    c, e = p * b ** k, q * a ** k
+                    g = math.gcd(c, e)
+                    front = COEFFICIENT.get((c // g, e // g))
+                    if front is not None and len(front) == 1:
+                        return k, (a, b), front
+        return None, None, chain
 
     def _rooted(self, body, d):
         """Tokens of the d-th root."""
@@ -486,7 +539,7 @@ class Respeller:
         if power is not None:
             return power + body
         rest = POWER.get(n - 1)
-        if rest is not None:
+        if rest is not None and CONSTANT not in body:
             return ("*",) + body + rest + body  # x^7 = x * x^6
         self.changed = True
         return ("pow",) + body + _C
@@ -519,39 +572,36 @@ class Respeller:
         if tag == CONST:
             self.changed = True
             return _FREE
-        if tag == ATOM:
-            if base[2] is None or d % 2 == 0:
-                return PRODUCT, 1, 1, 1, False, {base[1]: (n, d, base[2])}
-            sign, tokens, flip = _oriented(1, base[1], base[2])
-            return PRODUCT, sign if n & 1 else 1, 1, 1, False, {tokens: (n, d, flip)}
         if tag == PRODUCT:
             _, sign, p, q, const, factors = base
             if d == 1 and (abs(n) <= 16 or p == q == 1):
-                if n < 0:
-                    p, q = q, p
-                k = abs(n)
-                if k != 1:
-                    p, q = p ** k, q ** k
-                if len(factors) > 1:
-                    self.changed = True
-                return (PRODUCT, sign if n & 1 else 1, p, q, const,
-                        {b: (bn * n, bd, flip) if bd else (0, 0, None) for b, (bn, bd, flip) in factors.items()})
-            if len(factors) == 1 and p == q == 1 and not const and sign > 0:
-                ((b, (bn, bd, flip)),) = factors.items()
-                if bd == 0:
-                    self.changed = True
-                    return PRODUCT, 1, 1, 1, False, {b: (0, 0, None)}
+                return self._integer_power(base, n)
+            if len(factors) == 1 and p == q == 1 and not const and sign > 0 and not factors[0][2]:
+                self.changed = True  # (b^C)^(n/d) = b^C
+                return base
             if d & 1 and (const or sign < 0):
                 # An odd root lets the sign and a free constant out.
                 self.changed = True
-                _, tokens, flip = self._spell_product(1, 1 if const else p, 1 if const else q, False, factors)
-                return PRODUCT, 1 if const or not n & 1 else sign, 1, 1, const, {tokens: (n, d, flip)}
-        if d % 2 == 0:
-            return PRODUCT, 1, 1, 1, False, {self._plain(base): (n, d, None)}
+                if const:
+                    p = q = 1
+                _, tokens, flip = self._spell_product(1, p, q, False, factors)
+                return PRODUCT, 1 if const or not n & 1 else sign, 1, 1, const, [(tokens, n, d, flip)]
+        if not d & 1:
+            if tag == PRODUCT and len(base[5]) == 1:
+                self.changed = True  # a root of a power: the engine has rules for it
+            return PRODUCT, 1, 1, 1, False, [(self._plain(base), n, d, None)]
         sign, tokens, flip = _oriented(*self._signed(base))
-        if sign < 0 and not n & 1:
-            sign = 1
-        return PRODUCT, sign, 1, 1, False, {tokens: (n, d, flip)}
+        return PRODUCT, sign if n & 1 else 1, 1, 1, False, [(tokens, n, d, flip if sign else EITHER)]
+
+    def _integer_power(self, base, n):
+        _, sign, p, q, const, factors = base
+        if n < 0:
+            p, q = q, p
+        k = abs(n)
+        if len(factors) > 1:
+            self.changed = True
+        raised = [(b, m * n, d, flip) if d else (b, 0, 0, None) for b, m, d, flip in factors]
+        return PRODUCT, sign if n & 1 else 1, p ** k, q ** k, const, raised
 
     def _number_power(self, base, n, d):
         p, q = base[1], base[2]
@@ -575,13 +625,13 @@ class Respeller:
         if tag == PRODUCT:
             _, sign, p, q, const, factors = base
             if sign > 0 and p == q and not const and len(factors) == 1:
-                ((b, (n, d, _)),) = factors.items()
+                b, n, d, _ = factors[0]
                 # (b^(n/d))^C is b^C wherever it is defined, unless the even power hides b's sign.
-                if d == 0 or n & 1 or d % 2 == 0:
+                if not d or n & 1 or d % 2 == 0:
                     if (n, d) != (1, 1):
                         self.changed = True
-                    return PRODUCT, 1, 1, 1, False, {b: (0, 0, None)}
-        return PRODUCT, 1, 1, 1, False, {self._plain(base): (0, 0, None)}
+                    return PRODUCT, 1, 1, 1, False, [(b, 0, 0, None)]
+        return PRODUCT, 1, 1, 1, False, [(self._plain(base), 0, 0, None)]
 
     def _exponential(self, exponent):
         """C^exponent: the constant takes in every coefficient and sign, and lets out a shift: C^(2x + C) = C * C^x."""
@@ -594,13 +644,12 @@ class Respeller:
             _, sign, p, q, free, factors = exponent
             if sign < 0 or p != q or free:
                 self.changed = True
-            _, tokens, _ = self._spell_product(1, 1, 1, False, factors)
-        else:
-            sign, tokens, _ = self._signed(exponent)
-            if sign < 0:
-                self.changed = True
+            exponent = (PRODUCT, 1, 1, 1, False, factors)
+        sign, tokens, _ = _oriented(*self._signed(exponent))
+        if sign < 0:
+            self.changed = True
         body = ("pow", CONSTANT) + tokens
-        return (PRODUCT, 1, 1, 1, True, {body: (1, 1, None)}) if const else (ATOM, body, None)
+        return (PRODUCT, 1, 1, 1, True, [(body, 1, 1, None)]) if const else (ATOM, body, None)
 
     # ---- functions ----------------------------------------------------------------------------
 
@@ -616,24 +665,26 @@ class Respeller:
             if name == "abs":
                 return self._absolute(item)
             if name == "log" and len(item[5]) == 1 and item[2] == item[3] and not item[4] and item[1] > 0:
-                ((base, (_, d, _)),) = item[5].items()
-                if d == 0:  # log(b^C) = C*log(b)
+                base, _, d, _ = item[5][0]
+                if not d:  # log(b^C) = C*log(b)
                     self.changed = True
-                    return PRODUCT, 1, 1, 1, True, {("log",) + base: (1, 1, None)}
+                    return PRODUCT, 1, 1, 1, True, [(("log",) + base, 1, 1, None)]
         elif name == "exp" and item[2]:  # exp(S + C) = C*exp(S)
             self.changed = True
             inside = self._plain((SUM, item[1], False))
-            return PRODUCT, 1, 1, 1, True, {("exp",) + inside: (1, 1, None)}
+            return PRODUCT, 1, 1, 1, True, [(("exp",) + inside, 1, 1, None)]
         if name not in _ODD and name not in _EVEN:
             return ATOM, (name,) + self._plain(item), None
         sign, tokens, flip = _oriented(*self._signed(item))
-        if name in _EVEN:
-            return ATOM, (name,) + tokens, None
         atom = (name,) + tokens
+        if name in _EVEN:
+            return ATOM, atom, None
+        if not sign:
+            return ATOM, atom, EITHER
         turned = None if flip is None else (lambda: (name,) + flip())
         if sign > 0:
             return ATOM, atom, turned
-        return PRODUCT, -1, 1, 1, False, {atom: (1, 1, turned)}
+        return PRODUCT, -1, 1, 1, False, [(atom, 1, 1, turned)]
 
     def _absolute(self, item):
         """abs lets a coefficient and a free constant out."""
@@ -641,7 +692,7 @@ class Respeller:
         if sign < 0 or p != q or const:
             self.changed = True
         _, tokens, _ = self._spell_product(1, 1, 1, False, factors)
-        return PRODUCT, 1, p, q, const, {("abs",) + tokens: (1, 1, None)}
+        return PRODUCT, 1, p, q, const, [(("abs",) + tokens, 1, 1, None)]
 
     def _constant_call(self, name, item):
         """A function of something without variables; NonFinite where it is defined nowhere."""
@@ -652,7 +703,7 @@ class Respeller:
         try:
             if item[0] == NUMBER:
                 value = item[1] / item[2]
-            if name in _FUNCTIONS:
+            if name in _FUNCTIONS and value is not None:
                 return CONST, _FUNCTIONS[name](value)
         except OverflowError:
             raise NonFinite(f"{name} overflows") from None
@@ -661,14 +712,15 @@ class Respeller:
         return _FREE
 
 
-def _constant():
-    return _C
+# ---- tokens -----------------------------------------------------------------------------------
 
 
 def _oriented(sign, tokens, flip):
     """The smaller of something and its negative, with the sign that makes up for it."""
-    if flip is None:
+    if flip is None or not sign:
         return sign, tokens, None
+    if flip is EITHER:
+        return 0, tokens, EITHER
     other = flip()
     if other < tokens:
         return -sign, other, lambda: tokens
@@ -683,7 +735,7 @@ def _turned(terms):
 
 def _prefixed(prefix, flip):
     """flip with tokens put in front of what it gives."""
-    if flip is None or not prefix:
+    if flip is None or not prefix or flip is EITHER:
         return flip
     return lambda: prefix + flip()
 
@@ -694,10 +746,14 @@ def _normal(p, q):
 
 def _join(operator, parts):
     """Operands, sorted, under one left-leaning chain: + + a b c."""
-    if len(parts) == 1:
+    n = len(parts)
+    if n == 1:
         return parts[0]
-    out = (operator,) * (len(parts) - 1)
+    if n == 2:
+        a, b = parts
+        return (operator,) + a + b if a < b else (operator,) + b + a
     parts.sort()
+    out = (operator,) * (n - 1)
     for part in parts:
         out += part
     return out

@@ -16,6 +16,7 @@ example x1/x1 becomes a constant.
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
 
 import click
@@ -23,7 +24,7 @@ import click
 from fansr import command, parallel, resources, stream
 from fansr.errors import DataError
 from fansr.expr import problems
-from fansr.respell import NonFinite, Respeller, Unknown
+from fansr.respell import NonFinite, Respeller
 from fansr.tokens import ARITY, CONSTANT, literal_value
 
 MAX_TOKENS = 128  # the engine needs seconds for a few thousand; the paper's prior ends at 35
@@ -54,48 +55,34 @@ class Simplifier:
         relax: every multiplication or division by a small integer (mult2 .. div5) first becomes one by
         a free constant, as the paper does with candidates before their constants are fitted.
         """
-        expr = list(expr)
-        self._check(expr)
-        if relax:
-            expr = free_coefficients(expr)
+        if not _KNOWN.issuperset(expr) or len(expr) > MAX_TOKENS:
+            _check(expr)
+        expr = free_coefficients(expr) if relax else list(expr)
         try:
             for _ in range(ROUNDS):
-                spelled = self._respell(self._simplify(expr, _NODE_BUDGET, False, "tagged"))
-                if not self._respell.changed:
-                    return list(spelled)
-                spelled = list(spelled)
-                if spelled == expr:
+                spelled = list(self._respell(self._simplify(expr, _NODE_BUDGET, False, "tagged")))
+                if not self._respell.changed or spelled == expr:
                     return spelled
                 expr = spelled
         except NonFinite as error:
             raise Rejected("nonfinite", str(error)) from None
-        except Unknown as error:
+        except ValueError as error:  # the engine says no more than "malformed"
+            _check(expr)
             raise Rejected("unresolved", str(error)) from None
-        except ValueError as error:
-            raise Rejected("unresolved", f"the engine: {error}") from None
         return expr
 
-    def _check(self, expr):
-        if len(expr) > MAX_TOKENS:
-            raise Rejected("too_long", f"{len(expr)} tokens, at most {MAX_TOKENS}")
-        open_slots = 1
-        try:
-            for token in expr:
-                if not open_slots:
-                    break
-                open_slots += ARITY[token] - 1
-            else:
-                if not open_slots:
-                    return
-        except (KeyError, TypeError):
-            pass  # a literal, a variable beyond x17, or nonsense: look closer
-        problem = problems(expr)
-        if problem:
-            raise Rejected("empty" if not expr else "invalid", problem)
-        for token in expr:
-            value = None if token in _KNOWN else literal_value(token)
-            if value is not None and not abs(value) < float("inf"):
-                raise Rejected("nonfinite", f"literal {token}")
+
+def _check(expr):
+    """Raise Rejected for what is no expression of ours; the engine would take an unknown token for a variable."""
+    if len(expr) > MAX_TOKENS:
+        raise Rejected("too_long", f"{len(expr)} tokens, at most {MAX_TOKENS}")
+    problem = problems(expr)
+    if problem:
+        raise Rejected("empty" if not expr else "invalid", problem)
+    for token in expr:
+        value = None if token in _KNOWN else literal_value(token)
+        if value is not None and not math.isfinite(value):
+            raise Rejected("nonfinite", f"literal {token}")
 
 
 def load_engine(rules: str | None = None):
