@@ -3,6 +3,9 @@
 The fits themselves are real calls of fansr-fit with one cheap proposer on laws it finds at once.
 """
 
+import importlib.machinery
+import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -145,3 +148,76 @@ def test_wrong_calls(tmp_path):
     assert call("--budgets", "1,fast", "--out", tmp_path)[0] == 2
     assert call("--report", "--out", tmp_path / "none")[0] == 1
     assert call("noise", "dummies", "--values", "1", "--out", tmp_path)[0] == 2
+
+
+# ---- families and small tables ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def families():
+    loader = importlib.machinery.SourceFileLoader("bench_families", str(ROOT / "bin" / "bench-families"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench_families", loader))
+    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+def test_the_shipped_families_are_what_the_script_writes(families):
+    shipped = json.loads((ROOT / "data" / "families.json").read_text())
+    assert shipped == families.make_laws()
+    counts = Counter(law["difficulty"] for law in shipped["laws"])
+    assert len(counts) == 7 and set(counts.values()) == {30}
+    assert {"nested_radicals", "three_body", "damped_oscillations"} <= set(counts)
+
+
+def test_the_reference_reaches_nists_certified_values(families):
+    """DanWood and BoxBOD of NIST's Statistical Reference Datasets: parameters and residual sums."""
+    found = {record["law"]: record for record in families.real()}
+    for name, certified, residual in (("filament", (0.76886226176, 3.8604055871), 4.3173084083e-3),
+                                      ("oxygen_demand", (213.80940889, 0.54723748542), 1.1680088766e3)):
+        record = found[name]
+        assert record["reference"]["parameters"] == pytest.approx(certified, rel=1e-5)
+        total = np.sum((record["y"] - record["y"].mean()) ** 2)
+        assert record["reference"]["fvu"] * total == pytest.approx(residual, rel=1e-6)
+        assert record["reference"]["left_out"] > record["reference"]["fvu"]
+
+
+def test_leave_one_out_of_a_straight_line_is_the_press_statistic(families):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 5, 15)
+    y = 1 + 2 * x + rng.normal(0, 0.3, 15)
+    A = np.column_stack([np.ones(15), x])
+    hat = A @ np.linalg.inv(A.T @ A) @ A.T
+    press = np.sum(((y - hat @ y) / (1 - np.diag(hat))) ** 2)
+    expr, order = families.parametric("p1 + p2*x1", 1)
+    assert families.left_out(expr, order, (0.0, 1.0), x[:, None], y) == pytest.approx(press / np.sum((y - y.mean()) ** 2), rel=1e-6)
+
+
+def test_verdicts(families):
+    def row(fvu, unseen, expr):
+        fit = {"law": "a", "group": "textbook", "points": 8, "expr": expr, "fvu": fvu, "fvu_val": unseen, "constants": 2,
+               "reference": {"fvu": 0.1, "fvu_val": 0.01}}
+        return families.verdict(fit, None)
+
+    good = row(0.1, 0.011, ["+", "<constant>", "*", "<constant>", "x1"])
+    assert good["as_good"] and not good["overfits"] and not good["underfits"]
+    greedy = row(1e-9, 0.3, ["+", "<constant>", "*", "<constant>", "sin", "*", "<constant>", "x1"])
+    assert greedy["overfits"] and greedy["more_constants"] and not greedy["as_good"]
+    blunt = row(0.5, 0.3, ["<constant>"])
+    assert blunt["underfits"] and not blunt["as_good"] and not blunt["overfits"]
+    none = row(np.inf, None, [])
+    assert not none["as_good"]
+
+
+def test_tables_have_textbook_laws_and_stated_noise(families):
+    records = list(families.synthetic(0, 1))
+    assert len(records) == len(families.TEXTBOOK) * len(families.SIZES)
+    assert {record["points"] for record in records} == set(families.SIZES)
+    large = [record for record in records if record["points"] == 250]
+    for record in large:
+        wanted = record["noise"] ** 2 / (1 + record["noise"] ** 2)
+        assert record["reference"]["fvu"] == pytest.approx(wanted, rel=0.35)
+        assert record["reference"]["fvu_val"] < record["reference"]["fvu"]
