@@ -1,0 +1,153 @@
+"""fansr-decontam: keep held-out laws out of a corpus.
+
+    fansr-gen -n 100000 | fansr-simplify | fansr-decontam --test data/fastsrb.json > train.zst
+
+Reads any number of test sets (benchmark JSON, text with one formula a line, streams of skeletons or problems)
+and drops the skeletons that guard.py finds equal to one of their laws, counted by how it was found:
+holdout_symbolic, holdout_numeric, and holdout_nan for those without a number at any check point, which by the
+paper's rule agree with everything.  This file reads and writes; guard.py compares.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from fansr import command, laws, stream
+from fansr.command import DataError
+from fansr.expr import drop_constants, free, problems
+from fansr.tokens import MAX_VARIABLES
+
+_GUARDS: dict[tuple, object] = {}  # built once in a process
+
+
+def read_tests(paths) -> list[tuple[str, list[str]]]:
+    """(label, expression with its numbers made <constant>) of every law in the test sets, duplicates out."""
+    forms = {}
+    for path in paths:
+        for label, expr in _stream_laws(path) if laws.is_stream(path) else _file_laws(path):
+            fault = problems(expr, MAX_VARIABLES)
+            if fault:
+                raise DataError(f"{path}: {label}: {fault}")
+            forms.setdefault(tuple(free(expr)[0]), label)
+    return [(label, list(expr)) for expr, label in forms.items()]
+
+
+def _file_laws(path):
+    return [(law.id, law.expr) for law in laws.read(path).laws]
+
+
+def _stream_laws(path):
+    with stream.open_reader(laws.find(path), holds=("skeleton", "problem", "fit", "candidate")) as reader:
+        for record in reader:
+            truth = record.get("truth") or {}
+            expr = record.get("expr") or truth.get("expr")
+            if not isinstance(expr, list):
+                raise DataError(f"{path}: record {reader.n} (id {record.get('id')}): no expression to hold out")
+            yield str(truth.get("law") or record.get("id", reader.n)), expr
+
+
+def forms_of(tests, rules: str | None = None) -> list[tuple[str, list[str]]]:
+    """Every form under which a law is held out: as written, simplified, and simplified after pruning.
+
+    Candidates come simplified, so the simplified forms meet them symbolically; the others are there for
+    candidates that were not, and in case a rule changes.
+    """
+    from fansr.simplify import simplify_many
+
+    exprs = [expr for _, expr in tests]
+    bare = [drop_constants(expr) for expr in exprs]
+    found = [(label, expr) for label, expr in tests if drop_constants(expr)]
+    for (label, _), pruned in zip(tests, bare):
+        if pruned:
+            found.append((label, pruned))
+    for source in (exprs, [form or ["x1"] for form in bare]):
+        for (label, _), pruned, (form, _reason) in zip(tests, bare, simplify_many(source, rules=rules)):
+            if pruned and form is not None:
+                form = free(form)[0]
+                if not problems(form, MAX_VARIABLES):
+                    found.append((label, form))
+    return found
+
+
+def guard_for(forms: tuple, renaming: bool):
+    """The process's guard over these forms; workers build it once."""
+    key = (forms, renaming)
+    if key not in _GUARDS:
+        from fansr.guard import Guard
+
+        _GUARDS.clear()
+        _GUARDS[key] = Guard([(label, list(expr)) for label, expr in forms], renaming)
+    return _GUARDS[key]
+
+
+class Decontaminator:
+    """Skeleton records to those that no held-out law equals; the stage function."""
+
+    def __init__(self, forms, renaming: bool):
+        self.forms = tuple((label, tuple(expr)) for label, expr in forms)
+        self.renaming = renaming
+
+    def __call__(self, records):
+        guard = guard_for(self.forms, self.renaming)
+        rows, usable = rows_of(records)
+        dropped = Counter({"outside_vocabulary": int((~usable).sum())})
+        found = guard.match(rows[usable])
+        dropped.update(f"holdout_{hit[1]}" for hit in found if hit)
+        kept = iter(found)
+        return [record for record, ok in zip(records, usable) if ok and next(kept) is None], +dropped
+
+
+def rows_of(records):
+    """Rows of vocabulary ids (n, L) and which of them can be used; DataError for a broken expression.
+
+    An expression with a literal or a variable beyond x17 has no row: the network could not learn it either.
+    """
+    import numpy as np
+
+    from fansr import bulk
+    from fansr.tokens import TOKEN_ID
+
+    exprs = [record.get("expr") for record in records]
+    usable = np.array([isinstance(expr, list) and all(token in TOKEN_ID for token in expr) for expr in exprs], dtype=bool)
+    rows = bulk.to_rows([expr if ok else [] for expr, ok in zip(exprs, usable)])
+    for b in np.flatnonzero(~bulk.complete(rows)):
+        expr = exprs[b]
+        fault = "no expr" if not isinstance(expr, list) else problems(expr)
+        if fault:
+            raise DataError(f"record {records[b].get('id')}: {fault}")
+    return rows, usable
+
+
+@command.command(example="fansr-gen -n 1000 | fansr-simplify | fansr-decontam --test data/fastsrb.json | fansr-cat --check")
+@click.argument("inputs", nargs=-1, metavar="[IN]...")
+@click.option("--test", "tests", multiple=True, required=True, metavar="FILE",
+              help="What to hold out: benchmark JSON, text with a formula a line, or a stream.  May be repeated.")
+@click.option("--renaming/--no-renaming", default=True, show_default=True,
+              help="Hold a law out under every order of variables, or (the paper's guard) as it names them.")
+@click.option("--rules", default=None, metavar="DIR", help="Rules that simplify the held-out laws.  [default: the shipped]")
+@command.output_option()
+@command.jobs_option()
+@command.resume_option()
+@command.quiet_option()
+@command.config_option()
+def decontam(inputs, tests, renaming, rules, output, jobs, resume, quiet, config):
+    """Drop skeletons that equal a held-out law up to constants."""
+    forms = forms_of(read_tests(tests), rules)
+    entry = command.history_entry(config={"test": list(tests), "renaming": renaming, "forms": len(forms)})
+    stage = Decontaminator(forms, renaming)
+    if jobs > 1:  # before workers are forked, which then share it
+        shallow = guard_for(stage.forms, renaming).shallow
+        if shallow:
+            command.remark(f"{len(shallow)} laws of more than 8 variables are compared in their own order only", quiet)
+    command.filter_stream(inputs, output, stage, reads="skeleton", jobs=jobs, entry=entry, quiet=quiet, resume=resume)
+
+
+def main():
+    """Entry point of fansr-decontam."""
+    decontam()
+
+
+if __name__ == "__main__":
+    main()
