@@ -33,6 +33,7 @@ for _a in (2, 3, 4, 5):
 for _a in (2, 3, 4, 5):
     for _b in (2, 3, 4, 5):
         CHAINS.setdefault(_a * _b, (f"pow{_a}", f"pow{_b}"))
+_SIMPLE = (1.0, 2.0, 3.0, 4.0, 5.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5)
 ROOTS = {1: (), 2: ("pow1_2",), 3: ("pow1_3",), 4: ("pow1_4",), 5: ("pow1_5",)}
 
 
@@ -68,7 +69,14 @@ def product(factors: Factors, positive: Callable[[Base], bool] = lambda base: Tr
 
     Bases that are not `positive` never share a root with others, since sqrt(a*b) is not sqrt(a)*sqrt(b) there.
     """
-    table = {base: Fraction(e) for base, e in factors.items() if e != 0}
+    table: Factors = {}
+    for base, e in factors.items():
+        e = Fraction(e)
+        while base[0] == "inv" or (base[0] in ("pow3", "pow5") or (base[0] == "pow2" and e.denominator == 1)):
+            e = -e if base[0] == "inv" else e * int(base[0][3:])
+            base = base[1:]
+        table[base] = table.get(base, Fraction(0)) + e
+    table = {base: e for base, e in table.items() if e != 0}
     if not table:
         return ()
     forms = [_grouped(table, positive)]
@@ -171,10 +179,77 @@ def divided(terms: list[Term], coefficient: float, factors: Factors) -> list[Ter
 def near_simple(value: float, tolerance: float) -> float:
     """`value`, or the number among 1..5, 1/2..1/5 (and their negatives) that it equals within a relative tolerance."""
     size = abs(value)
-    for simple in (1.0, 2.0, 3.0, 4.0, 5.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5):
+    for simple in _SIMPLE:
         if abs(size - simple) <= tolerance * simple:
             return math.copysign(simple, value)
     return value
+
+
+def collected(terms: list[Term]) -> list[Term]:
+    """Terms with the same factors added up; what cancels to rounding is gone."""
+    sums: dict[frozenset, list[float]] = {}
+    for c, factors in terms:
+        sums.setdefault(frozenset((b, e) for b, e in factors.items() if e), []).append(c)
+    return [(math.fsum(cs), dict(key)) for key, cs in sums.items()
+            if abs(math.fsum(cs)) > 1e-11 * max(map(abs, cs))]
+
+
+def rewritten(terms: list[Term]) -> list[list[Term]]:
+    """The same sum in other dresses: as it is, squares of sums multiplied out, sin^2 as 1 - cos^2, and perfect squares."""
+    found = [terms]
+    squares = [b for _, f in terms for b in f if b[:2] in (("pow2", "-"), ("pow2", "+")) and len(b) == 4]
+    if squares and len(terms) > 1:
+        wide: list[Term] = []
+        for c, f in terms:
+            inside = [b for b in f if b in squares and f[b] == 1]
+            if not inside:
+                wide.append((c, f))
+                continue
+            (_, sign, *two), rest = inside[0], {b: e for b, e in f.items() if b != inside[0]}
+            first, second = (two[0],), (two[1],)
+            for factor, extra in ((1, {first: 2}), (1, {second: 2}), (-2 if sign == "-" else 2, {first: 1, second: 1})):
+                table = dict(rest)
+                for b, e in extra.items():
+                    table[b] = table.get(b, Fraction(0)) + e
+                wide.append((factor * c, table))
+        found.append(collected(wide))
+    if any(b[:2] == ("pow2", "sin") and e == 1 for _, f in terms for b, e in f.items()):
+        other: list[Term] = []
+        for c, f in terms:
+            hit = [b for b, e in f.items() if b[:2] == ("pow2", "sin") and e == 1]
+            rest = {b: e for b, e in f.items() if b not in hit[:1]}
+            other += [(c, rest), (-c, {**rest, ("cos", *hit[0][2:]): Fraction(2)})] if hit else [(c, f)]
+        found.append(collected(other))
+    found += [square for alike in list(found) for square in perfect_squares(alike)]
+    return [alike for alike in found if alike]
+
+
+def perfect_squares(terms: list[Term]) -> list[list[Term]]:
+    """Sums in which c a^2 -+ 2 c a b + c b^2, for two columns and any common factors, has become c (a -+ b)^2."""
+    if len(terms) < 3:
+        return []
+    table = {frozenset(f.items()): c for c, f in terms}
+    merged = dict(table)
+    for key, c in table.items():
+        factors = dict(key)
+        pairs = [(a, b) for a in factors for b in factors if a < b and len(a) == len(b) == 1]
+        for a, b in pairs:
+            rest = {x: e for x, e in factors.items() if x not in (a, b)}
+
+            def shifted(da: int, db: int) -> frozenset:
+                moved = {**rest, a: factors[a] + da, b: factors[b] + db}
+                return frozenset((x, e) for x, e in moved.items() if e)
+
+            left, right = shifted(1, -1), shifted(-1, 1)
+            ends = merged.get(left), merged.get(right)
+            if key in merged and None not in ends and abs(ends[0] - ends[1]) < 1e-9 * abs(ends[0]) \
+                    and abs(abs(c) - 2 * abs(ends[0])) < 1e-9 * abs(c):
+                for gone in (left, right, key):
+                    del merged[gone]
+                square = ("pow2", "-" if c * ends[0] < 0 else "+", *a, *b)
+                outside = {**rest, a: factors[a] - 1, b: factors[b] - 1, square: Fraction(1)}
+                merged[frozenset((x, e) for x, e in outside.items() if e)] = ends[0]
+    return [[(c, dict(key)) for key, c in merged.items()]] if len(merged) < len(table) else []
 
 
 def combination(terms: list[Term], outer: Fraction = ONE, base: Factors | None = None,
@@ -198,13 +273,13 @@ def combination(terms: list[Term], outer: Fraction = ONE, base: Factors | None =
         for b, e in factors.items():
             table[b] = table.get(b, Fraction(0)) + e * outer
         return times(near_simple(_power(c, outer), tolerance), product(table, positive))
-    for shared in ({}, common_factors(terms, False), common_factors(terms, True)):
+    ways = [(alike, shared) for alike in rewritten(terms)
+            for shared in ({}, common_factors(alike, False), common_factors(alike, True))]
+    for alike, shared in ways:
         if even_root:
             shared = {b: e for b, e in shared.items() if positive(b)}
-        rest = divided(terms, 1.0, shared)
-        for scale in {1.0, *(c for c, _ in rest), *(-c for c, _ in rest)}:
-            if even_root and scale < 0:
-                continue
+        rest = divided(alike, 1.0, shared)
+        for scale in scales([c for c, _ in rest], tolerance, even_root):
             inner = [(near_simple(c / scale, tolerance), f) for c, f in rest]
             if not all(math.isfinite(c) and c != 0 for c, _ in inner):
                 continue
@@ -214,6 +289,18 @@ def combination(terms: list[Term], outer: Fraction = ONE, base: Factors | None =
             forms.append(_wrapped(total(inner, positive), outer, table, _power(scale, outer), positive, tolerance))
     # Of equal lengths the one with fewer numbers in it.
     return min(forms, key=lambda e: (len(e), sum(literal_value(t) is not None for t in e)))
+
+
+def scales(coefficients: list[float], tolerance: float, positive: bool, count: int = 2) -> list[float]:
+    """What to divide coefficients by: 1, and those of them (or their negatives) that leave most others simple."""
+    choices = [c for c in coefficients if c > 0 or not positive] + [-c for c in coefficients if c < 0 and positive]
+
+    def numbers_left(scale: float) -> int:
+        ratios = [near_simple(c / scale, tolerance) for c in coefficients]
+        return sum(3 if abs(r) not in _SIMPLE else int(abs(r) != 1) for r in ratios)
+
+    choices.sort(key=lambda c: (numbers_left(c), c < 0))
+    return list(dict.fromkeys([1.0, *choices[:count]]))
 
 
 def _power(value: float, exponent: Fraction) -> float:

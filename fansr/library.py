@@ -1,0 +1,680 @@
+"""Sparse sums over a library of terms, seen through transforms of the target: a proposer.
+
+A law such as ``v1 / sqrt(1 - v2^2/c^2)`` is no sum, but ``(y/v1)^-2`` is one of two terms.  So the target y is divided by a
+monomial (the `base`), one of a few inverse functions is applied (the `outer` function is undone), and the result is
+regressed on few of many terms: monomials of the columns times at most one function of a column, or of a sum, difference,
+product or ratio of two.  Fractions N / D are reached by letting terms times the target itself take part:
+y = N - (D - 1) y.  The pieces found are put together by build.py.
+
+Coefficients come from linear least squares in the transformed target; refine.py may polish them against y itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from fansr.build import (
+    HALF,
+    ONE,
+    Base,
+    Factors,
+    Term,
+    combination,
+    common_factors,
+    divided,
+    fvu_of,
+    measured,
+    near_simple,
+    product,
+    scales,
+)
+from fansr.power import Regression
+from fansr.problem import Budget, Candidate, Problem
+from fansr.sparse import ProductSubsets, Subsets, best_subsets, without_each
+
+ROWS = 256  # points the search looks at; fits and verdicts use all
+CHECK_ROWS = 4096  # points coefficients are fitted on
+MAX_TERMS = 6
+EXACT = 1e-22  # a relative squared residual that rounding alone explains
+# (monomials, terms with a function) of the libraries; those of fractions have no divisions.
+SMALL, RATIONAL, FRACTION, LARGE = (160, 300), (150, 0), (120, 700), (600, 700)
+# Fractions have many near-solutions (y times something that is almost what stands before y), so more starts.
+RANDOM_STARTS = (12, 48)
+# Of the widest search, over products of monomials with functions.
+WIDE, WIDE_ROWS, WIDE_FUNCTIONS, WIDE_STARTS, WIDE_TERMS = (100, 0), 160, 100, 8, 4
+TRIVIAL = 0.99  # cosine above which y times a term is no help to explain y
+GRAM_PAIRS = 1300  # all pairs of more terms than this take too long; exchange covers the rest
+
+
+# ---- outer functions --------------------------------------------------------------------------
+
+
+class Outer(NamedTuple):
+    """y = base * outer(S): `undo` maps u = y / base to S where `defined(u)` says so, `do` is outer itself."""
+
+    name: str
+    do: Callable[[np.ndarray], np.ndarray]
+    undo: Callable[[np.ndarray], np.ndarray]
+    defined: Callable[[np.ndarray], np.ndarray]
+    power: Fraction | None  # outer is S ** power, or
+    tokens: Base = ()  # outer is this function
+
+
+def _all(u: np.ndarray) -> np.ndarray:
+    return np.ones(len(u), bool)
+
+
+def _positive(u: np.ndarray) -> np.ndarray:
+    return u > 0
+
+
+def _within(low: float, high: float):
+    """u between bounds; nowhere if |u| is so small all over that the function is as good as linear."""
+    return lambda u: (u >= low) & (u <= high) & (np.median(np.abs(u)) > 0.02)
+
+
+OUTERS = (
+    Outer("y", lambda S: S, lambda u: u, _all, ONE),
+    Outer("1/y", lambda S: 1 / S, lambda u: 1 / u, lambda u: u != 0, -ONE),
+    Outer("sqrt", np.sqrt, np.square, _positive, HALF),
+    Outer("1/sqrt", lambda S: 1 / np.sqrt(S), lambda u: 1 / (u * u), _positive, -HALF),
+    Outer("exp", np.exp, np.log, _positive, None, ("exp",)),
+    Outer("square", np.square, np.sqrt, _positive, Fraction(2)),
+    Outer("log", np.log, np.exp, _within(-30, 30), None, ("log",)),
+)
+# Less common ones, for the small library only.
+RARE_OUTERS = (
+    Outer("asin", np.arcsin, np.sin, _within(-np.pi / 2, np.pi / 2), None, ("asin",)),
+    Outer("acos", np.arccos, np.cos, _within(0, np.pi), None, ("acos",)),
+    Outer("atan", np.arctan, np.tan, _within(-np.pi / 2, np.pi / 2), None, ("atan",)),
+    Outer("sin", np.sin, np.arcsin, _within(-1, 1), None, ("sin",)),
+    Outer("cos", np.cos, np.arccos, _within(-1, 1), None, ("cos",)),
+    Outer("tanh", np.tanh, np.arctanh, _within(-1 + 1e-9, 1 - 1e-9), None, ("tanh",)),
+    Outer("1/square", lambda S: 1 / (S * S), lambda u: 1 / np.sqrt(u), _positive, Fraction(-2)),
+    Outer("cbrt", np.cbrt, lambda u: u**3, _all, Fraction(1, 3)),
+)
+MIN_DEFINED = 0.8  # share of the points an undone function must exist at; noise and underflow cost some
+
+
+# ---- terms ------------------------------------------------------------------------------------
+
+
+class Atom(NamedTuple):
+    """A term: prod_j x_j ** powers[j], times `base` unless that is ()."""
+
+    powers: tuple[float, ...]
+    base: Base
+
+    def factors(self) -> Factors:
+        table = {(f"x{j + 1}",): Fraction(e).limit_denominator(60) for j, e in enumerate(self.powers) if e}
+        if self.base:
+            table[self.base] = table.get(self.base, Fraction(0)) + 1
+        return table
+
+
+def exponent_vectors(D: int, count: int, largest: int = 4, signed=None) -> list[tuple[int, ...]]:
+    """Whole exponents for D columns by growing sum of magnitudes, about `count` of them; `signed[j]` False forbids < 0."""
+    found: list[tuple[int, ...]] = []
+    for degree in range(0, 9):
+        layer: list[tuple[int, ...]] = []
+
+        def extend(j: int, left: int, head: tuple[int, ...]):
+            if len(layer) + len(found) > 4 * count:
+                return
+            if j == D:
+                if left == 0:
+                    layer.append(head)
+                return
+            for size in range(min(left, largest), -1, -1):
+                for e in {size, -size}:
+                    if e >= 0 or signed is None or signed[j]:
+                        extend(j + 1, left - size, (*head, e))
+
+        extend(0, degree, ())
+        if found and len(found) + len(layer) > count and degree > 2:
+            # What is left of the count goes to the next layer's members with few columns, then few divisions.
+            layer.sort(key=lambda v: (sum(e != 0 for e in v), sum(e < 0 for e in v)))
+            return found + layer[: count - len(found)]
+        found += layer
+        if degree >= largest and D == 1:
+            break
+    return found
+
+
+def arguments(X: np.ndarray) -> list[tuple[float, Base, np.ndarray]]:
+    """What functions are applied to: (cost, expression, values) of columns and of their sums, differences, products, ratios."""
+    D = X.shape[1]
+    found = [(1.0, (f"x{j + 1}",), X[:, j]) for j in range(D)]
+    for i, j in combinations(range(D), 2):
+        a, b = (f"x{i + 1}",), (f"x{j + 1}",)
+        found.append((1.5, ("-", *a, *b), X[:, i] - X[:, j]))
+        found.append((2.5, ("+", *a, *b), X[:, i] + X[:, j]))
+        found.append((2, ("*", *a, *b), X[:, i] * X[:, j]))
+        found.append((2, ("/", *a, *b), X[:, i] / X[:, j]))
+        found.append((2, ("/", *b, *a), X[:, j] / X[:, i]))
+    return found
+
+
+def functions_of(cost: float, a: Base, v: np.ndarray) -> Iterator[tuple[float, Base, np.ndarray]]:
+    """Functions of an argument that are worth a term there: (cost, expression, values)."""
+    if not np.isfinite(v).all() or np.ptp(v) == 0:
+        return
+    size, spread = float(np.abs(v).max()), float(v.std())
+    if 0.5 < size < 1e4 and spread > 0.02:
+        yield cost + 1, ("sin", *a), np.sin(v)
+        yield cost + 1, ("cos", *a), np.cos(v)
+        yield cost + 1.5, ("pow2", "sin", *a), np.sin(v) ** 2
+        if size < 30:
+            yield cost + 1, ("exp", *a), np.exp(v)
+            yield cost + 1, ("exp", "neg", *a), np.exp(-v)
+            yield cost + 1.5, ("tanh", *a), np.tanh(v)
+    if v.min() > 0 and a[0] not in "*/":
+        yield cost + 1, ("log", *a), np.log(v)
+    elif a[0] not in "*/" and (v != 0).all() and cost == 1:
+        yield cost + 2, ("log", "abs", *a), np.log(np.abs(v))
+    if a[0] in "+-":
+        # A power of a sum is many monomials, or one term.  The sum itself is two, and needs no term of its own.
+        yield cost + 1, ("pow2", *a), v * v
+        if (v != 0).all():
+            yield cost + 1, ("inv", *a), 1 / v
+            yield cost + 2, ("inv", "pow2", *a), 1 / (v * v)
+        if v.min() > 0:
+            yield cost + 1, ("pow1_2", *a), np.sqrt(v)
+
+
+class Library:
+    """Terms over the columns of X (M, D), with their values.
+
+    `atoms` (T) are the terms by growing complexity, `F` (T, n) their values on the `rows` searched, where every column is
+    divided by its typical size inside monomials; `log_scale` gives the logarithm of what was divided out.
+    """
+
+    def __init__(self, X: np.ndarray, n_monomials: int, n_functions: int, rows: np.ndarray, divisions: bool = True):
+        self.X = X
+        D = X.shape[1]
+        with np.errstate(all="ignore"):
+            typical = np.array([np.exp(np.median(np.log(np.abs(c[c != 0])))) if (c != 0).any() else 1.0 for c in X.T])
+        self.typical = typical  # (D,) columns are divided by this inside monomials, so that 1e-34 ** 4 stays a float
+        signed = [divisions and bool((X[:, j] != 0).all()) for j in range(D)]
+        varying = [j for j in range(D) if np.ptp(X[:, j]) > 0]
+        atoms = [Atom(tuple(float(e) for e in v), ()) for v in exponent_vectors(D, n_monomials, signed=signed)]
+        roots = [j for j in varying if X[:, j].min() > 0]
+        for j in roots:
+            for e in (0.5, -0.5, 1.5)[: 3 if divisions else 1]:
+                atoms.append(Atom(tuple(e if i == j else 0.0 for i in range(D)), ()))
+        for i, j in combinations(roots, 2):
+            atoms.append(Atom(tuple(0.5 if k in (i, j) else 0.0 for k in range(D)), ()))
+        self.bases: dict[Base, np.ndarray] = {}
+        with np.errstate(all="ignore"):
+            priced = []
+            for argument in arguments(X):
+                for cost, base, v in functions_of(*argument):
+                    if np.isfinite(v).all() and np.ptp(v) > 0:
+                        self.bases[base] = v
+                        priced.append((cost, base))
+        atoms += self._with_functions(priced, signed, n_functions)
+        self.atoms = [atom for atom in dict.fromkeys(atoms)
+                      if all(e == 0 or j in varying for j, e in enumerate(atom.powers))]
+        self.functions = [base for _, base in sorted(priced, key=lambda item: item[0])]
+        self._powers: dict[tuple[int, float], np.ndarray] = {}
+        with np.errstate(all="ignore"):
+            self.F = np.array([self.values(atom)[rows] for atom in self.atoms])  # (T, n)
+        good = np.isfinite(self.F).all(axis=1) & (np.abs(self.F).max(axis=1, initial=0) > 0)
+        self.atoms, self.F = [atom for atom, ok in zip(self.atoms, good) if ok], self.F[good]
+
+    @staticmethod
+    def _with_functions(priced: list[tuple[float, Base]], signed: list[bool], count: int) -> list[Atom]:
+        """The `count` cheapest products of a function and a monomial; a column inside and outside costs extra."""
+        D = len(signed)
+        if not priced or not count:
+            return []
+        outside = {v: 1.5 * sum(map(abs, v)) for v in exponent_vectors(D, 40, 2, signed)}
+        for size in range(1, min(D, 4) + 1):
+            for subset in combinations(range(D), size):
+                outside[tuple(int(j in subset) for j in range(D))] = 0.75 * size
+                if size == 1 and signed[subset[0]]:
+                    outside[tuple(-int(j in subset) for j in range(D))] = 1.0
+        vectors = np.array(list(outside))  # (V, D)
+        inside = np.array([[f"x{j + 1}" in base for j in range(D)] for _, base in priced])
+        price = np.array([cost for cost, _ in priced])[:, None] + np.array(list(outside.values()))[None, :]
+        price = price + 1.0 * (inside.astype(float) @ (vectors != 0).T > 0)
+        best = np.argsort(price, axis=None, kind="stable")[:count]
+        return [Atom(tuple(map(float, vectors[q % len(vectors)])), priced[q // len(vectors)][1]) for q in best]
+
+    def values(self, atom: Atom) -> np.ndarray:
+        """Values (M,) of a term, with every column divided by its typical size."""
+        v = np.ones(len(self.X))
+        with np.errstate(all="ignore"):
+            for j, e in enumerate(atom.powers):
+                if e:
+                    key = (j, e)
+                    if key not in self._powers:
+                        x = self.X[:, j] / self.typical[j]
+                        self._powers[key] = x**int(e) if e == int(e) else np.abs(x) ** e
+                    v = v * self._powers[key]
+        return v * self.bases[atom.base] if atom.base else v
+
+    def log_scale(self, atom: Atom) -> float:
+        """Logarithm of the factor between the term and its `values`."""
+        return float(np.dot(atom.powers, np.log(self.typical)))
+
+    def positive(self, base: Base) -> bool:
+        """True when a base never turns negative on the data, so that roots of it may be split."""
+        if len(base) == 1 and base[0][:1] == "x":
+            return bool(self.X[:, int(base[0][1:]) - 1].min() >= 0)
+        return base in self.bases and bool(self.bases[base].min() >= 0)
+
+
+# ---- one transform ----------------------------------------------------------------------------
+
+
+class View(NamedTuple):
+    """A way to look at the target: y = sign * unit * base * outer(S), where base is a monomial of scaled columns."""
+
+    outer: Outer
+    powers: tuple[float, ...]  # of the base
+    sign: float
+    unit: float
+    base: np.ndarray  # (M,)
+    S: np.ndarray  # (M,) what the terms have to add up to; 0 where `ok` is False
+    ok: np.ndarray  # (M,) where the outer function could be undone
+
+
+def make_view(library: Library, y: np.ndarray, outer: Outer, powers: tuple[float, ...]) -> View | None:
+    """The target under an outer function and a base, or None where that is not defined."""
+    atom = Atom(powers, ())
+    base = library.values(atom)
+    with np.errstate(all="ignore"):
+        u = y / base
+        ok = np.isfinite(u)
+        if not (ok & (u != 0)).any():
+            return None
+        if outer.power is not None:
+            unit = float(np.exp(np.median(np.log(np.abs(u[ok & (u != 0)])))))
+        else:
+            unit = float(np.exp(-library.log_scale(atom)))  # functions ask for their argument in its own unit
+            if not 0 < unit < math.inf:
+                return None
+        negative = np.mean(u[ok] < 0) > 0.5
+        sign = -1.0 if negative and outer.defined in (_positive,) else 1.0
+        u = sign * u / unit
+        ok = ok & outer.defined(np.where(ok, u, 0.0))
+        S = outer.undo(np.where(ok, u, np.nan))
+        ok = ok & np.isfinite(S)
+    if ok.mean() < MIN_DEFINED or np.ptp(S[ok]) <= 1e-9 * np.abs(S[ok]).max():
+        return None
+    return View(outer, powers, sign, unit, base, np.where(ok, S, 0.0), ok)
+
+
+def search_rows(M: int, rng: np.random.Generator) -> np.ndarray:
+    return np.sort(rng.permutation(M)[:ROWS]) if M > ROWS else np.arange(M)
+
+
+class Search:
+    """One problem's views: what they share is the rows looked at and the best fit found with so many terms."""
+
+    def __init__(self, problem: Problem, rng: np.random.Generator):
+        self.problem, self.rng = problem, rng
+        self.rows = search_rows(len(problem.y), rng)
+        self.front = np.full(MAX_TERMS + 1, np.inf)  # best FVU with at most so many terms
+        self.seen: set = set()
+
+    def library(self, size: tuple[int, int], divisions: bool = True) -> Library:
+        return Library(self.problem.X, *size, self.rows, divisions)
+
+    def look(self, library: Library, outer: Outer, powers, lead: Atom | None = None) -> list[Candidate]:
+        """Candidates of the best small sums under one view: singles, pairs, and sets up to MAX_TERMS by exchange.
+
+        With `lead` the sum may be a fraction: lead * S = sum of terms + S * sum of other terms.
+        """
+        key = (id(library), outer.name, powers, lead)
+        implicit = lead is not None
+        view = None if key in self.seen else make_view(library, self.problem.y, outer, powers)
+        self.seen.add(key)
+        if view is None:
+            return []
+        S, rows = view.S, self.rows
+        # Relative errors for large values, absolute ones for small: neither end of a wide range rules alone.
+        weight = view.ok / np.sqrt(S * S + (0.3 * np.median(np.abs(S[view.ok]))) ** 2 + 1e-300)
+        if self.problem.weights is not None:
+            weight = weight * np.sqrt(self.problem.weights)
+        goal = S * library.values(lead) if implicit else S
+        t = (goal * weight)[rows]
+        with np.errstate(all="ignore"):
+            B = library.F * weight[rows]  # (T, n)
+            if implicit:
+                B = np.concatenate([B, B * S[rows]])
+            norms = np.sqrt((B * B).sum(axis=1))
+            usable = np.isfinite(norms) & (norms > 0) & (norms < 1e150)
+        atoms = [(atom, times_y) for times_y in (False, True)[: 1 + implicit] for atom in library.atoms]
+        if implicit:
+            # y = y * (almost 1) explains everything and nothing; so would the leading term itself.
+            with np.errstate(all="ignore"):
+                cosine = np.abs(B @ t) / norms / (math.sqrt(t @ t) or 1.0)
+            usable[len(library.atoms):] &= cosine[len(library.atoms):] < TRIVIAL
+        if not usable.any():
+            return []
+        if usable.all():
+            subsets = Subsets(B, t)
+        else:
+            subsets = Subsets(B[usable], t)
+            atoms = [atom for atom, ok in zip(atoms, usable) if ok]
+        fits = Fits(self, library, view, goal, weight, lead, atoms)
+        singles = subsets.singles(12)
+        fits.settle(singles[:4])
+        limit = min(MAX_TERMS, max(2, (len(t) - 1) // 2), len(atoms))
+        found = subsets.pairs(14) if len(atoms) <= GRAM_PAIRS else []
+        found = found or best_subsets(subsets, min(2, limit), [s for _, s in singles], self.rng)
+        fits.settle(found[:4])
+        for k in range(3, limit + 1):
+            if fits.exact:
+                break
+            found = best_subsets(subsets, k, [s for _, s in found[:12]], self.rng, RANDOM_STARTS[implicit]) or found
+            if k in (3, 4) and found[0][0] > 1e-10:
+                found = sorted({*found, *without_each(subsets, [s for _, s in found[:2]], self.rng)})
+            fits.settle(found[: 3 if k < 5 else 2])
+        return measured(self.problem, list(fits.expressions), "library")
+
+
+    def look_wide(self, library: Library, outer: Outer, powers, lead: Atom | None = None) -> list[Candidate]:
+        """As `look`, over all products of the library's monomials with its functions: a hundred thousand terms.
+
+        Too many for a Gram matrix, so sets grow from a few starts only.
+        """
+        view = make_view(library, self.problem.y, outer, powers)
+        if view is None:
+            return []
+        S, rows, implicit = view.S, self.rows[:WIDE_ROWS], lead is not None
+        weight = view.ok / np.sqrt(S * S + (0.3 * np.median(np.abs(S[view.ok]))) ** 2 + 1e-300)
+        goal = S * library.values(lead) if implicit else S
+        monomials = [atom for atom in library.atoms if not atom.base]
+        A = library.F[[not atom.base for atom in library.atoms], :len(rows)]
+        # The plain functions of columns, differences and products; more of them would hold the search in bad optima.
+        functions = [base for base in library.functions if base[0] in ("sin", "cos", "exp", "log")
+                     and not any(token in ("+", "/") for token in base)][:WIDE_FUNCTIONS]
+        U = np.array([np.ones(len(rows)), *(library.bases[base][rows] for base in functions)])
+        U /= np.sqrt((U * U).mean(axis=1))[:, None]
+        bases: list[Base] = [(), *functions]
+        keys = [(atom, times_y) for times_y in (False, True)[: 1 + implicit] for atom in monomials]
+        if implicit:
+            A = np.concatenate([A, A * S[rows]])
+        A = A * weight[rows]
+        A = A / np.maximum(np.sqrt((A * A).mean(axis=1)), 1e-300)[:, None]
+        t = (goal * weight)[rows]
+        banned = np.zeros((len(A), len(U)), bool)
+        if implicit:
+            with np.errstate(all="ignore"):
+                cosine = np.abs((A * t) @ U.T) / np.sqrt((A * A) @ (U * U).T) / (math.sqrt(t @ t) or 1.0)
+            banned[len(monomials):] = ~(cosine[len(monomials):] < TRIVIAL)
+        products = ProductSubsets(A, U, t, banned)
+        found: dict[tuple[int, ...], float] = {}
+        for first in products.best([], WIDE_STARTS):
+            members = [first]
+            for k in range(2, min(WIDE_TERMS, len(t) // 3) + 1):
+                value, members = products.exchange([*members, *products.best(members)])
+                found[tuple(sorted(members))] = value
+                if value < 1e-12:
+                    break
+            if found and min(found.values()) < 1e-12:
+                break
+        else:
+            # What stands for several true terms at once holds the search; go on without it.
+            members = list(min(found, key=found.get))
+            for banned in members:
+                rest = [m for m in members if m != banned]
+                value, new = products.exchange([*rest, *products.best(rest, 1, banned)], banned=banned)
+                found[tuple(sorted(new))] = value
+
+        def term(member: int):
+            atom, times_y = keys[member // len(U)]
+            return Atom(atom.powers, bases[member % len(U)]), times_y
+
+        sets = sorted(found.items(), key=lambda item: item[1])
+        order = sorted({member for members, _ in sets for member in members})
+        fits = Fits(self, library, view, goal, weight, lead, [term(member) for member in order])
+        for k in range(2, WIDE_TERMS + 1):
+            same = [(value, tuple(order.index(m) for m in members)) for members, value in sets if len(members) == k]
+            fits.settle(same[:3])
+        return measured(self.problem, list(fits.expressions), "library")
+
+
+class Fits:
+    """Exact least squares for sets of terms under one view, and their expressions."""
+
+    def __init__(self, search: Search, library: Library, view: View, goal, weight, lead: Atom | None, atoms):
+        self.search, self.library, self.view = search, library, view
+        self.goal, self.weight, self.lead, self.atoms = goal, weight, lead, atoms
+        self.expressions: dict[Base, None] = {}
+        self.exact = False
+
+    def settle(self, sets) -> None:
+        """Fit sets [(residual, indices)] on all points; those worth it become expressions.
+
+        Worth it is a set that beats all earlier ones with as few terms, whatever their view.
+        """
+        problem, front = self.search.problem, self.search.front
+        for _, members in sets:
+            solved = self._solve([self.atoms[i] for i in members])
+            if solved is None:
+                continue
+            chosen, c, errors, values = solved
+            fvu = fvu_of(problem.y, values, problem.weights)
+            k = len(chosen)
+            if not fvu < 0.9 * front[k] and not fvu < EXACT:
+                continue
+            front[k:] = np.minimum(front[k:], fvu)
+            self.exact |= fvu < EXACT
+            loose = float(np.clip(3 * np.max(errors / np.abs(c)), 1e-9, 0.05))
+            for tolerance in dict.fromkeys((1e-9, loose)):
+                expr = self._expression(chosen, c, tolerance)
+                if expr is not None and len(expr) < 120:
+                    self.expressions[expr] = None
+
+    def _solve(self, chosen):
+        """(atoms, coefficients, their errors, values (M,) of the law) without needless terms; None if hopeless."""
+        S, w = self.view.S, self.weight
+        with np.errstate(all="ignore"):
+            A = np.array([self.library.values(atom) * (S if times_y else 1.0) for atom, times_y in chosen]).T  # (M, k)
+        ok = np.isfinite(A).all(axis=1) & (w > 0)
+        if ok.sum() <= A.shape[1]:
+            return None
+        B, t = A[ok] * w[ok, None], self.goal[ok] * w[ok]
+        scale = np.sqrt((B * B).sum(axis=0))
+        if not (np.isfinite(scale).all() and (scale > 0).all()):
+            return None
+        B = B / scale
+        keep = list(range(len(chosen)))
+        c, residual = least_squares(B, t)
+        while len(keep) > 1:
+            # Drop the term whose loss the residual hardly notices: rounding noise, or next to nothing.
+            worse, q = min((least_squares(B[:, [k for k in keep if k != q]], t)[1], q) for q in keep)
+            if worse > max(residual * (1 + 2 / len(t)), EXACT * 1e-3):
+                break
+            keep.remove(q)
+            c, residual = least_squares(B[:, keep], t)
+        if all(chosen[k][1] for k in keep) or not np.isfinite(c).all() or (c == 0).any():
+            return None
+        inverse = np.linalg.pinv(B[:, keep])
+        sigma = math.sqrt(max(residual, 1e-32) * float(t @ t) / max(1, len(t) - len(keep)))
+        errors = np.sqrt((inverse * inverse).sum(axis=1)) * sigma / scale[keep]
+        c = c / scale[keep]
+        chosen, A = [chosen[k] for k in keep], A[:, keep]
+        return chosen, c, errors, self._predict(chosen, c, A)
+
+    def _predict(self, chosen, c: np.ndarray, A: np.ndarray) -> np.ndarray:
+        """Values of y (M,) from the columns A (M, k) of the equation S = sum c A (with S inside A where implicit)."""
+        view = self.view
+        with np.errstate(all="ignore"):
+            of_y = np.array([times_y for _, times_y in chosen])
+            S = A[:, ~of_y] @ c[~of_y]
+            if of_y.any():
+                lead = self.library.values(self.lead)
+                S = S / (lead - (A[:, of_y] / np.where(view.S == 0, np.nan, view.S)[:, None]) @ c[of_y])
+            return view.base * view.sign * view.unit * view.outer.do(S)
+
+    def _expression(self, chosen, c, tolerance: float) -> Base | None:
+        """The law in the columns' own units."""
+        view, library = self.view, self.library
+        outer = view.outer
+        # S = undo(y / (base in its own unit) / exp(log_unit)), so coefficients carry log_unit ** (1 / power).
+        log_unit = math.log(view.unit) - library.log_scale(Atom(view.powers, ()))
+        per_S = log_unit / float(outer.power) if outer.power is not None else 0.0
+        above: list[Term] = []
+        below: list[Term] = [(1.0, self.lead.factors() if self.lead else {})]
+        lead = library.log_scale(self.lead) if self.lead else 0.0
+        for (atom, times_y), value in zip(chosen, c):
+            exponent = math.log(abs(value)) - library.log_scale(atom) + lead + (0.0 if times_y else per_S)
+            if abs(exponent) > 690:
+                return None
+            coefficient = math.copysign(math.exp(exponent), value)
+            if times_y:
+                below.append((-coefficient, atom.factors()))
+            else:
+                above.append((coefficient, atom.factors()))
+        base = Atom(view.powers, ()).factors()
+        expr = self._wrap(above, below, base, tolerance)
+        if view.sign < 0:
+            return expr[1:] if expr[0] == "neg" else ("neg", *expr)
+        return expr
+
+    def _wrap(self, above: list[Term], below: list[Term], base: Factors, tolerance: float) -> Base:
+        """base * outer(above / below)."""
+        outer, positive = self.view.outer, self.library.positive
+        power = outer.power if outer.power is not None else ONE
+        own = base if outer.power is not None else None
+        if len(below) == 1 and not self.lead:
+            inner = combination(above, power, own, positive, tolerance)
+        else:
+            inner = fraction(above, below, power, own, positive, tolerance)
+        if outer.power is not None:
+            return inner
+        return product({**base, (*outer.tokens, *inner): ONE}, positive)
+
+
+def fraction(above: list[Term], below: list[Term], power: Fraction, base: Factors | None, positive, tolerance) -> Base:
+    """product(base) * ((sum above) / (sum below)) ** power, with what both share cancelled, in the plainest scale."""
+    forms = []
+    for shared in (common_factors(above + below, True), {}):
+        over, under = divided(above, 1.0, shared), divided(below, 1.0, shared)
+        # The scale that is plainest above and below at once.
+        for scale in scales([c for c, _ in over + under], tolerance, True):
+            top = [(near_simple(c / abs(scale), tolerance), f) for c, f in over]
+            bottom = [(near_simple(c / abs(scale), tolerance), f) for c, f in under]
+            table = dict(base or {})
+            for terms, sign in ((top, 1), (bottom, -1)):
+                split = common_factors(terms, False)
+                if power.denominator % 2 == 0:
+                    split = {b: e for b, e in split.items() if positive(b)}
+                for b, e in split.items():
+                    table[b] = table.get(b, Fraction(0)) + sign * power * e
+                inner = combination(divided(terms, 1.0, split), ONE, None, positive, tolerance)
+                if inner != ("1.0",):
+                    table[inner] = table.get(inner, Fraction(0)) + sign * power
+            forms.append(product(table, positive))
+    return min(forms, key=len)
+
+
+def least_squares(A: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, float]:
+    """(coefficients, residual square relative to the target's)."""
+    c = np.linalg.lstsq(A, t, rcond=1e-13)[0]
+    r = t - A @ c
+    c = c + np.linalg.lstsq(A, r, rcond=1e-13)[0]  # one step of refinement: the last digits matter for exact laws
+    r = t - A @ c
+    return c, float(r @ r) / (float(t @ t) or 1.0)
+
+
+# ---- the proposer -----------------------------------------------------------------------------
+
+
+def bases_for(problem: Problem) -> list[tuple[float, ...]]:
+    """Monomials to divide the target by: none, the power law nearest to it, and the one that carries its sign."""
+    X, y = problem.X, problem.y
+    D = X.shape[1]
+    found = [(0.0,) * D]
+    fit = Regression(problem, False)
+    law = np.zeros(D)
+    if fit.columns:
+        law[fit.columns] = np.clip(np.round(fit.exponents), -6, 6)
+        found.append(tuple(law.tolist()))
+        # Only the exponents that are surely whole: the others may belong to columns inside S.
+        sure = np.zeros(D)
+        for j, e, error in zip(fit.columns, fit.exponents, fit.errors):
+            if abs(e - round(e)) < min(0.2, 3 * error + 1e-6) and abs(e) > 0.8 and error < 0.15:
+                sure[j] = np.clip(round(e), -6, 6)
+        found.append(tuple(sure.tolist()))
+    mixed = [j for j in range(D) if X[:, j].min() < 0 < X[:, j].max() and (X[:, j] != 0).all()]
+    for k in range(1, min(len(mixed), 4) + 1):
+        for subset in combinations(mixed, k):
+            sign = np.sign(y) * np.prod(np.sign(X[:, subset]), axis=1)
+            if abs(sign.sum()) == len(y):
+                found.append(tuple(1.0 if j in subset else 0.0 for j in range(D)))
+                adjusted = [e + (e % 2 != (j in subset)) if j in mixed else e for j, e in enumerate(law)]
+                found.append(tuple(float(e) for e in adjusted))
+                return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found))
+
+
+def thinned(problem: Problem, rng: np.random.Generator) -> Problem:
+    """The problem on at most CHECK_ROWS rows."""
+    M = len(problem.y)
+    if M <= CHECK_ROWS:
+        return problem
+    rows = np.sort(rng.permutation(M)[:CHECK_ROWS])
+    weights = None if problem.weights is None else problem.weights[rows]
+    return Problem(X=problem.X[rows], y=problem.y[rows], names=problem.names, target=problem.target, id=problem.id,
+                   weights=weights)
+
+
+def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
+    """Candidates after every view of the target, the cheap and likely views first.
+
+    FVUs are on the problem's rows (at most CHECK_ROWS of them).  The work is bounded by the number of views; with a clock
+    the generator ends when the budget is over.
+    """
+    if np.ptp(problem.y) == 0 or len(problem.y) < 4:
+        return
+    problem = thinned(problem, rng)
+    bases = bases_for(problem)
+    D = problem.X.shape[1]
+    units = [tuple(e if i == j else 0.0 for i in range(D)) for j in range(D) for e in (1.0, -1.0)]
+    search = Search(problem, rng)
+    small = search.library(SMALL)
+    none = (0.0,) * D
+    leads = [Atom(none, ()), *(Atom(unit, ()) for unit in units[::2])]
+    plan = [(small, outer, powers, None) for outer in OUTERS for powers in bases]
+    rational = search.library(RATIONAL, divisions=False)
+    plan += [(rational, OUTERS[0], powers, leads[0]) for powers in bases]
+    plan += [(rational, OUTERS[0], none, lead) for lead in leads[1:]]
+    plan += [(rational, OUTERS[2], none, leads[0])]
+    plan += [(small, outer, powers, None) for outer in RARE_OUTERS for powers in bases]
+    yield from run(search, plan, budget)
+    fractions, large = search.library(FRACTION, divisions=False), search.library(LARGE)
+    plan = [(library, outer, powers, lead) for outer in OUTERS for powers in bases
+            for library, lead in ((large, None), *([(fractions, leads[0])] if outer.name in ("y", "sqrt") else []))]
+    yield from run(search, plan, budget)
+    plan = [(small, outer, powers, None) for outer in OUTERS[1:] + RARE_OUTERS for powers in units]
+    plan += [(fractions, OUTERS[0], none, lead) for lead in leads[1:]]
+    yield from run(search, plan, budget)
+    wide = search.library(WIDE)
+    for outer in OUTERS[:5]:
+        for powers in bases:
+            for library, lead in ((wide, None), *([(fractions, leads[0])] if outer.name == "y" else [])):
+                if budget.over():
+                    return
+                yield search.look_wide(library, outer, powers, lead)
+
+
+def run(search: Search, plan, budget: Budget) -> Iterator[list[Candidate]]:
+    """Candidates of one view after the other."""
+    for library, outer, powers, lead in plan:
+        if budget.over():
+            return
+        candidates = search.look(library, outer, powers, lead)
+        if candidates:
+            yield candidates

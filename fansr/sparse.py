@@ -1,0 +1,223 @@
+"""Which few of many features explain a target best: best-subset search by exhaustive pairs and exchange.
+
+    sets = best_subsets(B, t, k_max=5, rng=rng)      # B (T, n) features as rows, t (n,) target
+
+All work after the first matrix product happens on the Gram matrix (T, T), where trying every feature in one place of a
+set costs T * k operations instead of T * n.  The price is precision: residuals below about 1e-13 of the target's square
+are noise there, so callers settle the few best sets by an exact least-squares fit.  Nothing here knows what a feature is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+PAIR_DETERMINANT = 1e-4  # pairs more collinear than this are left to the exchange, whose Gram matrix is float64
+MIN_SHARE = 1e-7  # least squared share of a feature that must be new to a set
+PAIRS_KEPT = 400
+FLOOR = 1e-14  # relative residuals below this cannot be told from 0 on the Gram matrix
+
+
+class Subsets:
+    """The Gram matrix of normalised features against one target.
+
+    B (T, n) must have finite, non-zero rows.  `scaled` (T, n) are the rows at unit length, `G` (T, T) and `b` (T,) their
+    products with each other and with the target; `total` is the target's square.
+    """
+
+    def __init__(self, B: np.ndarray, t: np.ndarray):
+        self.norms = np.sqrt((B * B).sum(axis=1))
+        self.scaled = B / self.norms[:, None]
+        self.t, self.total = t, float(t @ t) or 1.0
+        self.b = self.scaled @ t
+        self.G = self.scaled @ self.scaled.T
+
+    def singles(self, count: int) -> list[tuple[float, tuple[int, ...]]]:
+        """The `count` best single features with their relative residuals."""
+        residual = 1 - self.b**2 / self.total
+        order = np.argsort(residual, kind="stable")[:count]
+        return [(max(0.0, float(residual[i])), (int(i),)) for i in order]
+
+    def pairs(self, count: int) -> list[tuple[float, tuple[int, ...]]]:
+        """The `count` best pairs of all T (T - 1) / 2, by their relative residuals."""
+        T = len(self.b)
+        if T < 2:
+            return []
+        # Explained square of a pair: (bi^2 + bj^2 - 2 g bi bj) / (1 - g^2).  float32 halves the memory traffic; the best
+        # are computed again below.
+        g = self.G.astype(np.float32)
+        b = (self.b / np.sqrt(self.total)).astype(np.float32)
+        explained = g * b[:, None]
+        explained *= -2 * b[None, :]
+        explained += (b * b)[:, None]
+        explained += (b * b)[None, :]
+        np.multiply(g, g, out=g)
+        np.subtract(1, g, out=g)
+        explained[g < PAIR_DETERMINANT] = -1
+        np.maximum(g, PAIR_DETERMINANT, out=g)
+        explained /= g
+        partner = explained.argmax(axis=1)  # the best one of each: diverse, and much cheaper than sorting all
+        i = np.argsort(-explained[np.arange(T), partner], kind="stable")[:PAIRS_KEPT]
+        pairs = np.unique(np.sort(np.column_stack([i, partner[i]]), axis=1), axis=0)
+        i, j = pairs[:, 0], pairs[:, 1]
+        gij = np.einsum("kn,kn->k", self.scaled[i], self.scaled[j])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            exact = (self.b[i] ** 2 + self.b[j] ** 2 - 2 * gij * self.b[i] * self.b[j]) / (1 - gij**2)
+        residual = np.where(np.isfinite(exact) & (i < j), 1 - exact / self.total, 2.0)
+        order = np.argsort(residual, kind="stable")[:count]
+        return [(max(0.0, float(residual[q])), (int(i[q]), int(j[q]))) for q in order if residual[q] <= 1]
+
+    def exchange(self, starts: np.ndarray, sweeps: int = 5, banned=None) -> list[tuple[float, tuple[int, ...]]]:
+        """Local optima from `starts` (S, k): each place in turn takes the feature that explains most of what is left.
+
+        All S sets advance together; `banned` (S,) is a feature that each must do without.  Returns distinct sets, best
+        first.
+        """
+        sets = np.array(starts, np.int64)
+        S, k = sets.shape
+        residual = np.full(S, np.inf)
+        active = np.arange(S)
+        for _ in range(sweeps):
+            before = residual[active].copy()
+            for place in range(k):
+                rest = np.delete(sets[active], place, axis=1)  # (S', k-1)
+                gain, left = self._gains(rest)  # (S', T), (S',)
+                if banned is not None:
+                    gain[np.arange(len(active)), banned[active]] = 0.0
+                best = gain.argmax(axis=1)
+                new = (left - gain[np.arange(len(active)), best]) / self.total
+                better = new < residual[active] * (1 - 1e-9)
+                sets[active[better], place] = best[better]
+                residual[active[better]] = new[better]
+            moved = residual[active] < before * (1 - 1e-6)
+            active = active[moved & (residual[active] > FLOOR)]
+            if not len(active):
+                break
+        found: dict[tuple[int, ...], float] = {}
+        for row, r in zip(sets, residual):
+            if np.isfinite(r) and len(set(row.tolist())) == k:
+                found[tuple(sorted(row.tolist()))] = max(0.0, float(r))
+        return sorted((r, members) for members, r in found.items())
+
+    def _gains(self, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What each feature would explain beyond the sets `rest` (S, k-1): gains (S, T) and what is left without (S,)."""
+        S, k = rest.shape
+        if k == 0:
+            return np.broadcast_to(self.b**2, (S, len(self.b))), np.full(S, self.total)
+        rows = self.G[rest]  # (S, k, T)
+        inner = np.take_along_axis(rows, np.broadcast_to(rest[:, None, :], (S, k, k)), axis=2)
+        factor = np.linalg.cholesky(inner + 2e-12 * np.eye(k))  # unit diagonal: never much below positive definite
+        inverse = np.linalg.inv(factor)  # k is tiny: a product with T columns is much faster than a solve
+        white = inverse @ rows  # (S, k, T)
+        goal = (inverse @ self.b[rest][:, :, None])[:, :, 0]  # (S, k)
+        share = 1 - np.einsum("skt,skt->st", white, white)
+        over = self.b[None, :] - (goal[:, None, :] @ white)[:, 0, :]
+        gain = np.where(share > MIN_SHARE, over**2 / np.maximum(share, MIN_SHARE), 0.0)
+        return gain, self.total - (goal**2).sum(axis=1)
+
+
+def best_subsets(problem: Subsets, k: int, starts, rng: np.random.Generator, random_starts: int = 8):
+    """Sets of size k grown from sets of size k - 1 (any order, best first) plus random ones; best first."""
+    T = len(problem.b)
+    if k > T:
+        return []
+    rows = [list(s) for s in starts]
+    rows = [r + [_absent(r, T, rng)] for r in rows]
+    rows += [rng.choice(T, k, replace=False).tolist() for _ in range(random_starts)]
+    # The place just added is optimised first.
+    return problem.exchange(np.array([r[::-1] for r in rows]))
+
+
+def without_each(problem: Subsets, sets, rng: np.random.Generator):
+    """Local optima that do without one member of a given set, for each member of each set; best first.
+
+    A feature that stands for several true ones, (a - b)^2 say, holds a search in its neighbourhood until it is forbidden.
+    """
+    starts, banned = [], []
+    for members in sets:
+        for member in members:
+            starts.append([_absent(list(members), len(problem.b), rng), *(m for m in members if m != member)])
+            banned.append(member)
+    return problem.exchange(np.array(starts), banned=np.array(banned)) if starts else []
+
+
+def _absent(members: list[int], T: int, rng: np.random.Generator) -> int:
+    """Any feature not in the set, to be exchanged at once."""
+    while True:
+        i = int(rng.integers(T))
+        if i not in members:
+            return i
+
+
+# ---- features that are products ---------------------------------------------------------------
+
+
+class ProductSubsets:
+    """Subsets of the P * Q features A[i] * U[j], which are never all written down.
+
+    A (P, n) and U (Q, n) against t (n,).  The product of feature (i, j) with any vector v is (A * v) @ U.T at (i, j), so
+    one step over all P * Q features costs as much as a few matrix products.  `banned` (P, Q) marks features to leave out.
+    """
+
+    def __init__(self, A: np.ndarray, U: np.ndarray, t: np.ndarray, banned: np.ndarray | None = None):
+        # float32 decides only which feature is next; sets are scored in float64.
+        self.A, self.U, self.t = A, U, t
+        self.total = float(t @ t) or 1.0
+        # Tiny entries become 0: as subnormal float32 they would slow the products tenfold.
+        self.A32, self.U32 = (np.where(np.abs(F) < 1e-12, 0.0, F).astype(np.float32) for F in (A, np.ascontiguousarray(U.T)))
+        with np.errstate(all="ignore"):
+            self.square = (self.A32**2) @ (self.U32**2)  # (P, Q)
+        self.bad = ~np.isfinite(self.square) | (self.square <= 0)
+        if banned is not None:
+            self.bad |= banned
+        self.square[self.bad] = 1.0
+
+    def feature(self, member: int) -> np.ndarray:
+        Q = len(self.U)
+        return self.A[member // Q] * self.U[member % Q]
+
+    def best(self, members: list[int], count: int = 1, banned: int | None = None) -> list[int]:
+        """The features that explain most beyond `members`, best first, `banned` left out."""
+        r, Q = self._residual(members)
+        r, Q = np.where(np.abs(r) < 1e-12 * np.abs(r).max(), 0.0, r), np.where(np.abs(Q) < 1e-12, 0.0, Q)
+        r = r / (np.abs(r).max() or 1.0)
+        with np.errstate(all="ignore"):
+            gain = ((self.A32 * r.astype(np.float32)) @ self.U32) ** 2
+            share = self.square.copy()
+            for q in Q.T.astype(np.float32):
+                share -= ((self.A32 * q) @ self.U32) ** 2
+            share = np.where(share > 1e-4 * self.square, share, np.inf)
+            gain = np.where(self.bad, 0.0, gain / share).ravel()
+        gain[~np.isfinite(gain)] = 0.0
+        if banned is not None:
+            gain[banned] = 0.0
+        if count == 1:
+            return [int(gain.argmax())]
+        top = np.argpartition(gain, gain.size - count)[gain.size - count:]
+        return top[np.argsort(-gain[top])].tolist()
+
+    def _residual(self, members: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        if not members:
+            return self.t, np.zeros((len(self.t), 0))
+        B = np.array([self.feature(m) for m in members]).T
+        Q, _ = np.linalg.qr(B / np.sqrt((B * B).sum(axis=0)))
+        r = self.t - Q @ (Q.T @ self.t)
+        return r - Q @ (Q.T @ r), Q
+
+    def residual(self, members: list[int]) -> float:
+        r, _ = self._residual(members)
+        return float(r @ r) / self.total
+
+    def exchange(self, members: list[int], sweeps: int = 4, banned: int | None = None) -> tuple[float, list[int]]:
+        """A local optimum from `members`: each place in turn takes the feature that explains most of what is left."""
+        members, value = list(members), self.residual(members)
+        for _ in range(sweeps):
+            before = value
+            for place in range(len(members)):
+                rest = members[:place] + members[place + 1 :]
+                new = rest + self.best(rest, 1, banned)
+                new_value = self.residual(new)
+                if new_value < value * (1 - 1e-6):
+                    members[place], value = new[-1], new_value
+            if value > before * (1 - 1e-3) or value < FLOOR:
+                break
+        return value, members
