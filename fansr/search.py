@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fansr import rank, tidy
+from fansr import focus, rank, tidy
 from fansr.expr import n_constants
 from fansr.problem import Budget, Candidate, Problem
 from fansr.seeds import rng_for
@@ -88,6 +88,11 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
     budget = budget or Budget(None)
     if not np.ptp(problem.y) > 0:
         return _constant(problem, started)
+    columns = None
+    if problem.X.shape[1] > focus.MAX_COLUMNS:
+        columns = focus.relevant_columns(problem.X, problem.y)
+        problem = focus.narrowed(problem, columns)
+        candidates = ()  # they speak of columns that may be gone
     state = _State(problem, options, budget)
     status = "ok"
     try:
@@ -96,7 +101,11 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
         state.run()
     except KeyboardInterrupt:
         status = "interrupted"
-    return state.finish(started, status)
+    found = state.finish(started, status)
+    if columns is not None and found.best is not None:
+        found.best = focus.widened(found.best, columns)
+        found.front = [focus.widened(c, columns) for c in found.front]
+    return found
 
 
 def _constant(problem: Problem, started: float) -> Found:

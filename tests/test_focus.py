@@ -1,0 +1,31 @@
+"""Wide tables: the right columns are kept, whatever the form of the law."""
+
+import numpy as np
+import pytest
+
+from fansr import focus
+from fansr.problem import Candidate, Problem
+
+LAWS = {
+    "sum": (lambda X: 3 * X[:, 17] - X[:, 150], {17, 150}),
+    "product": (lambda X: X[:, 3] * X[:, 40], {3, 40}),
+    "quotient": (lambda X: np.exp(X[:, 5]) / (2 + np.cos(X[:, 9])), {5, 9}),
+    "square": (lambda X: (X[:, 11] ** 2 + 1) * np.exp(X[:, 12]), {11, 12}),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_the_columns_of_a_law_are_kept(name):
+    law, wanted = LAWS[name]
+    X = np.random.default_rng(0).normal(size=(400, 160))
+    found = focus.relevant_columns(X, law(X))
+    assert wanted <= set(found) and len(found) <= focus.MAX_COLUMNS
+
+
+def test_narrowing_and_widening_are_inverse():
+    X = np.arange(60.0).reshape(4, 15)
+    problem = Problem(X, X[:, 3], [f"c{j}" for j in range(15)])
+    small = focus.narrowed(problem, [3, 9])
+    assert small.names == ["c3", "c9"] and (small.X == X[:, [3, 9]]).all()
+    back = focus.widened(Candidate(["+", "x1", "*", "x2", "<constant>"], np.ones(1), 0.1), [3, 9])
+    assert back.expr == ["+", "x4", "*", "x10", "<constant>"]
