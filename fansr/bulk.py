@@ -10,6 +10,7 @@ Random numbers are splitmix64 sequences (Steele, Lea and Flood 2014), each begun
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, void
@@ -41,7 +42,7 @@ PROBE = 8  # points tried first
 NOT_FINITE, TOO_LARGE = -1, -2  # what draw_rows says of a rejected record
 
 W1, U1, U2 = Array(uint64, 1, "C"), Array(uint8, 1, "C"), Array(uint8, 2, "C")
-F3 = Array(float64, 3, "C")
+F3, I2 = Array(float64, 3, "C"), Array(int64, 2, "C")
 DRAW = Tuple((F1, I1, F2))
 _GOLDEN, _MIX1, _MIX2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
@@ -210,6 +211,48 @@ def value_rows(rows, X, out):
         out[k] = V[0, :n]
 
 
+
+@njit(int64(U2, I2, I2, I2, I2, I1, I1), **JIT)
+def plan_rows(rows, node, first, second, info, root, starts):
+    """Lay the nodes of B rows out so that equal work lies together; returns their number N.
+
+    Nodes are sorted by height * 64 + opcode, so that operands stand before operators.  Row i < N of
+    node (N, 2) is (row, column or number of the constant) of the node at place i; first and second (N, 1) are the
+    places of its operands; root (B,) the place of each row's value; starts (K + 1,) where each sort key begins.
+    info is work space (K, 1).
+    """
+    length = rows.shape[1]
+    op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
+    height, place = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
+    starts[:] = 0
+    for turn in range(2):  # count, then place
+        for b in range(len(rows)):
+            used = program(rows[b], op, link, size)
+            for k in range(used - 1, -1, -1):
+                height[k] = 0
+                if op[k] < FREE - 1:
+                    height[k] = height[k + 1] + 1
+                    if op[k] <= LAST_BINARY:
+                        height[k] = max(height[k], height[link[k]] + 1)
+                key = height[k] * 64 + op[k]
+                if turn == 0:
+                    starts[key + 1] += 1
+                    continue
+                i = info[key, 0]
+                info[key, 0] += 1
+                place[k] = i
+                node[i, 0], node[i, 1] = b, link[k] if op[k] >= FREE else 0
+                if op[k] < FREE - 1:
+                    first[i, 0] = place[k + 1]
+                    second[i, 0] = place[link[k]] if op[k] <= LAST_BINARY else 0
+            if turn == 1:
+                root[b] = place[0]
+        if turn == 0:
+            for key in range(len(starts) - 1):
+                starts[key + 1] += starts[key]
+                info[key, 0] = starts[key]
+    return starts[len(starts) - 1]
+
 @njit(int64(F1, int64, float64), **JIT)
 def verdict(y, n, reach):
     """0 when y[:n] can be used, else why not."""
@@ -348,3 +391,31 @@ def complete(rows: np.ndarray) -> np.ndarray:
     ends = still_to_come[np.arange(len(rows)), np.maximum(length - 1, 0)] == 0
     early = ((still_to_come <= 0) & (np.arange(rows.shape[1]) < length[:, None] - 1)).any(axis=1)
     return (length > 0) & ends & ~early & ((rows != 0) == inside).all(axis=1)
+
+
+class Plan(NamedTuple):
+    """The nodes of many rows in an order in which each group is one array operation.  All arrays int64.
+
+    row, leaf (N,): the row a node belongs to; for a variable its column, for a constant its number in the row.
+    first, second (N,): places of its operands, always smaller.  root (B,): place of each row's value.
+    groups: (opcode, start, stop) in the order in which to compute them.
+    """
+
+    row: np.ndarray
+    leaf: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    root: np.ndarray
+    groups: list[tuple[int, int, int]]
+
+
+def plan(rows: np.ndarray) -> Plan:
+    """How to evaluate B complete rows all together (render_torch.py)."""
+    rows = np.array(rows, dtype=np.uint8, order="C")
+    n = int((rows != 0).sum())
+    keys = 64 * (rows.shape[1] + 1)
+    node, first, second = (np.zeros((n, width), dtype=np.int64) for width in (2, 1, 1))
+    root, starts = np.zeros(len(rows), dtype=np.int64), np.zeros(keys + 1, dtype=np.int64)
+    plan_rows(rows, node, first, second, np.zeros((keys, 1), dtype=np.int64), root, starts)
+    groups = [(int(key % 64), int(starts[key]), int(starts[key + 1])) for key in np.flatnonzero(np.diff(starts))]
+    return Plan(node[:, 0].copy(), node[:, 1].copy(), first[:, 0], second[:, 0], root, groups)
