@@ -13,7 +13,7 @@ ORDER = [
     "version", "errors", "tokens", "resources", "seeds", "records", "stream", "parallel", "command", "problem",
     "expr", "evaluate", "export",
     "respell", "simplify", "equivalent", "mine",
-    "prior", "bulk", "gen", "decontam", "render", "table",
+    "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
     "device", "model", "render_torch", "checkpoint", "batch", "train", "sample",
     "refine", "build", "power", "library", "structure", "evolve",
     "metrics", "rank", "tidy", "focus", "search", "plot", "fit", "regressor", "score", "peers", "cat", "warm",
