@@ -36,6 +36,7 @@ from fansr.stream import open_reader
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")  # Okabe and Ito 2008
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
+PLACES = ("fansr", "operon", "gplearn", "pysr", "flash-ansr", "prior")  # a method looks the same in every picture
 KINDS = ("time", "points", "noise", "laws", "fit", "training", "simplify")
 FLOOR = 1e-32  # smaller FVUs are drawn here: below it float64 says nothing
 
@@ -104,7 +105,10 @@ def estimate(records: list[dict], key: str) -> tuple[float, float, float] | None
 def draw_against(records: list[dict], field: str, label: str, published: bool = False):
     """vNRR (left) and the length ratio of all fits and of recovered laws (right) against `field`, with intervals."""
     canvas, (left, right) = figure(2)
-    for k, (name, by_x) in enumerate(sorted(series_of(records, field).items())):
+    found = series_of(records, field)
+    names = [*PLACES, *sorted(name for name in found if name not in PLACES)]
+    for k, name in ((k, name) for k, name in enumerate(names) if name in found):
+        by_x = found[name]
         for axis, key, factor in ((left, "vnrr", 100.0), (right, "length_ratio_recovered", 1.0)):
             points = [(x, estimate(some, key)) for x, some in sorted(by_x.items())]
             if field == "budget":  # what was used, not what was allowed
@@ -122,7 +126,7 @@ def draw_against(records: list[dict], field: str, label: str, published: bool = 
     left.set(ylabel="recovered on unseen points, % (vNRR)", ylim=(0, 100))
     right.axhline(1.0, color="0.5", linewidth=0.8)
     right.set(ylabel="length / length of the law, recovered ones")
-    left.legend(loc="best")
+    left.legend(loc="best", frameon=False)
     return canvas
 
 
@@ -138,6 +142,10 @@ def _scale_x(axis, field: str, values):
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     else:
         axis.set_xscale("log")
+        low, high = axis.get_xlim()
+        ticks = [digit * 10.0**power for power in range(-4, 6) for digit in (1, 3)]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
 
 
@@ -218,7 +226,7 @@ def fit_figure(X, y, names, target, expr, consts, front):
         with np.errstate(all="ignore"):
             left.plot(grid[:, used[0]], evaluate(list(expr), grid, consts), color=COLOURS[4], linewidth=1.4, label="law")
         left.plot(across, y, "o", color=COLOURS[0], markersize=3.5, alpha=0.7, label="data")
-        left.legend()
+        left.legend(frameon=False)
     else:
         across, label = y_hat, "the law's value"
         left.axline((float(np.nanmedian(y_hat)),) * 2, slope=1, color=COLOURS[4], linewidth=1.2)
@@ -240,7 +248,7 @@ def _front_panel(axis, front, chosen: int):
         axis.plot(lengths, fvus, drawstyle="steps-post", color="0.6", linewidth=1)
         axis.plot(lengths, fvus, "o", color=COLOURS[0], markersize=4.5)
         axis.plot(*zip(*[p for p in points if p[0] == chosen] or points[-1:]), "D", color=COLOURS[4], markersize=7, label="chosen")
-        axis.legend()
+        axis.legend(frameon=False)
     axis.set_yscale("log")
     axis.set(xlabel="length, tokens", ylabel="FVU")
 
@@ -262,7 +270,7 @@ def draw_training(records: list[dict]):
             if pairs:
                 axis.plot(*zip(*pairs), **(look | {"marker": ""}))
     left.set(xlabel="step", ylabel="cross-entropy, nats a token")
-    left.legend()
+    left.legend(frameon=False)
     middle.set(xlabel="step", ylabel="learning rate")
     right.set(xlabel="step", ylabel="gradient norm before clipping")
     right.set_yscale("log")
@@ -282,11 +290,11 @@ def draw_simplify(series: dict[str, list[dict]]):
         if seconds.size:
             axes[1].ecdf(1e3 * seconds, label=f"{name}, median {1e3 * np.median(seconds):.3g} ms", **look)
     axes[0].set(xlabel="length after / length before", ylabel="share of expressions")
-    axes[0].legend()
+    axes[0].legend(frameon=False)
     if timed:
         axes[1].set(xlabel="milliseconds an expression", ylabel="share of expressions")
         axes[1].set_xscale("log")
-        axes[1].legend()
+        axes[1].legend(frameon=False)
     return canvas
 
 
