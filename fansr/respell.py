@@ -48,6 +48,7 @@ MAX_LITERALS = 4096  # parsed literals kept; the supply of different ones has no
 
 _ODD = frozenset(("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh"))
 _EVEN = frozenset(("cos", "cosh", "abs"))
+_PAIRED = frozenset(("abs", "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp"))  # with rules for their products
 _PLAIN_UNARY = frozenset(UNARY) - {"neg", "inv"}
 _SPECIAL = {"np.pi": math.pi, "np.e": math.e}
 _FUNCTIONS = {name: getattr(math, name) for name in (
@@ -93,6 +94,9 @@ _VALUE_OF = {tokens: value for value, tokens in COEFFICIENT.items()}
 _SINGLE = [value for value, tokens in COEFFICIENT.items() if len(tokens) == 1]
 POWER = _chains("pow", 3)
 ROOT = _chains("pow1_", 3)
+# n -> the k with a^n = (a^(n/k))^k at no more tokens, n itself first
+_PARTS = {n: [n] + [k for k in sorted(POWER, reverse=True) if 1 < k < n and n % k == 0 and n // k in POWER
+                    and len(POWER[k]) + len(POWER[n // k]) == len(POWER[n])] for n in POWER if n > 1}
 
 
 def _exact_root(number: int, k: int) -> int | None:
@@ -336,6 +340,7 @@ class Respeller:
         const = False
         factors: list = []
         lone = None
+        inherited = nested = False
         for items, e in ((above, 1), (below, -1)):
             for item in items:
                 tag = item[0]
@@ -361,6 +366,9 @@ class Respeller:
                     p, q = (p * n, q * d) if e > 0 else (p * d, q * n)
                     if free:
                         const = self.changed = True
+                    inherited = True
+                    if len(inner) > 1:
+                        nested = True
                     for base, n, d, flip in inner:
                         self._factor(factors, base, e * n, d, flip)
                 else:
@@ -383,8 +391,15 @@ class Respeller:
             p, q = p // g, q // g
         if not factors:
             return _FREE if const else (NUMBER, sign * p, q)
-        if lone is not None and lone[2] and len(factors) == 1 and (const or p != q) and factors[0][1:3] == (1, 1):
-            return self._spread(sign, p, q, const, lone)
+        if lone is not None and lone[2] and (const or p != q):
+            if len(factors) == 1 and factors[0][1:3] == (1, 1):
+                return self._spread(sign, p, q, const, lone)
+            self.changed = True
+        if const and inherited and any(n == d == 1 and base[0] in ("+", "-") and CONSTANT in (base[1], base[-1])
+                                       for base, n, d, _ in factors):
+            self.changed = True  # C * (x + C) / y
+        if nested and any(base[0] in _PAIRED for base, _, _, _ in factors):
+            self.changed = True  # the engine saw them apart; together they may match a rule
         if const:
             sign = p = q = 1
         return PRODUCT, sign, p, q, const, factors
@@ -437,7 +452,8 @@ class Respeller:
         able = None  # place of the factor that turns round when this product is to be negated
         over: list = []
         under: list = []
-        groups: dict = {}  # n > 1 -> [bases and roots of bases above, the same below]
+        groups: dict = {}  # n > 1 -> (bases to the n-th power above, the same below)
+        roots: dict = {}  # (n, d) -> (bases to the power of n/d above, the same below)
         for place, (base, n, d, flip) in enumerate(factors):
             if flip is not None and n & 1 and d & 1:
                 if flip is EITHER:
@@ -449,20 +465,31 @@ class Respeller:
             if not n & 1 and d & 1 and base[0] == "abs":
                 base = base[1:]  # an even power needs no absolute value
                 self.changed = True
-            if d > 1:
-                base = self._rooted(base, d)
-            elif not d:
-                base = ("pow",) + base + _C
-                n = 1
-            if n == 1:
-                over.append(base)
-            elif n == -1:
-                under.append(base)
+            if d == 1:
+                if n == 1:
+                    over.append(base)
+                elif n == -1:
+                    under.append(base)
+                else:
+                    groups.setdefault(n if n > 0 else -n, ([], []))[n < 0].append(base)
+            elif d:
+                roots.setdefault((n if n > 0 else -n, d), ([], []))[n < 0].append(base)
             else:
-                group = groups.get(n if n > 0 else -n)
-                if group is None:
-                    group = groups[n if n > 0 else -n] = ([], [])
-                group[n < 0].append(base)
+                over.append(("pow",) + base + _C)
+        for (n, d), (up, down) in roots.items():
+            if len(up) + len(down) > 1:
+                self.changed = True  # sqrt(a) * sqrt(b) = sqrt(a*b), a product that has not been in order yet
+            body = _join("*", up or down)
+            if up and down:
+                body = ("/",) + body + _join("*", down)
+            if n in POWER:
+                body = self._rooted(body, d)
+            else:
+                body, n = self._mixed(body, n, d), 1
+            if n == 1:
+                (over if up else under).append(body)
+            else:
+                groups.setdefault(n, ([], []))[not up].append(body)
         if len(groups) > 1:
             groups = self._nested_powers(groups, at)
         for n, (up, down) in groups.items():
@@ -470,7 +497,9 @@ class Respeller:
             if up and down:
                 body = ("/",) + body + _join("*", down)
             if n == at:
-                body = COEFFICIENT[inside if up else inside[::-1]] + body
+                k, inside = inside
+                body = COEFFICIENT[inside if up else inside[::-1]] + self._raised(body, n // k)
+                n = k
             (over if up else under).append(self._raised(body, n))
         if over:
             body = _join("*", over)
@@ -504,25 +533,27 @@ class Respeller:
         return groups
 
     def _under_a_power(self, p, q, factors):
-        """Where a coefficient goes: (n, what goes under the n-th power, tokens in front or None for neither)."""
+        """Where a coefficient goes: (n, (k, coefficient), tokens in front).
+
+        The coefficient is spelled under a k-th power that is all or part of the n-th power of some factor.
+        n is None where all of it goes in front; the tokens are None where it has no short spelling.
+        """
         chain = COEFFICIENT.get((p, q))
         lone = len(factors) == 1
-        powers = sorted({abs(n) for _, n, d, _ in factors if d} - {1})
-        for k in powers:
+        powers = [(n, k) for n in sorted({abs(n) for _, n, d, _ in factors if d} - {1}) for k in _PARTS.get(n, (n,))]
+        for n, k in powers:
             a, b = _exact_root(p, k), _exact_root(q, k)
-            if not a or not b:
-                continue
-            inside = COEFFICIENT.get((a, b))
+            inside = COEFFICIENT.get((a, b)) if a and b else None
             if inside is not None and (chain is None or len(inside) < len(chain) + lone):
-                return k, (a, b), ()
+                return n, (k, (a, b)), ()
         if chain is None:  # part of it under a power: 27/4 x^3 = (3x)^3 / 4
-            for k in powers:
+            for n, k in powers:
                 for a, b in _SINGLE:
                     c, e = p * b ** k, q * a ** k
                     g = math.gcd(c, e)
                     front = COEFFICIENT.get((c // g, e // g))
                     if front is not None and len(front) == 1:
-                        return k, (a, b), front
+                        return n, (k, (a, b)), front
         return None, None, chain
 
     def _rooted(self, body, d):
@@ -532,6 +563,14 @@ class Respeller:
             return root + body
         self.changed = True
         return ("pow",) + body + _C
+
+    def _mixed(self, body, n, d):
+        """Tokens of body^(n/d) where n has no short spelling: x^(7/5) = x * x^(2/5)."""
+        whole, rest = POWER.get(n // d), POWER.get(n % d)
+        if whole is None or rest is None or CONSTANT in body:
+            self.changed = True
+            return ("pow",) + body + _C
+        return _join("*", [whole + body, rest + self._rooted(body, d)])
 
     def _raised(self, body, n):
         """Tokens of body^n."""
@@ -579,6 +618,11 @@ class Respeller:
             if len(factors) == 1 and p == q == 1 and not const and sign > 0 and not factors[0][2]:
                 self.changed = True  # (b^C)^(n/d) = b^C
                 return base
+            if d & 1 and (const or p == q) and len(factors) == 1:  # (b^m)^(n/d) = b^(m*n/d)
+                self.changed = True
+                b, m, c, flip = factors[0]
+                g = math.gcd(m * n, c * d)
+                return PRODUCT, sign if n & 1 else 1, 1, 1, const, [(b, m * n // g, c * d // g, flip)]
             if d & 1 and (const or sign < 0):
                 # An odd root lets the sign and a free constant out.
                 self.changed = True
@@ -684,6 +728,8 @@ class Respeller:
         turned = None if flip is None else (lambda: (name,) + flip())
         if sign > 0:
             return ATOM, atom, turned
+        if tag == PRODUCT and item[2] == item[3] and len(item[5]) == 1:
+            self.changed = True  # tanh(-atanh(x)): rules may apply once the sign is out
         return PRODUCT, -1, 1, 1, False, [(atom, 1, 1, turned)]
 
     def _absolute(self, item):
@@ -691,6 +737,11 @@ class Respeller:
         _, sign, p, q, const, factors = item
         if sign < 0 or p != q or const:
             self.changed = True
+        if len(factors) == 1 and factors[0][2]:  # |b^n| = |b|^n
+            base, n, d, _ = factors[0]
+            if len(base) > 1:
+                self.changed = True
+            return PRODUCT, 1, p, q, const, [(base if base[0] == "abs" else ("abs",) + base, n, d, None)]
         _, tokens, _ = self._spell_product(1, 1, 1, False, factors)
         return PRODUCT, 1, p, q, const, [(("abs",) + tokens, 1, 1, None)]
 

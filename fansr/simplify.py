@@ -25,7 +25,7 @@ from fansr import command, parallel, resources, stream
 from fansr.errors import DataError
 from fansr.expr import problems
 from fansr.respell import NonFinite, Respeller
-from fansr.tokens import ARITY, CONSTANT, literal_value
+from fansr.tokens import ARITY, COMMUTATIVE, CONSTANT, literal_value, variable_index
 
 MAX_TOKENS = 128  # the engine needs seconds for a few thousand; the paper's prior ends at 35
 ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
@@ -58,18 +58,45 @@ class Simplifier:
         if not _KNOWN.issuperset(expr) or len(expr) > MAX_TOKENS:
             _check(expr)
         expr = free_coefficients(expr) if relax else list(expr)
+        now = expr
         try:
             for _ in range(ROUNDS):
-                spelled = list(self._respell(self._simplify(expr, _NODE_BUDGET, False, "tagged")))
-                if not self._respell.changed or spelled == expr:
-                    return spelled
-                expr = spelled
+                spelled = list(self._respell(self._simplify(now, _NODE_BUDGET, False, "tagged")))
+                if not self._respell.changed or spelled == now:
+                    break
+                now = spelled
         except NonFinite as error:
             raise Rejected("nonfinite", str(error)) from None
         except ValueError as error:  # the engine says no more than "malformed"
             _check(expr)
             raise Rejected("unresolved", str(error)) from None
-        return expr
+        # One skeleton in a thousand is shorter as it came, mostly for a common factor that the engine multiplies out.
+        return spelled if len(spelled) <= len(expr) else ordered(expr)
+
+
+def ordered(expr) -> list[str]:
+    """The expression with the operands of + and * sorted and what has no variables made one free constant."""
+    stack: list[tuple[str, ...]] = []
+    for token in reversed(expr):
+        arity = ARITY.get(token, 0)
+        if arity == 0:
+            column = variable_index(token)
+            stack.append((CONSTANT,) if column is None else (token,))
+        elif arity == 1:
+            a = stack.pop()
+            stack.append(a if a == (CONSTANT,) else (token, *a))
+        else:
+            a, b = stack.pop(), stack.pop()
+            if a == b == (CONSTANT,):
+                stack.append(a)
+            else:
+                stack.append((token, *b, *a) if token in COMMUTATIVE and _place(b) < _place(a) else (token, *a, *b))
+    return list(stack[0])
+
+
+def _place(tokens):
+    """Sort key of an operand: constants last."""
+    return tokens == (CONSTANT,), tokens
 
 
 def _check(expr):
