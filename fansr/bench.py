@@ -41,7 +41,7 @@ EXPERIMENTS = {  # the paper's axes: name -> (field of a cell, default values)
 
 @dataclass(frozen=True)
 class Cell:
-    """One method under one setting; `options` are further words for fansr-fit or fansr-peer."""
+    """One method under one setting; `options` are further words for fansr-fit; `clock` says which seconds count."""
 
     method: str
     budget: float = 10.0
@@ -49,20 +49,22 @@ class Cell:
     noise: float = 0.0
     dummies: int = 0
     options: str = ""
+    clock: str = "wall"
 
     @property
     def name(self) -> str:
-        return f"{self.method}-t{self.budget:g}-m{self.points}-n{self.noise:g}-d{self.dummies}"
+        seconds = f"{self.budget:g}{'c' if self.clock == 'cpu' else ''}"
+        return f"{self.method}-t{seconds}-m{self.points}-n{self.noise:g}-d{self.dummies}"
 
 
-def cells_of(experiments, methods, budgets, at: float, options: str = "") -> list[Cell]:
+def cells_of(experiments, methods, budgets, at: float, options: str = "", clock: str = "wall") -> list[Cell]:
     """Every cell of the experiments once; sweeps other than the ladder run at the budget `at`."""
     cells: dict[str, Cell] = {}
     for experiment in experiments:
         field, values = EXPERIMENTS[experiment]
         for value in budgets if experiment == "ladder" else values:
             for method in methods:
-                cell = Cell(**{"budget": at, field: value, "method": method,
+                cell = Cell(**{"budget": at, field: value, "method": method, "clock": clock,
                                "options": options if method == "fansr" else ""})
                 cells[cell.name] = cell
     return list(cells.values())
@@ -71,10 +73,19 @@ def cells_of(experiments, methods, budgets, at: float, options: str = "") -> lis
 # ---- problems ---------------------------------------------------------------------------------
 
 
-def program(name: str) -> list[str]:
-    """How to call one of our commands with the interpreter that runs this one."""
+def program(name: str, clock: str = "wall") -> list[str]:
+    """How to call one of our commands with the interpreter that runs this one.
+
+    clock "cpu" puts the processor's time of each process in the place of the wall clock: budgets and times are then
+    CPU seconds, and a run beside other work finds what it would find alone.
+    """
     module = {"fansr-render": "render", "fansr-fit": "fit", "fansr-peer": "peers"}[name]
-    return [sys.executable, "-c", f"import sys; sys.argv[0] = {name!r}; from fansr.{module} import main; main()"]
+    code = f"import sys; sys.argv[0] = {name!r}; from fansr.{module} import main; "
+    if clock == "cpu":
+        code += ("import time, types, fansr.problem, fansr.search, fansr.peers; clock = types.SimpleNamespace(**vars(time)); "
+                 "clock.monotonic = time.process_time; "
+                 "fansr.problem.time = fansr.search.time = fansr.peers.time = clock; ")
+    return [sys.executable, "-c", code + "main()"]
 
 
 def render(laws: str, cell: Cell, repeats: int, seed: int, folder: Path, share: str = "") -> Path:
@@ -154,12 +165,13 @@ def _write_todo(cell: Cell, problems: Path, todo: Path, done: set[int], shard: i
         with open_writer(str(todo), "problem", history) as writer:
             for i, record in enumerate(reader):
                 if i % shards == shard and record["id"] not in done:
-                    writer.write({**cut(record, cell.points), "method": cell.method})
+                    writer.write({**cut(record, cell.points), "method": cell.method, "clock": cell.clock})
             return writer.n
 
 
 def _fit(cell: Cell, todo: Path, part: Path, jobs: int, seed: int, resume: bool = False):
-    words = program("fansr-fit") if cell.method == "fansr" else [*program("fansr-peer"), "--method", cell.method]
+    peer = [*program("fansr-peer", cell.clock), "--method", cell.method]
+    words = program("fansr-fit", cell.clock) if cell.method == "fansr" else peer
     words += ["--time", f"{cell.budget:g}", "-j", str(jobs), "--seed", str(seed), "-q", "-o", str(part), str(todo)]
     run([*words, *shlex.split(cell.options), *(["--resume"] if resume else [])])
 
@@ -284,6 +296,8 @@ def _numbers(context, param, value):
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(1), help="Draws of each law.")
 @click.option("--values", default=None, help="Other values for the one sweep named, with commas.")
 @click.option("--fit-options", default="", metavar="WORDS", help="Further options for fansr-fit, in quotes.")
+@click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
+              help="Which seconds budgets and times count; cpu for a machine that does other work too.")
 @click.option("--shard", default=lambda: int(os.environ.get("SLURM_ARRAY_TASK_ID", 0)), type=click.IntRange(0),
               help="Which share of the problems, from 0.  [default: SLURM_ARRAY_TASK_ID, else 0]")
 @click.option("--shards", default=lambda: int(os.environ.get("SLURM_ARRAY_TASK_COUNT", 1)), type=click.IntRange(1),
@@ -294,7 +308,7 @@ def _numbers(context, param, value):
 @command.seed_option()
 @command.quiet_option()
 @command.config_option()
-def bench_fastsrb(experiments, out, laws, methods, budgets, at, repeats, values, fit_options, shard, shards, only_report,
+def bench_fastsrb(experiments, out, laws, methods, budgets, at, repeats, values, fit_options, clock, shard, shards, only_report,
                   no_report, jobs, seed, quiet, config):
     """Run and resume the benchmark; with everything done, print its tables and draw its pictures."""
     unknown = [name for name in experiments if name not in EXPERIMENTS]
@@ -305,13 +319,14 @@ def bench_fastsrb(experiments, out, laws, methods, budgets, at, repeats, values,
     folder = Path(out)
     (folder / "fits").mkdir(parents=True, exist_ok=True)
     if not only_report:
-        cells = cells_of(experiments or ("ladder",), methods.split(","), budgets, at, fit_options)
+        cells = cells_of(experiments or ("ladder",), methods.split(","), budgets, at, fit_options, clock)
         if values:
             if len(experiments) != 1 or experiments[0] == "ladder":
                 raise click.UsageError("--values goes with exactly one of sparsity, noise, dummies")
             field = EXPERIMENTS[experiments[0]][0]
             number = float if field == "noise" else int
-            cells = [Cell(**{"method": m, "budget": at, field: number(float(v)), "options": fit_options if m == "fansr" else ""})
+            cells = [Cell(**{"method": m, "budget": at, field: number(float(v)), "clock": clock,
+                             "options": fit_options if m == "fansr" else ""})
                      for v in values.split(",") for m in methods.split(",")]
         for cell in cells:
             problems = render(laws, cell, repeats, seed, folder, f".s{shard}of{shards}" if shards > 1 else "")

@@ -247,7 +247,8 @@ def _front_panel(axis, front, chosen: int):
         lengths, fvus = zip(*points)
         axis.plot(lengths, fvus, drawstyle="steps-post", color="0.6", linewidth=1)
         axis.plot(lengths, fvus, "o", color=COLOURS[0], markersize=4.5)
-        axis.plot(*zip(*[p for p in points if p[0] == chosen] or points[-1:]), "D", color=COLOURS[4], markersize=7, label="chosen")
+        best = [point for point in points if point[0] == chosen] or points[-1:]
+        axis.plot(*zip(*best), "D", color=COLOURS[4], markersize=7, label="chosen")
         axis.legend(frameon=False)
     axis.set_yscale("log")
     axis.set(xlabel="length, tokens", ylabel="FVU")

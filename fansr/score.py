@@ -21,7 +21,7 @@ from fansr.metrics import METRICS, score_fit, summarise
 from fansr.stream import open_reader, open_writer
 
 ALIASES = {"difficulty": "group"}  # fansr-render puts a benchmark's difficulty into the field `group`
-KEPT = ("problem", "law", "group", "source", "status", "noise", "points", "budget", "repeat", "method", "dummies", "set")
+KEPT = ("problem", "law", "group", "source", "status", "noise", "points", "budget", "repeat", "method", "dummies", "clock")
 ORDER = {name: i for i, name in enumerate(("easy", "medium", "hard"))}
 
 

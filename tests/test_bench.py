@@ -142,6 +142,16 @@ def test_shares_of_a_cluster_job_make_the_whole(laws, tmp_path):
     assert "| fansr | 0.6 | 8 |" in (tmp_path / "o" / "report.md").read_text()
 
 
+def test_the_processor_clock_counts_work_not_waiting(laws, tmp_path):
+    words = bench.program("fansr-fit", "cpu")[-1].replace("main()", "")
+    code = words + "t = clock.monotonic(); time.sleep(0.3); b = fansr.problem.Budget(0.2); time.sleep(0.3); print(b.over())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    code, text = call("ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 1, "--clock", "cpu", "--out", tmp_path, *QUICK)
+    assert code == 0 and [path.name for path in (tmp_path / "fits").iterdir()] == ["fansr-t0.6c-m512-n0-d0.zst"]
+    assert all(fit["clock"] == "cpu" for fit in fits_in(tmp_path))
+
+
 def test_wrong_calls(tmp_path):
     assert call("speed", "--out", tmp_path)[0] == 2
     assert call("--shard", 3, "--shards", 3, "--out", tmp_path)[0] == 2
@@ -193,7 +203,8 @@ def test_leave_one_out_of_a_straight_line_is_the_press_statistic(families):
     hat = A @ np.linalg.inv(A.T @ A) @ A.T
     press = np.sum(((y - hat @ y) / (1 - np.diag(hat))) ** 2)
     expr, order = families.parametric("p1 + p2*x1", 1)
-    assert families.left_out(expr, order, (0.0, 1.0), x[:, None], y) == pytest.approx(press / np.sum((y - y.mean()) ** 2), rel=1e-6)
+    found = families.left_out(expr, order, (0.0, 1.0), x[:, None], y)
+    assert found == pytest.approx(press / np.sum((y - y.mean()) ** 2), rel=1e-6)
 
 
 def test_verdicts(families):

@@ -15,7 +15,6 @@ from fansr import peers
 from fansr.evaluate import evaluate
 from fansr.expr import from_infix
 from fansr.metrics import fvu
-from fansr.problem import Problem
 from fansr.stream import open_reader, open_writer
 from fansr.tokens import CONSTANT
 

@@ -25,7 +25,8 @@ def fits(budgets=(1.0,), points=(512,), noises=(0.0,), methods=("fansr", "operon
                     for law in range(12):
                         fvu = 10.0 ** rng.uniform(-30, 1) if law % 3 else 1e-31
                         made.append({
-                            "kind": "fit", "problem": len(made), "law": f"law {law}", "group": ("easy", "medium", "hard")[law % 3],
+                            "kind": "fit", "problem": len(made),
+                            "law": f"law {law}", "group": ("easy", "medium", "hard")[law % 3],
                             "expr": from_infix("2*x1"), "consts": np.zeros(0), "fvu": fvu, "fvu_val": fvu, "status": "ok",
                             "seconds": budget * rng.uniform(0.2, 1), "truth": {"expr": from_infix("x1*x2"), "infix": "x1*x2"},
                             "method": method, "budget": budget, "points": m, "noise": noise, "source": "test"})
@@ -109,8 +110,8 @@ def fit_with_data(columns=1):
     rng = np.random.default_rng(1)
     X = rng.uniform(1, 3, (30, columns))
     y = 2.0 * X[:, 0] + rng.normal(0, 0.1, 30)
-    return {"kind": "fit", "problem": 0, "expr": ["*", "<constant>", "x1"], "consts": np.array([2.0]), "fvu": 0.01, "status": "ok",
-            "X": X, "y": y, "names": [f"c{j}" for j in range(columns)], "target": "t",
+    return {"kind": "fit", "problem": 0, "expr": ["*", "<constant>", "x1"], "consts": np.array([2.0]), "fvu": 0.01,
+            "status": "ok", "X": X, "y": y, "names": [f"c{j}" for j in range(columns)], "target": "t",
             "front": [{"length": 1, "fvu": 1.0}, {"length": 3, "fvu": 0.01}, {"length": 9, "fvu": 0.0}]}
 
 
