@@ -39,6 +39,7 @@ from fansr.tokens import (
     ARITY,
     BOS_ID,
     CONSTANT,
+    EOS_ID,
     FIRST_VARIABLE_ID,
     MAX_VARIABLES,
     PAD_ID,
@@ -76,6 +77,10 @@ class Grammar:
         spare = self.length - t - 1 - (missing - 1)
         return self.allowed[np.clip(spare, 0, 2)]
 
+    def done(self, rows) -> np.ndarray:
+        """(N,) bool: which prefixes are whole expressions."""
+        return rows.missing == 0
+
 
 class Free:
     """No grammar: any token but padding, the end token ends; for measuring what the mask is worth."""
@@ -87,6 +92,10 @@ class Free:
 
     def mask(self, missing: np.ndarray, t: int) -> np.ndarray:
         return np.broadcast_to(self.usable, (len(missing), len(self.usable)))
+
+    def done(self, rows) -> np.ndarray:
+        """Ended by the end token (which stays the last id), or by the length."""
+        return (rows.ids[:, -1] == EOS_ID) | (rows.ids.shape[1] == self.length)
 
 
 def log_softmax(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -162,7 +171,7 @@ def grow(model: Model, memory: torch.Tensor, grammar: Grammar, chooser, temperat
         logp = log_softmax(logits, grammar.mask(rows.missing, t))
         parents, tokens = chooser.split(logp, sharpen(logp, temperature, top_p), rows)
         rows.extend(parents, tokens, logp)
-        stay = chooser.settle(rows.missing == 0, rows)
+        stay = chooser.settle(grammar.done(rows), rows)
         if not len(stay):
             break
         rows.keep(stay)
