@@ -161,6 +161,12 @@ def test_excess_constants_and_length_ratio_by_hand():
     assert s["length_ratio_recovered"] is None and s["srr"] is False and s["variable_recall"] == 0.5
 
 
+def test_the_truth_is_measured_in_its_shortest_form():
+    half = {"expr": from_infix("x1*x2*x3/2")}
+    assert len(metrics.truth_skeleton(half)) == 6  # div2 * * x1 x2 x3, not / * * x1 x2 x3 C
+    assert metrics.truth_skeleton({"expr": from_infix("x1*x2")}) == ["*", "x1", "x2"]
+
+
 def test_a_failed_fit_counts_in_the_rates_and_nowhere_else():
     s = metrics.score_fit(fit_of("x1", "x1", status="failed") | {"expr": [], "fvu": None, "fvu_val": None})
     assert [s[k] for k in ("fnrr", "vnrr", "exact", "srr", "equivalent", "success")] == [False] * 6
