@@ -2,12 +2,12 @@
 
 Section 3.3 of the paper: constants are cut out of candidate and law, both are evaluated on the same points
 X ~ U(-10, 10)^(512 x D), and a candidate is held out when it equals a law as written, or when all values agree to 1e-4,
-NaN counting as agreement.  Both sides get a second, wider form here, `family`, which also cuts factors that a free
-constant stands for (mult2..5, div2..5, neg) and keeps c/x apart from c*x (it becomes inv x).
+NaN counting as agreement.  There x3 is a law's x3 only.
 
-In the paper x3 is a law's x3 only.  With renaming, a candidate's k variables are compared with a law's in every order
-besides.  There NaN agrees with anything too, but NUMBERS points must have a number on both sides: among thousands of
-orders some pair of half-empty images would always miss each other.
+With renaming two things come on top.  A candidate's k variables are compared with a law's in every order.  And both
+sides get a second, wider form, `family`, which also cuts factors that a free constant stands for (mult2..5, div2..5,
+neg) and keeps c/x apart from c*x (it becomes inv x).  In these comparisons NaN agrees with anything too, but NUMBERS points must have a number on both sides, one of them among
+the candidate's first MOST: among thousands of orders some pair of half-empty images would always miss each other.
 
 Departure: |f - g| <= 1e-4 + 1e-9 |g|, since values of 1e9 do not agree to 1e-4 when one function is computed in two
 ways; this holds out more, never less.
@@ -34,12 +34,12 @@ from fansr.tokens import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, MAX_VARIABLES, TO
 
 POINTS = 512
 TABLE = 128  # points at which every law's values are kept for the first filter
-FIRST, ENOUGH, MOST = 16, 4, 16  # points tried first; numbers among them that will do; numbers compared at most
+FIRST, ENOUGH, MOST = 16, 2, 64  # points tried first; numbers among them that will do; numbers compared at most
 NUMBERS = 8  # points with a number on both sides that a renamed law needs
 ABSOLUTE, RELATIVE = 1e-4, 1e-9
 NONE, NOTHING = -1, -2  # no law agrees; the candidate has no number at any point
 MAX_ORDERS = 40_320  # 8!: laws of more variables are compared in their own order only
-MAX_EMBEDDINGS = 400  # ways to find a law's variables among more of a candidate's that are still tried
+MAX_EMBEDDINGS = 100  # ways to find a law's variables among more of a candidate's that are still tried
 BLOCK = 64  # points of the whole test evaluated at once
 I2, U1, U2 = int64[:, ::1], bulk.U1, bulk.U2
 _FAMILY = np.zeros(256, dtype=np.uint8)
@@ -151,120 +151,191 @@ def differs(f, g):
     return abs(f - g) > slack
 
 
-@njit(boolean(F1, U1, I1, F2, int64, I1, I1, I1, F2, F1, I1), **JIT)
-def agrees(f, law, order, X, minimum, op, link, size, V, literal, state):
-    """The whole test: f (512,) against a law whose variable j stands for column order[j] of X (D, 512)."""
-    used = bulk.program(law, op, link, size)
-    for k in range(used):
-        if op[k] == bulk.COLUMN:
-            link[k] = order[link[k]]
-    numbers = 0
-    for start in range(0, POINTS, BLOCK):
-        forward(op, link, literal, 0, used, state, 1, X, start, literal, V, BLOCK)
-        for i in range(BLOCK):
-            if differs(f[start + i], V[0, i]):
-                return False
-            if not (math.isnan(f[start + i]) or math.isnan(V[0, i])):
-                numbers += 1
-    return numbers >= minimum
-
-
-@njit(int64(F1, int64, I1), **JIT)
-def note_numbers(f, n, where):
-    """where = the first MOST points below n at which f has a number; returns how many."""
+@njit(int64(F1, int64, int64, I1), **JIT)
+def note_numbers(f, n, most, where):
+    """where = the first `most` points below n at which f has a number; returns how many."""
     found = 0
     for i in range(n):
-        if not math.isnan(f[i]) and found < len(where):
+        if not math.isnan(f[i]) and found < most:
             where[found] = i
             found += 1
     return found
 
 
-@njit(void(U2, I1, I1, F2, F2, I1, U2, I1, I2, int64, I1), **JIT)
-def screen(rows, k_of, wanted, X, table, starts, laws, form_of, order_of, minimum, result):
+@njit(int64(U1, I1, F2, int64, int64, F1, I1, I1, I1, F1, I1, F2), **JIT)
+def fill(row, order, X, start, stop, f, op, link, size, literal, state, V):
+    """f[start:stop] = values of a row at these points of X (D, M), variable j standing for column order[j]."""
+    used = bulk.program(row, op, link, size)
+    for k in range(used):
+        if op[k] == bulk.COLUMN:
+            link[k] = order[link[k]]
+    for first in range(start, stop, BLOCK):
+        width = min(BLOCK, stop - first)
+        forward(op, link, literal, 0, used, state, 1, X, first, literal, V, width)
+        f[first : first + width] = V[0, :width]
+    return stop
+
+
+@njit(int64(F1, F1, int64, int64), **JIT)
+def shared_numbers(f, g, start, stop):
+    """How many of the points have a number in both f and g; -1 when they differ at one of them."""
+    numbers = 0
+    for i in range(start, stop):
+        if differs(f[i], g[i]):
+            return -1
+        numbers += not (math.isnan(f[i]) or math.isnan(g[i]))
+    return numbers
+
+
+@njit(int64(F1, F2, int64, I1, int64), **JIT)
+def tabled(f, table, e, where, found):
+    """shared_numbers() of f and entry e of the table at the points where[:found]."""
+    numbers = 0
+    for j in range(found):
+        value = table[where[j], e]
+        if differs(f[where[j]], value):
+            return -1
+        numbers += not math.isnan(value)
+    return numbers
+
+
+@njit(int64(F2, I2, int64, int64, int64, float64), **JIT)
+def search(table, order, point, start, stop, value):
+    """First place i in start..stop with table[point, order[point, i]] >= value; the entries there are sorted."""
+    while start < stop:
+        middle = (start + stop) // 2
+        if table[point, order[point, middle]] < value:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
+
+
+@njit(void(U2, I1, I1, F2, F2, I2, I2, I1, U2, I1, I2, int64, I1), **JIT)
+def screen(rows, k_of, wanted, X, table, order, numbers_of, starts, laws, form_of, order_of, minimum, result):
     """result (K,) = number of the first entry that agrees with each wanted row, or NONE or NOTHING.
 
-    X (D, 512); table (TABLE, E) the laws' values, an entry being a form (row form_of[e] of laws) in an order
-    of columns (order_of[e]); those for a candidate of k variables are starts[k]..starts[k+1]-1.
+    X (D, 512); table (TABLE or all points, E) the laws' values, an entry being a form (row form_of[e] of laws) in an order
+    of columns (order_of[e]); those for a candidate of k variables are starts[k]..starts[k+1]-1.  order (FIRST, E) sorts
+    them by their value at each of the first points, NaN last, and numbers_of (FIRST, k) says how many are numbers.
     """
     length = max(rows.shape[1], laws.shape[1])
     op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
     literal, state = np.zeros(length + 1), np.ones(length + 1, np.int64)
-    V, f, where = np.empty((length, BLOCK)), np.empty(POINTS), np.zeros(MOST, np.int64)
+    V, f, g, where = np.empty((length, BLOCK)), np.empty(POINTS), np.empty(POINTS), np.zeros(MOST, np.int64)
+    own = np.arange(len(X))
     for b in range(len(rows)):
         result[b] = NONE
         if not wanted[b]:
             continue
-        used = bulk.program(rows[b], op, link, size)
-        forward(op, link, literal, 0, used, state, 1, X, 0, literal, V, FIRST)
-        f[:FIRST] = V[0, :FIRST]
-        found, full = note_numbers(f, FIRST, where), False
-        for e in range(starts[k_of[b]], starts[k_of[b] + 1]):
-            if not full and (e == starts[k_of[b]] and found < ENOUGH or found == 0):
-                full = True
-                for start in range(0, POINTS, BLOCK):
-                    forward(op, link, literal, 0, used, state, 1, X, start, literal, V, BLOCK)
-                    f[start : start + BLOCK] = V[0]
-                found = note_numbers(f, TABLE, where)
-                numbers = 0
-                for i in range(POINTS):
-                    numbers += not math.isnan(f[i])
-                if numbers == 0:
-                    result[b] = NOTHING
-                if numbers < max(minimum, 1):
-                    break
-            same = True
-            for i in range(found):
-                if differs(f[where[i]], table[where[i], e]):
-                    same = False
-                    break
-            if not same:
+        k = k_of[b]
+        start, stop = starts[k], starts[k + 1]
+        known = fill(rows[b], own, X, 0, FIRST, f, op, link, size, literal, state, V)
+        found = note_numbers(f, known, MOST, where)
+        if found < ENOUGH:
+            known = fill(rows[b], own, X, known, TABLE, f, op, link, size, literal, state, V)
+            found = note_numbers(f, known, MOST, where)
+        if found == 0:
+            if minimum > 0:
                 continue
-            if not full:
-                full = True
-                for start in range(0, POINTS, BLOCK):
-                    forward(op, link, literal, 0, used, state, 1, X, start, literal, V, BLOCK)
-                    f[start : start + BLOCK] = V[0]
-            if agrees(f, laws[form_of[e]], order_of[e], X, minimum, op, link, size, V, literal, state):
+            known = fill(rows[b], own, X, known, POINTS, f, op, link, size, literal, state, V)
+            found = note_numbers(f, len(table), MOST, where)
+            if found == 0:
+                result[b] = NOTHING
+                continue
+        # Which entries to look at: by the sorted values at one of the first points, or all of them.
+        point, middle = -1, stop
+        low, high = start, stop
+        for i in range(found):
+            if where[i] < FIRST and (point < 0 or numbers_of[where[i], k] > numbers_of[point, k]):
+                point = where[i]
+        if point >= 0:
+            middle = start + numbers_of[point, k]  # behind it the laws have no number
+            slack = 2.0 * (ABSOLUTE + RELATIVE * abs(f[point])) if math.isfinite(f[point]) else 0.0
+            low = search(table, order, point, start, middle, f[point] - slack)
+            high = search(table, order, point, low, middle, np.nextafter(f[point] + slack, np.inf))
+        i = low
+        while i < stop:
+            if point >= 0 and i == high and i < middle:
+                i = middle
+                continue
+            e = order[point, i] if point >= 0 else i
+            i += 1
+            if tabled(f, table, e, where, found) < 0:
+                continue
+            if known == FIRST:  # more of the table's points before anything dearer
+                known = fill(rows[b], own, X, known, TABLE, f, op, link, size, literal, state, V)
+                found = note_numbers(f, known, MOST, where)
+            if tabled(f, table, e, where, found) < min(minimum, 1):
+                continue
+            numbers = 0
+            for first in range(0, POINTS, TABLE):  # the whole test, a piece at a time
+                last = first + TABLE
+                if known < last:
+                    known = fill(rows[b], own, X, known, last, f, op, link, size, literal, state, V)
+                fill(laws[form_of[e]], order_of[e], X, first, last, g, op, link, size, literal, state, V)
+                shared = shared_numbers(f, g, first, last)
+                if shared < 0:
+                    numbers = -1
+                    break
+                numbers += shared
+            if numbers >= minimum:
                 result[b] = e
                 break
-            used = bulk.program(rows[b], op, link, size)
 
 
 class Table:
     """Values of many laws in many orders of columns, by the candidate's number of variables."""
 
     def __init__(self, X: np.ndarray, laws: np.ndarray, entries: dict[int, list], groups: int, minimum: int):
-        """entries: k -> list of (form, orders (n, own)); form indexes laws, and k runs from 0 to groups - 1."""
+        """entries: k -> list of (form, orders (n, own)); form indexes laws, and k runs from 0 to groups - 1.
+
+        With `minimum` points wanted that have a number on both sides, TABLE points are kept of each entry.  Without,
+        all are: then a candidate may agree by a single number, which can stand at any point.
+        """
         self.X, self.laws, self.minimum = X, laws, minimum
-        values, form_of, order_of, starts = [], [], [], [0]
+        self.kept = TABLE if minimum else POINTS
+        values, form_of, order_of, starts = [np.zeros((0, self.kept))], [], [np.zeros((0, MAX_VARIABLES))], [0]
         for k in range(groups):
-            for form, orders in entries.get(k, []):
-                found = self._values(laws[form], orders)
-                # Orders that give the same values (a sum's terms swapped) are kept once.
-                _, kept = np.unique(_rounded(found[:, :FIRST]), axis=0, return_index=True)
-                values.append(found[kept])
-                form_of += [form] * len(kept)
-                order_of.append(np.pad(orders[kept], ((0, 0), (0, MAX_VARIABLES - orders.shape[1]))))
+            found = [self._values(laws[form], orders) for form, orders in entries.get(k, [])]
+            if found:
+                forms = np.repeat([form for form, _ in entries[k]], [len(part) for part in found])
+                orders = np.concatenate([np.pad(orders, ((0, 0), (0, MAX_VARIABLES - orders.shape[1])))
+                                         for _, orders in entries[k]])
+                # What gives the same values (a sum's terms swapped, another form of the law) is kept once.
+                together = np.concatenate(found)
+                kept = _different(together)
+                values.append(together[kept])
+                form_of += forms[kept].tolist()
+                order_of.append(orders[kept])
             starts.append(len(form_of))
-        self.values = np.ascontiguousarray(np.concatenate(values).T) if values else np.zeros((TABLE, 0))
+        self.values = np.ascontiguousarray(np.concatenate(values).T)
         self.form_of = np.array(form_of, dtype=np.int64)
-        self.order_of = np.concatenate(order_of).astype(np.int64) if order_of else np.zeros((0, MAX_VARIABLES), np.int64)
+        self.order_of = np.concatenate(order_of).astype(np.int64)
         self.starts = np.array(starts, dtype=np.int64)
+        self._sort(groups)
+
+    def _sort(self, groups: int):
+        self.order = np.zeros((FIRST, len(self.form_of)), dtype=np.int64)
+        self.numbers_of = np.zeros((FIRST, groups), dtype=np.int64)
+        for k in range(groups):
+            part = slice(self.starts[k], self.starts[k + 1])
+            self.order[:, part] = self.starts[k] + np.argsort(self.values[:FIRST, part], axis=1, kind="stable")
+            self.numbers_of[:, k] = (~np.isnan(self.values[:FIRST, part])).sum(axis=1)
 
     def _values(self, law, orders) -> np.ndarray:
-        """Values of a law at the first TABLE points for each order of columns, (orders, TABLE)."""
-        columns = self.X[:, :TABLE][orders]  # (orders, own, TABLE)
+        """Values of a law at the points kept for each order of columns, (orders, points)."""
+        columns = self.X[:, : self.kept][orders]  # (orders, own, points)
         flat = np.ascontiguousarray(columns.transpose(1, 0, 2).reshape(orders.shape[1], -1))
         out = np.empty((1, flat.shape[1]))
         bulk.value_rows(law[None], flat, out)
-        return out.reshape(len(orders), TABLE)
+        return out.reshape(len(orders), self.kept)
 
     def ask(self, rows, k_of, wanted) -> np.ndarray:
         """(K,) entry numbers, NONE or NOTHING."""
         result = np.full(len(rows), NONE, dtype=np.int64)
-        screen(rows, k_of, wanted, self.X, self.values, self.starts, self.laws, self.form_of, self.order_of, self.minimum,
-               result)
+        screen(rows, k_of, wanted, self.X, self.values, self.order, self.numbers_of, self.starts, self.laws, self.form_of,
+               self.order_of, self.minimum, result)
         return result
 
 
@@ -286,29 +357,35 @@ class Guard:
         self.labels: list[str] = []
         self.shallow: set[str] = set()
         self.known: set[bytes] = set()
-        rows = self._forms(forms)
+        rows, paper = self._forms(forms)
         self.laws = np.zeros((len(rows), max((len(row) for row in rows), default=1)), dtype=np.uint8)
         for number, row in enumerate(rows):
             self.laws[number, : len(row)] = row
         own = np.arange(MAX_VARIABLES)[None]
-        self.literal = Table(self.X, self.laws, {0: [(number, own) for number in range(len(rows))]}, 1, 0)
+        self.literal = Table(self.X, self.laws, {0: [(number, own) for number in paper]}, 1, 0)
         self.renamed = Table(self.X, self.laws, self._entries(), MAX_VARIABLES + 1, NUMBERS) if renaming else None
 
-    def _forms(self, forms) -> list[np.ndarray]:
+    def _forms(self, forms) -> tuple[list[np.ndarray], list[int]]:
+        """Distinct pruned forms of the laws, and which of them are pruned as the paper does."""
         rows: dict[bytes, np.ndarray] = {}
+        paper = set()
         for label, expr in forms:
             fault = problems(expr, MAX_VARIABLES)
             if fault:
                 raise ValueError(f"{label}: {fault}")
             row = bulk.to_rows([expr])
-            for form in (pruned(row, False)[0], pruned(row, True)[0]):
+            for family in (False, True) if self.renaming else (False,):
+                form = pruned(row, family)[0]
                 form = form[form != 0]
+                if len(form) == 0:
+                    continue
                 self.known.add(self._key(form))
-                if len(form) and form.tobytes() not in rows:
+                if form.tobytes() not in rows:
                     rows[form.tobytes()] = form
                     self.labels.append(label)
-        self.known.discard(b"")
-        return list(rows.values())
+                if not family:
+                    paper.add(form.tobytes())
+        return list(rows.values()), [number for number, name in enumerate(rows) if name in paper]
 
     def _key(self, row) -> bytes:
         return by_appearance(row) if self.renaming else row[row != 0].tobytes()
@@ -340,17 +417,17 @@ class Guard:
         "nan": the candidate has no number at any check point, so it agrees with everything; its label is "".
         """
         found: list[tuple[str, str] | None] = [None] * len(rows)
-        paper, wider = pruned(rows, False), pruned(rows, True)
-        self._ask(paper, np.ones(len(rows), dtype=np.int64), found)
-        self._ask(wider, (wider != paper).any(axis=1).astype(np.int64), found)
-        return found
-
-    def _ask(self, forms, wanted, found):
-        wanted = wanted * (forms[:, 0] != 0)
-        self._note(self.literal, forms, forms, np.zeros(len(forms), dtype=np.int64), wanted, found)
+        paper = pruned(rows, False)
+        some = (paper[:, 0] != 0).astype(np.int64)
+        self._note(self.literal, paper, paper, np.zeros(len(rows), dtype=np.int64), some, found)
         if self.renamed is not None:
-            wanted = wanted * np.array([hit is None for hit in found])
-            self._note(self.renamed, forms, *compacted(forms), wanted, found)
+            some *= np.array([hit is None for hit in found], dtype=np.int64)
+            self._note(self.renamed, paper, *compacted(paper), some, found)
+            wider = pruned(rows, True)
+            some *= (wider != paper).any(axis=1)
+            some *= np.array([hit is None for hit in found], dtype=np.int64)
+            self._note(self.renamed, wider, *compacted(wider), some, found)
+        return found
 
     def _note(self, table, forms, asked, k_of, wanted, found):
         result = table.ask(asked, k_of, wanted)
@@ -369,9 +446,12 @@ class Guard:
         return out[0]
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
-    """Values to 10 significant digits, with one NaN: equal for images that differ by rounding only."""
+def _different(values: np.ndarray) -> np.ndarray:
+    """Indices, rising, of one row of each set of rows that are equal but for rounding."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scale = 10.0 ** (9 - np.floor(np.log10(np.abs(values))))
         short = np.where(np.isfinite(scale) & (values != 0), np.round(values * scale) / scale, values)
-    return np.where(np.isnan(values), 1.5e308, short)  # any number no law takes
+    short = np.where(np.isnan(values), 1.5e308, short) + 0.0  # one NaN, one zero
+    odd = np.random.Generator(np.random.PCG64(0)).integers(1, 1 << 62, short.shape[1], dtype=np.uint64) | np.uint64(1)
+    _, kept = np.unique((short.view(np.uint64) * odd).sum(axis=1), return_index=True)
+    return np.sort(kept)
