@@ -58,7 +58,7 @@ def operon(X, y, seconds: float, seed: int) -> list[list[str]]:
     start = time.monotonic()
     best, best_fvu = None, math.inf
     while (left := start + seconds - time.monotonic()) > 0 and best_fvu > SOLVED:
-        model.max_time = max(1, math.ceil(left))
+        model.max_time = max(2, math.ceil(4 * left))  # a backstop; chunks end by their generations
         began = time.monotonic()
         model.fit(X, y)
         found = fvu(y, model.predict(X))
