@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 # Files with kernels, in the order they build on each other.  Importing one compiles what is not cached.
-KERNEL_FILES = ("evaluate", "descend")
+KERNEL_FILES = ("evaluate", "descend", "breed")
 
 
 def stale_caches(folder: Path) -> list[Path]:

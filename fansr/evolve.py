@@ -1,0 +1,400 @@
+"""A proposer: local search over expressions, seeded by the best candidates so far.
+
+Each *island* is a population that works on one view of the target: y itself, y^2, 1/y, log|y| or exp(y), so that sums
+inside an outer root, quotient, exponential or logarithm are plain sums to it.  A genome stands for its top-level
+terms; it is judged by the FVU of c0 + c1*term1 + c2*term2 + ..., whose linear constants the refiner solves exactly
+(linear scaling: Keijzer 2003), on a few points, plus a price for its length.
+
+Children come in two ways (breed.py): random changes of ranked parents, and *aimed* ones, where the values that a
+place in the tree would have to take are found by undoing what stands above it, and the nearest term of a library
+is put there (semantic back-propagation: Pawlak, Wieloch & Krawiec 2015).  With the root as the place this adds the
+term that best explains the residual or the factor that best explains the ratio.
+
+    for batch in propose(problem, Budget(seconds=3), rng, pool): ...
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from fansr.breed import WIDTH, aim, breed, canonical_rows, spell
+from fansr.evaluate import COLUMN, FREE, Programs, compile_many
+from fansr.problem import Budget, Candidate, Problem
+from fansr.refine import FULL, Refiner, Schedule
+from fansr.tokens import CONSTANT, OPERATOR, OPERATORS, literal_value, variable_index
+
+POPULATION = 240
+CHILDREN = 144  # per generation and kind
+LONGEST = 30  # tokens of a genome
+MOST_CONSTANTS = 5  # of a genome, besides the linear ones added
+ROWS = 128  # points an island sees; the refiner's quick rounds use the first 32 of them
+PRICE = 0.04  # of a token, in decades of FVU: a little less than the paper's 0.05, so that the search may overshoot
+EVALUATIONS = 60_000  # without a clock, times budget.work
+STALE = 40  # generations without progress before an island starts afresh around its best few
+
+QUICK = Schedule(points=32, starts=2, first=5, more=0, keep=1, last=4, last_points=96, unwrap=0)
+
+# How often a random change is of which kind, in the order of breed._change.
+KINDS = np.array([14, 20, 12, 10, 15, 8, 6, 10, 2, 3.0])
+UNARY = {"inv": 2, "neg": 1, "pow2": 4, "pow3": 1, "pow4": 0.3, "pow1_2": 3, "sin": 2.5, "cos": 2.5, "exp": 3, "log": 1.5,
+         "tanh": 0.7, "abs": 0.2, "asin": 0.2, "atan": 0.2, "pow1_3": 0.2, "sinh": 0.1, "cosh": 0.1, "tan": 0.1, "acos": 0.1}  # fmt: skip
+BINARY = {"+": 4, "-": 3, "*": 5, "/": 4, "pow": 0.3}
+
+
+def _cumulative(weights, n) -> np.ndarray:
+    """Cumulative distribution over opcodes 0..n-1 from weights by token."""
+    p = np.zeros(n)
+    for token, weight in weights.items():
+        p[OPERATOR[token].opcode] = weight
+    return np.cumsum(p) / p.sum()
+
+
+UNARY_CUMULATIVE, BINARY_CUMULATIVE = _cumulative(UNARY, len(OPERATORS)), _cumulative(BINARY, 5)
+
+
+# ---- codes and tokens -------------------------------------------------------------------------
+
+
+def to_codes(expr, consts=None) -> tuple[list[int], list[float]]:
+    """Genome codes and values of a prefix expression; literals become free constants."""
+    consts = iter(() if consts is None else consts)
+    codes, values = [], []
+    for token in expr:
+        column = variable_index(token)
+        if token in OPERATOR:
+            codes.append(OPERATOR[token].opcode)
+            values.append(0.0)
+        elif column is not None:
+            codes.append(COLUMN + column)
+            values.append(0.0)
+        else:
+            codes.append(FREE)
+            values.append(float(next(consts, 1.0)) if token == CONSTANT else literal_value(token))
+    return codes, values
+
+
+def to_tokens(codes) -> list[str]:
+    """The prefix expression of genome codes."""
+    return [
+        OPERATORS[q].token if q < len(OPERATORS) else CONSTANT if q == FREE else f"x{q - COLUMN + 1}" for q in map(int, codes)
+    ]
+
+
+# ---- views of the target ----------------------------------------------------------------------
+
+
+def views(y: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray, np.ndarray, tuple[str, ...]]]:
+    """(outside, target, slope, inside) for every view that fits y (M,).
+
+    `outside` are the tokens put before an expression for `target` to make one for y, `inside` those that do the
+    opposite to an expression for y, and slope = |dy / dtarget| weighs residuals.
+    """
+    found = [((), y, np.ones(len(y)), ())]
+    size = np.abs(y)
+    sign = () if (y >= 0).all() else ("neg",) if (y <= 0).all() else None
+    with np.errstate(all="ignore"):
+        if sign is not None:
+            unit = size.max()
+            found.append(((*sign, "pow1_2"), y * (y / unit), unit / np.maximum(size, 1e-3 * unit) / 2, ("pow2",)))
+            if (size > 0).all() and size.max() / size.min() < 1e12:
+                found.append(((*sign, "exp"), np.log(size), size, ("log", *sign)))
+        if (size > 0).all() and size.max() / size.min() < 1e8:
+            found.append((("inv",), 1 / y, y * (y / size.max()), ("inv",)))
+        if size.max() < 30 and np.ptp(y) > 0.05:
+            found.append((("log",), np.exp(y), np.exp(-y), ("exp",)))
+    return [(o, t, s, i) for o, t, s, i in found if np.isfinite(t).all() and np.isfinite(s).all() and np.ptp(t) > 0]
+
+
+# ---- the library of terms ---------------------------------------------------------------------
+
+
+def _library(X: np.ndarray, columns: list[int], most: int = 1500):
+    """Terms built from few columns, shortest first: (values (N, M), codes (N, WIDTH), lengths (N,)).
+
+    Products, quotients, sums and differences of columns, functions of them, and products of a column with those.
+    A term whose values are those of an earlier one up to a factor, or not finite, is left out.
+    """
+    code = {token: row.opcode for token, row in OPERATOR.items()}
+    seen: set[bytes] = set()
+    rows, genomes = [], []
+
+    def add(genome, values):
+        size = np.abs(values).max() if len(values) else 0.0
+        if len(rows) >= most or not (0 < size < 1e200):
+            return False
+        scaled = values / size
+        scaled = scaled * (1 if scaled[np.abs(scaled).argmax()] > 0 else -1)
+        key = np.round(scaled, 7).astype(np.float32).tobytes()
+        if key in seen:
+            return False
+        seen.add(key)
+        rows.append(values)
+        genomes.append(genome)
+        return True
+
+    with np.errstate(all="ignore"):
+        leaves = [([COLUMN + j], X[:, j]) for j in columns]
+        functions = [
+            ("inv", lambda v: 1 / v), ("pow2", np.square), ("pow1_2", np.sqrt), ("pow3", lambda v: v**3), ("sin", np.sin),
+            ("cos", np.cos), ("exp", np.exp), ("log", np.log), ("tanh", np.tanh), ("pow4", lambda v: v**4),
+        ]  # fmt: skip
+        singles = [([code[f], *g], act(v)) for g, v in leaves for f, act in functions]
+        pairs = []
+        for (g, v), (h, u) in itertools.combinations(leaves, 2):
+            pairs += [([code["*"], *g, *h], v * u), ([code["/"], *g, *h], v / u), ([code["/"], *h, *g], u / v),
+                      ([code["-"], *g, *h], v - u), ([code["+"], *g, *h], v + u)]  # fmt: skip
+        mixed = [([code["*"], *g, *h], v * u) for g, v in leaves for h, u in singles]
+        mixed += [([code["/"], *g, *h], v / u) for g, v in leaves for h, u in singles]
+        outer = [([code[f], *g], act(v)) for g, v in pairs for f, act in functions[:8]]
+        triples = [([code["*"], *g, *h], v * u) for g, v in leaves for h, u in pairs]
+        triples += [([code["/"], *h, *g], u / v) for g, v in leaves for h, u in pairs]
+        products = [([code["*"], *g, *h], v * u) for (g, v), (h, u) in itertools.combinations(singles, 2)]
+        for group in (leaves, singles, pairs, mixed, outer, triples, products):
+            for genome, values in group:
+                add(genome, values)
+    codes, lengths = np.zeros((len(rows), WIDTH), np.int64), np.array([len(g) for g in genomes], np.int64)
+    for k, genome in enumerate(genomes):
+        codes[k, : len(genome)] = genome
+    return np.ascontiguousarray(rows, np.float64).reshape(len(rows), len(X)), codes, lengths
+
+
+# ---- islands ----------------------------------------------------------------------------------
+
+
+class Island:
+    """A population for one view of the target.
+
+    G (P, WIDTH) codes, W (P, WIDTH) values, lengths (P,), ranked by score = log10 FVU + PRICE * size; full (P, 2*WIDTH)
+    and full_w hold the fitted whole expressions c0 + c1*term1 + ... as codes and values.
+    """
+
+    def __init__(self, X, y, weights, view, columns, longest: int, seed: int):
+        self.outside, target, slope, self.inside = view
+        self.refiner = Refiner(X, target, seed=seed, weights=slope**2 if weights is None else slope**2 * weights)
+        self.columns = np.array([COLUMN + j for j in columns], np.int64)
+        self.longest = longest
+        self.state = np.array([seed], np.uint64)
+        self.table = np.zeros(1 << 20, np.uint64)
+        self.met = 0
+        self.n_aim = min(len(y), 64)
+        ordered = np.ascontiguousarray(self.refiner.columns[:, : self.n_aim].T)
+        self.terms, self.term_codes, self.term_lengths = _library(ordered, columns)
+        self.population = self._empty(0)
+        self.evaluations, self.stale, self.best = 0, 0, math.inf
+        self.reported: set[bytes] = set()
+
+    @staticmethod
+    def _empty(n) -> dict[str, np.ndarray]:
+        """A population of n rows."""
+        return {
+            "G": np.zeros((n, WIDTH), np.int64), "W": np.zeros((n, WIDTH)), "lengths": np.zeros(n, np.int64),
+            "full": np.zeros((n, 2 * WIDTH), np.int64), "full_w": np.zeros((n, 2 * WIDTH)), "full_lengths": np.zeros(n, np.int64),
+            "fvu": np.full(n, np.inf), "score": np.full(n, np.inf),
+        }  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.population["fvu"])
+
+    # -- evaluation
+
+    def judge(self, G, W, lengths, n, jobs=1, over=None):
+        """Fit genomes G[:n] and merge the good ones into the population."""
+        if n == 0:
+            return
+        rows = self._empty(n)
+        rows["G"][:], rows["W"][:], rows["lengths"][:] = G[:n], W[:n], lengths[:n]
+        programs, given, homes = spelled(rows["G"], rows["W"], rows["lengths"], rows["full"])
+        fvu, consts = self.refiner.run(programs, QUICK, given=given, jobs=jobs, over=over)
+        self.evaluations += n
+        rows["fvu"] = fvu
+        rows["full_lengths"] = np.diff(programs.start)
+        width = min(consts.shape[1], homes.shape[1])
+        which = np.arange(width)[None, :] < programs.n_constants[:, None]
+        k, j = np.nonzero(which)
+        value, home = consts[k, j], homes[k, j]
+        own = home >= 0
+        rows["W"][k[own], home[own]] = value[own]
+        at = rows["full"] == FREE
+        at &= np.arange(2 * WIDTH)[None, :] < rows["full_lengths"][:, None]
+        # Free constants of the whole expression, row by row in pre-order: the order of `consts`.
+        r, c = np.nonzero(at)
+        rows["full_w"][r, c] = value
+        terms = programs.n_constants - (rows["G"] == FREE).sum(1)
+        with np.errstate(divide="ignore"):
+            rows["score"] = np.log10(np.maximum(fvu, 1e-18)) + PRICE * (rows["lengths"] + terms)
+        self._merge(rows)
+
+    def _merge(self, rows):
+        """Keep the best POPULATION of old and new; of those with one FVU only the best."""
+        both = {name: np.concatenate([self.population[name], rows[name]]) for name in rows}
+        order = np.argsort(both["score"], kind="stable")
+        order = order[np.isfinite(both["score"][order])]
+        alike = np.round(np.log10(np.maximum(both["fvu"][order], 1e-18)), 5)
+        _, first = np.unique(alike, return_index=True)
+        order = order[np.sort(first)][:POPULATION]
+        self.population = {name: np.ascontiguousarray(values[order]) for name, values in both.items()}
+        best = self.population["score"][0] if len(order) else math.inf
+        self.stale = 0 if best < self.best - 1e-4 else self.stale + 1
+        self.best = min(self.best, best)
+
+    # -- children
+
+    def grow(self, n, jobs=1, over=None):
+        """Judge n random genomes."""
+        self._breed(0, n, jobs, over)
+
+    def generation(self, rng, jobs=1, over=None):
+        """One round of random and of aimed children; a fresh start around the best few when nothing moves."""
+        if self.stale > STALE:
+            keep = min(len(self), 6)
+            self.population = {name: values[:keep] for name, values in self.population.items()}
+            self.table[:] = 0
+            self.met, self.stale = 0, 0
+            self.grow(POPULATION, jobs, over)
+        if self.met > len(self.table) // 2:
+            self.table[:] = 0
+            self.met = 0
+        self._breed(len(self), CHILDREN, jobs, over)
+        self._aim(rng, jobs, over)
+
+    def _breed(self, n_parents, n, jobs, over):
+        p = self.population
+        out = self._empty(n)
+        kinds = np.cumsum(KINDS) / KINDS.sum()
+        made = breed(self.state, p["G"], p["W"], p["lengths"], n_parents, kinds, UNARY_CUMULATIVE, BINARY_CUMULATIVE, self.columns,
+                     self.longest, MOST_CONSTANTS, self.table, out["G"], out["W"], out["lengths"])  # fmt: skip
+        self.met += made
+        self.judge(out["G"], out["W"], out["lengths"], made, jobs, over)
+
+    def _aim(self, rng, jobs, over):
+        p, n = self.population, len(self)
+        if n == 0 or len(self.terms) == 0:
+            return
+        # The leading few and as many drawn from the rest.
+        chosen = np.unique(np.concatenate([np.arange(min(n, 10)), (n * rng.random(14) ** 2).astype(int)]))
+        out = self._empty(CHILDREN)
+        made = aim(self.state, p["full"][chosen], p["full_w"][chosen], p["full_lengths"][chosen], len(chosen), 10,
+                   self.refiner.columns, self.refiner.y, self.refiner.sw, self.n_aim, self.terms, self.term_codes, self.term_lengths,
+                   self.longest, MOST_CONSTANTS, self.table, out["G"], out["W"], out["lengths"])  # fmt: skip
+        self.met += made
+        self.judge(out["G"], out["W"], out["lengths"], made, jobs, over)
+
+    def seed(self, candidates, jobs=1, over=None):
+        """Take candidates for y in: undone by the view's inside, brought to canonical form, judged."""
+        rows = self._empty(len(candidates))
+        n = 0
+        for candidate in candidates:
+            codes, values = to_codes([*self.inside, *candidate.expr], candidate.consts)
+            if len(codes) <= WIDTH:
+                rows["G"][n, : len(codes)], rows["W"][n, : len(codes)], rows["lengths"][n] = codes, values, len(codes)
+                n += 1
+        n = canonical_rows(rows["G"][:n], rows["W"][:n], rows["lengths"][:n], self.longest, MOST_CONSTANTS, 6, self.table)
+        self.judge(rows["G"], rows["W"], rows["lengths"], n, jobs, over)
+
+    def news(self, most: int) -> list[tuple[list[str], np.ndarray]]:
+        """(expr for y, consts) of the leading genomes not reported before, with and without the added summand."""
+        p, found = self.population, []
+        for k in range(min(len(self), most)):
+            L = p["full_lengths"][k]
+            key = p["full"][k, :L].tobytes()
+            if key in self.reported:
+                continue
+            self.reported.add(key)
+            codes, values = p["full"][k, :L], p["full_w"][k, :L]
+            consts = values[codes == FREE]
+            found.append(([*self.outside, *to_tokens(codes)], consts))
+            found.append(([*self.outside, *to_tokens(_without_summand(codes))], consts[:-1]))
+        return found
+
+
+def _without_summand(codes):
+    """The codes of c1*t1 + (c2*t2 + (... + c0)) without c0: the last operand of the innermost top-level sum."""
+    # The ADD whose second operand is the final constant is the last top-level one; dropping both closes the gap.
+    plus = OPERATOR["+"].opcode
+    place, at = 0, 0
+    while at < len(codes) - 1 and codes[at] == plus:
+        place = at
+        open_slots, at = 1, at + 1
+        while open_slots:
+            q = codes[at]
+            open_slots += -1 if q >= len(OPERATORS) else OPERATORS[q].arity - 1
+            at += 1
+    return np.concatenate([codes[:place], codes[place + 1 : -1]])
+
+
+def spelled(G, W, lengths, full) -> tuple[Programs, np.ndarray, np.ndarray]:
+    """(Programs, given, homes) of genomes; `full` (n, 2*WIDTH) receives the whole expressions' codes."""
+    n = len(lengths)
+    room = int(lengths.sum()) + 24 * n + 1
+    op, link = np.empty(room, np.int64), np.empty(room, np.int64)
+    start, n_constants = np.empty(n + 1, np.int64), np.empty(n, np.int64)
+    given, homes = np.ones((n, 16)), np.full((n, 16), -1, np.int64)
+    used = spell(G, W, lengths, n, 1, op, link, start, n_constants, given, homes, full)
+    return Programs(op[:used], link[:used], np.zeros(used), start, n_constants), given, homes
+
+
+# ---- the proposer -----------------------------------------------------------------------------
+
+
+def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1):
+    """Yield lists of fitted candidates, each an improvement of some island.
+
+    Without a clock it stops after EVALUATIONS * budget.work evaluations and depends on `rng` and the pool alone.
+    """
+    M, D = problem.X.shape
+    over = budget.over
+    seed = int(rng.integers(1 << 62))
+    rows = rng.permutation(M)[:ROWS]
+    X, y = problem.X[rows], problem.y[rows]
+    weights = None if problem.weights is None else problem.weights[rows]
+    columns = [j for j in range(D) if np.ptp(X[:, j]) > 0]
+    if not columns or not np.ptp(y) > 0:
+        return
+    judge = Refiner(problem.X, problem.y, seed=seed % 1000, weights=problem.weights)
+    longest = min(LONGEST, max(8, M))
+    islands = [Island(X, y, weights, view, columns, longest, seed + k) for k, view in enumerate(views(y))]
+    limit = EVALUATIONS * budget.work if budget.seconds is None else math.inf
+    best = math.inf
+    for island in islands:
+        island.seed(list(pool)[:60] if pool else [], jobs, over)
+        island.grow(POPULATION, jobs, over)
+        if over():
+            return
+    for turn in itertools.count():
+        if over() or sum(island.evaluations for island in islands) >= limit:
+            return
+        island = _next(islands, turn, rng)
+        island.generation(rng, jobs, over)
+        found = island.news(4 if turn % 8 else 12)
+        if found:
+            batch = _verdicts(judge, found, jobs, over)
+            yield batch
+            best = min([best, *(c.fvu for c in batch)])
+        if turn % 16 == 15 and pool:
+            for other in islands:
+                other.seed(list(pool)[:20], jobs, over)
+
+
+def _next(islands, turn, rng) -> Island:
+    """Whose turn it is: each its own in the first rounds, then mostly the island with the lowest score."""
+    if turn < 3 * len(islands) or rng.random() < 0.35:
+        return islands[turn % len(islands)]
+    return min(islands, key=lambda island: island.best + 0.02 * island.stale)
+
+
+def _verdicts(judge: Refiner, found, jobs, over) -> list[Candidate]:
+    """Candidates with constants fitted to y on all points, started from the island's and from fresh draws."""
+    programs = compile_many([expr for expr, _ in found])
+    most = max(1, int(programs.n_constants.max()))
+    given = np.full((len(found), most), np.nan)
+    for k, (_, consts) in enumerate(found):
+        given[k, : len(consts)] = consts
+    fvu, consts = judge.run(programs, FULL._replace(starts=4), given=given, jobs=jobs, over=over)
+    return [
+        Candidate(expr, consts[k, : programs.n_constants[k]].copy(), float(fvu[k]), "evolve")
+        for k, (expr, _) in enumerate(found)
+        if np.isfinite(fvu[k])
+    ]
