@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -326,34 +327,22 @@ class DecoderLayer(nn.Module):
         k, v = self.cross_key_value(memory).chunk(2, -1)
         return split_heads(k, self.heads), split_heads(v, self.heads)
 
-    def step(self, x: Tensor, t: int, keys: Tensor, values: Tensor, memory_kv, cos: Tensor, sin: Tensor) -> Tensor:
+    def step(self, x: Tensor, past, memory_kv, cos: Tensor, sin: Tensor) -> Tensor:
         """One position of N sequences over ONE memory: x (N, d) -> (N, d).
 
-        keys and values (T, N, d) hold positions 0 .. t-1 and are written at t.  Time runs first, so that
-        the positions seen so far are one slice.  memory_kv: keys and values of the memory, (H, S, E) each;
-        all N rows share it, so a head's attention to it is one matrix product.
+        past(q, k, v), all (N, d), takes the new keys and values in and gives the attention to all so far (N, d).
+        memory_kv: keys and values of the memory, (H, S, E) each; all N rows share it, so that a head's attention
+        to it is one matrix product.
         """
         n, d = x.shape
         q, k, v = self.self_qkv(self.norm_self(x)).chunk(3, -1)
-        q = rotate(q.view(n, self.heads, -1), cos, sin)
-        keys[t] = rotate(k.view(n, self.heads, -1), cos, sin).view(n, d)
-        values[t] = v
-        x = x + self.self_out(attend_history(q, keys[: t + 1], values[: t + 1]))
+        q, k = (rotate(u.view(n, self.heads, -1), cos, sin).reshape(n, d) for u in (q, k))
+        x = x + self.self_out(past(q, k, v))
         q = self.cross_query(self.norm_cross(x)).view(n, self.heads, -1).transpose(0, 1)  # (H, N, E)
         k, v = memory_kv
         weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(1, 2), -1)
         x = x + self.cross_out((weights @ v).transpose(0, 1).reshape(n, d))
         return x + self.feed_forward(self.norm_inner(x))
-
-
-def attend_history(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of one new position per sequence to its own past: q (N, H, E), keys and values (T, N, d) -> (N, d)."""
-    n, heads, width = q.shape
-    t = len(keys)
-    k, v = keys.view(t, n, heads, width), values.view(t, n, heads, width)
-    scores = torch.einsum("nhe,tnhe->tnh", q * width**-0.5, k)
-    weights = torch.softmax(scores, 0)
-    return torch.einsum("tnh,tnhe->nhe", weights, v).reshape(n, heads * width)
 
 
 class Decoder(nn.Module):
@@ -405,25 +394,20 @@ class Model(nn.Module):
 
 
 class Cache:
-    """Keys and values of N growing sequences that share one memory, for decoding one position at a time.
+    """N growing sequences that share one memory, decoded one position at a time.
 
-    keep(rows) drops or repeats sequences; it copies only when the rows really change.
+    step(tokens) gives the logits after one more token of each; keep(rows) drops or repeats sequences.
+    On a CPU no key or value is ever copied (history.py); elsewhere they are gathered by torch.
     """
 
     def __init__(self, model: Model, memory: Tensor, rows: int = 1, length: int | None = None):
         assert memory.shape[0] == 1, "one cache holds the sequences of one problem"
-        self.model = model
+        self.model, self.rows, self.t = model, rows, 0
         self.length = length or model.config.max_length
-        self.t = 0
         self.memory = [tuple(kv[0].contiguous() for kv in layer.memory_key_value(memory))
                        for layer in model.decoder.layers]
-        shape = (self.length, rows, model.config.width)
-        self.keys = [memory.new_empty(shape) for _ in self.memory]
-        self.values = [memory.new_empty(shape) for _ in self.memory]
-
-    @property
-    def rows(self) -> int:
-        return self.keys[0].shape[1]
+        pool = memory.device.type == "cpu" and memory.dtype == torch.float32
+        self.past = (PoolPast if pool else TensorPast)(model.config, rows, self.length, memory)
 
     def step(self, tokens: Tensor) -> Tensor:
         """Logits (N, V) after one more token of each sequence, tokens (N,)."""
@@ -431,19 +415,79 @@ class Cache:
         if t >= self.length:
             raise ValueError(f"the cache holds {self.length} positions and is full")
         x = model.decoder.embed(tokens)
-        for layer, keys, values, memory in zip(model.decoder.layers, self.keys, self.values, self.memory):
-            x = layer.step(x, t, keys, values, memory, model.cos[t], model.sin[t])
+        self.past.begin(t, self.rows)
+        for i, (layer, memory) in enumerate(zip(model.decoder.layers, self.memory)):
+            x = layer.step(x, lambda q, k, v, i=i: self.past.attend(i, q, k, v), memory, model.cos[t], model.sin[t])
         self.t = t + 1
         return model.head(model.decoder.norm(x))
 
     def keep(self, rows: Tensor) -> None:
         """Let sequence i be what sequence rows[i] was; rows (N',) int64."""
-        if len(rows) == self.rows and bool((rows == torch.arange(len(rows), device=rows.device)).all()):
-            return
+        self.past.keep(rows, self.t)
+        self.rows = len(rows)
+
+
+class PoolPast:
+    """Keys and values in a pool that grows by N rows a step, and each sequence's places in it: see history.py."""
+
+    def __init__(self, config: ModelConfig, rows: int, length: int, memory: Tensor):
+        from fansr.history import attend_pool
+
+        self.kernel, self.heads = attend_pool, config.heads
+        self.ancestors = np.zeros((rows, 0), np.int64)
+        self.used = 0
+        shape = (config.decoder_layers, max(8192, rows * length), config.width)  # memory is touched when used
+        self.keys, self.values = np.empty(shape, np.float32), np.empty(shape, np.float32)
+
+    def begin(self, t: int, rows: int) -> None:
+        """Make room for one more position of `rows` sequences."""
+        if self.used + rows > self.keys.shape[1]:
+            room = 2 * self.keys.shape[1] + rows
+            for name in ("keys", "values"):
+                old = getattr(self, name)
+                new = np.empty((old.shape[0], room, old.shape[2]), np.float32)
+                new[:, : self.used] = old[:, : self.used]
+                setattr(self, name, new)
+        self.place = slice(self.used, self.used + rows)
+        fresh = np.arange(self.used, self.used + rows, dtype=np.int64)
+        self.ancestors = np.concatenate((self.ancestors, fresh[:, None]), 1)
+        self.used += rows
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        self.keys[layer, self.place], self.values[layer, self.place] = k.numpy(), v.numpy()
+        out = np.empty(q.shape, np.float32)
+        self.kernel(q.contiguous().numpy(), self.keys[layer], self.values[layer], self.ancestors, self.heads, out)
+        return torch.from_numpy(out)
+
+    def keep(self, rows: Tensor, t: int) -> None:
+        self.ancestors = self.ancestors[rows.numpy()]
+
+
+class TensorPast:
+    """Keys and values (T, N, d) of each layer, gathered anew when sequences branch or end."""
+
+    def __init__(self, config: ModelConfig, rows: int, length: int, memory: Tensor):
+        self.heads = config.heads
+        shape = (length, rows, config.width)
+        self.keys = [memory.new_empty(shape) for _ in range(config.decoder_layers)]
+        self.values = [memory.new_empty(shape) for _ in range(config.decoder_layers)]
+
+    def begin(self, t: int, rows: int) -> None:
+        self.t = t
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values, t = self.keys[layer], self.values[layer], self.t + 1
+        keys[self.t], values[self.t] = k, v
+        n, d = q.shape
+        q, k, v = (u.unflatten(-1, (self.heads, -1)) for u in (q, keys[:t], values[:t]))
+        weights = torch.softmax(torch.einsum("nhe,tnhe->tnh", q * q.shape[-1] ** -0.5, k), 0)
+        return torch.einsum("tnh,tnhe->nhe", weights, v).reshape(n, d)
+
+    def keep(self, rows: Tensor, t: int) -> None:
         for buffers in (self.keys, self.values):
             for i, old in enumerate(buffers):
-                new = old.new_empty(self.length, len(rows), old.shape[2])
-                torch.index_select(old[: self.t], 1, rows, out=new[: self.t])
+                new = old.new_empty(old.shape[0], len(rows), old.shape[2])
+                torch.index_select(old[:t], 1, rows, out=new[:t])
                 buffers[i] = new
 
 
