@@ -14,7 +14,7 @@ ORDER = [
     "expr", "evaluate", "export",
     "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
-    "device", "model", "render_torch", "checkpoint", "batch", "train", "sample",
+    "device", "history", "model", "render_torch", "checkpoint", "batch", "train", "sample",
     "refine", "build", "power", "library", "structure", "evolve",
     "metrics", "rank", "tidy", "focus", "search", "plot", "fit", "regressor", "score", "peers", "cat", "warm",
 ]
