@@ -14,12 +14,13 @@ Things on the stack are tuples whose first entry says what they are:
 
     (ATOM, tokens, flip)                      nothing a product or sum could merge with
     (PRODUCT, sign, p, q, const, factors)     sign * p/q * (free constant?) * prod base^(n/d)
-    (SUM, terms, const)                       sum of sign * tokens (+ free constant?)
+    (SUM, terms, const, scalable)             sum of sign * tokens (+ free constant?)
     (NUMBER, p, q)                            a rational literal
     (CONST, value)                            free of variables; value is None where it is free
 
 `factors` lists (base tokens, n, d, flip); n = d = 0 is an exponent that is a free constant.  `terms`
-lists (sign, tokens, flip).  A sign is 1, -1 or 0: 0 where a free constant inside can take in either.
+lists (sign, tokens, flip); a scalable sum has a free constant, alone and before each term, so that it
+takes in any coefficient.  A sign is 1, -1 or 0: 0 where a free constant inside can take in either.
 `flip` says what the negated thing looks like at the same length: None if that costs a token, EITHER if
 it looks the same (sin(C*x)), else a function that gives its tokens (a - b turns round).
 
@@ -48,6 +49,7 @@ MAX_LITERALS = 4096  # parsed literals kept; the supply of different ones has no
 
 _ODD = frozenset(("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh"))
 _EVEN = frozenset(("cos", "cosh", "abs"))
+_UNDONE = {"sin": "asin", "cos": "acos", "tanh": "atanh", "exp": "log", "cosh": "acosh"}
 _PAIRED = frozenset(("abs", "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp"))  # with rules for their products
 _PLAIN_UNARY = frozenset(UNARY) - {"neg", "inv"}
 _SPECIAL = {"np.pi": math.pi, "np.e": math.e}
@@ -263,7 +265,7 @@ class Respeller:
         if len(terms) == 1 and not const:
             sign, tokens, flip = terms[0]
             return PRODUCT, sign, 1, 1, False, [(tokens, 1, 1, flip if sign else EITHER)]
-        return SUM, terms, const
+        return SUM, terms, const, const and len(loose) == len(terms)
 
     def _to_the_front(self, terms, chains, coefficients):
         """Take coefficients from under powers where several terms share them: (2x)^2 + 4y -> 4(x^2 + y)."""
@@ -340,7 +342,7 @@ class Respeller:
         const = False
         factors: list = []
         lone = None
-        inherited = nested = False
+        absorbs = inherited = nested = False
         for items, e in ((above, 1), (below, -1)):
             for item in items:
                 tag = item[0]
@@ -357,6 +359,7 @@ class Respeller:
                 elif tag == SUM:
                     if e > 0:
                         lone = item
+                    absorbs = absorbs or item[3]
                     s, base, flip = _oriented(*self._spell_sum(item[1], item[2]))
                     sign *= s
                     self._factor(factors, base, e, 1, flip)
@@ -391,6 +394,9 @@ class Respeller:
             p, q = p // g, q // g
         if not factors:
             return _FREE if const else (NUMBER, sign * p, q)
+        if absorbs and (const or p != q):  # C * y * (C*x + C) -> y * (C*x + C)
+            self.changed = True
+            const, p, q = False, 1, 1
         if lone is not None and lone[2] and (const or p != q):
             if len(factors) == 1 and factors[0][1:3] == (1, 1):
                 return self._spread(sign, p, q, const, lone)
@@ -408,7 +414,7 @@ class Respeller:
         """coefficient * (S + C) -> coefficient * S + C, at the same length."""
         self.changed = True
         s, tokens, flip = _oriented(*self._spell_sum(total[1], False))
-        return SUM, [self._spell_product(s * sign, p, q, const, [(tokens, 1, 1, flip)])], True
+        return SUM, [self._spell_product(s * sign, p, q, const, [(tokens, 1, 1, flip)])], True, False
 
     def _factor(self, factors, base, n, d, flip):
         """Multiply `factors` by base^(n/d); n = d = 0 is a free exponent.
@@ -683,7 +689,7 @@ class Respeller:
         tag = exponent[0]
         if tag == SUM and exponent[2]:
             self.changed = const = True
-            exponent = (SUM, exponent[1], False)
+            exponent = (SUM, exponent[1], False, False)
         if tag == PRODUCT:
             _, sign, p, q, free, factors = exponent
             if sign < 0 or p != q or free:
@@ -701,6 +707,9 @@ class Respeller:
         """name(item) for a unary operator other than neg and inv."""
         tag = item[0]
         if tag == ATOM:
+            if item[1][0] == _UNDONE.get(name):
+                self.changed = True  # sin(asin(x)) = x where it is defined
+                return ATOM, item[1][1:], None
             if item[2] is None:
                 return ATOM, (name,) + item[1], None
         elif tag == CONST or tag == NUMBER:
@@ -715,12 +724,14 @@ class Respeller:
                     return PRODUCT, 1, 1, 1, True, [(("log",) + base, 1, 1, None)]
         elif name == "exp" and item[2]:  # exp(S + C) = C*exp(S)
             self.changed = True
-            inside = self._plain((SUM, item[1], False))
+            inside = self._plain((SUM, item[1], False, False))
             return PRODUCT, 1, 1, 1, True, [(("exp",) + inside, 1, 1, None)]
         if name not in _ODD and name not in _EVEN:
             return ATOM, (name,) + self._plain(item), None
         sign, tokens, flip = _oriented(*self._signed(item))
         atom = (name,) + tokens
+        if tokens[0] == _UNDONE.get(name):
+            self.changed = True
         if name in _EVEN:
             return ATOM, atom, None
         if not sign:

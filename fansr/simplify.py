@@ -31,6 +31,9 @@ MAX_TOKENS = 128  # the engine needs seconds for a few thousand; the paper's pri
 ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
 _NODE_BUDGET = 48  # outer rewrite iterations of the engine, its own default
 _KNOWN = frozenset(ARITY)
+_BAGS = frozenset("+-*/")
+_FUNCTIONS = frozenset(("abs", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan",
+                        "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"))
 _RELAXED = {f"{way}{k}": ("*", CONSTANT) for way in ("mult", "div") for k in (2, 3, 4, 5)}
 
 
@@ -43,11 +46,29 @@ class Rejected(ValueError):
 
 
 class Simplifier:
-    """The engine with one folder of rules, and the speller.  Not to be shared by threads."""
+    """The engine with one folder of rules, and the speller.  Not to be shared by threads.
+
+    A rule for a sum or product costs time in every expression, since it is tried on every choice of
+    operands.  Those of the rules that need certain functions (sin(x)^2 + cos(x)^2) therefore stand in
+    a second engine, taken only for expressions that have the functions; those that need none
+    (x/x = 1, x + C*x = C*x) are what the engine's canonical form and respell.py do without a rule.
+    """
 
     def __init__(self, rules: str | None = None):
-        self._simplify = load_engine(rules)._core.ac_simplify
+        full = load_engine(rules)
+        light = [rule for rule in full.simplification_rules if rule[0][0] not in _BAGS or not _has_slot(rule[0])]
+        self._needs = _needed_functions(full.simplification_rules)
+        self._triggers = frozenset(token for need in self._needs for token in need)
+        self._full = full._core.ac_simplify
+        self._light = type(full)(full._operators_config, light)._core.ac_simplify
         self._respell = Respeller()
+
+    def _simplify(self, expr) -> list[str]:
+        """One pass of the engine, tagged."""
+        present = self._triggers.intersection(expr)
+        if present and any(all(expr.count(token) >= n for token, n in need.items()) for need in self._needs):
+            return self._full(expr, _NODE_BUDGET, False, "tagged")
+        return self._light(expr, _NODE_BUDGET, False, "tagged")
 
     def __call__(self, expr, relax: bool = False) -> list[str]:
         """The canonical form of a prefix expression; Rejected says why there is none.
@@ -61,7 +82,7 @@ class Simplifier:
         now = expr
         try:
             for _ in range(ROUNDS):
-                spelled = list(self._respell(self._simplify(now, _NODE_BUDGET, False, "tagged")))
+                spelled = list(self._respell(self._simplify(now)))
                 if not self._respell.changed or spelled == now:
                     break
                 now = spelled
@@ -112,6 +133,22 @@ def _check(expr):
             raise Rejected("nonfinite", f"literal {token}")
 
 
+def _has_slot(pattern) -> bool:
+    """Whether a rule's pattern holds a placeholder such as _0 or !1, in other words is no single expression."""
+    return any(token[0] in "_?!$" and token[1:].isdigit() for token in pattern)
+
+
+def _needed_functions(rules) -> list[Counter]:
+    """For the rules of sums and products: the functions, with counts, that an expression must have to match one."""
+    needs: list[Counter] = []
+    for pattern, _ in rules:
+        if pattern[0] in _BAGS and _has_slot(pattern):
+            need = Counter(token for token in pattern if token in _FUNCTIONS)
+            if need and need not in needs:
+                needs.append(need)
+    return needs
+
+
 def load_engine(rules: str | None = None):
     """simplipy's engine with the operators and rules of a folder (default: the rules that come with fansr)."""
     folder = resources.path("rules") if rules is None else rules
@@ -122,7 +159,7 @@ def load_engine(rules: str | None = None):
         return simplipy.SimpliPyEngine.from_config(config)
     except FileNotFoundError:
         raise DataError(f"{folder}: no rules here (config.yaml is missing); fansr-mine writes a folder of rules") from None
-    except Exception as error:  # simplipy reports a wrong config in many ways
+    except Exception as error:  # noqa: BLE001 - simplipy reports a wrong config in many ways
         raise DataError(f"{config}: cannot be loaded: {error}") from None
 
 
