@@ -363,3 +363,34 @@ def measured(problem: Problem, exprs, source: str, X=None, y=None) -> list[Candi
     for candidate, row in zip(found, values):
         candidate.fvu = fvu_of(y, row, problem.weights if y is problem.y else None)
     return [candidate for candidate in found if candidate.fvu < math.inf]
+
+
+class Polisher:
+    """Refits the promising of many candidates to y itself: regressions in transformed targets weigh errors their own way."""
+
+    def __init__(self, problem: Problem):
+        self.problem = problem
+        self.refiner = None
+        self.best = math.inf
+
+    def __call__(self, candidates: list[Candidate], count: int = 2, margin: float = 1.0) -> list[Candidate]:
+        """The same candidates, up to `count` of them polished: those within `margin` of the best score seen, if inexact."""
+        candidates = sorted(candidates, key=rough_score)
+        for candidate in candidates[:count]:
+            value = rough_score(candidate)
+            hopeful = value < self.best + margin and candidate.fvu > 1e-20
+            if hopeful and 0 < len(candidate.consts) <= min(12, len(self.problem.y) - 1):
+                if self.refiner is None:
+                    from fansr.refine import Refiner
+
+                    self.refiner = Refiner(self.problem.X, self.problem.y, weights=self.problem.weights)
+                fvu, consts = self.refiner.polish(candidate.expr, candidate.consts)
+                if fvu < candidate.fvu:
+                    candidate.fvu, candidate.consts = float(fvu), np.asarray(consts, dtype=np.float64)
+            self.best = min(self.best, rough_score(candidate))
+        return candidates
+
+
+def rough_score(candidate: Candidate) -> float:
+    """Equation 3's order among a proposer's own candidates."""
+    return math.log10(max(candidate.fvu, 1e-26)) + 0.05 * candidate.length

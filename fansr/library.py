@@ -19,11 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fansr import products
 from fansr.build import (
     HALF,
     ONE,
     Base,
     Factors,
+    Polisher,
     Term,
     combination,
     common_factors,
@@ -37,9 +39,8 @@ from fansr.build import (
 from fansr.power import Regression
 from fansr.problem import Budget, Candidate, Problem
 from fansr.sparse import ProductSubsets, Subsets, best_subsets, without_each
+from fansr.terms import Atom, Library, search_rows, thinned
 
-ROWS = 256  # points the search looks at; fits and verdicts use all
-CHECK_ROWS = 4096  # points coefficients are fitted on
 MAX_TERMS = 6
 EXACT = 1e-22  # a relative squared residual that rounding alone explains
 # (monomials, terms with a function) of the libraries; those of fractions have no divisions.
@@ -48,6 +49,8 @@ SMALL, RATIONAL, FRACTION, LARGE = (160, 300), (150, 0), (120, 700), (600, 700)
 RANDOM_STARTS = (12, 48)
 # Of the widest search, over products of monomials with functions.
 WIDE, WIDE_ROWS, WIDE_FUNCTIONS, WIDE_STARTS, WIDE_TERMS = (100, 0), 160, 100, 8, 4
+# Fewer points than this for each term, or rows for the large libraries, and the choice among many terms fits the noise.
+POINTS_PER_TERM, FEW_ROWS = 6, 40
 TRIVIAL = 0.99  # cosine above which y times a term is no help to explain y
 GRAM_PAIRS = 1300  # all pairs of more terms than this take too long; exchange covers the rest
 
@@ -102,175 +105,6 @@ RARE_OUTERS = (
 MIN_DEFINED = 0.8  # share of the points an undone function must exist at; noise and underflow cost some
 
 
-# ---- terms ------------------------------------------------------------------------------------
-
-
-class Atom(NamedTuple):
-    """A term: prod_j x_j ** powers[j], times `base` unless that is ()."""
-
-    powers: tuple[float, ...]
-    base: Base
-
-    def factors(self) -> Factors:
-        table = {(f"x{j + 1}",): Fraction(e).limit_denominator(60) for j, e in enumerate(self.powers) if e}
-        if self.base:
-            table[self.base] = table.get(self.base, Fraction(0)) + 1
-        return table
-
-
-def exponent_vectors(D: int, count: int, largest: int = 4, signed=None) -> list[tuple[int, ...]]:
-    """Whole exponents for D columns by growing sum of magnitudes, about `count` of them; `signed[j]` False forbids < 0."""
-    found: list[tuple[int, ...]] = []
-    for degree in range(0, 9):
-        layer: list[tuple[int, ...]] = []
-
-        def extend(j: int, left: int, head: tuple[int, ...]):
-            if len(layer) + len(found) > 4 * count:
-                return
-            if j == D:
-                if left == 0:
-                    layer.append(head)
-                return
-            for size in range(min(left, largest), -1, -1):
-                for e in {size, -size}:
-                    if e >= 0 or signed is None or signed[j]:
-                        extend(j + 1, left - size, (*head, e))
-
-        extend(0, degree, ())
-        if found and len(found) + len(layer) > count and degree > 2:
-            # What is left of the count goes to the next layer's members with few columns, then few divisions.
-            layer.sort(key=lambda v: (sum(e != 0 for e in v), sum(e < 0 for e in v)))
-            return found + layer[: count - len(found)]
-        found += layer
-        if degree >= largest and D == 1:
-            break
-    return found
-
-
-def arguments(X: np.ndarray) -> list[tuple[float, Base, np.ndarray]]:
-    """What functions are applied to: (cost, expression, values) of columns and of their sums, differences, products, ratios."""
-    D = X.shape[1]
-    found = [(1.0, (f"x{j + 1}",), X[:, j]) for j in range(D)]
-    for i, j in combinations(range(D), 2):
-        a, b = (f"x{i + 1}",), (f"x{j + 1}",)
-        found.append((1.5, ("-", *a, *b), X[:, i] - X[:, j]))
-        found.append((2.5, ("+", *a, *b), X[:, i] + X[:, j]))
-        found.append((2, ("*", *a, *b), X[:, i] * X[:, j]))
-        found.append((2, ("/", *a, *b), X[:, i] / X[:, j]))
-        found.append((2, ("/", *b, *a), X[:, j] / X[:, i]))
-    return found
-
-
-def functions_of(cost: float, a: Base, v: np.ndarray) -> Iterator[tuple[float, Base, np.ndarray]]:
-    """Functions of an argument that are worth a term there: (cost, expression, values)."""
-    if not np.isfinite(v).all() or np.ptp(v) == 0:
-        return
-    size, spread = float(np.abs(v).max()), float(v.std())
-    if 0.5 < size < 1e4 and spread > 0.02:
-        yield cost + 1, ("sin", *a), np.sin(v)
-        yield cost + 1, ("cos", *a), np.cos(v)
-        yield cost + 1.5, ("pow2", "sin", *a), np.sin(v) ** 2
-        if size < 30:
-            yield cost + 1, ("exp", *a), np.exp(v)
-            yield cost + 1, ("exp", "neg", *a), np.exp(-v)
-            yield cost + 1.5, ("tanh", *a), np.tanh(v)
-    if v.min() > 0 and a[0] not in "*/":
-        yield cost + 1, ("log", *a), np.log(v)
-    elif a[0] not in "*/" and (v != 0).all() and cost == 1:
-        yield cost + 2, ("log", "abs", *a), np.log(np.abs(v))
-    if a[0] in "+-":
-        # A power of a sum is many monomials, or one term.  The sum itself is two, and needs no term of its own.
-        yield cost + 1, ("pow2", *a), v * v
-        if (v != 0).all():
-            yield cost + 1, ("inv", *a), 1 / v
-            yield cost + 2, ("inv", "pow2", *a), 1 / (v * v)
-        if v.min() > 0:
-            yield cost + 1, ("pow1_2", *a), np.sqrt(v)
-
-
-class Library:
-    """Terms over the columns of X (M, D), with their values.
-
-    `atoms` (T) are the terms by growing complexity, `F` (T, n) their values on the `rows` searched, where every column is
-    divided by its typical size inside monomials; `log_scale` gives the logarithm of what was divided out.
-    """
-
-    def __init__(self, X: np.ndarray, n_monomials: int, n_functions: int, rows: np.ndarray, divisions: bool = True):
-        self.X = X
-        D = X.shape[1]
-        with np.errstate(all="ignore"):
-            typical = np.array([np.exp(np.median(np.log(np.abs(c[c != 0])))) if (c != 0).any() else 1.0 for c in X.T])
-        self.typical = typical  # (D,) columns are divided by this inside monomials, so that 1e-34 ** 4 stays a float
-        signed = [divisions and bool((X[:, j] != 0).all()) for j in range(D)]
-        varying = [j for j in range(D) if np.ptp(X[:, j]) > 0]
-        atoms = [Atom(tuple(float(e) for e in v), ()) for v in exponent_vectors(D, n_monomials, signed=signed)]
-        roots = [j for j in varying if X[:, j].min() > 0]
-        for j in roots:
-            for e in (0.5, -0.5, 1.5)[: 3 if divisions else 1]:
-                atoms.append(Atom(tuple(e if i == j else 0.0 for i in range(D)), ()))
-        for i, j in combinations(roots, 2):
-            atoms.append(Atom(tuple(0.5 if k in (i, j) else 0.0 for k in range(D)), ()))
-        self.bases: dict[Base, np.ndarray] = {}
-        with np.errstate(all="ignore"):
-            priced = []
-            for argument in arguments(X):
-                for cost, base, v in functions_of(*argument):
-                    if np.isfinite(v).all() and np.ptp(v) > 0:
-                        self.bases[base] = v
-                        priced.append((cost, base))
-        atoms += self._with_functions(priced, signed, n_functions)
-        self.atoms = [atom for atom in dict.fromkeys(atoms)
-                      if all(e == 0 or j in varying for j, e in enumerate(atom.powers))]
-        self.functions = [base for _, base in sorted(priced, key=lambda item: item[0])]
-        self._powers: dict[tuple[int, float], np.ndarray] = {}
-        with np.errstate(all="ignore"):
-            self.F = np.array([self.values(atom)[rows] for atom in self.atoms])  # (T, n)
-        good = np.isfinite(self.F).all(axis=1) & (np.abs(self.F).max(axis=1, initial=0) > 0)
-        self.atoms, self.F = [atom for atom, ok in zip(self.atoms, good) if ok], self.F[good]
-
-    @staticmethod
-    def _with_functions(priced: list[tuple[float, Base]], signed: list[bool], count: int) -> list[Atom]:
-        """The `count` cheapest products of a function and a monomial; a column inside and outside costs extra."""
-        D = len(signed)
-        if not priced or not count:
-            return []
-        outside = {v: 1.5 * sum(map(abs, v)) for v in exponent_vectors(D, 40, 2, signed)}
-        for size in range(1, min(D, 4) + 1):
-            for subset in combinations(range(D), size):
-                outside[tuple(int(j in subset) for j in range(D))] = 0.75 * size
-                if size == 1 and signed[subset[0]]:
-                    outside[tuple(-int(j in subset) for j in range(D))] = 1.0
-        vectors = np.array(list(outside))  # (V, D)
-        inside = np.array([[f"x{j + 1}" in base for j in range(D)] for _, base in priced])
-        price = np.array([cost for cost, _ in priced])[:, None] + np.array(list(outside.values()))[None, :]
-        price = price + 1.0 * (inside.astype(float) @ (vectors != 0).T > 0)
-        best = np.argsort(price, axis=None, kind="stable")[:count]
-        return [Atom(tuple(map(float, vectors[q % len(vectors)])), priced[q // len(vectors)][1]) for q in best]
-
-    def values(self, atom: Atom) -> np.ndarray:
-        """Values (M,) of a term, with every column divided by its typical size."""
-        v = np.ones(len(self.X))
-        with np.errstate(all="ignore"):
-            for j, e in enumerate(atom.powers):
-                if e:
-                    key = (j, e)
-                    if key not in self._powers:
-                        x = self.X[:, j] / self.typical[j]
-                        self._powers[key] = x**int(e) if e == int(e) else np.abs(x) ** e
-                    v = v * self._powers[key]
-        return v * self.bases[atom.base] if atom.base else v
-
-    def log_scale(self, atom: Atom) -> float:
-        """Logarithm of the factor between the term and its `values`."""
-        return float(np.dot(atom.powers, np.log(self.typical)))
-
-    def positive(self, base: Base) -> bool:
-        """True when a base never turns negative on the data, so that roots of it may be split."""
-        if len(base) == 1 and base[0][:1] == "x":
-            return bool(self.X[:, int(base[0][1:]) - 1].min() >= 0)
-        return base in self.bases and bool(self.bases[base].min() >= 0)
-
-
 # ---- one transform ----------------------------------------------------------------------------
 
 
@@ -312,10 +146,6 @@ def make_view(library: Library, y: np.ndarray, outer: Outer, powers: tuple[float
     return View(outer, powers, sign, unit, base, np.where(ok, S, 0.0), ok)
 
 
-def search_rows(M: int, rng: np.random.Generator) -> np.ndarray:
-    return np.sort(rng.permutation(M)[:ROWS]) if M > ROWS else np.arange(M)
-
-
 class Search:
     """One problem's views: what they share is the rows looked at and the best fit found with so many terms."""
 
@@ -324,6 +154,7 @@ class Search:
         self.rows = search_rows(len(problem.y), rng)
         self.front = np.full(MAX_TERMS + 1, np.inf)  # best FVU with at most so many terms
         self.seen: set = set()
+        self.polish = Polisher(problem)
 
     def library(self, size: tuple[int, int], divisions: bool = True) -> Library:
         return Library(self.problem.X, *size, self.rows, divisions)
@@ -368,7 +199,7 @@ class Search:
         fits = Fits(self, library, view, goal, weight, lead, atoms)
         singles = subsets.singles(12)
         fits.settle(singles[:4])
-        limit = min(MAX_TERMS, max(2, (len(t) - 1) // 2), len(atoms))
+        limit = min(MAX_TERMS, max(2, len(t) // POINTS_PER_TERM), len(atoms))
         found = subsets.pairs(14) if len(atoms) <= GRAM_PAIRS else []
         found = found or best_subsets(subsets, min(2, limit), [s for _, s in singles], self.rng)
         fits.settle(found[:4])
@@ -379,7 +210,7 @@ class Search:
             if k in (3, 4) and found[0][0] > 1e-10:
                 found = sorted({*found, *without_each(subsets, [s for _, s in found[:2]], self.rng)})
             fits.settle(found[: 3 if k < 5 else 2])
-        return measured(self.problem, list(fits.expressions), "library")
+        return self.polish(measured(self.problem, list(fits.expressions), "library"))
 
 
     def look_wide(self, library: Library, outer: Outer, powers, lead: Atom | None = None) -> list[Candidate]:
@@ -416,7 +247,7 @@ class Search:
         found: dict[tuple[int, ...], float] = {}
         for first in products.best([], WIDE_STARTS):
             members = [first]
-            for k in range(2, min(WIDE_TERMS, len(t) // 3) + 1):
+            for k in range(2, min(WIDE_TERMS, len(t) // POINTS_PER_TERM) + 1):
                 value, members = products.exchange([*members, *products.best(members)])
                 found[tuple(sorted(members))] = value
                 if value < 1e-12:
@@ -424,6 +255,8 @@ class Search:
             if found and min(found.values()) < 1e-12:
                 break
         else:
+            if not found:
+                return []
             # What stands for several true terms at once holds the search; go on without it.
             members = list(min(found, key=found.get))
             for banned in members:
@@ -441,7 +274,7 @@ class Search:
         for k in range(2, WIDE_TERMS + 1):
             same = [(value, tuple(order.index(m) for m in members)) for members, value in sets if len(members) == k]
             fits.settle(same[:3])
-        return measured(self.problem, list(fits.expressions), "library")
+        return self.polish(measured(self.problem, list(fits.expressions), "library"))
 
 
 class Fits:
@@ -620,26 +453,17 @@ def bases_for(problem: Problem) -> list[tuple[float, ...]]:
     return list(dict.fromkeys(found))
 
 
-def thinned(problem: Problem, rng: np.random.Generator) -> Problem:
-    """The problem on at most CHECK_ROWS rows."""
-    M = len(problem.y)
-    if M <= CHECK_ROWS:
-        return problem
-    rows = np.sort(rng.permutation(M)[:CHECK_ROWS])
-    weights = None if problem.weights is None else problem.weights[rows]
-    return Problem(X=problem.X[rows], y=problem.y[rows], names=problem.names, target=problem.target, id=problem.id,
-                   weights=weights)
-
-
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
     """Candidates after every view of the target, the cheap and likely views first.
 
     FVUs are on the problem's rows (at most CHECK_ROWS of them).  The work is bounded by the number of views; with a clock
     the generator ends when the budget is over.
     """
-    if np.ptp(problem.y) == 0 or len(problem.y) < 4:
+    if np.ptp(problem.y) == 0 or len(problem.y) < 6:
         return
     problem = thinned(problem, rng)
+    for candidates in products.propose(problem, budget, rng):
+        yield candidates
     bases = bases_for(problem)
     D = problem.X.shape[1]
     units = [tuple(e if i == j else 0.0 for i in range(D)) for j in range(D) for e in (1.0, -1.0)]
@@ -654,6 +478,8 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     plan += [(rational, OUTERS[2], none, leads[0])]
     plan += [(small, outer, powers, None) for outer in RARE_OUTERS for powers in bases]
     yield from run(search, plan, budget)
+    if len(problem.y) < FEW_ROWS:
+        return
     fractions, large = search.library(FRACTION, divisions=False), search.library(LARGE)
     plan = [(library, outer, powers, lead) for outer in OUTERS for powers in bases
             for library, lead in ((large, None), *([(fractions, leads[0])] if outer.name in ("y", "sqrt") else []))]

@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
-from fansr.build import Base, finish, fvu_of, measured, product, times
+from fansr.build import Base, Polisher, finish, fvu_of, measured, product, times
 from fansr.problem import Budget, Candidate, Problem
 
 DENOMINATORS = ((1,), (1, 2), (1, 2, 3, 4, 5))  # the grids exponents are snapped to, the plainest first
@@ -38,7 +38,9 @@ def propose(problem: Problem, budget: Budget, rng=None, pool=None) -> Iterator[l
             laws.update(dict.fromkeys(fit.laws(exponents)))
         if fit.residual < 1e-9:
             break  # exact: weighting the rows otherwise changes nothing
-    yield measured(problem, list(laws), "power")
+    polish = Polisher(problem)
+    candidates = measured(problem, list(laws), "power")
+    yield polish(candidates, 3) if min((c.fvu for c in candidates), default=0.0) > 1e-20 else candidates
 
 
 def scale_of(y: np.ndarray) -> float:

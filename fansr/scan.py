@@ -1,0 +1,413 @@
+"""Laws with a constant inside a function: exp(-k x), sin(k x), 1 + k x, x^e + k; a proposer for what no library lists.
+
+The inner constant k is scanned on a coarse grid set by the size of its argument (and, for oscillations, by a periodogram),
+each value making one more feature for sparse.py; the winners' constants are then all freed and polished by refine.py, so
+the grid need only be near enough.  Three forms are scanned:
+
+- offsets: f(y) = k + c * prod x_j^e_j, linear in the logarithm once k is known (f: y, 1/y, y^2, 1/y^2, log y, exp y);
+- sums:    f(y) = c0 + sum c_i m_i(x) g_i(k_i a_i(x)), m_i a simple monomial (f: y, 1/y, log y);
+- products: y = c * prod x_j^e_j * g(k a(x))^e.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from fansr.build import Base, Factors, Polisher, Term, combination, fvu_of, measured, product, times
+from fansr.power import Regression, nearest, scale_of
+from fansr.problem import Budget, Candidate, Problem
+from fansr.sparse import Subsets, best_subsets
+from fansr.terms import exponent_vectors, search_rows, thinned
+
+GRID = np.array([0.01, 0.1, 0.4, 1.0, 2.5, 8.0])  # k times the argument's typical size
+NEAR_POLE = np.array([0.5, 0.9, 0.99])  # -k times the argument's largest size, for 1 + k a
+MAX_ARGUMENTS, MAX_FEATURES = 16, 1400
+PEAKS = 3  # frequencies taken from one periodogram
+EXACT = 1e-20
+
+
+def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
+    """Candidates with polished inner constants; FVUs on the problem's rows (thinned to some thousands).
+
+    Bounded by counts; with a clock it ends when the budget is over.
+    """
+    problem = thinned(problem, rng)
+    if np.ptp(problem.y) == 0 or len(problem.y) < 5:
+        return
+    polish = Polisher(problem)
+    yield polish(measured(problem, list(dict.fromkeys(offsets(problem))), "scan"), 6, 2.0)
+    scan = Scan(problem, rng)
+    if budget.over():
+        return
+    yield polish(measured(problem, scan.products(), "scan"), 6, 2.0)
+    for outer in ("y", "1/y", "log"):
+        for powers in scan.bases:
+            for count in (1, 2, 3):
+                if budget.over() or count * 3 > len(problem.y):
+                    break
+                yield polish(measured(problem, scan.sums(outer, powers, count), "scan"), 4, 2.0)
+
+
+# ---- offsets ----------------------------------------------------------------------------------
+
+
+class Shape(NamedTuple):
+    """y = do(S): `undo` gives S where `defined`; as an expression `wrap(S)`."""
+
+    undo: object
+    wrap: object
+    positive: bool
+
+
+def _power(e: Fraction):
+    return lambda inner: product({inner: e}, lambda base: base != inner)
+
+
+SHAPES = (
+    Shape(lambda y: y, lambda inner: inner, False),
+    Shape(lambda y: 1 / y, _power(Fraction(-1)), False),
+    Shape(np.square, _power(Fraction(1, 2)), True),
+    Shape(lambda y: 1 / (y * y), _power(Fraction(-1, 2)), True),
+    Shape(np.log, lambda inner: ("exp", *inner), True),
+    Shape(np.exp, lambda inner: ("log", *inner), False),
+)
+
+
+def offsets(problem: Problem) -> Iterator[Base]:
+    """Laws f(y) = k + c * prod x^e: k minimises the residual of the logarithm's regression, by grid and golden section."""
+    X, y = problem.X, problem.y
+    columns = [j for j in range(X.shape[1]) if (X[:, j] != 0).all() and np.ptp(np.abs(X[:, j])) > 0]
+    if not columns or len(y) < len(columns) + 4:
+        return
+    L = np.column_stack([np.ones(len(y)), *(np.log(np.abs(X[:, j])) for j in columns)])
+    Q, _ = np.linalg.qr(L)
+    for shape in SHAPES:
+        if shape.positive and not (y > 0).all():
+            continue
+        with np.errstate(all="ignore"):
+            S = shape.undo(y)
+        if not np.isfinite(S).all() or np.ptp(S) == 0:
+            continue
+
+        def misfit(k: float, S=S) -> float:
+            """Residual of log|S - k|, relative to its spread; k inside the values leaves their signs to the columns."""
+            with np.errstate(all="ignore"):
+                t = np.log(np.abs(S - k))
+            if not np.isfinite(t).all():
+                return math.inf
+            t = t - t.mean()
+            r = t - Q @ (Q.T @ t)
+            return float(r @ r) / (float(t @ t) or 1.0)
+
+        low, high, span = float(S.min()), float(S.max()), float(np.ptp(S))
+        tries = [1.0, -1.0, 0.5, 2.0]
+        tries += [low - span * s for s in (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0)]
+        tries += [high + span * s for s in (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0)]
+        scored = sorted((misfit(k), k) for k in tries)
+        for _, k in scored[:2]:
+            k = _golden(misfit, k, low, high, span) if misfit(k) > 1e-20 else k
+            with np.errstate(all="ignore"):
+                goal = S - k
+            fit = Regression(Problem(X=X, y=goal, names=problem.names, weights=problem.weights), False)
+            for exponents in list(fit.snaps())[:3] if fit.columns else []:
+                for law in fit.laws(exponents):
+                    sign, law = (-1, law[1:]) if law[0] == "neg" else (1, law)
+                    yield shape.wrap((("+" if sign > 0 else "-"), repr(float(k)), *law))
+                    break
+
+
+def _golden(f, k: float, low: float, high: float, span: float) -> float:
+    """Local minimum of f near k, searched in the logarithm of k's distance from the values it is outside of."""
+    if low <= k <= high:
+        return k
+    edge, side = (low, -1.0) if k < low else (high, 1.0)
+    centre = math.log(abs(k - edge) / span)
+    a, b = centre - 2.5, centre + 2.5
+    ratio = (math.sqrt(5) - 1) / 2
+
+    def at(u: float) -> float:
+        return edge + side * span * math.exp(u)
+
+    c, d = b - ratio * (b - a), a + ratio * (b - a)
+    fc, fd = f(at(c)), f(at(d))
+    for _ in range(24):
+        if fc < fd:
+            b, d, fd = d, c, fc
+            c = b - ratio * (b - a)
+            fc = f(at(c))
+        else:
+            a, c, fc = c, d, fd
+            d = a + ratio * (b - a)
+            fd = f(at(d))
+    return at(a if fc < fd else b)
+
+
+# ---- features with a scanned constant ---------------------------------------------------------
+
+
+class Scan:
+    """Arguments, multipliers and bases of one problem, and the features they make."""
+
+    def __init__(self, problem: Problem, rng: np.random.Generator):
+        self.problem, self.rng = problem, rng
+        X = problem.X
+        D = X.shape[1]
+        with np.errstate(all="ignore"):
+            self.typical = np.array([np.exp(np.median(np.log(np.abs(c[c != 0])))) if (c != 0).any() else 1.0 for c in X.T])
+        self.signed = [bool((X[:, j] != 0).all()) for j in range(D)]
+        self.rows = search_rows(len(problem.y), rng)
+        self.X = X[self.rows]  # what the search sees
+        vectors = exponent_vectors(D, 6 * MAX_ARGUMENTS, 3, self.signed)
+        vectors.sort(key=lambda v: (sum(map(abs, v)) + (max(map(abs, v)) > 1), sum(e < 0 for e in v)))
+        self.arguments: list[tuple[Base, np.ndarray]] = []
+        for v in vectors:
+            if any(v):
+                self._argument(product(self._table(v)), self._monomial(v, self.X))
+        for i in range(D):
+            for j in range(i):
+                self._argument(("-", f"x{j + 1}", f"x{i + 1}"), self.X[:, j] - self.X[:, i])
+        self.arguments = self.arguments[:MAX_ARGUMENTS]
+        self.multipliers = [v for v in vectors if sum(map(abs, v)) <= 1]
+        self.bases = [(0,) * D]
+        fit = Regression(problem, False)
+        if fit.columns:
+            law = [0] * D
+            for j, e, error in zip(fit.columns, fit.exponents, fit.errors):
+                law[j] = int(np.clip(round(e), -6, 6)) if abs(e - round(e)) < max(0.2, 2 * error) else 0
+            if any(law):
+                self.bases.append(tuple(law))
+
+    def _table(self, v) -> Factors:
+        return {(f"x{j + 1}",): Fraction(e) for j, e in enumerate(v) if e}
+
+    def _monomial(self, v, X: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            return np.prod([X[:, j] ** float(e) for j, e in enumerate(v) if e] or [np.ones(len(X))], axis=0)
+
+    def _values(self, factors: Factors) -> np.ndarray:
+        """Values (M,) of a factor table on all rows."""
+        from fansr.evaluate import evaluate
+
+        return evaluate(list(product(factors, lambda base: False)), self.problem.X)
+
+    def _argument(self, base: Base, v: np.ndarray) -> None:
+        if np.isfinite(v).all() and np.ptp(v) > 1e-9 * np.abs(v).max():
+            self.arguments.append((base, v))
+
+    def functions(self, target: np.ndarray, logarithm: bool) -> Iterator[tuple[Base, np.ndarray]]:
+        """g(k a) for all arguments and scanned k: (expression, values); the factors of products if `logarithm`."""
+        for base, v in self.arguments:
+            size = float(np.median(np.abs(v))) or float(np.abs(v).max())
+            largest = float(np.abs(v).max())
+            both = (1.0, -1.0) if v.min() < 0 < v.max() else (1.0,)
+            for k in GRID / size:
+                a, u = times(float(k), base), k * v
+                if k * largest < 200:
+                    if logarithm:
+                        yield ("-", "exp", *a, "1.0"), np.expm1(u)
+                        yield ("+", "exp", *a, "1.0"), np.exp(u) + 1
+                        yield ("tanh", *a), np.tanh(u)
+                    else:
+                        for sign in (1.0, -1.0):
+                            yield ("exp", *times(float(sign * k), base)), np.exp(sign * u)
+                        yield ("tanh", *a), np.tanh(u)
+                if v.min() >= 0:
+                    if not logarithm:
+                        yield ("log", "+", "1.0", *a), np.log1p(u)
+                        yield ("inv", "+", "1.0", *a), 1 / (1 + u)
+                    else:
+                        yield ("+", "1.0", *a), 1 + u
+                elif logarithm:
+                    yield ("+", "1.0", "pow2", *a), 1 + u * u
+            for share in NEAR_POLE:
+                for sign in both:
+                    k = -share * sign / largest
+                    if logarithm:
+                        yield ("+", "1.0", *times(float(k), base)), 1 + k * v
+                    else:
+                        yield ("inv", "+", "1.0", *times(float(k), base)), 1 / (1 + k * v)
+            for k in frequencies(v, target):
+                a = times(k, base)
+                yield ("sin", *a), np.sin(k * v)
+                yield ("cos", *a), np.cos(k * v)
+                if not logarithm:
+                    half = times(k / 2, base)
+                    yield ("pow2", "sin", *half), np.sin(k / 2 * v) ** 2
+
+    def sums(self, outer: str, powers, count: int) -> list[Base]:
+        """Expressions of the best `count` features under an outer function and a base."""
+        key = (outer, powers)
+        if getattr(self, "_key", None) != key:
+            self._key, self._state = key, self._prepare(outer, powers)
+        if self._state is None:
+            return []
+        features, S, weight, subsets, use = self._state
+        if count == 1:
+            self._found = subsets.singles(12)
+        elif count == 2:
+            self._found = subsets.pairs(12)
+        else:
+            self._found = best_subsets(subsets, count, [s for _, s in self._found], self.rng)
+        expressions: dict[Base, None] = {}
+        for _, members in self._found[:4]:
+            chosen = [features[use[i]] for i in members]
+            expr = self._law(outer, powers, chosen, S, weight)
+            if expr is not None:
+                expressions[expr] = None
+        return list(expressions)
+
+    def _prepare(self, outer: str, powers):
+        """(features, S, weights, Subsets, indices) of one view; None where it is not defined."""
+        base = self._monomial(powers, self.problem.X)
+        with np.errstate(all="ignore"):
+            u = self.problem.y / base
+            if outer == "1/y":
+                S = 1 / u
+            elif outer == "log":
+                S = np.log(np.abs(u)) if (u > 0).all() or (u < 0).all() else np.full(len(u), np.nan)
+            else:
+                S = u
+        if not np.isfinite(S).all() or np.ptp(S) == 0:
+            return None
+        unit = scale_of(S)
+        weight = 1 / np.sqrt((S / unit) ** 2 + (0.3 * np.median(np.abs(S / unit))) ** 2 + 1e-30)
+        if self.problem.weights is not None:
+            weight = weight * np.sqrt(self.problem.weights)
+        w = weight[self.rows]
+        found = [(self._table(m), self._monomial(m, self.X)) for m in self.multipliers if any(m)]
+        with np.errstate(all="ignore"):
+            plain = list(self.functions((S / unit)[self.rows], False))
+            for m in sorted(self.multipliers, key=any):
+                if len(found) + len(plain) > MAX_FEATURES:
+                    break
+                outside = self._monomial(m, self.X)
+                found += [({**self._table(m), g: Fraction(1)}, values * outside) for g, values in plain]
+            B = np.array([values for _, values in found])
+            B = B / np.maximum(np.abs(B).max(axis=1), 1e-300)[:, None] * w
+        one = w / math.sqrt(w @ w)
+        before = np.sqrt((B * B).sum(axis=1))
+        B = B - np.outer(B @ one, one)
+        left = np.sqrt((B * B).sum(axis=1))
+        use = np.flatnonzero(np.isfinite(left) & (left > 1e-6 * before) & (left > 0))
+        t = (S / unit)[self.rows] * w
+        t = t - one * (one @ t)
+        if not len(use) or not t @ t > 0:
+            return None
+        return [factors for factors, _ in found], S, weight, Subsets(B[use], t), use
+
+    def _law(self, outer: str, powers, chosen: list[Factors], S: np.ndarray, weight) -> Base | None:
+        """base * outer(c0 + sum c_i feature_i) with coefficients by least squares; c0 is dropped where it is not needed."""
+        A = np.column_stack([*(self._values(factors) for factors in chosen), np.ones(len(S))])
+        size = np.abs(A).max(axis=0)
+        if not (np.isfinite(size).all() and (size > 0).all()):
+            return None
+        unit = scale_of(S)
+        Aw, t = A / size * weight[:, None], S / unit * weight
+        c = np.linalg.lstsq(Aw, t, rcond=1e-12)[0]
+        short = np.linalg.lstsq(Aw[:, :-1], t, rcond=1e-12)[0]
+        loss, loss_short = (float(np.sum((t - M @ v) ** 2)) for M, v in ((Aw, c), (Aw[:, :-1], short)))
+        if loss_short < 1.05 * loss:
+            c = np.append(short, 0.0)
+        with np.errstate(all="ignore"):
+            c = c * unit / size
+        if not np.isfinite(c).all():
+            return None
+        terms: list[Term] = [(float(v), factors) for v, factors in zip(c, chosen)]
+        terms.append((float(c[-1]), {}))
+        base = self._table(powers)
+        if outer == "log":
+            inner = combination(terms)
+            return product({**base, ("exp", *inner): Fraction(1)})
+        return combination(terms, Fraction(1 if outer == "y" else -1), base)
+
+    # ---- products ----
+
+    def products(self) -> list[Base]:
+        """Expressions c * prod x^e * g(k a)^e of the best single factors and pairs of them."""
+        X, y = self.problem.X, self.problem.y
+        columns = [j for j in range(X.shape[1]) if self.signed[j] and np.ptp(np.abs(X[:, j])) > 0]
+        if not (y != 0).all() or len(y) < len(columns) + 6:
+            return []
+        log_y = np.log(np.abs(y))
+        logs = [np.log(np.abs(X[:, j])) for j in columns]
+        features = []
+        with np.errstate(all="ignore"):
+            for g, values in self.functions(log_y[self.rows], True):
+                f = np.log(np.abs(values))
+                if np.isfinite(f).all() and np.ptp(f) > 1e-6:
+                    features.append((g, f))
+        if not features:
+            return []
+        Q, _ = np.linalg.qr(np.column_stack([np.ones(len(self.rows)), *(f[self.rows] for f in logs)]))
+        B = np.array([f for _, f in features])
+        size = np.sqrt((B * B).sum(axis=1))
+        B = B - (B @ Q) @ Q.T
+        t = log_y[self.rows] - Q @ (Q.T @ log_y[self.rows])
+        left = np.sqrt((B * B).sum(axis=1))
+        use = np.flatnonzero(left > 1e-6 * size)
+        if not len(use) or not t @ t > 1e-20:
+            return []
+        subsets = Subsets(B[use], t)
+        found = subsets.singles(6) + (subsets.pairs(4) if len(use) < 2000 else [])
+        expressions: dict[Base, None] = {}
+        for _, members in found:
+            chosen = [features[use[i]][0] for i in members]
+            expr = self._product_law(columns, logs, chosen, log_y)
+            if expr is not None:
+                expressions[expr] = None
+        return list(expressions)
+
+    def _product_law(self, columns, logs, chosen, log_y) -> Base | None:
+        X, y = self.problem.X, self.problem.y
+        values = [self._values({g: Fraction(1)}) for g in chosen]
+        with np.errstate(all="ignore"):
+            A = np.column_stack([np.ones(len(log_y)), *logs, *(np.log(np.abs(v)) for v in values)])
+        if not np.isfinite(A).all():
+            return None
+        e = np.linalg.lstsq(A, log_y, rcond=1e-12)[0]
+        table: Factors = {}
+        columns_and_values = [((f"x{j + 1}",), X[:, j]) for j in columns] + list(zip(chosen, values))
+        for (base, v), exponent in zip(columns_and_values, e[1:]):
+            # k was only on the grid, so the exponents are rough: the nearest half, and polishing decides.
+            fraction = nearest(exponent, (1, 2))
+            if not fraction or abs(fraction) > 6:
+                continue
+            table[base] = fraction
+            if v.min() < 0 and fraction.denominator != 1:
+                del table[base]
+                table[("abs", *base)] = fraction
+        if not any(base in table for base in chosen):
+            return None
+        body, P = product(table, lambda base: False), self._values(table)
+        if not np.isfinite(P).all() or not np.abs(P).max() > 0:
+            return None
+        p, s = P / np.abs(P).max(), scale_of(y)
+        c = float(p @ (y / s) / (p @ p)) * s / float(np.abs(P).max())
+        if not math.isfinite(c) or c == 0 or not fvu_of(y, c * P) < 1:
+            return None
+        return times(c, body)
+
+
+def frequencies(v: np.ndarray, target: np.ndarray) -> list[float]:
+    """Angular frequencies k at which cos(k v) and sin(k v) explain most of the target: the peaks of a periodogram.
+
+    The grid reaches from half a turn over v's range to one turn for two points, or 2,000 steps.
+    """
+    n = min(len(v), 512)
+    if n < 10:
+        return []
+    a, t = v[:n], target[:n] - target[:n].mean()
+    span = float(np.ptp(a))
+    steps = min(2000, 4 * n)
+    k = np.arange(1, steps + 1) * (np.pi / 2) / span
+    phase = np.outer(k, a - a.min())  # (K, n)
+    explained = (np.cos(phase) @ t) ** 2 + (np.sin(phase) @ t) ** 2
+    inner = explained[1:-1]
+    peaks = np.flatnonzero((inner >= explained[:-2]) & (inner >= explained[2:])) + 1
+    top = peaks[np.argsort(-explained[peaks])][:PEAKS]
+    return [float(k[p]) for p in top if explained[p] > 0.02 * n / 2 * float(t @ t)]
