@@ -204,11 +204,13 @@ def value_rows(rows, X, out):
     length, n = rows.shape[1], X.shape[1]
     op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
     literal, state = np.zeros(length + 1), np.ones(length + 1, np.int64)
-    V, none = np.empty((length, n)), np.zeros(1)
+    V, none = np.empty((length, BLOCK)), np.zeros(1)
     for k in range(len(rows)):
         used = program(rows[k], op, link, size)
-        forward(op, link, literal, 0, used, state, 1, X, 0, none, V, n)
-        out[k] = V[0, :n]
+        for first in range(0, n, BLOCK):
+            width = min(BLOCK, n - first)
+            forward(op, link, literal, 0, used, state, 1, X, first, none, V, width)
+            out[k, first : first + width] = V[0, :width]
 
 
 

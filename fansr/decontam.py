@@ -107,17 +107,28 @@ def rows_of(records):
     import numpy as np
 
     from fansr import bulk
-    from fansr.tokens import TOKEN_ID
 
     exprs = [record.get("expr") for record in records]
-    usable = np.array([isinstance(expr, list) and all(token in TOKEN_ID for token in expr) for expr in exprs], dtype=bool)
-    rows = bulk.to_rows([expr if ok else [] for expr, ok in zip(exprs, usable)])
-    for b in np.flatnonzero(~bulk.complete(rows)):
-        expr = exprs[b]
-        fault = "no expr" if not isinstance(expr, list) else problems(expr)
+    try:
+        rows = bulk.to_rows(exprs)
+    except (KeyError, TypeError):  # something among them is no word of the vocabulary
+        rows = np.concatenate([_row_or_none(expr, max(map(len, filter(None, exprs)), default=1)) for expr in exprs])
+    usable = bulk.complete(rows)
+    for b in np.flatnonzero(~usable):
+        fault = problems(exprs[b]) if isinstance(exprs[b], list) else "no expr"
         if fault:
             raise DataError(f"record {records[b].get('id')}: {fault}")
     return rows, usable
+
+
+def _row_or_none(expr, length: int):
+    """One row of vocabulary ids, or an empty one for what has none."""
+    from fansr import bulk
+
+    try:
+        return bulk.to_rows([expr], length)
+    except (KeyError, TypeError):
+        return bulk.to_rows([[]], length)
 
 
 @command.command(example="fansr-gen -n 1000 | fansr-simplify | fansr-decontam --test data/fastsrb.json | fansr-cat --check")

@@ -6,8 +6,9 @@ NaN counting as agreement.  There x3 is a law's x3 only.
 
 With renaming two things come on top.  A candidate's k variables are compared with a law's in every order.  And both
 sides get a second, wider form, `family`, which also cuts factors that a free constant stands for (mult2..5, div2..5,
-neg) and keeps c/x apart from c*x (it becomes inv x).  In these comparisons NaN agrees with anything too, but NUMBERS points must have a number on both sides, one of them among
-the candidate's first MOST: among thousands of orders some pair of half-empty images would always miss each other.
+neg) and keeps c/x apart from c*x (it becomes inv x).  In these comparisons NaN agrees with anything too, but NUMBERS
+points must have a number on both sides, one of them among the candidate's first MOST: among thousands of orders some
+pair of half-empty images would always miss each other.
 
 Departure: |f - g| <= 1e-4 + 1e-9 |g|, since values of 1e9 do not agree to 1e-4 when one function is computed in two
 ways; this holds out more, never less.
@@ -297,14 +298,10 @@ class Table:
         self.kept = TABLE if minimum else POINTS
         values, form_of, order_of, starts = [np.zeros((0, self.kept))], [], [np.zeros((0, MAX_VARIABLES))], [0]
         for k in range(groups):
-            found = [self._values(laws[form], orders) for form, orders in entries.get(k, [])]
-            if found:
-                forms = np.repeat([form for form, _ in entries[k]], [len(part) for part in found])
-                orders = np.concatenate([np.pad(orders, ((0, 0), (0, MAX_VARIABLES - orders.shape[1])))
-                                         for _, orders in entries[k]])
-                # What gives the same values (a sum's terms swapped, another form of the law) is kept once.
-                together = np.concatenate(found)
-                kept = _different(together)
+            parts = [self._entries_of(form, orders) for form, orders in entries.get(k, [])]
+            if parts:
+                forms, orders, together = (np.concatenate(column) for column in zip(*parts))
+                kept = _different(together)  # another form of a law may give the same values
                 values.append(together[kept])
                 form_of += forms[kept].tolist()
                 order_of.append(orders[kept])
@@ -323,13 +320,22 @@ class Table:
             self.order[:, part] = self.starts[k] + np.argsort(self.values[:FIRST, part], axis=1, kind="stable")
             self.numbers_of[:, k] = (~np.isnan(self.values[:FIRST, part])).sum(axis=1)
 
-    def _values(self, law, orders) -> np.ndarray:
-        """Values of a law at the points kept for each order of columns, (orders, points)."""
-        columns = self.X[:, : self.kept][orders]  # (orders, own, points)
+    def _entries_of(self, form: int, orders: np.ndarray):
+        """(form numbers, orders padded to all columns, values) of one form, orders that give the same values once."""
+        first = self._values(form, orders, FIRST)
+        if len(orders) > 1 and not np.isnan(first).any():  # a sum's terms swapped and the like
+            orders = orders[_different(first)]
+        values = self._values(form, orders, self.kept)
+        padded = np.pad(orders, ((0, 0), (0, MAX_VARIABLES - orders.shape[1])))
+        return np.full(len(orders), form), padded, values
+
+    def _values(self, form: int, orders: np.ndarray, n: int) -> np.ndarray:
+        """Values of a form at the first n points for each order of columns, (orders, n)."""
+        columns = self.X[:, :n][orders]  # (orders, own, n)
         flat = np.ascontiguousarray(columns.transpose(1, 0, 2).reshape(orders.shape[1], -1))
         out = np.empty((1, flat.shape[1]))
-        bulk.value_rows(law[None], flat, out)
-        return out.reshape(len(orders), self.kept)
+        bulk.value_rows(self.laws[form][None], flat, out)
+        return out.reshape(len(orders), n)
 
     def ask(self, rows, k_of, wanted) -> np.ndarray:
         """(K,) entry numbers, NONE or NOTHING."""
