@@ -31,6 +31,8 @@ PROPOSERS = {
 DEFAULT_PROPOSERS = ("power", "library", "structure", "model", "evolve")
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNED = 16  # candidates that are cut down, besides the front
+EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
+PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
 TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
 
 
@@ -108,6 +110,12 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
     return found
 
 
+def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:
+    """Significant digits the numbers of a table were written with: the most that any of the first rows needs."""
+    values = np.unique(np.concatenate([X[:rows].ravel(), y[:rows]]))
+    return max((len(repr(abs(float(v))).split("e")[0].replace(".", "").strip("0")) for v in values), default=0)
+
+
 def _constant(problem: Problem, started: float) -> Found:
     """The law of a target that never changes."""
     best = Candidate(["<constant>"], np.array([float(problem.y[0])]), 0.0, "constant")
@@ -122,6 +130,10 @@ class _State:
         self.fitter = Refiner(problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights)
         self.floor = rank.fvu_floor(problem.y, problem.weights)
         self.pool = rank.Pool(len(problem.y), self.floor, options.select, options.gamma)
+        self.enough = max(100 * self.floor, 1e-24)
+        if budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
+            # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.
+            self.enough = max(self.enough, EPS32)
         self.yields: Counter = Counter()
         self.failures: dict[str, str] = {}
         self.settled: set[tuple] = set()
@@ -211,7 +223,7 @@ class _State:
     def _settled(self) -> bool:
         """True when the best candidate fits to rounding and no cut of it does."""
         best = self.pool.best
-        if best is None or best.fvu > max(100 * self.floor, 1e-24) or tuple(best.expr) in self.settled:
+        if best is None or best.fvu > self.enough or tuple(best.expr) in self.settled:
             return False
         if not self.pool.value(best) < math.inf or len(self.problem.y) <= n_constants(best.expr) + 2:
             return False
