@@ -27,7 +27,7 @@ class Skeletons:
     """One kind of skeleton.  The defaults are the paper's only kind.
 
     The number of operators n has probability proportional to exp(n**alpha / scale) for
-    min_ops <= n <= max_ops.  `unary` and `binary` are the weights p1 and p2 of Lample and Charton's
+    min_ops <= n <= max_ops; a negative scale makes short ones the commoner.  `unary` and `binary` are the weights p1 and p2 of Lample and Charton's
     count of trees (1 and 1: every unary-binary tree with n inner nodes is equally likely).
     `weights` replaces sampling weights of Table 5 by token; `others` multiplies the weight of every
     operator that `weights` does not name.
@@ -175,7 +175,7 @@ def _check(prior: Prior, name: str):
 def _check_skeletons(part: Skeletons, name: str):
     if not 0 <= part.min_ops <= part.max_ops <= 31:
         raise DataError(f"{name}: operators run from {part.min_ops} to {part.max_ops}, wanted 0 <= min <= max <= 31")
-    if not part.scale > 0 or not math.isfinite(part.max_ops**part.alpha / part.scale):
+    if part.scale == 0 or not -700 < part.max_ops**part.alpha / part.scale < 1e300:
         raise DataError(f"{name}: alpha {part.alpha} with scale {part.scale} gives no distribution")
     if part.unary < 0 or part.binary < 0 or part.unary + part.binary <= 0:
         raise DataError(f"{name}: unary and binary must be >= 0 and not both 0")
