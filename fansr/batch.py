@@ -288,11 +288,15 @@ def make(tokens: np.ndarray, columns: np.ndarray, points: int, settings: Setting
 
 def _numbers(law: Prior, tokens: np.ndarray, points: int, seed: int, device: torch.device):
     """Fresh constants and points: X (B, M, D) and y (B, M) float64, filled (B, D) bool, ok (B,) bool."""
-    if device.type != "cpu":
-        from fansr import render_torch as renderer
+    ids = np.arange(len(tokens))
+    if device.type == "cpu":
+        from fansr import bulk
+
+        drawn = bulk.draw(law, tokens, ids, points, seed, stage="train")
     else:
-        from fansr import bulk as renderer
-    drawn = renderer.draw(law, tokens, np.arange(len(tokens)), points, seed)
+        from fansr import render_torch
+
+        drawn = render_torch.draw(law, tokens, ids, points, seed, device)
     X, y, filled, status = (torch.as_tensor(drawn[key], device=device) for key in ("X", "y", "filled", "status"))
     # A law that is flat on its points says nothing about itself.
     ok = (status >= 0) & ((y.amax(1) > y.amin(1)) | (points == 1))

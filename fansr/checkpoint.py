@@ -77,6 +77,7 @@ def _save_atomically(path: Path, tensors: dict, metadata: dict | None = None) ->
     scratch = path.with_name(path.name + ".part")
     try:
         save_file(tensors, scratch, metadata)
+        scratch.chmod(0o644)  # the library writes 0600
         with open(scratch, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(scratch, path)
