@@ -127,7 +127,7 @@ def from_dict(values: dict, name: str = "prior") -> Prior:
     for key, kind in (("skeletons", Skeletons), ("constants", Draw), ("columns", Draw)):
         if key in values:
             tables = values[key]
-            if not isinstance(tables, list) or not tables or not all(isinstance(t, dict) for t in tables):
+            if not isinstance(tables, (list, tuple)) or not tables or not all(isinstance(t, dict) for t in tables):
                 raise DataError(f"{name}: {key} must be one or more [[{key}]] tables")
             values[key] = tuple(_build(kind, table, f"{name}: [[{key}]] {i + 1}") for i, table in enumerate(tables))
     prior = _build(Prior, values, name)
