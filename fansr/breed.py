@@ -952,6 +952,83 @@ def _nearest(target, sw, n, terms, sizes, best, scores):
 
 
 @njit(
+    int64(K1, I1, int64, F2, F1, F1, int64, F2, I1, F2, I1, F2, I1),
+    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, no_cpython_wrapper=True, no_cfunc_wrapper=True,
+)  # fmt: skip
+def _complete(state, g, L, V, y, sw, n, terms, sizes, Q, best, scores, places):
+    """Library terms that best complete a sum of which one term may be taken out (orthogonal least squares).
+
+    V holds the values of the whole expression g.  A candidate's gain is that of the refitted sum.  best and scores
+    as in _nearest (a = 0, b = 1).  Returns the number of the term taken out, -1 for none; places gets where terms begin.
+    """
+    n_terms, i = 0, 0
+    while i < L and g[i] == ADD and n_terms < MAX_TERMS:
+        places[n_terms] = i + 1
+        n_terms += 1
+        i = _end(g, i + 1)
+    out = _below(state, n_terms + 1) - 1 if n_terms > 1 else -1
+    for j in range(len(best)):
+        best[j] = -1
+        scores[j, 0], scores[j, 1], scores[j, 2] = np.inf, 0.0, 1.0
+    rank = 0
+    # The basis of what stays, with y itself as the last row.
+    for t in range(-1, n_terms + 1):
+        if t == out and t >= 0:
+            continue
+        row = Q[rank]
+        for i in range(n):
+            row[i] = sw[i] * (1.0 if t < 0 else y[i] if t == n_terms else V[places[t], i])
+        before = 0.0
+        for i in range(n):
+            before += row[i] * row[i]
+        if not (before < HUGE):
+            return out
+        for p in range(rank):
+            h = 0.0
+            for i in range(n):
+                h += Q[p, i] * row[i]
+            for i in range(n):
+                row[i] -= h * Q[p, i]
+        after = 0.0
+        for i in range(n):
+            after += row[i] * row[i]
+        if t == n_terms:
+            power = after
+        elif after > 1e-20 * before:
+            after = math.sqrt(after)
+            for i in range(n):
+                row[i] /= after
+            rank += 1
+    residual = Q[rank]
+    if not (power > 0.0):
+        return out
+    for k in range(len(terms)):
+        row = terms[k]
+        square, along = 0.0, 0.0
+        for i in range(n):
+            v = sw[i] * row[i]
+            square += v * v
+            along += v * residual[i]
+        free = square
+        for p in range(rank):
+            h = 0.0
+            for i in range(n):
+                h += Q[p, i] * (sw[i] * row[i])
+            free -= h * h
+        if not (free > 1e-9 * square and square < HUGE):
+            continue
+        score = math.log(max(1e-13, 1.0 - along * along / (free * power))) + 0.06 * sizes[k]
+        j = len(best) - 1
+        if not (score < scores[j, 0]):
+            continue
+        while j > 0 and score < scores[j - 1, 0]:
+            best[j], scores[j, 0] = best[j - 1], scores[j - 1, 0]
+            j -= 1
+        best[j], scores[j, 0] = k, score
+    return out
+
+
+@njit(
     int64(K1, I2, F2, I1, int64, int64, F2, F1, F1, int64, F2, I2, I1, int64, int64, K1, I2, F2, I1),
     **JIT,
 )
@@ -973,6 +1050,7 @@ def aim(state, G, W, lengths, n_parents, tries, X, y, sw, n, terms, term_codes, 
     target, weight, goal, goal_w = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     best, scores = np.empty(6, np.int64), np.empty((6, 3))
     zero_w = np.zeros(WIDTH)
+    Q, places = np.empty((MAX_TERMS + 3, n)), np.empty(MAX_TERMS + 1, np.int64)
     made = 0
     for i_parent in range(n_parents):
         g, w, L = G[i_parent], W[i_parent], lengths[i_parent]
@@ -984,9 +1062,28 @@ def aim(state, G, W, lengths, n_parents, tries, X, y, sw, n, terms, term_codes, 
         if connect(op, link, 0, L, stack) < 0:
             continue
         forward(op, link, literal, 0, L, everything, 1, X, 0, w, V, n)
-        for _ in range(tries):
+        for attempt in range(tries):
             if made >= len(out):
                 return made
+            if attempt < 3:  # the sum as a whole
+                gone = _complete(state, g, L, V, y, sw, n, terms, term_lengths, Q, best, scores, places)
+                j = 0 if _uniform(state) < 0.5 else _below(state, len(best))
+                if best[j] < 0:
+                    continue
+                size = _token(ADD, 0.0, a, aw, 0)
+                size = _append(term_codes[best[j]], zero_w, 0, term_lengths[best[j]], a, aw, size)
+                if gone < 0:
+                    size = _append(g, w, 0, L, a, aw, size)
+                else:
+                    size = _append(g, w, 0, places[gone] - 1, a, aw, size)
+                    size = _append(g, w, _end(g, places[gone]), L, a, aw, size)
+                if size > WIDTH:
+                    continue
+                size = _canonical(a, aw, size, MAX_TERMS, out[made], out_w[made], codes, values, top, stack)
+                if _acceptable(out[made], size, longest, most_constants, table):
+                    out_lengths[made] = size
+                    made += 1
+                continue
             p = _below(state, L)
             if op[p] == LITERAL:
                 p = 0

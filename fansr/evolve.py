@@ -192,7 +192,7 @@ class Island:
         return {
             "G": np.zeros((n, WIDTH), np.int64), "W": np.zeros((n, WIDTH)), "lengths": np.zeros(n, np.int64),
             "full": np.zeros((n, 2 * WIDTH), np.int64), "full_w": np.zeros((n, 2 * WIDTH)), "full_lengths": np.zeros(n, np.int64),
-            "fvu": np.full(n, np.inf), "score": np.full(n, np.inf),
+            "fvu": np.full(n, np.inf), "price": np.zeros(n), "score": np.full(n, np.inf),
         }  # fmt: skip
 
     def __len__(self) -> int:
@@ -222,13 +222,13 @@ class Island:
         # Free constants of the whole expression, row by row in pre-order: the order of `consts`.
         r, c = np.nonzero(at)
         rows["full_w"][r, c] = value
-        terms = programs.n_constants - (rows["G"] == FREE).sum(1)
-        with np.errstate(divide="ignore"):
-            rows["score"] = np.log10(np.maximum(fvu, 1e-18)) + PRICE * (rows["lengths"] + terms)
+        inner = ((rows["G"] == FREE) & (np.arange(WIDTH)[None, :] < rows["lengths"][:, None])).sum(1)
+        rows["price"] = PRICE * (rows["lengths"] + programs.n_constants - inner)
         self._merge(rows)
 
     def _merge(self, rows):
         """Keep the best POPULATION of old and new; of those with one FVU only the best."""
+        rows["score"] = np.log10(np.maximum(rows["fvu"], 1e-18)) + rows["price"]
         both = {name: np.concatenate([self.population[name], rows[name]]) for name in rows}
         order = np.argsort(both["score"], kind="stable")
         order = order[np.isfinite(both["score"][order])]
@@ -336,6 +336,152 @@ def spelled(G, W, lengths, full) -> tuple[Programs, np.ndarray, np.ndarray]:
     return Programs(op[:used], link[:used], np.zeros(used), start, n_constants), given, homes
 
 
+class QuotientIsland(Island):
+    """A population of quotients y = (c0 + sum of c*t) / (1 - sum of b*t), found as sums for y itself.
+
+    y = c0 + sum of c*t + sum of b*(y*t) is linear in all its constants (Levy 1959), so the target becomes one more
+    column and terms may carry it as a factor.  Such sums can be idle (y = y * something near 1): what counts is the
+    FVU of the quotient, fitted from the sum's constants.
+    """
+
+    def __init__(self, X, y, weights, columns, longest: int, seed: int):
+        super().__init__(np.column_stack([X, y]), y, weights, ((), y, np.ones(len(y)), ()), columns, longest, seed)
+        self.y_code = COLUMN + X.shape[1]
+        # Terms with the target as a factor: those of the library, up to a few hundred.
+        n = min(len(self.terms), 400)
+        times = np.zeros((n, WIDTH), np.int64)
+        times[:, 0], times[:, 1], times[:, 2:] = OPERATOR["*"].opcode, self.y_code, self.term_codes[:n, : WIDTH - 2]
+        self.terms = np.vstack([self.terms, self.terms[:n] * self.refiner.y[: self.n_aim]])
+        self.term_codes, self.term_lengths = np.vstack([self.term_codes, times]), np.append(self.term_lengths, self.term_lengths[:n] + 2)
+
+    def judge(self, G, W, lengths, n, jobs=1, over=None):
+        parts = [_numerator_and_denominator(G[k, : lengths[k]], self.y_code) for k in range(n)]
+        good = np.array([k for k in range(n) if parts[k] is not None], np.int64)
+        self.parts = [parts[k] for k in good]
+        super().judge(G[good], W[good], lengths[good], len(good), jobs, over)
+
+    def _merge(self, rows):
+        """Score by the quotients, then merge."""
+        exprs, given = [], np.full((len(rows["fvu"]), 16), np.nan)
+        for k, (upper, lower) in enumerate(self.parts):
+            expr, consts = self._quotient(rows, k, upper, lower)
+            exprs.append(expr)
+            given[k, : len(consts)] = consts[:16]
+        plan = QUICK._replace(starts=1, first=3, last=3)
+        fvu, _ = self.refiner.run(compile_many(exprs), plan, given=given)
+        rows["fvu"] = fvu
+        super()._merge(rows)
+
+    def _quotient(self, rows, k, upper, lower):
+        """(expr, consts) of row k as a quotient; the linear constants are those of the fitted sum."""
+        L = rows["full_lengths"][k]
+        codes, values = rows["full"][k, :L], rows["full_w"][k, :L]
+        c0, factors = values[L - 1], _factors(codes, values)
+        top, top_consts = _scaled_sum(rows, k, upper, factors, 1.0)
+        bottom, bottom_consts = _scaled_sum(rows, k, lower, factors, -1.0)
+        top, top_consts = ["+", *top, CONSTANT] if top else [CONSTANT], [*top_consts, c0]
+        if not bottom:
+            return top, np.array(top_consts)
+        return ["/", *top, "+", "1", *bottom], np.array([*top_consts, *bottom_consts])
+
+    def news(self, most: int):
+        p, found = self.population, []
+        for k in range(min(len(self), most)):
+            L = p["full_lengths"][k]
+            key = p["full"][k, :L].tobytes()
+            if key not in self.reported:
+                self.reported.add(key)
+                parts = _numerator_and_denominator(p["G"][k, : p["lengths"][k]], self.y_code)
+                if parts[1]:
+                    found.append(self._quotient(p, k, *parts))
+        return found
+
+
+def _terms_of(g) -> list[tuple[int, int]]:
+    """(first, stop) of each top-level term of a genome or of a whole expression without its summand."""
+    plus, spans, i = OPERATOR["+"].opcode, [], 0
+    while True:
+        more = g[i] == plus
+        i += int(more)
+        stop = _stop(g, i) if more else len(g)
+        spans.append((i, stop))
+        if not more:
+            return spans
+        i = stop
+
+
+def _stop(g, i: int) -> int:
+    """Index after the subtree at i."""
+    open_slots = 1
+    while open_slots:
+        q = g[i]
+        open_slots += -1 if q >= len(OPERATORS) else OPERATORS[q].arity - 1
+        i += 1
+    return i
+
+
+def _numerator_and_denominator(g, y_code: int):
+    """The terms without the target and those with it as a factor, as ([(number, first, stop, hole)], [...]).
+
+    hole is the position of the target in a term, or -1.  None when the target stands anywhere but as a factor, or a
+    term is the target alone (y = y says nothing).
+    """
+    upper, lower = [], []
+    times, over = OPERATOR["*"].opcode, OPERATOR["/"].opcode
+    for number, (first, stop) in enumerate(_terms_of(g)):
+        holes = [i for i in range(first, stop) if g[i] == y_code]
+        if not holes:
+            upper.append((number, first, stop, -1))
+            continue
+        i = first
+        while i != holes[0] and g[i] in (times, over):
+            right = _stop(g, i + 1)
+            if holes[0] >= right and g[i] == over:
+                return None
+            i = i + 1 if holes[0] < right else right
+        if len(holes) > 1 or i != holes[0] or stop == first + 1:
+            return None
+        lower.append((number, first, stop, holes[0]))
+    return upper, lower
+
+
+def _factors(codes, values) -> list[float]:
+    """The linear constants of a whole expression's terms, in order."""
+    return [values[first + 1] for first, _ in _terms_of(codes)[:-1]]
+
+
+def _scaled_sum(rows, k, terms, factors, sign):
+    """(tokens, consts) of sum sign*factor*term; the target's place, if any, is closed up."""
+    expr, consts = [], []
+    for place, (number, first, stop, hole) in enumerate(terms):
+        g, w = list(rows["G"][k, first:stop]), list(rows["W"][k, first:stop])
+        if hole >= 0:
+            g, w = _close(g, w, hole - first)
+        if place < len(terms) - 1:
+            expr.append("+")
+        expr += ["*", CONSTANT, *to_tokens(g)]
+        consts += [sign * factors[number], *(v for q, v in zip(g, w) if q == FREE)]
+    return expr, consts
+
+
+def _close(g, w, hole):
+    """A product without its factor at `hole`: the operator above goes and its other operand stays."""
+    times = OPERATOR["*"].opcode
+    parent, i = 0, 0
+    while i != hole:
+        parent = i
+        right = _stop(g, i + 1)
+        i = i + 1 if hole < right else right
+    right = _stop(g, parent + 1)
+    stop = _stop(g, right)
+    if g[parent] == times:
+        a, b = (right, stop) if hole < right else (parent + 1, right)
+        return [*g[:parent], *g[a:b], *g[stop:]], [*w[:parent], *w[a:b], *w[stop:]]
+    # target / u becomes 1 / u
+    inverse = OPERATOR["inv"].opcode
+    return [*g[:parent], inverse, *g[right:stop], *g[stop:]], [*w[:parent], 0.0, *w[right:stop], *w[stop:]]
+
+
 # ---- the proposer -----------------------------------------------------------------------------
 
 
@@ -356,6 +502,7 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1):
     judge = Refiner(problem.X, problem.y, seed=seed % 1000, weights=problem.weights)
     longest = min(LONGEST, max(8, M))
     islands = [Island(X, y, weights, view, columns, longest, seed + k) for k, view in enumerate(views(y))]
+    islands.insert(1, QuotientIsland(X, y, weights, columns, longest, seed + 17))
     limit = EVALUATIONS * budget.work if budget.seconds is None else math.inf
     best = math.inf
     for island in islands:
