@@ -1,0 +1,281 @@
+"""Judge simplified expressions by values that neither the engine nor fansr's kernels computed.
+
+    python tests/soundness.py -n 100000 --variables 17
+
+draws skeletons of the paper's prior, simplifies them, and compares both on generic points in 80-bit
+floats and, where those disagree, in 60 digits.  Constants of the simplified form are fitted from
+starts near the original's.  Prints how many of each verdict there were; test_simplify.py holds a
+small draw to the same standard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections import Counter
+
+import mpmath
+import numpy as np
+
+from fansr.equivalent import levenberg_marquardt
+from fansr.evaluate import compile_program, evaluate
+from fansr.tokens import ARITY, CONSTANT, literal_value, variable_index
+
+LD = np.longdouble
+
+
+def _root(x, k):
+    with np.errstate(all="ignore"):
+        return np.sign(x) * np.power(np.abs(x), LD(1) / LD(k)) if k % 2 else np.power(x, LD(1) / LD(k))
+
+
+UNARY = {
+    "abs": np.abs, "inv": lambda a: LD(1) / a, "neg": np.negative, "sin": np.sin, "cos": np.cos, "tan": np.tan,
+    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
+    "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "exp": np.exp, "log": np.log,
+    **{f"pow{k}": (lambda a, k=k: a ** k) for k in (2, 3, 4, 5)},
+    **{f"pow1_{k}": (lambda a, k=k: _root(a, k)) for k in (2, 3, 4, 5)},
+    **{f"mult{k}": (lambda a, k=k: LD(k) * a) for k in (2, 3, 4, 5)},
+    **{f"div{k}": (lambda a, k=k: a / LD(k)) for k in (2, 3, 4, 5)},
+}
+BINARY = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "pow": np.power}
+
+
+def values(expr, X, consts):
+    """y (M,) in 80-bit floats."""
+    left = list(consts)
+    stack = []
+    with np.errstate(all="ignore"):
+        for token in reversed(expr):
+            if token == CONSTANT:
+                stack.append(np.full(len(X), left.pop(), LD))
+            elif ARITY.get(token) == 1:
+                stack.append(UNARY[token](stack.pop()))
+            elif ARITY.get(token) == 2:
+                stack.append(BINARY[token](stack.pop(), stack.pop()))
+            elif variable_index(token) is not None:
+                stack.append(X[:, variable_index(token)].astype(LD))
+            else:
+                stack.append(np.full(len(X), literal_value(token), LD))
+    return stack[0]
+
+
+def _exact_unary(token, a):
+    m = mpmath
+    if token[:4] == "pow1":
+        k = int(token[5:])
+        if a < 0:
+            return -m.root(-a, k) if k % 2 else m.nan
+        return m.root(a, k)
+    if token[:3] == "pow":
+        return a ** int(token[3:])
+    if token[:4] == "mult":
+        return a * int(token[4:])
+    if token[:3] == "div":
+        return a / int(token[3:])
+    if token == "inv":
+        return 1 / a
+    if token == "neg":
+        return -a
+    if token == "abs":
+        return abs(a)
+    return getattr(m, token)(a)
+
+
+def exact(expr, x, consts):
+    """The value at one point in 60 digits; nan where it is not real, undefined, or too large to compute."""
+    left = list(consts)
+    stack = []
+    with mpmath.workdps(60):
+        try:
+            for token in reversed(expr):
+                if token == CONSTANT:
+                    value = mpmath.mpf(float(left.pop()))
+                elif ARITY.get(token) == 1:
+                    value = _exact_unary(token, stack.pop())
+                elif ARITY.get(token) == 2:
+                    a, b = stack.pop(), stack.pop()
+                    if token == "pow":
+                        value = mpmath.power(a, b)
+                    else:
+                        value = {"+": a + b, "-": a - b, "*": a * b}[token] if token != "/" else a / b
+                elif variable_index(token) is not None:
+                    value = mpmath.mpf(float(x[variable_index(token)]))
+                else:
+                    value = mpmath.mpf(token)
+                if isinstance(value, mpmath.mpc) or not mpmath.isfinite(value) or abs(mpmath.log10(abs(value) + 1)) > 1e5:
+                    return mpmath.nan
+                stack.append(value)
+        except (ZeroDivisionError, OverflowError, ValueError, mpmath.libmp.NoConvergence):
+            return mpmath.nan
+        return stack[0]
+
+
+def draw_points(rng, n_variables, m=64):
+    """X (M, D): generic values of several sizes, so that asin, log and acosh all see their domains."""
+    q = m // 4
+    blocks = [rng.normal(0, 5, (q, n_variables)), rng.uniform(0, 1, (q, n_variables)),
+              np.abs(rng.normal(0, 2, (q, n_variables))), rng.uniform(-1, 1, (q, n_variables))]
+    return np.concatenate(blocks)
+
+
+def near(a, b, tolerance):
+    with np.errstate(all="ignore"):
+        return np.abs(a - b) <= tolerance * (np.abs(b) + LD(1e-30))
+
+
+def judge(raw, simple, rng, n_variables, starts=40):
+    """One of: same, rounding, nowhere finite, undecided, wrong; and an example for the last two."""
+    for _ in range(3):
+        X = draw_points(rng, n_variables)
+        consts = rng.normal(0, 5, raw.count(CONSTANT))
+        y = values(raw, X, consts)
+        rows = np.isfinite(y) & (np.abs(y) < 1e200)
+        if rows.any():
+            break
+    else:
+        return "nowhere finite", None
+    X, y = X[rows], y[rows]
+    if CONSTANT not in simple:
+        return _compare(raw, simple, X, y, consts, np.zeros(0))
+    found = _fit(raw, simple, X, y, consts, rng, starts)
+    if found is None:
+        return "undecided", {"points": len(y)}
+    return "same", None
+
+
+def _compare(raw, simple, X, y, consts, found):
+    bad = ~near(values(simple, X, found), y, 1e-9)
+    if not bad.any():
+        return "same", None
+    for i in np.flatnonzero(bad):
+        with mpmath.workdps(60):
+            a, b = exact(raw, X[i], consts), exact(simple, X[i], found)
+            if mpmath.isnan(a) or (not mpmath.isnan(b) and abs(a - b) <= mpmath.mpf(10) ** -25 * (abs(a) + mpmath.mpf(10) ** -40)):
+                continue
+        return "wrong", {"x": X[i].tolist(), "raw": str(a), "simple": str(b)}
+    return "rounding", None
+
+
+def _agree(raw, simple, x, consts, found):
+    with mpmath.workdps(60):
+        a, b = exact(raw, x, consts), exact(simple, x, found)
+        return mpmath.isnan(a) or (not mpmath.isnan(b) and abs(a - b) <= mpmath.mpf(10) ** -6 * abs(a))
+
+
+def _fit(raw, simple, X, y, consts, rng, starts):
+    """Constants of `simple` that meet every value, or None."""
+    program = compile_program(simple)
+    k = program.n_constants
+    rows = np.abs(y) < 1e100
+    if not rows.any():
+        return np.zeros(k)
+    X, y = X[rows], y[rows]
+    target = y.astype(np.float64)
+
+    def meets(found):
+        got = values(simple, X, found)
+        good = near(got, y, 1e-5) | (np.abs(got - y) < 1e-9)
+        if good.all():
+            return True
+        if good.sum() * 2 < len(good):
+            return False
+        # Most points agree: the others may be lost in rounding (the tangent of a huge number).
+        return all(_agree(raw, simple, X[i], consts, found) for i in np.flatnonzero(~good))
+
+    hints = _hints(consts)
+    for start in _starts(program, X, target, hints, rng, k, starts):
+        if meets(start):
+            return start
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = levenberg_marquardt(program, X, target, start, rtol=1e-9, atol=1e-14, iterations=40)
+        if meets(found):
+            return found
+    return None
+
+
+def _hints(consts):
+    """Numbers the simplified form's constants may be: small ratios, and functions of the original's constants."""
+    small = [0.0, *range(1, 11), 12, 15, 16, 20, 25, 27, 32, *(1 / k for k in range(2, 11)), 2 / 3, 3 / 4, 4 / 3, 3 / 2, 5 / 3]
+    hints = [*small, *(-h for h in small), *consts, *(-c for c in consts)]
+    with np.errstate(all="ignore"):
+        for function in UNARY.values():
+            hints += [float(function(LD(c))) for c in consts]
+        for function in BINARY.values():
+            hints += [float(function(LD(a), LD(b))) for a in consts for b in consts]
+            hints += [float(function(LD(a), LD(b))) for a in consts for b in (2, 3, 4, 5)]
+    return np.unique([h for h in hints if np.isfinite(h) and abs(h) < 1e30])
+
+
+def _starts(program, X, y, hints, rng, k, n):
+    """Starts for the constants: with one or two of them the best of all hints, then random hints and numbers."""
+    if k <= 2:
+        if k == 1:
+            grid = hints[:, None]
+        else:
+            chosen = hints if len(hints) <= 50 else rng.choice(hints, 50, replace=False)
+            grid = np.array([[a, b] for a in chosen for b in chosen])
+        with np.errstate(all="ignore"):
+            scores = [np.median(np.nan_to_num(np.abs(evaluate(program, X[:16], c) - y[:16]) / (np.abs(y[:16]) + 1e-12),
+                                              nan=1e300)) for c in grid]
+        yield from grid[np.argsort(scores, kind="stable")[:12]]
+    for attempt in range(n):
+        yield rng.normal(0, 5, k) if attempt % 3 == 2 else rng.choice(hints, k)
+
+
+def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40):
+    """Counter of verdicts and the examples of those that are not fine."""
+    from fansr.simplify import simplify_many
+
+    rng = np.random.default_rng(seed)
+    verdicts, examples = Counter(), []
+    for i, raw in enumerate(exprs):
+        ((simple, reason),) = simplify_many([raw], relax=relax)
+        if simple is None:
+            verdict, example = f"rejected: {reason}", None
+            if reason == "nonfinite":
+                verdict = _really_nonfinite(raw, rng, n_variables)
+        else:
+            verdict, example = judge(raw, simple, rng, n_variables, starts)
+        verdicts[verdict] += 1
+        if verdict in ("wrong", "undecided", "rejected though finite"):
+            examples.append({"verdict": verdict, "raw": " ".join(raw), "simple": " ".join(simple or []), **(example or {})})
+        if report and i % 500 == 499:
+            report(i + 1, verdicts)
+    return verdicts, examples
+
+
+def _really_nonfinite(raw, rng, n_variables):
+    X = draw_points(rng, n_variables)
+    y = values(raw, X, rng.normal(0, 5, raw.count(CONSTANT)))
+    for i in np.flatnonzero(np.isfinite(y)):
+        if not mpmath.isnan(exact(raw, X[i], np.ones(raw.count(CONSTANT)))):
+            return "rejected though finite"
+    return "rejected: nonfinite"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-n", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--variables", type=int, default=17)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    from fansr.gen import sample_skeletons
+    from fansr.prior import Prior
+
+    prior = Prior(variables=options.variables)
+    exprs = sample_skeletons(prior, np.arange(options.first, options.first + options.n), seed=0)
+    verdicts, examples = run(exprs, options.variables, report=lambda i, v: print(i, dict(v), file=sys.stderr, flush=True))
+    print(json.dumps(dict(verdicts.most_common())))
+    if options.out:
+        with open(options.out, "w") as file:
+            for example in examples:
+                print(json.dumps(example), file=file)
+
+
+if __name__ == "__main__":
+    main()
