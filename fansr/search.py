@@ -33,6 +33,7 @@ FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNED = 16  # candidates that are cut down, besides the front
 EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
 PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
+PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
 
 
@@ -130,7 +131,7 @@ class _State:
         self.fitter = Refiner(problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights)
         self.floor = rank.fvu_floor(problem.y, problem.weights)
         self.pool = rank.Pool(len(problem.y), self.floor, options.select, options.gamma)
-        self.enough = max(100 * self.floor, 1e-24)
+        self.exact = self.enough = max(100 * self.floor, 1e-24)
         if budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
             # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.
             self.enough = max(self.enough, EPS32)
@@ -223,7 +224,9 @@ class _State:
     def _settled(self) -> bool:
         """True when the best candidate fits to rounding and no cut of it does."""
         best = self.pool.best
-        if best is None or best.fvu > self.enough or tuple(best.expr) in self.settled:
+        if best is None or tuple(best.expr) in self.settled:
+            return False
+        if best.fvu > (self.enough if best.length <= PLAIN else self.exact):
             return False
         if not self.pool.value(best) < math.inf or len(self.problem.y) <= n_constants(best.expr) + 2:
             return False
