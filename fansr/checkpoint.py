@@ -59,8 +59,7 @@ def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> t
             raise ValueError(f"its format is {metadata.get('format')!r}, wanted {FORMAT!r}")
         config = ModelConfig(**json.loads(metadata["config"]))
         info = {key: json.loads(metadata[key]) for key in ("training", "history")}
-        with torch.device("meta"):
-            model = Model(config)
+        model = Model(config)  # not on the meta device: its first use alone imports for a second
         wanted = {name: t.shape for name, t in model.state_dict().items()}
         got = {name: t.shape for name, t in tensors.items()}
         if wanted != got:
@@ -69,7 +68,6 @@ def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> t
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not a fansr model: {error}") from None
     model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
-    model.restore_tables()
     return model.to(device).eval().requires_grad_(False), info
 
 

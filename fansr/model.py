@@ -366,11 +366,8 @@ class Model(nn.Module):
         self.memory_norm = RMSNorm(d)
         self.decoder = Decoder(config)
         self.head = nn.Sequential(nn.Linear(d, d), nn.GELU(), nn.Linear(d, config.vocabulary))
-        self.restore_tables()
-
-    def restore_tables(self) -> None:
-        """(Re)compute the rotary tables: they are no weights, so a network built without memory lacks them."""
-        cos, sin = rope_table(self.config.width // self.config.heads, self.config.max_length)
+        # Tables, no weights: they are not part of a checkpoint.
+        cos, sin = rope_table(d // config.heads, config.max_length)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 

@@ -526,6 +526,8 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     choice of points where the table has more than the network takes.
     """
     network, training = load(model)
+    # Batches this small gain little from a second thread, and lose much where the other core is busy fitting.
+    torch.set_num_threads(1)
     settings = training.get("settings", {})
     seen: set[tuple] = set()
     left, size = max(1, int(samples * budget.work)), FIRST_DRAWS
