@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from fansr.expr import end, from_tree, to_tree
+from fansr.expr import drop_constants, end, from_tree, to_tree
 from fansr.problem import Candidate
 from fansr.tokens import ARITY, CONSTANT, literal_value, variable_index
 
@@ -418,7 +418,7 @@ def _finished(candidate, expr, consts, fvu, fitter) -> Candidate:
 
 def neighbours(expr: list[str]) -> list[list[str]]:
     """Every expression one cut away: a node replaced by an operand, a subtree by a constant, a pair of
-    unary operators by one.  None is longer than `expr`."""
+    unary operators by one; and quotients divided through, which only simplified may be shorter."""
     found = []
     for i, token in enumerate(expr):
         stop = end(expr, i)
@@ -437,7 +437,24 @@ def neighbours(expr: list[str]) -> list[list[str]]:
             found += [[*expr[:i], power, *base, *expr[stop:]] for power in ("pow2", "pow3", "pow1_2", "inv")]
     unique = {tuple(e): e for e in found if len(e) < len(expr) + 1}
     unique.pop(tuple(expr), None)
-    return list(unique.values())
+    return [*unique.values(), *_divided(expr)]
+
+
+def _divided(expr: list[str]) -> list[list[str]]:
+    """Every quotient u / (a + b) also as 1 / (a/u + b/u): longer as it stands, often shorter once simplified."""
+    found = []
+    for i, token in enumerate(expr):
+        if token != "/":
+            continue
+        j = end(expr, i + 1)
+        stop = end(expr, j)
+        above, below = expr[i + 1:j], expr[j:stop]
+        shared = drop_constants(above)
+        if below[0] in ("+", "-") and shared:
+            k = end(below, 1)
+            whole = [below[0], "/", *below[1:k], *shared, "/", *below[k:], *shared]
+            found.append([*expr[:i], *(["/", CONSTANT] if CONSTANT in above else ["inv"]), *whole, *expr[stop:]])
+    return found
 
 
 def shorten(candidate: Candidate, fitter, value, rounds: int = 12, over=lambda: False) -> tuple[Candidate, list[Candidate]]:
