@@ -10,11 +10,11 @@ import importlib
 import math
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fansr import focus, rank, tidy
+from fansr import focus, partner, rank, tidy
 from fansr.expr import n_constants
 from fansr.problem import Budget, Candidate, Problem
 from fansr.seeds import rng_for
@@ -154,6 +154,31 @@ class _State:
         return _Turn(name, share, propose(self.problem, self.work, rng, self.pool, **extra))
 
     def run(self):
+        """Turns until the budget is over, nobody has more to say, or the law is found."""
+        helper = self._partner()
+        try:
+            for _ in self.run_steps():
+                if helper is not None:
+                    for candidate in helper.collect():
+                        self.yields[candidate.source] += 1
+                        self.pool.add(candidate)
+                if self._settled():
+                    break
+        finally:
+            if helper is not None:
+                helper.stop()
+
+    def _partner(self):
+        """On a second core: the local search, with a seed of its own."""
+        if self.budget.seconds is None or self.options.jobs < 2 or "evolve" not in self.options.proposers:
+            return None
+        if not partner.possible():
+            return None
+        options = replace(self.options, proposers=("power", "evolve"), seed=self.options.seed + 1, jobs=1)
+        return partner.Partner(lambda: _State(self.problem, options, self.work))
+
+    def run_steps(self):
+        """A generator that yields after every turn of a proposer."""
         waiting = list(self.options.proposers)
         turns: list[_Turn] = []
         timed = self.budget.seconds is not None
@@ -165,8 +190,7 @@ class _State:
             if not self._step(turn):
                 turns.remove(turn)
                 self._prune(self.work.over)
-            if self._settled():
-                break
+            yield turn.name
 
     def _step(self, turn: _Turn) -> bool:
         """One turn; False when the proposer has no more to say (or failed, which is reported)."""

@@ -16,7 +16,7 @@ ORDER = [
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
     "device", "history", "model", "render_torch", "checkpoint", "batch", "train", "sample",
     "refine", "build", "power", "library", "structure", "evolve",
-    "metrics", "rank", "tidy", "focus", "search", "score", "plot", "fit", "regressor", "peers", "bench", "cat", "warm",
+    "metrics", "rank", "tidy", "focus", "partner", "search", "score", "plot", "fit", "regressor", "peers", "bench", "cat", "warm",
 ]
 TORCH = {"device", "model", "batch", "checkpoint", "train", "sample", "render_torch"}
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.
