@@ -10,13 +10,14 @@ paper's rule agree with everything.  This file reads and writes; guard.py compar
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import click
 
 from fansr import command, laws, stream
 from fansr.command import DataError
-from fansr.expr import drop_constants, free, problems
+from fansr.expr import drop_constants, free, from_tree, problems, rename, to_tree, variables
 from fansr.tokens import MAX_VARIABLES
 
 _GUARDS: dict[tuple, object] = {}  # built once in a process
@@ -49,26 +50,68 @@ def _stream_laws(path):
 
 
 def forms_of(tests, rules: str | None = None) -> list[tuple[str, list[str]]]:
-    """Every form under which a law is held out: as written, simplified, and simplified after pruning.
+    """Every form under which a law is held out: as written, pruned, simplified, and rewritten.
 
-    Candidates come simplified, so the simplified forms meet them symbolically; the others are there for
-    candidates that were not, and in case a rule changes.
+    Candidates come simplified, and the canonical form of a law depends on how its variables are called and on
+    its sign (a - b or b - a under a free factor), so a law is simplified under several orders of its variables and
+    with a minus sign too, then given its own variables back.
     """
     from fansr.simplify import simplify_many
 
-    exprs = [expr for _, expr in tests]
-    bare = [drop_constants(expr) for expr in exprs]
-    found = [(label, expr) for label, expr in tests if drop_constants(expr)]
-    for (label, _), pruned in zip(tests, bare):
-        if pruned:
-            found.append((label, pruned))
-    for source in (exprs, [form or ["x1"] for form in bare]):
-        for (label, _), pruned, (form, _reason) in zip(tests, bare, simplify_many(source, rules=rules)):
-            if pruned and form is not None:
-                form = free(form)[0]
-                if not problems(form, MAX_VARIABLES):
-                    found.append((label, form))
-    return found
+    tests = [(label, expr) for label, expr in tests if drop_constants(expr)]
+    found = [(label, form) for label, expr in tests for form in (expr, drop_constants(expr))]
+    sources = [(label, *variant) for label, expr in found for variant in _spellings(expr)]
+    simplified = simplify_many([expr for _, expr, _ in sources], rules=rules)
+    for (label, _, back), (form, _reason) in zip(sources, simplified):
+        if form is not None and not problems(form, MAX_VARIABLES):
+            found.append((label, rename(free(form)[0], back)))
+    found += [(label, other) for label, form in found for other in _trigonometric(form)]
+    return [(label, list(form)) for form, label in {tuple(form): label for label, form in found}.items()]
+
+
+def _spellings(expr, orders: int = 6):
+    """(expression, map of columns back): the law and its negative under some orders of its variables."""
+    columns = variables(expr)
+    rng = random.Random(0)
+    for turn in range(orders):
+        order = columns if turn == 0 else rng.sample(columns, len(columns))
+        there = dict(zip(columns, order))
+        back = {new: old for old, new in there.items()}
+        yield rename(expr, there), back
+        yield ["neg", *rename(expr, there)], back
+
+
+def _trigonometric(expr) -> list[list[str]]:
+    """The same law up to constants by half and double angles, each rule used wherever it fits:
+
+    sin(A)**2 = (1 - cos(2A)) / 2 both ways, and sin(A) cos(A) = sin(2A) / 2 both ways.  A's own factor is a constant,
+    so A stays as it is.
+    """
+
+    def rewrite(tree, rule):
+        if not isinstance(tree, tuple):
+            return tree
+        return rule((tree[0], *(rewrite(child, rule) for child in tree[1:])))
+
+    def is_wave(tree):
+        return isinstance(tree, tuple) and tree[0] in ("sin", "cos")
+
+    def square_to_double(tree):
+        return ("cos", tree[1][1]) if tree[0] == "pow2" and is_wave(tree[1]) else tree
+
+    def product_to_double(tree):
+        both = tree[0] == "*" and is_wave(tree[1]) and is_wave(tree[2]) and tree[1][1] == tree[2][1]
+        return ("sin", tree[1][1]) if both and tree[1][0] != tree[2][0] else tree
+
+    def cosine_to_square(tree):
+        return ("pow2", ("sin", tree[1])) if tree[0] == "cos" else tree
+
+    def sine_to_product(tree):
+        return ("*", ("sin", tree[1]), ("cos", tree[1])) if tree[0] == "sin" else tree
+
+    found = [from_tree(rewrite(to_tree(expr), rule))
+             for rule in (square_to_double, product_to_double, cosine_to_square, sine_to_product)]
+    return [form for form in found if form != list(expr)]
 
 
 def guard_for(forms: tuple, renaming: bool):

@@ -6,7 +6,7 @@ NaN counting as agreement.  There x3 is a law's x3 only.
 
 With renaming two things come on top.  A candidate's k variables are compared with a law's in every order.  And both
 sides get a second, wider form, `family`, which also cuts factors that a free constant stands for (mult2..5, div2..5,
-neg) and keeps c/x apart from c*x (it becomes inv x).  In these comparisons NaN agrees with anything too, but NUMBERS
+neg), writes sin for cos (a phase is a constant too) and keeps c/x apart from c*x (it becomes inv x).  In these comparisons NaN agrees with anything too, but NUMBERS
 points must have a number on both sides, one of them among the candidate's first MOST: among thousands of orders some
 pair of half-empty images would always miss each other.
 
@@ -45,7 +45,7 @@ BLOCK = 64  # points of the whole test evaluated at once
 I2, U1, U2 = int64[:, ::1], bulk.U1, bulk.U2
 _FAMILY = np.zeros(256, dtype=np.uint8)
 _FAMILY[[TOKEN_ID[t] for t in ("neg", *(f"{word}{k}" for word in ("mult", "div") for k in (2, 3, 4, 5)))]] = 1
-_MINUS, _OVER, _INV = (TOKEN_ID[t] for t in ("-", "/", "inv"))
+_OVER, _INV, _SIN, _COS = (TOKEN_ID[t] for t in ("/", "inv", "sin", "cos"))
 
 
 # ---- pruning ----------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ _MINUS, _OVER, _INV = (TOKEN_ID[t] for t in ("-", "/", "inv"))
 def prune_rows(rows, drop, out):
     """out = rows without their constants: what depends on no variable goes, and with it the binary operator above.
 
-    drop (256,): 1 for unary operators to cut as well; with any at all, c/x becomes inv x instead of x.
+    drop (256,): 1 for unary operators to cut as well; with any at all, c/x becomes inv x instead of x, and cos sin.
     A row without variables becomes empty.
     """
     length = rows.shape[1]
@@ -80,6 +80,8 @@ def prune_rows(rows, drop, out):
             else:
                 alive[k] = alive[k + 1]
                 write[k] = token if alive[k] and not drop[token] else 0
+                if family and write[k] == _COS:
+                    write[k] = _SIN
         n = 0
         for k in range(used):
             if write[k] != 0:
@@ -254,7 +256,8 @@ def screen(rows, k_of, wanted, X, table, order, numbers_of, starts, laws, form_o
             middle = start + numbers_of[point, k]  # behind it the laws have no number
             slack = 2.0 * (ABSOLUTE + RELATIVE * abs(f[point])) if math.isfinite(f[point]) else 0.0
             low = search(table, order, point, start, middle, f[point] - slack)
-            high = search(table, order, point, low, middle, np.nextafter(f[point] + slack, np.inf))
+            above = np.nextafter(f[point] + slack, np.inf)
+            high = search(table, order, point, low, middle, above) if above < np.inf else middle
         i = low
         while i < stop:
             if point >= 0 and i == high and i < middle:
@@ -368,8 +371,11 @@ class Guard:
         for number, row in enumerate(rows):
             self.laws[number, : len(row)] = row
         own = np.arange(MAX_VARIABLES)[None]
-        self.literal = Table(self.X, self.laws, {0: [(number, own) for number in paper]}, 1, 0)
-        self.renamed = Table(self.X, self.laws, self._entries(), MAX_VARIABLES + 1, NUMBERS) if renaming else None
+        images = np.array([self.image(row) for row in self.laws]).reshape(-1, POINTS)
+        literal = {0: [(number, own) for number in np.array(paper, dtype=np.int64)[_different(images[paper])]]}
+        self.literal = Table(self.X, self.laws, literal, 1, 0)
+        renamed = self._entries(_different(images)) if renaming else {}
+        self.renamed = Table(self.X, self.laws, renamed, MAX_VARIABLES + 1, NUMBERS) if renaming else None
 
     def _forms(self, forms) -> tuple[list[np.ndarray], list[int]]:
         """Distinct pruned forms of the laws, and which of them are pruned as the paper does."""
@@ -396,10 +402,10 @@ class Guard:
     def _key(self, row) -> bytes:
         return by_appearance(row) if self.renaming else row[row != 0].tobytes()
 
-    def _entries(self) -> dict[int, list]:
-        """For each number of variables a candidate may have: which laws, in which orders of its columns."""
+    def _entries(self, numbers) -> dict[int, list]:
+        """For each number of variables a candidate may have: which of these laws, in which orders of its columns."""
         entries = defaultdict(list)
-        for number in range(len(self.laws)):
+        for number in numbers:
             used = np.flatnonzero(np.isin(FIRST_VARIABLE_ID + np.arange(MAX_VARIABLES), self.laws[number]))
             n = len(used)
             for k in range(n, MAX_VARIABLES + 1):
@@ -458,6 +464,9 @@ def _different(values: np.ndarray) -> np.ndarray:
         scale = 10.0 ** (9 - np.floor(np.log10(np.abs(values))))
         short = np.where(np.isfinite(scale) & (values != 0), np.round(values * scale) / scale, values)
     short = np.where(np.isnan(values), 1.5e308, short) + 0.0  # one NaN, one zero
-    odd = np.random.Generator(np.random.PCG64(0)).integers(1, 1 << 62, short.shape[1], dtype=np.uint64) | np.uint64(1)
-    _, kept = np.unique((short.view(np.uint64) * odd).sum(axis=1), return_index=True)
+    # A hash of each row.  Bits are mixed before they are summed: rows that differ by signs only must not collide.
+    bits = short.view(np.uint64) ^ np.random.Generator(np.random.PCG64(0)).integers(0, 1 << 63, short.shape[1], np.uint64)
+    for shift, odd in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(odd)
+    _, kept = np.unique((bits ^ (bits >> np.uint64(31))).sum(axis=1), return_index=True)
     return np.sort(kept)

@@ -38,7 +38,7 @@ def slow_count(e, n, memo={}):  # noqa: B006
 
 def slow_tree(n, rng):
     """Lample and Charton's algorithm as they write it: pick the place and arity of the next operator, n times."""
-    nodes, places, left = [None], [0], 0  # nodes in pre-order with holes; indices of the empty ones
+    nodes, left = [None], 0  # nodes in pre-order with holes (None); holes left of the last place stay leaves
     for remaining in range(n, 0, -1):
         empty = [i for i, node in enumerate(nodes) if node is None][left:]
         e = len(empty)
@@ -233,7 +233,7 @@ def test_shards_join_to_the_whole(tmp_path):
     for i in range(3):
         run("-n", 1001, "-j", 1, "--shard", f"{i}/3", "-o", tmp_path / f"{i}.zst")
         parts.append(records(tmp_path / f"{i}.zst"))
-    assert sum((part for part, _ in parts), []) == whole
+    assert [record for part, _ in parts for record in part] == whole
     assert sum(c for _, c in parts) % 2**64 == checksum
     joined = b"".join((tmp_path / f"{i}.zst").read_bytes() for i in range(3))
     (tmp_path / "cat.zst").write_bytes(joined)
