@@ -585,7 +585,7 @@ class Respeller:
             return power + body
         rest = POWER.get(n - 1)
         if rest is not None and CONSTANT not in body:
-            return ("*",) + body + rest + body  # x^7 = x * x^6
+            return _join("*", [body, rest + body])  # x^7 = x * x^6
         self.changed = True
         return ("pow",) + body + _C
 
@@ -727,6 +727,11 @@ class Respeller:
             inside = self._plain((SUM, item[1], False, False))
             return PRODUCT, 1, 1, 1, True, [(("exp",) + inside, 1, 1, None)]
         if name not in _ODD and name not in _EVEN:
+            if name == "exp" and tag == PRODUCT:
+                sign, tokens, flip = self._signed(item)
+                if sign < 0 and flip is None:  # exp(-S) = 1/exp(S)
+                    self.changed = True
+                    return PRODUCT, 1, 1, 1, False, [(("exp",) + tokens, -1, 1, None)]
             return ATOM, (name,) + self._plain(item), None
         sign, tokens, flip = _oriented(*self._signed(item))
         atom = (name,) + tokens
