@@ -71,6 +71,7 @@ def equivalent(source, candidate, X, rng: np.random.Generator, challenges: int =
     return True
 
 
+@np.errstate(all="ignore")
 def levenberg_marquardt(program, X, y, start, rtol: float = 1e-5, atol: float = 1e-8, iterations: int = 60) -> np.ndarray:
     """Constants (C,) that bring `program` near y (M,) from `start`.
 
@@ -82,8 +83,7 @@ def levenberg_marquardt(program, X, y, start, rtol: float = 1e-5, atol: float = 
     consts = np.array(start, np.float64)
 
     def residual(values):
-        with np.errstate(all="ignore"):
-            r = (values - target) * weight
+        r = (values - target) * weight
         return np.where(np.isfinite(r), r, 0.0), np.isfinite(values) | (weight == 0)
 
     def cost(r, ok):
@@ -94,8 +94,7 @@ def levenberg_marquardt(program, X, y, start, rtol: float = 1e-5, atol: float = 
     r, ok = residual(values)
     now, damping = cost(r, ok), 1e-3
     for _ in range(iterations):
-        with np.errstate(all="ignore"):
-            A = J * weight
+        A = J * weight
         A = np.where(np.isfinite(A) & ok, A, 0.0)
         H, g = A @ A.T, A @ r
         scale = np.diag(H).copy()

@@ -24,6 +24,7 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from pathlib import Path
 
 import click
@@ -93,7 +94,9 @@ def mine(settings: dict, operators: dict, proposals: list | None = None, part: P
     engine = _Engine(operators, [])
     engine.slices = _Slices(part, _fingerprint(settings, operators, proposals), report, stop or threading.Event())
     call = {name: settings[name] for name in DEFAULTS if name not in ("n_samples", "proposals")}
-    with contextlib.redirect_stdout(io.StringIO()):  # the verifier prints what it rejects; provenance says it too
+    # The verifier prints what it rejects, which provenance says too, and leaves files to the garbage collector.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
         scratch = None if part is None else str(part / "miner.json")
         engine.find_rules(X=settings["n_samples"], output_file=scratch, proposals=proposals, **call)
         provenance = {} if scratch is None else json.loads(Path(scratch + ".provenance.json").read_text())
