@@ -581,7 +581,7 @@ def fit_range(op, link, literal, begin, n_constants, k_first, k_stop, X, y, sw, 
     """Fit candidates k_first..k_stop-1 of a batch of programs; fills fvu[k] and consts[k, :C].
 
     X (D, M) columns in the order the subsets are taken; spreads = `spread` at the schedule's first and last points
-    and at all; draws (starts, MAX_CONSTANTS); given[k] holds constants to start from, or NaN in its first place.
+    and at all, then the FVU on the first points from which on the last round is not worth its time; draws (starts, MAX_CONSTANTS); given[k] holds constants to start from, or NaN in its first place.
     """
     M = len(y)
     n_last = min(M, schedule[6])
@@ -684,7 +684,7 @@ def fit_range(op, link, literal, begin, n_constants, k_first, k_stop, X, y, sw, 
                     break
             _rank(sums, order, done)
         c = all_starts[order[0], :C]
-        if n_last > n or schedule[5] > 0:
+        if (n_last > n or schedule[5] > 0) and best < spreads[3] * spreads[0]:
             n = max(n, n_last)
             forward(ops, links, literals, 0, L, state, STATIC, X, 0, draws[0], V, n)
             for u in range(min(2, done)):

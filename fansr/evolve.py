@@ -207,7 +207,7 @@ class Island:
         rows = self._empty(n)
         rows["G"][:], rows["W"][:], rows["lengths"][:] = G[:n], W[:n], lengths[:n]
         programs, given, homes = spelled(rows["G"], rows["W"], rows["lengths"], rows["full"])
-        fvu, consts = self.refiner.run(programs, QUICK, given=given, jobs=jobs, over=over)
+        fvu, consts = self.refiner.run(programs, QUICK, given=given, jobs=jobs, over=over, bar=self._bar())
         self.evaluations += n
         rows["fvu"] = fvu
         rows["full_lengths"] = np.diff(programs.start)
@@ -225,6 +225,10 @@ class Island:
         inner = ((rows["G"] == FREE) & (np.arange(WIDTH)[None, :] < rows["lengths"][:, None])).sum(1)
         rows["price"] = PRICE * (rows["lengths"] + programs.n_constants - inner)
         self._merge(rows)
+
+    def _bar(self) -> float:
+        """FVU above which a child will hardly enter the population (the few points judge roughly: ten times the worst)."""
+        return 10 * float(np.median(self.population["fvu"][-20:])) if len(self) == POPULATION else math.inf
 
     def _merge(self, rows):
         """Keep the best POPULATION of old and new; of those with one FVU only the best."""
@@ -355,21 +359,33 @@ class QuotientIsland(Island):
         self.term_codes, self.term_lengths = np.vstack([self.term_codes, times]), np.append(self.term_lengths, self.term_lengths[:n] + 2)
 
     def judge(self, G, W, lengths, n, jobs=1, over=None):
+        """As for any island, but genomes without a denominator are left to the island of plain sums."""
         parts = [_numerator_and_denominator(G[k, : lengths[k]], self.y_code) for k in range(n)]
-        good = np.array([k for k in range(n) if parts[k] is not None], np.int64)
+        good = np.array([k for k in range(n) if parts[k] is not None and parts[k][1]], np.int64)
         self.parts = [parts[k] for k in good]
         super().judge(G[good], W[good], lengths[good], len(good), jobs, over)
 
+    def grow(self, n, jobs=1, over=None):
+        """Judge the denominators 1 - b*t of the library's first terms, alone and each with a random term t above."""
+        times = np.flatnonzero(self.term_codes[:, 1] == self.y_code)[:n]
+        rows = self._empty(2 * len(times))
+        picks = np.random.default_rng(int(self.state[0])).integers(0, max(1, times[0]), len(times)) if len(times) else times
+        for k, (t, u) in enumerate(zip(times, picks)):
+            with_target = self.term_codes[t, : self.term_lengths[t]]
+            both = [OPERATOR["+"].opcode, *self.term_codes[u, : self.term_lengths[u]], *with_target]
+            for row, genome in ((2 * k, with_target), (2 * k + 1, both)):
+                rows["G"][row, : len(genome)], rows["lengths"][row] = genome, len(genome)
+        made = canonical_rows(rows["G"], rows["W"], rows["lengths"], self.longest, MOST_CONSTANTS, 6, self.table)
+        self.judge(rows["G"], rows["W"], rows["lengths"], made, jobs, over)
+
     def _merge(self, rows):
-        """Score by the quotients, then merge."""
+        """Judge by the quotients, then merge."""
         exprs, given = [], np.full((len(rows["fvu"]), 16), np.nan)
         for k, (upper, lower) in enumerate(self.parts):
             expr, consts = self._quotient(rows, k, upper, lower)
             exprs.append(expr)
             given[k, : len(consts)] = consts[:16]
-        plan = QUICK._replace(starts=1, first=3, last=3)
-        fvu, _ = self.refiner.run(compile_many(exprs), plan, given=given)
-        rows["fvu"] = fvu
+        rows["fvu"], _ = self.refiner.run(compile_many(exprs), QUICK._replace(starts=1, first=3, last=3), given=given)
         super()._merge(rows)
 
     def _quotient(self, rows, k, upper, lower):
@@ -380,8 +396,6 @@ class QuotientIsland(Island):
         top, top_consts = _scaled_sum(rows, k, upper, factors, 1.0)
         bottom, bottom_consts = _scaled_sum(rows, k, lower, factors, -1.0)
         top, top_consts = ["+", *top, CONSTANT] if top else [CONSTANT], [*top_consts, c0]
-        if not bottom:
-            return top, np.array(top_consts)
         return ["/", *top, "+", "1", *bottom], np.array([*top_consts, *bottom_consts])
 
     def news(self, most: int):

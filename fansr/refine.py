@@ -93,16 +93,17 @@ class Refiner:
         self.scale = size if size > 1e-307 else 1.0
         self.sw = np.sqrt(weights / weights.max()) / self.scale
 
-    def _spreads(self, schedule: Schedule) -> np.ndarray:
-        """FVU denominators of the first subset, the last, and all points."""
+    def _spreads(self, schedule: Schedule, bar: float) -> np.ndarray:
+        """FVU denominators of the first subset, the last, and all points; then the bar."""
         M = len(self.y)
         sizes = (schedule.points or M, schedule.last_points or M, M)
-        return np.array([spread(self.y, self.sw, min(n, M)) for n in sizes])
+        return np.array([*(spread(self.y, self.sw, min(n, M)) for n in sizes), bar])
 
-    def run(self, programs: Programs, schedule: Schedule, given=None, jobs: int = 1, over=None):
+    def run(self, programs: Programs, schedule: Schedule, given=None, jobs: int = 1, over=None, bar: float = np.inf):
         """(fvu (K,), consts (K, most)) of compiled programs; rows of `consts` are valid up to n_constants[k].
 
-        given (K, most) holds constants to start from (NaN first: none).  `over` is asked between chunks whether to
+        given (K, most) holds constants to start from (NaN first: none).  Candidates whose FVU on the first points is not
+        below `bar` are spared the last round.  `over` is asked between chunks whether to
         stop; candidates not reached keep an infinite FVU.  The answer does not depend on `jobs`.
         """
         K, M = len(programs), len(self.y)
@@ -114,7 +115,7 @@ class Refiner:
             given = np.full((K, 1), np.nan)
         draws = _draws(self.seed, max(1, schedule.starts))
         schedule = schedule._replace(points=schedule.points or M, last_points=schedule.last_points or M)
-        spreads, plan = self._spreads(schedule), np.array(schedule, np.int64)
+        spreads, plan = self._spreads(schedule, bar), np.array(schedule, np.int64)
 
         def work(first):
             if over is None or not over():
