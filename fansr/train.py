@@ -131,13 +131,16 @@ class Feeder:
 
 def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jobs: int) -> subprocess.Popen:
     """Start gen | simplify | decontam as the user would; its stdout is the stream of survivors."""
-    me = [sys.executable, "-m"]
-    gen = [*me, "fansr.gen", "-q", "-n", "1000000000000", "--seed", str(seed)]
-    stages = [gen + (["--config", prior_name] if prior_name else [])]
+    def command_line(name: str, *args: str) -> list[str]:
+        source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{name} import main; main()"
+        return [sys.executable, "-c", source, "-q", "-j", str(jobs if name == "simplify" else 1), *args]
+
+    many = str(1 << 40)  # more than anyone waits for
+    stages = [command_line("gen", "-n", many, "--seed", str(seed), *(["--config", prior_name] if prior_name else []))]
     if simplify:
-        stages.append([*me, "fansr.simplify", "-q", "-j", str(jobs)])
+        stages.append(command_line("simplify", "--relax"))
     if tests:
-        stages.append([*me, "fansr.decontam", "-q", "-j", "1", *(word for test in tests for word in ("--test", test))])
+        stages.append(command_line("decontam", *(word for test in tests for word in ("--test", test))))
     previous = None
     for stage in stages:
         process = subprocess.Popen(stage, stdin=previous.stdout if previous else subprocess.DEVNULL,
@@ -515,8 +518,13 @@ def open_data(inputs, options: Options, values: dict):
         tests = [str(resources.path("data", "fastsrb.json"))] if not values["decontam"] else list(values["decontam"])
         process = live(values["prior"], tests, values["simplify"], options.seed + 1_000_003 * values["leg"], values["jobs"])
         source = process.stdout
-    feeder = Feeder(source, pool, process)
-    feeder.wait_for(values["start_with"])
+    try:
+        feeder = Feeder(source, pool, process)
+        feeder.wait_for(values["start_with"])
+    except BaseException:  # an interrupt too must not leave the stages running
+        if process is not None:
+            process.terminate()
+        raise
     return pool, feeder, feeder.reader.history
 
 
