@@ -155,9 +155,18 @@ class Search:
         self.front = np.full(MAX_TERMS + 1, np.inf)  # best FVU with at most so many terms
         self.seen: set = set()
         self.polish = Polisher(problem)
+        D = problem.X.shape[1]
+        self.none = (0.0,) * D
+        self.bases = bases_for(problem)
+        self.units = [tuple(e if i == j else 0.0 for i in range(D)) for j in range(D) for e in (1.0, -1.0)]
+        self.libraries: dict = {}
 
     def library(self, size: tuple[int, int], divisions: bool = True) -> Library:
-        return Library(self.problem.X, *size, self.rows, divisions)
+        """The library of `size`, made once; it must outlive the views made of it, which go by its identity."""
+        if size not in self.libraries:
+            self.libraries[size] = Library(self.problem.X, *size, self.rows, divisions)
+            self.libraries[size].size = size
+        return self.libraries[size]
 
     def look(self, library: Library, outer: Outer, powers, lead: Atom | None = None) -> list[Candidate]:
         """Candidates of the best small sums under one view: singles, pairs, and sets up to MAX_TERMS by exchange.
@@ -462,45 +471,59 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if np.ptp(problem.y) == 0 or len(problem.y) < 6:
         return
     problem = thinned(problem, rng)
-    for candidates in products.propose(problem, budget, rng):
-        yield candidates
-    bases = bases_for(problem)
-    D = problem.X.shape[1]
-    units = [tuple(e if i == j else 0.0 for i in range(D)) for j in range(D) for e in (1.0, -1.0)]
+    yield from products.propose(problem, budget, rng)
     search = Search(problem, rng)
-    small = search.library(SMALL)
-    none = (0.0,) * D
-    leads = [Atom(none, ()), *(Atom(unit, ()) for unit in units[::2])]
-    plan = [(small, outer, powers, None) for outer in OUTERS for powers in bases]
-    rational = search.library(RATIONAL, divisions=False)
-    plan += [(rational, OUTERS[0], powers, leads[0]) for powers in bases]
-    plan += [(rational, OUTERS[0], none, lead) for lead in leads[1:]]
-    plan += [(rational, OUTERS[2], none, leads[0])]
-    plan += [(small, outer, powers, None) for outer in RARE_OUTERS for powers in bases]
-    yield from run(search, plan, budget)
-    if len(problem.y) < FEW_ROWS:
+    yield from run(search, quick_plan(search), budget)
+    if len(problem.y) >= FEW_ROWS:
+        yield from run(search, deep_plan(search), budget)
+
+
+def propose_quickly(problem: Problem, budget: Budget, rng: np.random.Generator) -> Iterator[list[Candidate]]:
+    """The cheap first third of `propose`, for the many smaller problems of structure.py."""
+    if np.ptp(problem.y) == 0 or len(problem.y) < 6:
         return
+    yield from products.propose(problem, budget, rng)
+    search = Search(problem, rng)
+    yield from run(search, quick_plan(search), budget)
+
+
+def quick_plan(search: Search) -> list[tuple]:
+    """Views (library, outer, base, lead) over small libraries."""
+    bases, units, none = search.bases, search.units, search.none
+    small, rational = search.library(SMALL), search.library(RATIONAL, divisions=False)
+    plan = [(small, outer, powers, None) for outer in OUTERS for powers in bases]
+    plan += [(rational, OUTERS[0], powers, Atom(none, ())) for powers in bases]
+    plan += [(rational, OUTERS[0], none, Atom(unit, ())) for unit in units[::2]]
+    plan += [(rational, OUTERS[2], none, Atom(none, ()))]
+    return plan + [(small, outer, powers, None) for outer in RARE_OUTERS for powers in bases]
+
+
+def deep_plan(search: Search) -> Iterator[tuple]:
+    """Views over large libraries, and small ones under more bases; the widest search last."""
+    bases, units, none = search.bases, search.units, search.none
     fractions, large = search.library(FRACTION, divisions=False), search.library(LARGE)
-    plan = [(library, outer, powers, lead) for outer in OUTERS for powers in bases
-            for library, lead in ((large, None), *([(fractions, leads[0])] if outer.name in ("y", "sqrt") else []))]
-    yield from run(search, plan, budget)
-    plan = [(small, outer, powers, None) for outer in OUTERS[1:] + RARE_OUTERS for powers in units]
-    plan += [(fractions, OUTERS[0], none, lead) for lead in leads[1:]]
-    yield from run(search, plan, budget)
+    for outer in OUTERS:
+        for powers in bases:
+            yield large, outer, powers, None
+            if outer.name in ("y", "sqrt"):
+                yield fractions, outer, powers, Atom(none, ())
     wide = search.library(WIDE)
     for outer in OUTERS[:5]:
         for powers in bases:
-            for library, lead in ((wide, None), *([(fractions, leads[0])] if outer.name == "y" else [])):
-                if budget.over():
-                    return
-                yield search.look_wide(library, outer, powers, lead)
+            yield wide, outer, powers, None
+            if outer.name == "y":
+                yield fractions, outer, powers, Atom(none, ()), True
+    small = search.library(SMALL)
+    yield from ((small, outer, powers, None) for outer in OUTERS[1:] + RARE_OUTERS for powers in units)
+    yield from ((fractions, OUTERS[0], none, Atom(unit, ())) for unit in units[::2])
 
 
 def run(search: Search, plan, budget: Budget) -> Iterator[list[Candidate]]:
-    """Candidates of one view after the other."""
-    for library, outer, powers, lead in plan:
+    """Candidates of one view after the other; views of the WIDE library, or marked so, are searched over products."""
+    for library, outer, powers, lead, *marked in plan:
         if budget.over():
             return
-        candidates = search.look(library, outer, powers, lead)
+        look = search.look_wide if marked or library.size == WIDE else search.look
+        candidates = look(library, outer, powers, lead)
         if candidates:
             yield candidates

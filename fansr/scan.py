@@ -27,6 +27,7 @@ from fansr.terms import exponent_vectors, search_rows, thinned
 GRID = np.array([0.01, 0.1, 0.4, 1.0, 2.5, 8.0])  # k times the argument's typical size
 NEAR_POLE = np.array([0.5, 0.9, 0.99])  # -k times the argument's largest size, for 1 + k a
 MAX_ARGUMENTS, MAX_FEATURES = 16, 1400
+LEADERS = 8  # kinds of single factors whose k is tuned
 PEAKS = 3  # frequencies taken from one periodogram
 EXACT = 1e-20
 
@@ -44,7 +45,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     scan = Scan(problem, rng)
     if budget.over():
         return
-    yield polish(measured(problem, scan.products(), "scan"), 6, 2.0)
+    yield polish(measured(problem, scan.products(), "scan"), 10, 5.0)
     for outer in ("y", "1/y", "log"):
         for powers in scan.bases:
             for count in (1, 2, 3):
@@ -199,45 +200,46 @@ class Scan:
         if np.isfinite(v).all() and np.ptp(v) > 1e-9 * np.abs(v).max():
             self.arguments.append((base, v))
 
-    def functions(self, target: np.ndarray, logarithm: bool) -> Iterator[tuple[Base, np.ndarray]]:
-        """g(k a) for all arguments and scanned k: (expression, values); the factors of products if `logarithm`."""
+    def functions(self, target: np.ndarray) -> Iterator[tuple[Base, np.ndarray]]:
+        """g(k a) for all arguments and scanned k, for sums: (expression, values on the search's rows)."""
         for base, v in self.arguments:
             size = float(np.median(np.abs(v))) or float(np.abs(v).max())
             largest = float(np.abs(v).max())
-            both = (1.0, -1.0) if v.min() < 0 < v.max() else (1.0,)
             for k in GRID / size:
-                a, u = times(float(k), base), k * v
+                u = k * v
                 if k * largest < 200:
-                    if logarithm:
-                        yield ("-", "exp", *a, "1.0"), np.expm1(u)
-                        yield ("+", "exp", *a, "1.0"), np.exp(u) + 1
-                        yield ("tanh", *a), np.tanh(u)
-                    else:
-                        for sign in (1.0, -1.0):
-                            yield ("exp", *times(float(sign * k), base)), np.exp(sign * u)
-                        yield ("tanh", *a), np.tanh(u)
+                    for sign in (1.0, -1.0):
+                        yield ("exp", *times(float(sign * k), base)), np.exp(sign * u)
+                    yield ("tanh", *times(float(k), base)), np.tanh(u)
                 if v.min() >= 0:
-                    if not logarithm:
-                        yield ("log", "+", "1.0", *a), np.log1p(u)
-                        yield ("inv", "+", "1.0", *a), 1 / (1 + u)
-                    else:
-                        yield ("+", "1.0", *a), 1 + u
-                elif logarithm:
-                    yield ("+", "1.0", "pow2", *a), 1 + u * u
+                    yield ("log", "+", "1.0", *times(float(k), base)), np.log1p(u)
+                    yield ("inv", "+", *base, repr(float(1 / k))), 1 / (1 + u)
             for share in NEAR_POLE:
-                for sign in both:
+                for sign in (1.0, -1.0)[: 1 + (v.min() < 0 < v.max())]:
                     k = -share * sign / largest
-                    if logarithm:
-                        yield ("+", "1.0", *times(float(k), base)), 1 + k * v
-                    else:
-                        yield ("inv", "+", "1.0", *times(float(k), base)), 1 / (1 + k * v)
+                    yield ("inv", "+", *base, repr(float(1 / k))), 1 / (1 + k * v)
             for k in frequencies(v, target):
-                a = times(k, base)
-                yield ("sin", *a), np.sin(k * v)
-                yield ("cos", *a), np.cos(k * v)
-                if not logarithm:
-                    half = times(k / 2, base)
-                    yield ("pow2", "sin", *half), np.sin(k / 2 * v) ** 2
+                yield ("sin", *times(k, base)), np.sin(k * v)
+                yield ("cos", *times(k, base)), np.cos(k * v)
+                yield ("pow2", "sin", *times(k / 2, base)), np.sin(k / 2 * v) ** 2
+
+    def factors(self, target: np.ndarray) -> Iterator[tuple[str, int, float]]:
+        """What products are scanned over: (family, place of the argument, k)."""
+        for place, (_, v) in enumerate(self.arguments):
+            size = float(np.median(np.abs(v))) or float(np.abs(v).max())
+            largest = float(np.abs(v).max())
+            for k in [1e-4 / size, 1.5e-3 / size, *(GRID / size)]:  # exp(u) - 1 differs from u for any u
+                if k * largest < 200:
+                    yield from (("expm1", place, float(k)), ("exp1", place, float(k)), ("tanh", place, float(k)))
+                if v.min() >= 0:
+                    yield "1+", place, float(k)
+                else:
+                    yield "1+2", place, float(k)
+            for share in NEAR_POLE:
+                for sign in (1.0, -1.0)[: 1 + (v.min() < 0 < v.max())]:
+                    yield "1+", place, float(-share * sign / largest)
+            for k in frequencies(v, target):
+                yield from (("sin", place, k), ("cos", place, k))
 
     def sums(self, outer: str, powers, count: int) -> list[Base]:
         """Expressions of the best `count` features under an outer function and a base."""
@@ -281,7 +283,7 @@ class Scan:
         w = weight[self.rows]
         found = [(self._table(m), self._monomial(m, self.X)) for m in self.multipliers if any(m)]
         with np.errstate(all="ignore"):
-            plain = list(self.functions((S / unit)[self.rows], False))
+            plain = list(self.functions((S / unit)[self.rows]))
             for m in sorted(self.multipliers, key=any):
                 if len(found) + len(plain) > MAX_FEATURES:
                     break
@@ -331,66 +333,108 @@ class Scan:
         """Expressions c * prod x^e * g(k a)^e of the best single factors and pairs of them."""
         X, y = self.problem.X, self.problem.y
         columns = [j for j in range(X.shape[1]) if self.signed[j] and np.ptp(np.abs(X[:, j])) > 0]
-        if not (y != 0).all() or len(y) < len(columns) + 6:
+        if not (y != 0).all() or len(y) < len(columns) + 4:
             return []
         log_y = np.log(np.abs(y))
         logs = [np.log(np.abs(X[:, j])) for j in columns]
-        features = []
-        with np.errstate(all="ignore"):
-            for g, values in self.functions(log_y[self.rows], True):
-                f = np.log(np.abs(values))
-                if np.isfinite(f).all() and np.ptp(f) > 1e-6:
-                    features.append((g, f))
+        Q, _ = np.linalg.qr(np.column_stack([np.ones(len(self.rows)), *(f[self.rows] for f in logs)]))
+        t = log_y[self.rows] - Q @ (Q.T @ log_y[self.rows])
+        if not t @ t > 1e-20:
+            return []
+
+        def fresh(feature) -> np.ndarray:
+            """What a factor's logarithm adds to the columns' own."""
+            family, place, k = feature
+            with np.errstate(all="ignore"):
+                f = np.log(np.abs(FAMILIES[family][1](k * self.arguments[place][1])))
+            left = f - Q @ (Q.T @ f)
+            return left if left @ left > 1e-12 * (f @ f) else np.full(len(f), np.nan)
+
+        features, rows = [], []
+        for feature in self.factors(log_y[self.rows]):
+            f = fresh(feature)
+            if np.isfinite(f).all() and f @ f > 0:
+                features.append(feature)
+                rows.append(f)
         if not features:
             return []
-        Q, _ = np.linalg.qr(np.column_stack([np.ones(len(self.rows)), *(f[self.rows] for f in logs)]))
-        B = np.array([f for _, f in features])
-        size = np.sqrt((B * B).sum(axis=1))
-        B = B - (B @ Q) @ Q.T
-        t = log_y[self.rows] - Q @ (Q.T @ log_y[self.rows])
-        left = np.sqrt((B * B).sum(axis=1))
-        use = np.flatnonzero(left > 1e-6 * size)
-        if not len(use) or not t @ t > 1e-20:
-            return []
-        subsets = Subsets(B[use], t)
-        found = subsets.singles(6) + (subsets.pairs(4) if len(use) < 2000 else [])
+        subsets = Subsets(np.array(rows), t)
+        leaders: dict[tuple[str, int], tuple] = {}
+        for _, (i,) in subsets.singles(40):
+            leaders.setdefault(features[i][:2], features[i])
+        chosen = [[_tuned(feature, fresh, t)] for feature in list(leaders.values())[:LEADERS]]
+        chosen += [[features[i] for i in members] for _, members in subsets.pairs(3)]
         expressions: dict[Base, None] = {}
-        for _, members in found:
-            chosen = [features[use[i]][0] for i in members]
-            expr = self._product_law(columns, logs, chosen, log_y)
-            if expr is not None:
-                expressions[expr] = None
+        for group in chosen:
+            bases = [FAMILIES[family][0](k, self.arguments[place][0]) for family, place, k in group]
+            expressions.update(dict.fromkeys(self._product_laws(columns, logs, bases, log_y)))
         return list(expressions)
 
-    def _product_law(self, columns, logs, chosen, log_y) -> Base | None:
+    def _product_laws(self, columns, logs, chosen: list[Base], log_y) -> Iterator[Base]:
+        """c * prod x^e * prod chosen^e with exponents from regression, made whole numbers and made halves."""
         X, y = self.problem.X, self.problem.y
         values = [self._values({g: Fraction(1)}) for g in chosen]
         with np.errstate(all="ignore"):
             A = np.column_stack([np.ones(len(log_y)), *logs, *(np.log(np.abs(v)) for v in values)])
         if not np.isfinite(A).all():
-            return None
+            return
         e = np.linalg.lstsq(A, log_y, rcond=1e-12)[0]
-        table: Factors = {}
-        columns_and_values = [((f"x{j + 1}",), X[:, j]) for j in columns] + list(zip(chosen, values))
-        for (base, v), exponent in zip(columns_and_values, e[1:]):
-            # k was only on the grid, so the exponents are rough: the nearest half, and polishing decides.
-            fraction = nearest(exponent, (1, 2))
-            if not fraction or abs(fraction) > 6:
+        parts = [((f"x{j + 1}",), X[:, j]) for j in columns] + list(zip(chosen, values))
+        for grid in ((1,), (1, 2)):
+            table: Factors = {}
+            for (base, v), exponent in zip(parts, e[1:]):
+                # k is only near its value, so the exponents are rough, and polishing decides.
+                fraction = nearest(exponent, grid)
+                if fraction and abs(fraction) <= 6:
+                    table[("abs", *base) if v.min() < 0 and fraction.denominator != 1 else base] = fraction
+            if not any(base in table or ("abs", *base) in table for base in chosen):
                 continue
-            table[base] = fraction
-            if v.min() < 0 and fraction.denominator != 1:
-                del table[base]
-                table[("abs", *base)] = fraction
-        if not any(base in table for base in chosen):
-            return None
-        body, P = product(table, lambda base: False), self._values(table)
-        if not np.isfinite(P).all() or not np.abs(P).max() > 0:
-            return None
-        p, s = P / np.abs(P).max(), scale_of(y)
-        c = float(p @ (y / s) / (p @ p)) * s / float(np.abs(P).max())
-        if not math.isfinite(c) or c == 0 or not fvu_of(y, c * P) < 1:
-            return None
-        return times(c, body)
+            body, P = product(table, lambda base: False), self._values(table)
+            if not np.isfinite(P).all() or not np.abs(P).max() > 0:
+                continue
+            p, s = P / np.abs(P).max(), scale_of(y)
+            c = float(p @ (y / s) / (p @ p)) * s / float(np.abs(P).max())
+            if math.isfinite(c) and c != 0 and fvu_of(y, c * P) < 1:
+                yield times(c, body)
+
+
+# Factors of products: the expression of g(k a) from k and a, and its values from u = k a.  A 1 that stands here is part of
+# the form; polishing leaves constants that are exactly 1 alone.
+FAMILIES = {
+    "expm1": (lambda k, a: ("-", "exp", *times(k, a), "1.0"), np.expm1),
+    "exp1": (lambda k, a: ("+", "exp", *times(k, a), "1.0"), lambda u: np.exp(u) + 1),
+    "tanh": (lambda k, a: ("tanh", *times(k, a)), np.tanh),
+    "1+": (lambda k, a: ("+", *a, repr(1 / k)) if k > 0 else ("-", repr(-1 / k), *a), lambda u: 1 + u),
+    "1+2": (lambda k, a: ("+", "pow2", *a, repr(1 / k**2)), lambda u: 1 + u * u),
+    "sin": (lambda k, a: ("sin", *times(k, a)), np.sin),
+    "cos": (lambda k, a: ("cos", *times(k, a)), np.cos),
+}
+
+
+def _tuned(feature, fresh, t: np.ndarray, steps: int = 24):
+    """The feature with k moved to where it explains most of t: golden section over a factor of four either way."""
+    family, place, k = feature
+    if family in ("sin", "cos"):
+        return feature  # a periodogram's peak is near enough, and its surroundings are full of others
+
+    def left(u: float) -> float:
+        f = fresh((family, place, k * math.exp(u)))
+        return 1.0 - float(f @ t) ** 2 / float(f @ f) / float(t @ t) if np.isfinite(f).all() and f @ f > 0 else 2.0
+
+    a, b = (-1.4, 1.4) if k > 0 else (-1.4, 0.0)
+    ratio = (math.sqrt(5) - 1) / 2
+    c, d = b - ratio * (b - a), a + ratio * (b - a)
+    fc, fd = left(c), left(d)
+    for _ in range(steps):
+        if fc < fd:
+            b, d, fd = d, c, fc
+            c = b - ratio * (b - a)
+            fc = left(c)
+        else:
+            a, c, fc = c, d, fd
+            d = a + ratio * (b - a)
+            fd = left(d)
+    return family, place, k * math.exp(c if fc < fd else d)
 
 
 def frequencies(v: np.ndarray, target: np.ndarray) -> list[float]:
