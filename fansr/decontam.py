@@ -191,10 +191,12 @@ def decontam(inputs, tests, renaming, rules, output, jobs, resume, quiet, config
     forms = forms_of(read_tests(tests), rules)
     entry = command.history_entry(config={"test": list(tests), "renaming": renaming, "forms": len(forms)})
     stage = Decontaminator(forms, renaming)
-    if jobs > 1:  # before workers are forked, which then share it
-        shallow = guard_for(stage.forms, renaming).shallow
-        if shallow:
-            command.remark(f"{len(shallow)} laws of more than 8 variables are compared in their own order only", quiet)
+    guard = guard_for(stage.forms, renaming)  # before workers are forked, which then share it
+    if guard.shallow:
+        command.remark(f"{len(guard.shallow)} laws of more than 8 variables are compared in their own order only", quiet)
+    if guard.blind:
+        command.remark(f"laws without a value at any check point are held out as written only: {', '.join(guard.blind)}",
+                       quiet)
     command.filter_stream(inputs, output, stage, reads="skeleton", jobs=jobs, entry=entry, quiet=quiet, resume=resume)
 
 

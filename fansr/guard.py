@@ -356,7 +356,8 @@ class Guard:
 
     forms: (label, prefix expression over the vocabulary) pairs; several forms of a law share its label.
     renaming: compare in every order of variables besides (see the module's head).
-    `shallow` names the laws with so many variables that only their own order is compared.
+    `shallow` names the laws with so many variables that only their own order is compared, `blind` those without a
+    number at any check point, which are held out as written only.
     """
 
     def __init__(self, forms, renaming: bool = True, points_seed: int = 0):
@@ -372,9 +373,15 @@ class Guard:
             self.laws[number, : len(row)] = row
         own = np.arange(MAX_VARIABLES)[None]
         images = np.array([self.image(row) for row in self.laws]).reshape(-1, POINTS)
-        literal = {0: [(number, own) for number in np.array(paper, dtype=np.int64)[_different(images[paper])]]}
+        # A form without a number at any check point would agree with the whole corpus: it is held out as written only.
+        sighted = ~np.isnan(images).all(axis=1)
+        self.blind = {label for label, seen in zip(self.labels, sighted) if not seen} - {
+            label for label, seen in zip(self.labels, sighted) if seen}
+        paper = np.array([number for number in paper if sighted[number]], dtype=np.int64)
+        literal = {0: [(number, own) for number in paper[_different(images[paper])]]}
         self.literal = Table(self.X, self.laws, literal, 1, 0)
-        renamed = self._entries(_different(images)) if renaming else {}
+        rest = np.flatnonzero(sighted)
+        renamed = self._entries(rest[_different(images[rest])]) if renaming else {}
         self.renamed = Table(self.X, self.laws, renamed, MAX_VARIABLES + 1, NUMBERS) if renaming else None
 
     def _forms(self, forms) -> tuple[list[np.ndarray], list[int]]:
@@ -444,8 +451,8 @@ class Guard:
     def _note(self, table, forms, asked, k_of, wanted, found):
         result = table.ask(asked, k_of, wanted)
         for b in np.flatnonzero(result != NONE):
-            if result[b] == NOTHING:
-                found[b] = ("", "nan")
+            if result[b] == NOTHING:  # a blind law's own form is among these
+                found[b] = ("", "symbolic" if self._key(forms[b]) in self.known else "nan")
             else:
                 # A form equal to a law's also has its values, so only these need looking up.
                 how = "symbolic" if self._key(forms[b]) in self.known else "numeric"
