@@ -19,6 +19,7 @@ from numba.types import Array, UniTuple, float64, int64, uint64
 from fansr.evaluate import (
     ABS,
     ACOS,
+    ACOSH,
     ADD,
     ASIN,
     ASINH,
@@ -164,8 +165,26 @@ def _scalar(q, a, b):
         v = math.sin(a)
     elif q == COS:
         v = math.cos(a)
+    elif q == TAN:
+        v = math.tan(a)
+    elif q == ASIN:
+        v = math.asin(a)
+    elif q == ACOS:
+        v = math.acos(a)
+    elif q == ATAN:
+        v = math.atan(a)
+    elif q == SINH:
+        v = math.sinh(a)
+    elif q == COSH:
+        v = math.cosh(a)
     elif q == TANH:
         v = math.tanh(a)
+    elif q == ASINH:
+        v = math.asinh(a)
+    elif q == ACOSH:
+        v = math.acosh(a)
+    elif q == ATANH:
+        v = math.atanh(a)
     elif q == EXP:
         v = math.exp(a)
     elif q == LOG:

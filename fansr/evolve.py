@@ -90,7 +90,7 @@ def views(y: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray, np.ndarray, 
     """(outside, target, slope, inside) for every view that fits y (M,).
 
     `outside` are the tokens put before an expression for `target` to make one for y, `inside` those that do the
-    opposite to an expression for y, and slope = |dy / dtarget| weighs residuals.
+    opposite to an expression for y, and slope = |dy / dtarget| up to a factor weighs residuals.
     """
     found = [((), y, np.ones(len(y)), ())]
     size = np.abs(y)
@@ -173,6 +173,7 @@ class Island:
 
     def __init__(self, X, y, weights, view, columns, longest: int, seed: int):
         self.outside, target, slope, self.inside = view
+        slope = slope / slope.max()  # squares of 1e300 would overflow
         self.refiner = Refiner(X, target, seed=seed, weights=slope**2 if weights is None else slope**2 * weights)
         self.columns = np.array([COLUMN + j for j in columns], np.int64)
         self.longest = longest
@@ -185,6 +186,7 @@ class Island:
         self.population = self._empty(0)
         self.evaluations, self.stale, self.best = 0, 0, math.inf
         self.reported: set[bytes] = set()
+        self.judged = self._empty(0)
 
     @staticmethod
     def _empty(n) -> dict[str, np.ndarray]:
@@ -201,10 +203,10 @@ class Island:
     # -- evaluation
 
     def judge(self, G, W, lengths, n, jobs=1, over=None):
-        """Fit genomes G[:n] and merge the good ones into the population."""
+        """Fit genomes G[:n] and merge the good ones into the population; `judged` is them all."""
+        rows = self.judged = self._empty(n)
         if n == 0:
             return
-        rows = self._empty(n)
         rows["G"][:], rows["W"][:], rows["lengths"][:] = G[:n], W[:n], lengths[:n]
         programs, given, homes = spelled(rows["G"], rows["W"], rows["lengths"], rows["full"])
         fvu, consts = self.refiner.run(programs, QUICK, given=given, jobs=jobs, over=over, bar=self._bar())
@@ -274,15 +276,20 @@ class Island:
         self.judge(out["G"], out["W"], out["lengths"], made, jobs, over)
 
     def _aim(self, rng, jobs, over):
-        p, n = self.population, len(self)
-        if n == 0 or len(self.terms) == 0:
-            return
+        n = len(self)
         # The leading few and as many drawn from the rest.
         chosen = np.unique(np.concatenate([np.arange(min(n, 10)), (n * rng.random(14) ** 2).astype(int)]))
+        self._aim_at({name: values[chosen] for name, values in self.population.items()} if n else self._empty(0), 10, jobs, over)
+
+    def _aim_at(self, rows, tries, jobs, over):
+        """Judge aimed children of these rows."""
+        n = len(rows["fvu"])
+        if n == 0 or len(self.terms) == 0:
+            return
         out = self._empty(CHILDREN)
-        made = aim(self.state, p["full"][chosen], p["full_w"][chosen], p["full_lengths"][chosen], len(chosen), 10,
-                   self.refiner.columns, self.refiner.y, self.refiner.sw, self.n_aim, self.terms, self.term_codes, self.term_lengths,
-                   self.longest, MOST_CONSTANTS, self.table, out["G"], out["W"], out["lengths"])  # fmt: skip
+        made = aim(self.state, rows["full"], rows["full_w"], rows["full_lengths"], n, tries, self.refiner.columns, self.refiner.y,
+                   self.refiner.sw, self.n_aim, self.terms, self.term_codes, self.term_lengths, self.longest, MOST_CONSTANTS, self.table,
+                   out["G"], out["W"], out["lengths"])  # fmt: skip
         self.met += made
         self.judge(out["G"], out["W"], out["lengths"], made, jobs, over)
 
@@ -297,6 +304,10 @@ class Island:
                 n += 1
         n = canonical_rows(rows["G"][:n], rows["W"][:n], rows["lengths"][:n], self.longest, MOST_CONSTANTS, 6, self.table)
         self.judge(rows["G"], rows["W"], rows["lengths"], n, jobs, over)
+        # A candidate that lacks one term may rank too low to be aimed at later.
+        fitted = self.judged
+        for first in range(0, len(fitted["fvu"]), 12):
+            self._aim_at({name: values[first : first + 12] for name, values in fitted.items()}, 12, jobs, over)
 
     def news(self, most: int) -> list[tuple[list[str], np.ndarray]]:
         """(expr for y, consts) of the leading genomes not reported before, with and without the added summand."""
@@ -355,7 +366,8 @@ class QuotientIsland(Island):
         n = min(len(self.terms), 400)
         times = np.zeros((n, WIDTH), np.int64)
         times[:, 0], times[:, 1], times[:, 2:] = OPERATOR["*"].opcode, self.y_code, self.term_codes[:n, : WIDTH - 2]
-        self.terms = np.vstack([self.terms, self.terms[:n] * self.refiner.y[: self.n_aim]])
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.terms = np.vstack([self.terms, self.terms[:n] * self.refiner.y[: self.n_aim]])
         self.term_codes, self.term_lengths = np.vstack([self.term_codes, times]), np.append(self.term_lengths, self.term_lengths[:n] + 2)
 
     def judge(self, G, W, lengths, n, jobs=1, over=None):
