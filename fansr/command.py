@@ -126,6 +126,10 @@ def command(example: str, config_sections: tuple[str, ...] = (), **settings):
     return wrap
 
 
+class _ReaderGone(Exception):
+    """Whoever read our output closed the pipe."""
+
+
 class _Command(click.Command):
     def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **extra):
         if not standalone_mode:
@@ -137,6 +141,12 @@ class _Command(click.Command):
         _close_stdout()
         sys.exit(code)
 
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:  # click would make it exit status 1
+            raise _ReaderGone from None
+
     def _run(self, args, prog_name, extra) -> int:
         try:
             with _one_interrupt():
@@ -147,7 +157,7 @@ class _Command(click.Command):
             return request.exit_code
         except (click.Abort, KeyboardInterrupt):
             return 130
-        except BrokenPipeError:
+        except _ReaderGone:
             return 0  # whoever read us has had enough
         except click.UsageError as error:
             return self._say(f"{error.format_message()} (see {self._name()} --help)", 2)

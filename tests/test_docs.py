@@ -7,6 +7,7 @@ from configparser import ConfigParser
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 
 from fansr.parallel import available_cores
@@ -21,8 +22,8 @@ BIN = Path(sys.executable).parent
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_has_an_example_and_launchers_exist(name):
-    module, function = SCRIPTS[name].split(":")
-    command = getattr(import_module(module), function)
+    module = SCRIPTS[name].split(":")[0]
+    command = next(v for v in vars(import_module(module)).values() if isinstance(v, click.Command))
     assert f"Example:\n  {name}" in command.epilog or re.search(rf"\b{name}\b", command.epilog)
     for option in command.params:
         assert option.param_type_name == "argument" or option.help, option.name

@@ -14,8 +14,9 @@ ORDER = [
     "expr", "evaluate", "export",
     "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
+    "descend", "refine",
     "device", "history", "model", "render_torch", "checkpoint", "batch", "train", "sample",
-    "refine", "build", "power", "library", "structure", "evolve",
+    "build", "terms", "sparse", "power", "products", "scan", "library", "structure", "breed", "evolve",
     "metrics", "rank", "tidy", "focus", "partner", "search", "score", "plot", "fit", "regressor", "peers", "bench", "cat", "warm",
 ]
 TORCH = {"device", "model", "batch", "checkpoint", "train", "sample", "render_torch"}

@@ -205,7 +205,7 @@ def test_missing_cells_are_dropped_counted_and_reported(tmp_path):
 @pytest.mark.parametrize("name, content", [
     ("constant", "a,b\n1,7\n2,7\n3,7\n4,7\n"),
     ("tiny", "a,b\n" + "".join(f"{i}e-300,{3 * i}e-300\n" for i in range(1, 9))),
-    ("huge", "a,b\n" + "".join(f"{i}e300,{3 * i}e-300\n" for i in range(1, 9))),
+    ("huge", "a,b\n" + "".join(f"{i}e300,{3 * i}\n" for i in range(1, 9))),
     ("twins", "a,a,b\n" + "".join(f"{i},{i * i},{2 * i * i}\n" for i in range(1, 9))),
 ])
 def test_odd_but_good_tables_have_laws(tmp_path, name, content):
