@@ -632,9 +632,11 @@ def _fitter(problem: Problem, seed: int):
 @click.argument("inputs", nargs=-1, type=click.Path())
 @click.option("--model", default=None, metavar="FILE", help="A model file, or the name of a shipped one.  [default: tiny]")
 @click.option("--samples", type=click.IntRange(1), default=4096, show_default=True, help="Draws for each problem.")
-@click.option("--decoder", type=click.Choice(DECODERS), default="tree", show_default=True)
-@click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+@click.option("--decoder", type=click.Choice(DECODERS), default="tree", show_default=True, help="How laws are drawn.")
+@click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
+              help="Divides the logits: above 1 flattens the distribution.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+              help="Keep the likeliest tokens that hold this share.")
 @click.option("--max-length", type=click.IntRange(1), default=None, help="Longest law in tokens.  [default: the network's]")
 @click.option("--relax/--no-relax", default=True, show_default=True, help="Turn mult2 and the like into free constants.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N.")
