@@ -432,7 +432,7 @@ def neighbours(expr: list[str]) -> list[list[str]]:
             j = k
         if i > 0 and any(variable_index(t) is not None for t in expr[i:stop]):
             found.append([*expr[:i], CONSTANT, *expr[stop:]])
-        if token == "pow" and expr[stop - 1] == CONSTANT:
+        if token == "pow" and expr[end(expr, i + 1):stop] == [CONSTANT]:
             base = expr[i + 1:stop - 1]
             found += [[*expr[:i], power, *base, *expr[stop:]] for power in ("pow2", "pow3", "pow1_2", "inv")]
     unique = {tuple(e): e for e in found if len(e) < len(expr) + 1}

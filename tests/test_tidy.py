@@ -122,3 +122,11 @@ def test_a_noisy_law_gets_its_round_constants_back():
     law = tidy.snap(Candidate(expr, consts[0], float(fvus[0])), fitter, 1e-26)
     np.testing.assert_allclose(evaluate(law.expr, X, law.consts), clean, rtol=1e-12)
     assert len(law.expr) < len(expr)
+
+
+@pytest.mark.parametrize("text", ["pow x1 + x2 <constant>", "* <constant> pow pow <constant> pow x1 <constant> <constant>",
+                                  "pow x1 <constant>", "/ sin x1 + <constant> pow x2 * x1 <constant>"])
+def test_every_neighbour_is_an_expression(text):
+    """An exponent that only ends in a constant is not a constant exponent."""
+    for form in tidy.neighbours(text.split()):
+        assert is_valid(form), form
