@@ -30,7 +30,7 @@ def main() -> None:
         path.unlink(missing_ok=True)
     import numpy as np
 
-    from fansr import bulk, guard  # noqa: F401  compiled when imported
+    from fansr import bulk, guard, history  # noqa: F401  compiled when imported
     from fansr.refine import Refiner
 
     X = np.linspace(1.0, 2.0, 40)[:, None]
