@@ -262,9 +262,10 @@ def merge_equal(records, merged: dict | None = None) -> dict:
 @click.option("--dedup", is_flag=True, help="Merge records of equal form (per problem) and add up their counts n.")
 @command.output_option()
 @command.jobs_option()
+@command.resume_option()
 @command.quiet_option()
 @command.config_option()
-def simplify_command(inputs, rules, relax, dedup, output, jobs, quiet, config):
+def simplify_command(inputs, rules, relax, dedup, output, jobs, resume, quiet, config):
     """Bring skeletons or candidates to their canonical form.
 
     Records whose form holds an infinity (nonfinite), or that are longer than 128 tokens (too_long), are
@@ -275,9 +276,12 @@ def simplify_command(inputs, rules, relax, dedup, output, jobs, quiet, config):
         load_engine(folder)  # a wrong folder is said here, not by a worker
     entry = command.history_entry(config={"relax": relax, "dedup": dedup}, rules=rules_name(folder))
     stage = _Stage(folder, relax)
+    if dedup and resume:
+        raise click.UsageError("--resume cannot go on with --dedup, which writes only when it has read everything")
     if dedup:
         return _dedup(inputs, output, stage, entry, jobs, quiet)
-    command.filter_stream(inputs, output, stage, reads=("skeleton", "candidate"), jobs=jobs, entry=entry, quiet=quiet)
+    command.filter_stream(inputs, output, stage, reads=("skeleton", "candidate"), jobs=jobs, entry=entry, quiet=quiet,
+                          resume=resume)
     return None
 
 
