@@ -20,7 +20,7 @@ import numpy as np
 from fansr import command, laws, stream
 from fansr.command import DataError
 from fansr.expr import n_constants, problems, rename, to_infix
-from fansr.gen import words
+from fansr.gen import parse_shard, shard_range, words
 from fansr.prior import Prior, load, to_dict
 from fansr.seeds import key_for, rng_for
 
@@ -172,12 +172,15 @@ class Packer:
         return b"".join(packed), len(packed), sum(map(stream.digest, packed)) & 0xFFFFFFFFFFFFFFFF, +dropped, len(tasks)
 
 
-def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, excluded: bool, quiet=False, resume=False):
-    """Write the problems of one or more files of laws as one stream."""
+def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, excluded: bool, shard=(0, 1), quiet=False,
+                resume=False):
+    """Write the problems of one or more files of laws (or one shard of them) as one stream."""
     files = [laws.read(path) for path in paths]
     collection = files[0] if len(files) == 1 else laws.Laws("+".join(f.name for f in files),
                                                             tuple(law for f in files for law in f.laws))
     tasks = [(i, r) for i in range(len(collection.laws)) for r in range(settings.repeats)]
+    part = shard_range(0, len(tasks), shard)
+    tasks = tasks[part.start : part.stop]
     maker = Packer(LawRenderer(collection, settings, excluded))
 
     def pieces(done):
@@ -204,6 +207,7 @@ def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, ex
 @click.option("--dummies", type=click.IntRange(0, 1000), default=0, show_default=True,
               help="Irrelevant columns beside those the law uses (skeletons: up to 17 columns in all).")
 @click.option("--excluded", is_flag=True, help="Render the laws a benchmark marks as excluded too.")
+@click.option("--shard", metavar="i/n", default=None, help="Laws: render only part i (from 0) of n.")
 @click.option("--prior", default=None, metavar="FILE", help="Prior of constants and points.  [default: the paper's]")
 @command.output_option()
 @command.jobs_option()
@@ -211,17 +215,20 @@ def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, ex
 @command.resume_option()
 @command.quiet_option()
 @command.config_option()
-def render(inputs, points, repeats, noise, val, dummies, excluded, prior, output, jobs, seed, resume, quiet, config):
+def render(inputs, points, repeats, noise, val, dummies, excluded, shard, prior, output, jobs, seed, resume, quiet, config):
     """Turn skeletons (a stream) or laws (benchmark JSON, or text with one formula a line) into problems."""
     settings = Settings(points, repeats, noise, val, dummies, seed)
     inputs = list(inputs) or ["-"]
     streams = [laws.is_stream(path) for path in inputs]
     if any(streams) and not all(streams):
         raise click.UsageError("streams and files of laws cannot be rendered together: call fansr-render once for each")
+    if any(streams) and shard:
+        raise click.UsageError("--shard is for laws; a stream is shared out by fansr-gen --shard, and its pieces rendered")
     chosen = load(prior)
     entry = command.history_entry(seed=seed, config={**vars(settings), "prior": to_dict(chosen) if any(streams) else None})
     if not any(streams):
-        return render_laws(inputs, output, settings, jobs, entry, excluded=excluded, quiet=quiet, resume=resume)
+        return render_laws(inputs, output, settings, jobs, entry, excluded=excluded, shard=parse_shard(shard), quiet=quiet,
+                           resume=resume)
     command.filter_stream(inputs, output, SkeletonRenderer(chosen, settings), reads="skeleton", holds="problem", jobs=jobs,
                           entry=entry, quiet=quiet, chunk=512, resume=resume)
     return None

@@ -278,6 +278,16 @@ def test_the_benchmark_follows_its_own_file(tmp_path):
         np.testing.assert_allclose(eval(law["infix"], {**names, **scope}) + 0 * p["y"], p["y"], rtol=1e-9)
 
 
+def test_shards_of_a_benchmark_join_to_the_whole(tmp_path):
+    whole = []
+    for name, shard in (("whole", []), ("0", ["--shard", "0/2"]), ("1", ["--shard", "1/2"])):
+        assert run(BENCHMARK, "--points", 4, "-j", 1, "-q", *shard, "-o", tmp_path / name).returncode == 0
+        with stream.open_reader(tmp_path / name) as reader:
+            whole.append(([p["id"] for p in reader], reader.checksum))
+    assert whole[1][0] + whole[2][0] == whole[0][0]
+    assert (whole[1][1] + whole[2][1]) % 2**64 == whole[0][1]
+
+
 def test_log_ranges_are_uniform_in_magnitude_and_signs_fair():
     rng = np.random.default_rng(0)
     x = laws.Column("v", 1e-3, 1e2, "log", "pos_neg").draw(20000, rng)
