@@ -12,7 +12,9 @@ import csv
 import io
 import json
 import math
+import os
 import sys
+import time
 from collections import Counter
 
 import click
@@ -124,13 +126,21 @@ def _fvu_val(candidate: Candidate, problem: Problem) -> float:
 
 def fit_record(problem: Problem, options: search.Options, seconds: float | None, candidates=()) -> dict:
     """One fit record for one problem; what the problem record carries besides the data passes through."""
-    found = search.search(problem, options, Budget(seconds), candidates)
     record = {"kind": "fit", "problem": problem.id, "points": len(problem.y), "target": problem.target, "names": problem.names,
               "budget": seconds, "low": problem.X.min(axis=0), "high": problem.X.max(axis=0), **problem.extra}
+    none = {**record, "expr": [], "consts": np.zeros(0), "fvu": math.inf, "fvu_val": math.inf, "length": 0, "source": "",
+            "logp": None}
+    start = time.monotonic()
+    try:
+        found = search.search(problem, options, Budget(seconds), candidates)
+    except Exception as error:  # our slip on one problem of many must not cost the others
+        if os.environ.get("FANSR_DEBUG") == "1":
+            raise
+        status = f"failed: {type(error).__name__}: {error}"[:200]
+        return {**none, "status": status, "seconds": time.monotonic() - start, "candidates": 0}
     best = found.best
     if best is None:
-        return {**record, "expr": [], "consts": np.zeros(0), "fvu": math.inf, "fvu_val": math.inf, "length": 0,
-                "status": "failed", "source": "", "logp": None, "seconds": found.seconds, "candidates": found.candidates}
+        return {**none, "status": "failed", "seconds": found.seconds, "candidates": found.candidates}
     fvu_val = _fvu_val(best, problem) if problem.y_val is not None else None
     front = [{"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length, "source": c.source}
              for c in found.front]

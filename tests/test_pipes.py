@@ -259,3 +259,16 @@ def test_ctrl_c_prints_the_best_law_so_far(tmp_path):
     assert process.returncode == 130 and b"Traceback" not in err
     result = json.loads(out)
     assert result["status"] == "interrupted" and result["fvu"] < 1
+
+
+def test_a_slip_on_one_problem_does_not_cost_the_others(monkeypatch):
+    """An exception inside the search of one problem becomes a failed record that says which."""
+    from fansr import fit, search
+    from fansr.problem import Problem
+
+    def slip(*args):
+        raise IndexError("off by one")
+
+    monkeypatch.setattr(search, "search", slip)
+    record = fit.fit_record(Problem(np.ones((4, 1)), np.arange(4.0), ["x"], extra={"law": "a"}), search.Options(), 1.0)
+    assert record["status"] == "failed: IndexError: off by one" and record["law"] == "a" and record["expr"] == []
