@@ -1,4 +1,4 @@
-"""Wide tables: the few columns that a law is likely to use.
+"""Large tables: the few columns that a law is likely to use, and as many rows as tell.
 
 The proposers' work grows with a power of the number of columns; a table of 200 columns has a law in
 a handful of them.  Columns are chosen greedily, by what they add to a regression on simple functions
@@ -11,6 +11,7 @@ import numpy as np
 
 from fansr.expr import rename
 from fansr.problem import Candidate, Problem
+from fansr.seeds import rng_for
 
 MAX_COLUMNS = 12  # tables up to this width are searched whole
 ROWS = 4096  # rows looked at
@@ -84,6 +85,14 @@ def narrowed(problem: Problem, columns: list[int]) -> Problem:
     pick = lambda X: None if X is None else np.ascontiguousarray(X[:, columns])  # noqa: E731
     return Problem(X=pick(problem.X), y=problem.y, names=[problem.names[j] for j in columns], target=problem.target,
                    id=problem.id, X_val=pick(problem.X_val), y_val=problem.y_val, weights=problem.weights)
+
+
+def thinned(problem: Problem, rows: int, seed: int) -> Problem:
+    """The problem over a random sample of its rows, in their order."""
+    kept = np.sort(rng_for(seed, "focus.rows", problem.id).permutation(len(problem.y))[:rows])
+    weights = None if problem.weights is None else problem.weights[kept]
+    return Problem(X=np.ascontiguousarray(problem.X[kept]), y=problem.y[kept], names=problem.names, target=problem.target,
+                   id=problem.id, weights=weights)
 
 
 def widened(candidate: Candidate, columns: list[int]) -> Candidate:

@@ -33,6 +33,7 @@ FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNED = 16  # candidates that are cut down, besides the front
 EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
 PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
+MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
 
@@ -96,6 +97,9 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
         columns = focus.relevant_columns(problem.X, problem.y)
         problem = focus.narrowed(problem, columns)
         candidates = ()  # they speak of columns that may be gone
+    whole = None
+    if len(problem.y) > MAX_ROWS:
+        whole, problem = problem, focus.thinned(problem, MAX_ROWS, options.seed)
     state = _State(problem, options, budget)
     status = "ok"
     try:
@@ -105,10 +109,31 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
     except KeyboardInterrupt:
         status = "interrupted"
     found = state.finish(started, status)
+    if whole is not None and found.best is not None:
+        _on_all_rows(found, whole, options, state.floor)
+        found.seconds = time.monotonic() - started
     if columns is not None and found.best is not None:
         found.best = focus.widened(found.best, columns)
         found.front = [focus.widened(c, columns) for c in found.front]
     return found
+
+
+def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float):
+    """Fit the constants of the answer and of the front again on the whole table, in place."""
+    from fansr.refine import Refiner
+
+    fitter = Refiner(problem.X, problem.y, restarts=1, seed=options.seed, weights=problem.weights)
+    for candidate in [found.best, *(c for c in found.front if c is not found.best)]:
+        # Rounded constants stay as they are where they lose nothing.
+        plain = fitter.fvu(candidate.expr, candidate.consts)
+        candidate.fvu = plain
+        if plain > max(100 * floor, 1e-24) and len(candidate.consts):
+            fvu, consts = fitter.polish(candidate.expr, candidate.consts, iterations=8)
+            if fvu < plain * (1 - 0.5 / len(problem.y)):
+                candidate.fvu, candidate.consts = fvu, np.asarray(consts)
+    found.front = rank.pareto(found.front, floor)
+    found.errors = tidy.standard_errors(found.best.expr, found.best.consts, problem.X, problem.y, found.best.fvu, floor,
+                                        problem.weights)
 
 
 def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:

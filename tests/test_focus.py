@@ -29,3 +29,19 @@ def test_narrowing_and_widening_are_inverse():
     assert small.names == ["c3", "c9"] and (small.X == X[:, [3, 9]]).all()
     back = focus.widened(Candidate(["+", "x1", "*", "x2", "<constant>"], np.ones(1), 0.1), [3, 9])
     assert back.expr == ["+", "x4", "*", "x10", "<constant>"]
+
+
+def test_a_long_table_is_fitted_whole_in_the_end():
+    from fansr import search
+
+    rng = np.random.default_rng(1)
+    M = search.MAX_ROWS + 5000
+    X = rng.uniform(1, 4, (M, 2))
+    y = 2.5 * X[:, 0] ** 1.5 / X[:, 1] + 0.01 * rng.normal(size=M)
+    found = search.search(Problem(X, y, ["a", "b"]), search.Options(proposers=("power",)))
+    coefficient, exponents = found.best.consts[0], X[:, 0] ** 1.5 / X[:, 1]
+    best = (exponents @ y) / (exponents @ exponents)
+    rounded = abs(coefficient - 2.5) < 1e-12
+    assert rounded or abs(coefficient - best) < 1e-9 * best
+    residual = y - coefficient * exponents
+    assert np.isclose(found.best.fvu, (residual @ residual) / ((y - y.mean()) @ (y - y.mean())), rtol=1e-9)
