@@ -88,7 +88,8 @@ def _save_atomically(path: Path, tensors: dict, metadata: dict | None = None) ->
 def _read(path: str | os.PathLike) -> tuple[dict, dict]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:

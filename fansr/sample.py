@@ -69,7 +69,7 @@ class Grammar:
         self.usable[: FIRST_VARIABLE_ID - 1] = False  # <pad>, <bos>, <eos>: the end is known, not drawn
         self.usable[FIRST_VARIABLE_ID + columns : FIRST_VARIABLE_ID + MAX_VARIABLES] = False
         # allowed[a, v]: token v when its operand count may be at most a (0: leaves only)
-        self.allowed = np.stack([self.usable & (CHANGE + 1 <= a) for a in range(3)])
+        self.allowed = np.stack([self.usable & (a >= CHANGE + 1) for a in range(3)])
 
     def mask(self, missing: np.ndarray, t: int) -> np.ndarray:
         """(N, V) bool for prefixes of t tokens with `missing` (N,) operands each."""
@@ -541,7 +541,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
             memory = network.memory(view.values)
         grammar = Grammar(len(view.columns), network.config.max_length - 2)
         if decoder == "mcts":
-            drawn = tree_search(network, memory, grammar, n, rng, lambda ids: _reward(ids, view, fitter))
+            drawn = tree_search(network, memory, grammar, n, rng, lambda ids, view=view: _reward(ids, view, fitter))
         else:
             drawn = draw(network, memory, grammar, n, rng, decoder, temperature, top_p)
         fresh = []
@@ -579,7 +579,7 @@ def propose_control(problem: Problem, budget: Budget, rng: np.random.Generator, 
             ids += [tuple(row[row != PAD_ID].tolist()) for row in kept]
         fresh = []
         for row in ids:  # each over its own choice of the columns
-            used = max((v - FIRST_VARIABLE_ID + 1 for v in row if FIRST_VARIABLE_ID <= v < FIRST_VARIABLE_ID + MAX_VARIABLES))
+            used = max(v - FIRST_VARIABLE_ID + 1 for v in row if FIRST_VARIABLE_ID <= v < FIRST_VARIABLE_ID + MAX_VARIABLES)
             columns = sorted(rng.choice(len(moving), used, replace=False).tolist())
             fresh.append(to_expr(row, View([moving[j] for j in columns], np.zeros(1 + used), torch.zeros(0))))
         candidates = []

@@ -429,8 +429,7 @@ class Metrics:
             # A killed run's metrics are whole up to their last flush: give them their name.
             for part in run.out.glob("metrics-*.zst.part"):
                 with contextlib.suppress(DataError, OSError, ValueError):
-                    with stream.open_writer(part.with_suffix(""), "metric", run.history, resume=True):
-                        pass
+                    stream.open_writer(part.with_suffix(""), "metric", run.history, resume=True).finish()
             name = f"metrics-{run.state['step']:08d}"
             taken = len(list(run.out.glob(f"{name}*.zst")))
             self.writer = stream.open_writer(run.out / f"{name}{f'-{taken}' if taken else ''}.zst", "metric", run.history)

@@ -260,7 +260,8 @@ def test_proposers_yield_new_candidates_and_repeat_themselves(model_file, functi
     table = problem(X, X[:, 0] * X[:, 3])
 
     def run():
-        return [c.expr for group in function(table, Budget(None), rng_for(0, "test"), samples=300, model=model_file) for c in group]
+        groups = function(table, Budget(None), rng_for(0, "test"), samples=300, model=model_file)
+        return [c.expr for group in groups for c in group]
 
     found = run()
     assert 20 < len(found) <= 300 and len({tuple(e) for e in found}) == len(found)
