@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from fansr import command, stream
+from fansr.errors import DataError
 from fansr.expr import problems, to_infix
 
 
@@ -101,6 +102,7 @@ def _end_record(reader) -> dict:
 
 def _check(inputs, quiet):
     total = checksum = 0
+    histories = []
     for reader in _heads(inputs):
         for _ in reader:
             pass
@@ -111,8 +113,36 @@ def _check(inputs, quiet):
             stages = " | ".join(str(entry.get("cmd")) for entry in reader.history) or "unknown"
             click.echo(f"{reader.name}: ok, {reader.n} {reader.header.get('holds')} records, dropped: {dropped}, "
                        f"checksum {reader.checksum:016x}, made by {stages}")
+        histories.append(reader.history)
+    whole = joined_shards(histories)
     if len(inputs) > 1 and not quiet:
-        click.echo(f"together: {total} records, checksum {checksum:016x}")
+        shards = f", all shards of ids {whole[0]} to {whole[1] - 1}" if whole else ""
+        click.echo(f"together: {total} records, checksum {checksum:016x}{shards}")
+
+
+def joined_shards(histories: list[list[dict]]) -> list[int] | None:
+    """[start, stop] of the ids that several shards of one making (fansr-gen --shard) hold together.
+
+    None when they are no shards of one whole.  DataError when they are, but some ids are missing or twice.
+    """
+    firsts = [history[0] if history else {} for history in histories]
+    configs = [entry["config"] if isinstance(entry.get("config"), dict) else {} for entry in firsts]
+    parts = [config.get("ids") for config in configs]
+    made = {json.dumps([entry.get("seed"), {k: v for k, v in config.items() if k != "ids"}], sort_keys=True)
+            for entry, config in zip(firsts, configs)}
+    if len(parts) < 2 or len(made) != 1 or None in parts or all(config["ids"] == config["of"] for config in configs):
+        return None
+    start, stop = configs[0]["of"]
+    reached = start
+    for low, high in sorted(parts):
+        if low != reached:
+            word = "in none" if low > reached else "in more than one"
+            raise DataError(f"shards: ids {min(low, reached)} to {max(low, reached) - 1} of {start} to {stop - 1} are {word} "
+                            "of the files given")
+        reached = high
+    if reached != stop:
+        raise DataError(f"shards: ids {reached} to {stop - 1} of {start} to {stop - 1} are in none of the files given")
+    return [start, stop]
 
 
 def _merge(inputs, output):
@@ -120,8 +150,13 @@ def _merge(inputs, output):
     inputs = inputs or ["-"]
     first = stream.open_reader(inputs[0])
     holds = first.header["holds"]
-    with stream.open_writer(output, holds, [*first.history, command.history_entry()]) as writer:
-        for reader in [first, *(stream.open_reader(name, holds=holds) for name in inputs[1:])]:
+    readers = [first, *(stream.open_reader(name, holds=holds) for name in inputs[1:])]
+    history = first.history
+    whole = joined_shards([reader.history for reader in readers])
+    if whole:
+        history[0] = {**history[0], "config": {**history[0]["config"], "ids": whole}}
+    with stream.open_writer(output, holds, [*history, command.history_entry()]) as writer:
+        for reader in readers:
             with reader:
                 for record in reader:
                     writer.write(record)

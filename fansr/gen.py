@@ -302,7 +302,9 @@ def gen(number, first, shard, output, jobs, seed, resume, quiet, config):
     """Draw random skeletons of laws under a prior (--config prior.toml; the paper's without)."""
     prior = from_dict(click.get_current_context().meta.get("config_sections") or {}, config or "prior")
     ids = shard_range(first, number, parse_shard(shard))
-    entry = command.history_entry(seed=seed, config=to_dict(prior))
+    # Which ids these are, of which whole: what a check needs to see that no shard is missing.
+    made = {"ids": [ids.start, ids.stop], "of": [first, first + number]}
+    entry = command.history_entry(seed=seed, config={**to_dict(prior), **made})
 
     def items(done):
         return (ids[start : start + CHUNK] for start in range(done, len(ids), CHUNK))

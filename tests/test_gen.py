@@ -215,7 +215,7 @@ def records(path):
 
 
 def run(*args, **extra):
-    return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, **extra)
+    return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, check=False, **extra)
 
 
 def test_any_number_of_workers_gives_the_same_records(tmp_path):
@@ -238,6 +238,29 @@ def test_shards_join_to_the_whole(tmp_path):
     joined = b"".join((tmp_path / f"{i}.zst").read_bytes() for i in range(3))
     (tmp_path / "cat.zst").write_bytes(joined)
     assert records(tmp_path / "cat.zst") == (whole, checksum)
+
+
+def test_a_missing_or_doubled_shard_is_noticed(tmp_path):
+    cat = [sys.executable, "-c", "from fansr.cat import main; main()"]
+    for i in range(3):
+        run("-n", 100, "-j", 1, "--shard", f"{i}/3", "-o", tmp_path / f"{i}.zst")
+    run("-n", 100, "-j", 1, "-o", tmp_path / "whole.zst")
+    files = [str(tmp_path / f"{i}.zst") for i in (2, 0, 1)]
+    whole = records(tmp_path / "whole.zst")[1]
+
+    def call(*args):
+        return subprocess.run([*cat, *args], capture_output=True, text=True, check=False)
+
+    good = call("--check", *files)
+    assert good.returncode == 0 and f"checksum {whole:016x}, all shards of ids 0 to 99" in good.stdout
+    for chosen, said in ((files[:2], "ids 33 to 65 of 0 to 99 are in none"), (files[1:], "ids 66 to 99"),
+                         ([*files, files[0]], "in more than one")):
+        for mode in ("--check", "--merge"):
+            bad = call(mode, "-o", str(tmp_path / "bad.zst"), *chosen)
+            assert bad.returncode == 1 and said in bad.stderr, bad.stderr
+            assert not (tmp_path / "bad.zst").exists()
+    assert call("--merge", "-o", str(tmp_path / "all.zst"), *files).returncode == 0
+    assert records(tmp_path / "all.zst")[1] == whole
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
