@@ -175,3 +175,65 @@ def test_operons_trees_are_read_in_order():
                               generations=3, optimizer_iterations=3, random_state=1, max_evaluations=10**6)
     model.fit(X, y)
     assert np.allclose(evaluate(peers._operon_tokens(model), X), model.predict(X), rtol=1e-3, atol=1e-4)
+
+
+# ---- programs that cannot be installed everywhere: the calls we make, against stand-ins with their interface --------
+
+
+class _FlashANSR:
+    """The methods of flash_ansr.FlashANSR (0.4.3) that are used, with a law that gets better with more samples."""
+
+    made: list[int] = []
+
+    @classmethod
+    def load(cls, directory, generation_config, n_restarts, refiner_workers):
+        model = cls()
+        model.choices = generation_config["choices"]
+        cls.made.append(model.choices)
+        return model
+
+    def fit(self, X, y):
+        self._results = [{"score": -1.0 * self.choices}]
+
+    def get_expression(self, precision, map_variables):
+        return "x1 * x2" if self.choices >= 64 else "x1"
+
+
+def test_flash_ansr_is_called_with_more_and_more_samples(monkeypatch, tmp_path):
+    import sys
+    import types
+
+    module = types.ModuleType("flash_ansr")
+    module.FlashANSR = _FlashANSR
+    module.SoftmaxSamplingConfig = lambda choices: {"choices": choices}
+    monkeypatch.setitem(sys.modules, "flash_ansr", module)
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(manual_seed=lambda seed: None))
+    monkeypatch.setenv("FLASH_ANSR_MODEL", str(tmp_path))
+    record = problem()
+    ticks = iter(np.arange(0.0, 100.0, 0.1))
+    monkeypatch.setattr(peers, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
+    assert peers.flash_ansr(record["X"], record["y"], 2.0, 0) == [["*", "x1", "x2"]]
+    assert _FlashANSR.made[:3] == [32, 64, 128] and len(_FlashANSR.made) < 12
+
+
+def test_pysr_is_called_with_its_own_clock(monkeypatch):
+    import sys
+    import types
+
+    seen = {}
+
+    class PySRRegressor:
+        def __init__(self, **settings):
+            seen.update(settings)
+
+        def fit(self, X, y, variable_names):
+            self.names = variable_names
+
+        def sympy(self):
+            return f"{self.names[0]}**2 + 0.5"
+
+    monkeypatch.setitem(sys.modules, "pysr", types.SimpleNamespace(PySRRegressor=PySRRegressor))
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/julia")
+    record = problem()
+    assert peers.pysr(record["X"], record["y"], 3.0, 5) == [["+", "pow2", "x1", "0.5"]]
+    assert seen["timeout_in_seconds"] == 3.0 and seen["random_state"] == 5
