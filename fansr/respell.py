@@ -546,7 +546,7 @@ class Respeller:
         """
         chain = COEFFICIENT.get((p, q))
         lone = len(factors) == 1
-        powers = [(n, k) for n in sorted({abs(n) for _, n, d, _ in factors if d} - {1}) for k in _PARTS.get(n, (n,))]
+        powers = [(n, k) for n in sorted({abs(n) for _, n, d, _ in factors if d} - {1}) for k in _PARTS.get(n, ())]
         for n, k in powers:
             a, b = _exact_root(p, k), _exact_root(q, k)
             inside = COEFFICIENT.get((a, b)) if a and b else None
@@ -627,6 +627,8 @@ class Respeller:
             if d & 1 and (const or p == q) and len(factors) == 1:  # (b^m)^(n/d) = b^(m*n/d)
                 self.changed = True
                 b, m, c, flip = factors[0]
+                if not c:  # (b^C)^(n/d) = b^C
+                    return PRODUCT, sign if n & 1 else 1, 1, 1, const, factors
                 g = math.gcd(m * n, c * d)
                 return PRODUCT, sign if n & 1 else 1, 1, 1, const, [(b, m * n // g, c * d // g, flip)]
             if d & 1 and (const or sign < 0):

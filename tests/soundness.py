@@ -85,7 +85,8 @@ def _exact_unary(token, a):
 
 
 def exact(expr, x, consts, digits=60):
-    """The value at one point in many digits; nan where it is not real, undefined, or too large to compute."""
+    """The value at one point in many digits; nan where it is not real, undefined or too large to compute,
+    None where a wave of a huge number needs more digits."""
     left = list(consts)
     stack = []
     with mpmath.workdps(digits):
@@ -94,6 +95,8 @@ def exact(expr, x, consts, digits=60):
                 if token == CONSTANT:
                     value = mpmath.mpf(float(left.pop()))
                 elif ARITY.get(token) == 1:
+                    if token in ("sin", "cos", "tan") and abs(stack[-1]) > mpmath.mpf(10) ** (digits - 40):
+                        return None
                     value = _exact_unary(token, stack.pop())
                 elif ARITY.get(token) == 2:
                     a, b = stack.pop(), stack.pop()
@@ -140,6 +143,8 @@ def judge(raw, simple, rng, n_variables, starts=40):
     X, y = X[rows], y[rows]
     if CONSTANT not in simple:
         return _compare(raw, simple, X, y, consts, np.zeros(0))
+    if not starts:
+        return "undecided", None
     found = _fit(raw, simple, X, y, consts, rng, starts)
     if found is None:
         return "undecided", {"points": len(y)}
@@ -155,9 +160,13 @@ def _compare(raw, simple, X, y, consts, found):
         for digits in (60, 300):
             with mpmath.workdps(digits):
                 wanted, came = exact(raw, X[i], consts, digits), exact(simple, X[i], found, digits)
+                if wanted is None or came is None:
+                    continue
                 if mpmath.isnan(wanted) or abs(wanted - came) <= mpmath.mpf(10) ** -25 * (abs(wanted) + mpmath.mpf(10) ** -40):
                     break
         else:
+            if wanted is None or came is None:
+                continue
             return "wrong", {"x": X[i].tolist(), "wanted": mpmath.nstr(wanted, 30), "came": mpmath.nstr(came, 30)}
     return "rounding", None
 
@@ -165,7 +174,7 @@ def _compare(raw, simple, X, y, consts, found):
 def _agree(raw, simple, x, consts, found):
     with mpmath.workdps(60):
         a, b = exact(raw, x, consts), exact(simple, x, found)
-        return mpmath.isnan(a) or (not mpmath.isnan(b) and abs(a - b) <= mpmath.mpf(10) ** -6 * abs(a))
+        return a is None or b is None or mpmath.isnan(a) or (not mpmath.isnan(b) and abs(a - b) <= mpmath.mpf(10) ** -6 * abs(a))
 
 
 def _fit(raw, simple, X, y, consts, rng, starts):
@@ -253,9 +262,11 @@ def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40):
 
 def _really_nonfinite(raw, rng, n_variables):
     X = draw_points(rng, n_variables)
-    y = values(raw, X, rng.normal(0, 5, raw.count(CONSTANT)))
+    consts = rng.normal(0, 5, raw.count(CONSTANT))
+    y = values(raw, X, consts)
     for i in np.flatnonzero(np.isfinite(y)):
-        if not mpmath.isnan(exact(raw, X[i], np.ones(raw.count(CONSTANT)))):
+        value = exact(raw, X[i], consts)
+        if value is not None and not mpmath.isnan(value):
             return "rejected though finite"
     return "rejected: nonfinite"
 
