@@ -171,18 +171,19 @@ class Island:
     and full_w hold the fitted whole expressions c0 + c1*term1 + ... as codes and values.
     """
 
-    def __init__(self, X, y, weights, view, columns, longest: int, seed: int):
+    def __init__(self, X, y, weights, view, columns, longest: int, seed: int, library=None):
         self.outside, target, slope, self.inside = view
         slope = slope / slope.max()  # squares of 1e300 would overflow
-        self.refiner = Refiner(X, target, seed=seed, weights=slope**2 if weights is None else slope**2 * weights)
+        # One seed for all islands: they see the rows in one order and can share the library.
+        self.refiner = Refiner(X, target, seed=0, weights=slope**2 if weights is None else slope**2 * weights)
         self.columns = np.array([COLUMN + j for j in columns], np.int64)
         self.longest = longest
         self.state = np.array([seed], np.uint64)
         self.table = np.zeros(1 << 20, np.uint64)
         self.met = 0
         self.n_aim = min(len(y), 64)
-        ordered = np.ascontiguousarray(self.refiner.columns[:, : self.n_aim].T)
-        self.terms, self.term_codes, self.term_lengths = _library(ordered, columns)
+        self.library = library or _library(self.refiner.columns[:, : self.n_aim].T, columns)
+        self.terms, self.term_codes, self.term_lengths = self.library
         self.population = self._empty(0)
         self.evaluations, self.stale, self.best = 0, 0, math.inf
         self.reported: set[bytes] = set()
@@ -359,8 +360,8 @@ class QuotientIsland(Island):
     FVU of the quotient, fitted from the sum's constants.
     """
 
-    def __init__(self, X, y, weights, columns, longest: int, seed: int):
-        super().__init__(np.column_stack([X, y]), y, weights, ((), y, np.ones(len(y)), ()), columns, longest, seed)
+    def __init__(self, X, y, weights, columns, longest: int, seed: int, library=None):
+        super().__init__(np.column_stack([X, y]), y, weights, ((), y, np.ones(len(y)), ()), columns, longest, seed, library)
         self.y_code = COLUMN + X.shape[1]
         # Terms with the target as a factor: those of the library, up to a few hundred.
         n = min(len(self.terms), 400)
@@ -527,10 +528,11 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1):
         return
     judge = Refiner(problem.X, problem.y, seed=seed % 1000, weights=problem.weights)
     longest = min(LONGEST, max(8, M))
-    islands = [Island(X, y, weights, view, columns, longest, seed + k) for k, view in enumerate(views(y))]
-    islands.insert(1, QuotientIsland(X, y, weights, columns, longest, seed + 17))
+    first, *others = views(y)
+    plain = Island(X, y, weights, first, columns, longest, seed)
+    islands = [plain, QuotientIsland(X, y, weights, columns, longest, seed + 1, plain.library)]
+    islands += [Island(X, y, weights, view, columns, longest, seed + 2 + k, plain.library) for k, view in enumerate(others)]
     limit = EVALUATIONS * budget.work if budget.seconds is None else math.inf
-    best = math.inf
     for island in islands:
         island.seed(list(pool)[:60] if pool else [], jobs, over)
         island.grow(POPULATION, jobs, over)
@@ -543,9 +545,7 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1):
         island.generation(rng, jobs, over)
         found = island.news(4 if turn % 8 else 12)
         if found:
-            batch = _verdicts(judge, found, jobs, over)
-            yield batch
-            best = min([best, *(c.fvu for c in batch)])
+            yield _verdicts(judge, found, jobs, over)
         if turn % 16 == 15 and pool:
             for other in islands:
                 other.seed(list(pool)[:20], jobs, over)
