@@ -19,7 +19,7 @@ import numpy as np
 
 from fansr.expr import free
 from fansr.problem import Candidate, Problem
-from fansr.tokens import literal_value
+from fansr.tokens import CONSTANT, literal_value
 
 Base = tuple[str, ...]
 Factors = dict[Base, Fraction]
@@ -332,6 +332,7 @@ def finish(expr: Base | list[str], source: str, fvu: float = math.inf) -> Candid
     return Candidate(expr=freed, consts=np.array(values, dtype=np.float64), fvu=fvu, source=source)
 
 
+@np.errstate(all="ignore")
 def fvu_of(y: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Fraction of variance unexplained (equation 8), weighted if asked; infinite where a value is not finite.
 
@@ -384,11 +385,22 @@ class Polisher:
                     from fansr.refine import Refiner
 
                     self.refiner = Refiner(self.problem.X, self.problem.y, weights=self.problem.weights)
-                fvu, consts = self.refiner.polish(candidate.expr, candidate.consts)
-                if fvu < candidate.fvu:
-                    candidate.fvu, candidate.consts = float(fvu), np.asarray(consts, dtype=np.float64)
+                self._refit(candidate)
             self.best = min(self.best, rough_score(candidate))
         return candidates
+
+
+    def _refit(self, candidate: Candidate) -> None:
+        """Polish one candidate in place; constants that are exactly 1 belong to its form and stay."""
+        held = candidate.consts == 1.0
+        values = iter(held)
+        expr = ["1.0" if token == CONSTANT and next(values) else token for token in candidate.expr]
+        if held.all():
+            return
+        fvu, consts = self.refiner.polish(expr, candidate.consts[~held])
+        if fvu < candidate.fvu:
+            candidate.fvu = float(fvu)
+            candidate.consts[~held] = consts
 
 
 def rough_score(candidate: Candidate) -> float:

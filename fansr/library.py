@@ -161,6 +161,7 @@ class Search:
         self.units = [tuple(e if i == j else 0.0 for i in range(D)) for j in range(D) for e in (1.0, -1.0)]
         self.libraries: dict = {}
 
+    @np.errstate(all="ignore")
     def library(self, size: tuple[int, int], divisions: bool = True) -> Library:
         """The library of `size`, made once; it must outlive the views made of it, which go by its identity."""
         if size not in self.libraries:
@@ -168,6 +169,7 @@ class Search:
             self.libraries[size].size = size
         return self.libraries[size]
 
+    @np.errstate(all="ignore")
     def look(self, library: Library, outer: Outer, powers, lead: Atom | None = None) -> list[Candidate]:
         """Candidates of the best small sums under one view: singles, pairs, and sets up to MAX_TERMS by exchange.
 
@@ -222,6 +224,7 @@ class Search:
         return self.polish(measured(self.problem, list(fits.expressions), "library"))
 
 
+    @np.errstate(all="ignore")
     def look_wide(self, library: Library, outer: Outer, powers, lead: Atom | None = None) -> list[Candidate]:
         """As `look`, over all products of the library's monomials with its functions: a hundred thousand terms.
 
@@ -434,6 +437,7 @@ def least_squares(A: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, float]:
 # ---- the proposer -----------------------------------------------------------------------------
 
 
+@np.errstate(all="ignore")
 def bases_for(problem: Problem) -> list[tuple[float, ...]]:
     """Monomials to divide the target by: none, the power law nearest to it, and the one that carries its sign."""
     X, y = problem.X, problem.y

@@ -54,6 +54,7 @@ class Regression:
     logarithm's residual, `rows` the rows used.
     """
 
+    @np.errstate(all="ignore")
     def __init__(self, problem: Problem, weighted: bool):
         X, y = problem.X, problem.y
         self.problem = problem
@@ -154,14 +155,18 @@ class Regression:
 
     # ---- laws ----
 
-    def laws(self, exponents: list[Fraction | float]) -> Iterator[Base]:
-        """Expressions with these exponents: the sign pattern that fits best, the constant as fitted and as a simple number."""
+    @np.errstate(all="ignore")
+    def laws(self, exponents: list[Fraction | float]) -> list[Base]:
+        """Expressions with these exponents: the best sign pattern, the constant as fitted and as a simple number."""
+        return list(self._laws(exponents))
+
+    def _laws(self, exponents) -> Iterator[Base]:
         X, y = self.problem.X, self.problem.y
         if all(e == 0 for e in exponents) or any(abs(e) > MAX_EXPONENT for e in exponents):
             return
-        with np.errstate(all="ignore"):
-            size = sum(float(e) * np.log(np.abs(X[:, j])) for j, e in zip(self.columns, exponents) if e != 0)
-            shape = np.exp(size - np.median(size[self.rows]))
+        size = sum(float(e) * np.log(np.abs(X[:, j])) for j, e in zip(self.columns, exponents) if e != 0)
+        middle = np.max(size[self.rows])
+        shape = np.exp(size - middle)
         odd = self._parity(exponents)
         sign = np.prod(np.sign(X[:, sorted(odd)]), axis=1) if odd else 1.0
         ok = np.isfinite(shape)
@@ -170,7 +175,7 @@ class Regression:
         weights = np.ones(len(y)) if self.problem.weights is None else self.problem.weights
         P, t, w = (sign * shape)[ok], (y / scale_of(y))[ok], weights[ok]
         c = float((w * P) @ t / ((w * P) @ P))
-        log_c = np.log(abs(c)) - np.median(size[self.rows]) + np.log(scale_of(y)) if c else -np.inf
+        log_c = np.log(abs(c)) - middle + np.log(scale_of(y)) if c else -np.inf
         if not np.isfinite(log_c) or abs(log_c) > 700:
             return
         c_total = float(np.copysign(np.exp(log_c), c))

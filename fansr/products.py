@@ -83,6 +83,7 @@ def factor_list(X: np.ndarray) -> Iterator[tuple[Base, np.ndarray]]:
 class Factorisation:
     """The logarithms of |y|, of the columns and of all factors of one problem, on the rows where y is not 0."""
 
+    @np.errstate(all="ignore")
     def __init__(self, problem: Problem, rng: np.random.Generator):
         self.problem, self.rng = problem, rng
         X, y = problem.X, problem.y
@@ -150,6 +151,7 @@ class Factorisation:
 
     # ---- from logarithms to laws ----
 
+    @np.errstate(all="ignore")
     def settle(self, sets, weight: np.ndarray) -> list[Candidate]:
         """Candidates of sets of factors: exponents from all rows, snapped; signs and constant from y."""
         expressions: dict[Base, None] = {}

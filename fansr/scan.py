@@ -41,7 +41,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if np.ptp(problem.y) == 0 or len(problem.y) < 5:
         return
     polish = Polisher(problem)
-    yield polish(measured(problem, list(dict.fromkeys(offsets(problem))), "scan"), 6, 2.0)
+    yield polish(measured(problem, offsets(problem), "scan"), 6, 2.0)
     scan = Scan(problem, rng)
     if budget.over():
         return
@@ -79,8 +79,13 @@ SHAPES = (
 )
 
 
-def offsets(problem: Problem) -> Iterator[Base]:
+@np.errstate(all="ignore")
+def offsets(problem: Problem) -> list[Base]:
     """Laws f(y) = k + c * prod x^e: k minimises the residual of the logarithm's regression, by grid and golden section."""
+    return list(dict.fromkeys(_offsets(problem)))
+
+
+def _offsets(problem: Problem) -> Iterator[Base]:
     X, y = problem.X, problem.y
     columns = [j for j in range(X.shape[1]) if (X[:, j] != 0).all() and np.ptp(np.abs(X[:, j])) > 0]
     if not columns or len(y) < len(columns) + 4:
@@ -154,6 +159,7 @@ def _golden(f, k: float, low: float, high: float, span: float) -> float:
 class Scan:
     """Arguments, multipliers and bases of one problem, and the features they make."""
 
+    @np.errstate(all="ignore")
     def __init__(self, problem: Problem, rng: np.random.Generator):
         self.problem, self.rng = problem, rng
         X = problem.X
@@ -241,6 +247,7 @@ class Scan:
             for k in frequencies(v, target):
                 yield from (("sin", place, k), ("cos", place, k))
 
+    @np.errstate(all="ignore")
     def sums(self, outer: str, powers, count: int) -> list[Base]:
         """Expressions of the best `count` features under an outer function and a base."""
         key = (outer, powers)
@@ -329,6 +336,7 @@ class Scan:
 
     # ---- products ----
 
+    @np.errstate(all="ignore")
     def products(self) -> list[Base]:
         """Expressions c * prod x^e * g(k a)^e of the best single factors and pairs of them."""
         X, y = self.problem.X, self.problem.y

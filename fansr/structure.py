@@ -26,7 +26,7 @@ from fansr.tokens import variable_index
 
 MAX_TERMS = 126  # of the surrogate: degree 4 in 5 columns
 MIN_ROWS = 30
-TESTS_TRIED, REDUCED_KEPT, MAX_DEPTH = 8, 3, 3
+TESTS_TRIED, REDUCED_KEPT = 5, 2
 SUSPECT = 0.25  # largest disagreement of gradients worth a closer look
 NO_WORSE = 1.15  # a smaller problem's surrogate may err this much more than the larger one's
 PIECES = 4  # candidates for each function of one column
@@ -79,8 +79,8 @@ def solve(smaller: Smaller, budget: Budget, rng) -> Iterator[list[Candidate]]:
 class Surrogate:
     """A polynomial in standardised columns (logarithms of those that span decades) for a function of y.
 
-    `error` is its cross-validated FVU, `dress` the function of y chosen (or asked for), `size` its standard deviation, and
-    `gradient` (M, D) the derivative of the standardised dress with respect to the columns themselves.
+    `error` is its cross-validated FVU (infinite where the dress is not defined), `dress` the function of y chosen or asked
+    for, `size` its standard deviation.
     """
 
     def __init__(self, columns: list[np.ndarray], y: np.ndarray, dress: str | None = None):
@@ -100,18 +100,20 @@ class Surrogate:
                     fits.append((*_cross_validated(A[:, keep], t), name, size, largest[keep]))
         none = (math.inf, None, "", 0.0, largest)
         self.error, c, self.dress, self.size, self.exponents = min(fits, key=lambda fit: fit[0], default=none)
-        if c is None:
-            return
-        # d/dx of the polynomial; the dress's own derivative is common to all columns and left out.
-        G = np.empty((M, D))
-        for j in range(D):
+        self.parts = columns, Z, spread, c
+
+    def gradient(self) -> np.ndarray:
+        """(M, D): derivatives of the standardised dress with respect to the columns themselves."""
+        columns, Z, spread, c = self.parts
+        G = np.empty(Z.shape)
+        for j in range(Z.shape[1]):
             lower = self.exponents.copy()
             lower[:, j] = np.maximum(lower[:, j] - 1, 0)
             G[:, j] = (_monomials(Z, lower) * self.exponents[:, j]) @ c
             G[:, j] /= np.where(spread[j] > 0, spread[j], 1.0) * 1.5
             if self.logs[j]:
                 G[:, j] /= columns[j]
-        self.gradient = G
+        return G
 
 
 def _degree_up_to(D: int, count: int) -> np.ndarray:
@@ -201,7 +203,7 @@ def reductions(problem: Problem, budget: Budget) -> Iterator[Smaller]:
     varying = [j for j in range(D) if np.ptp(X[:, j]) > 0]
     whole = Smaller([(f"x{j + 1}",) for j in varying], [X[:, j] for j in varying], problem.y, {}, problem.weights)
     layer, found, seen = [(None, whole)], [], set()
-    for _ in range(MAX_DEPTH + len(varying)):
+    for _ in varying:
         following = []
         for _, state in layer:
             if len(state.columns) < 2 or budget.over():
@@ -219,6 +221,7 @@ def reductions(problem: Problem, budget: Budget) -> Iterator[Smaller]:
     yield from (smaller for _, smaller in found[: 2 * REDUCED_KEPT])
 
 
+@np.errstate(all="ignore")
 def steps_down(state: Smaller) -> list[tuple[float, Smaller]]:
     """One column fewer in all ways the gradients suggest and the surrogate bears out: (its error, smaller problem)."""
     whole = Surrogate(state.columns, state.y)
@@ -240,8 +243,9 @@ def fronts(state: Smaller, whole: Surrogate) -> Iterator[tuple[Smaller, Surrogat
     logs = whole if whole.dress == "log" else Surrogate(state.columns, state.y, "log")
     if not logs.error < 0.5:
         return
+    gradient = logs.gradient()
     for j, (base, v) in enumerate(zip(state.bases, state.columns)):
-        elasticity = logs.gradient[:, j] * v * logs.size
+        elasticity = gradient[:, j] * v * logs.size
         middle = float(np.median(elasticity))
         e = round(middle)
         if e and abs(e) <= 6 and (v != 0).all() and abs(middle - e) < 0.25 and np.median(np.abs(elasticity - e)) < 0.35:
@@ -252,7 +256,7 @@ def fronts(state: Smaller, whole: Surrogate) -> Iterator[tuple[Smaller, Surrogat
 
 def merges(state: Smaller, whole: Surrogate) -> Iterator[Smaller]:
     """Pairs of columns in one combination, by how well the gradients agree with it."""
-    G = whole.gradient
+    G = whole.gradient()
     tests = []
     for i, j in combinations(range(len(state.columns)), 2):
         x, z, gx, gz = state.columns[i], state.columns[j], G[:, i], G[:, j]
@@ -371,6 +375,7 @@ def _by_rank(choices: list[list[Base]]) -> Iterator[list[Base]]:
         yield [options[i] for options, i in zip(choices, place)]
 
 
+@np.errstate(all="ignore")
 def spline_parts(X: np.ndarray, S: np.ndarray, knots: int = 9) -> list[tuple[int, np.ndarray]] | None:
     """[(column, its function's values (M,))] if S is nearly a sum of functions of one column each, else None."""
     M, D = X.shape
