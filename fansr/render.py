@@ -18,11 +18,12 @@ import click
 import numpy as np
 
 from fansr import command, laws, stream
-from fansr.command import DataError
-from fansr.expr import n_constants, problems, rename, to_infix
+from fansr.decontam import rows_of
+from fansr.expr import n_constants, rename, to_infix
 from fansr.gen import parse_shard, shard_range, words
 from fansr.prior import Prior, load, to_dict
 from fansr.seeds import key_for, rng_for
+from fansr.tokens import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID
 
 BATCH = 64  # skeletons drawn at once; their points (64 * 17 * 2048 float64) take 18 MB at most
 LAW_POINTS = 512  # default for files of laws; skeletons take U(1, 1024) as in the paper
@@ -55,28 +56,22 @@ class SkeletonRenderer:
 
     def __call__(self, records):
         dropped: Counter = Counter()
-        records = [record for record in records if self._usable(record, dropped)]
-        made = []
-        for start in range(0, len(records), BATCH):
-            made += self._batch(records[start : start + BATCH], dropped)
+        rows, usable = rows_of(records)
+        beyond = (rows >= FIRST_VARIABLE_ID + self.prior.variables) & (rows < FIRST_OPERATOR_ID)
+        usable &= ~beyond.any(axis=1)
+        if not usable.all():
+            dropped["outside_vocabulary"] = int((~usable).sum())
+        chosen, made = np.flatnonzero(usable), []
+        for start in range(0, len(chosen), BATCH):
+            part = chosen[start : start + BATCH]
+            made += self._batch([records[b] for b in part], rows[part], dropped)
         return made, dropped
 
-    def _usable(self, record, dropped) -> bool:
-        expr = record.get("expr")
-        fault = "no expr" if not isinstance(expr, list) else problems(expr)
-        if fault:
-            raise DataError(f"record {record.get('id')}: {fault}")
-        if problems(expr, self.prior.variables) or any(token[0] in "+-.0123456789" and len(token) > 1 or token.isdigit()
-                                                       for token in expr):
-            dropped["outside_vocabulary"] += 1
-            return False
-        return True
-
-    def _batch(self, records, dropped):
+    def _batch(self, records, rows, dropped):
         from fansr import bulk
 
         s = self.settings
-        rows = bulk.to_rows([record["expr"] for record in records for _ in range(s.repeats)])
+        rows = np.repeat(rows, s.repeats, axis=0)
         ids = np.array([record["id"] * s.repeats + r for record in records for r in range(s.repeats)], dtype=np.uint64)
         fit = self._points(ids)
         drawn = bulk.draw(self.prior, rows, ids, fit * 2 if s.val else fit, s.seed, fit=fit, noise=s.noise,
