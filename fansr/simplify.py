@@ -25,7 +25,7 @@ from fansr import command, parallel, resources, stream
 from fansr.errors import DataError
 from fansr.expr import problems
 from fansr.respell import NonFinite, Respeller
-from fansr.tokens import ARITY, COMMUTATIVE, CONSTANT, literal_value, variable_index
+from fansr.tokens import ARITY, CONSTANT, literal_value, variable_index
 
 MAX_TOKENS = 128  # the engine needs seconds for a few thousand; the paper's prior ends at 35
 ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
@@ -91,33 +91,71 @@ class Simplifier:
         except ValueError as error:  # the engine says no more than "malformed"
             _check(expr)
             raise Rejected("unresolved", str(error)) from None
-        # One skeleton in a thousand is shorter as it came, mostly for a common factor that the engine multiplies out.
-        return spelled if len(spelled) <= len(expr) else ordered(expr)
+        # One skeleton in a thousand is shorter much as it came, mostly for a common factor that the engine
+        # multiplies out.  Signs and inverses may go when it is ordered, so the lengths are compared after that.
+        if len(spelled) > len(expr) - expr.count("neg") - expr.count("inv"):
+            tidy = ordered(expr)
+            if len(tidy) < len(spelled):
+                return tidy
+        return spelled
+
+
+_SUM, _PRODUCT, _OTHER = "+-", "*/", ""
 
 
 def ordered(expr) -> list[str]:
-    """The expression with the operands of + and * sorted and what has no variables made one free constant."""
-    stack: list[tuple[str, ...]] = []
+    """The expression with its sums and products flat and sorted, a + neg b as a - b, a * inv b as a / b, and one
+    free constant for what has no variables: never longer, the same for any order and bracketing."""
+    stack: list[tuple[str, list, list]] = []  # (kind, operands added or multiplied, subtracted or divided by)
     for token in reversed(expr):
-        arity = ARITY.get(token, 0)
-        if arity == 0:
-            column = variable_index(token)
-            stack.append((CONSTANT,) if column is None else (token,))
-        elif arity == 1:
-            a = stack.pop()
-            stack.append(a if a == (CONSTANT,) else (token, *a))
-        else:
-            a, b = stack.pop(), stack.pop()
-            if a == b == (CONSTANT,):
-                stack.append(a)
+        kind = _KIND.get(token)
+        if kind is not None:
+            more, less = _parts(stack.pop(), kind)
+            if token in ("neg", "inv"):
+                more, less = less, more
+            elif token in ("+", "*"):
+                a, b = _parts(stack.pop(), kind)
+                more, less = more + a, less + b
             else:
-                stack.append((token, *b, *a) if token in COMMUTATIVE and _place(b) < _place(a) else (token, *a, *b))
-    return list(stack[0])
+                a, b = _parts(stack.pop(), kind)
+                more, less = more + b, less + a
+            stack.append((kind, more, less))
+        elif ARITY.get(token) == 1:
+            a = _flat(stack.pop())
+            stack.append((_OTHER, [a if a == (CONSTANT,) else (token, *a)], []))
+        elif token == "pow":
+            a, b = _flat(stack.pop()), _flat(stack.pop())
+            stack.append((_OTHER, [a if a == b == (CONSTANT,) else (token, *a, *b)], []))
+        else:
+            stack.append((_OTHER, [(token,) if variable_index(token) is not None else (CONSTANT,)], []))
+    return list(_flat(stack[0]))
 
 
-def _place(tokens):
-    """Sort key of an operand: constants last."""
-    return tokens == (CONSTANT,), tokens
+_KIND = {"+": _SUM, "-": _SUM, "neg": _SUM, "*": _PRODUCT, "/": _PRODUCT, "inv": _PRODUCT}
+
+
+def _parts(node, kind):
+    """Operands of a node as one of `kind`: its own where it is one, else itself."""
+    return (node[1], node[2]) if node[0] == kind else ([_flat(node)], [])
+
+
+def _flat(node) -> tuple[str, ...]:
+    """Tokens of a node, operands sorted, constants merged into one at the end."""
+    kind, more, less = node
+    if kind == _OTHER:
+        return more[0]
+    constant = (CONSTANT,)
+    free = constant in more or constant in less
+    more = sorted(part for part in more if part != constant)
+    less = sorted(part for part in less if part != constant)
+    if free:
+        more.append(constant)
+    join, split = kind
+    tokens = sum(more, (join,) * (len(more) - 1))
+    if not less:
+        return tokens
+    under = sum(less, (join,) * (len(less) - 1))
+    return (split, *tokens, *under) if more else ("neg" if kind == _SUM else "inv", *under)
 
 
 def _check(expr):
