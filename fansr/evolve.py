@@ -1,6 +1,6 @@
 """A proposer: local search over expressions, seeded by the best candidates so far.
 
-Each *island* is a population that works on one view of the target: y itself, y^2, 1/y, log|y| or exp(y), so that sums
+Each *island* is a population that works on one view of the target: y itself, y^2, 1/y, 1/y^2, log|y| or exp(y), so that sums
 inside an outer root, quotient, exponential or logarithm are plain sums to it.  A genome stands for its top-level
 terms; it is judged by the FVU of c0 + c1*term1 + c2*term2 + ..., whose linear constants the refiner solves exactly
 (linear scaling: Keijzer 2003), on a few points, plus a price for its length.
@@ -99,6 +99,9 @@ def views(y: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray, np.ndarray, 
         if sign is not None:
             unit = size.max()
             found.append(((*sign, "pow1_2"), y * (y / unit), unit / np.maximum(size, 1e-3 * unit) / 2, ("pow2",)))
+            if (size > 0).all() and size.max() / size.min() < 1e6:
+                low = size.min()
+                found.append(((*sign, "inv", "pow1_2"), (low / y) ** 2, (size / size.max()) ** 3, ("inv", "pow2")))
             if (size > 0).all() and size.max() / size.min() < 1e12:
                 found.append(((*sign, "exp"), np.log(size), size, ("log", *sign)))
         if (size > 0).all() and size.max() / size.min() < 1e8:
@@ -323,7 +326,38 @@ class Island:
             consts = values[codes == FREE]
             found.append(([*self.outside, *to_tokens(codes)], consts))
             found.append(([*self.outside, *to_tokens(_without_summand(codes))], consts[:-1]))
+            if self.outside[-1:] == ("exp",):
+                product, consts = _product(codes, values)
+                found.append(([*self.outside[:-1], *product], consts))
         return found
+
+
+def _product(codes, values):
+    """(tokens, consts) of exp(c0 + c1*t1 + ...) as a product, where t = log u gives u to a power.
+
+    Powers within 0.02 of a multiple of 1/2 are taken to be that; the fit that follows says whether they are.
+    """
+    expr, consts = [], [math.exp(min(700.0, values[len(codes) - 1]))]
+    for first, stop in _terms_of(codes)[:-1]:
+        c, term, inner = values[first + 1], to_tokens(codes[first + 2 : stop]), values[first + 2 : stop][codes[first + 2 : stop] == FREE]
+        if codes[first] == OPERATOR["*"].opcode and term[0] == "log":
+            half = round(2 * c)
+            if half == 0 and abs(c) < 0.02:
+                continue
+            if abs(c - half / 2) < 0.02 and _POWERS.get(abs(half)) is not None:
+                factor, own = [*(["inv"] if half < 0 else []), *_POWERS[abs(half)], *term[1:]], inner
+            else:
+                factor, own = ["pow", *term[1:], CONSTANT], [*inner, c]
+        else:
+            factor, own = ["exp", to_tokens(codes[first : first + 1])[0], CONSTANT, *term], [c, *inner]
+        expr += ["*", *factor]
+        consts = [*consts, *own]
+    # expr reads * f1 * f2 ...; the leading factor closes it.
+    return [*expr, CONSTANT], np.array([*consts[1:], consts[0]])
+
+
+# Tokens that raise to half of the key.
+_POWERS = {1: ["pow1_2"], 2: [], 3: ["pow3", "pow1_2"], 4: ["pow2"], 5: ["pow5", "pow1_2"], 6: ["pow3"], 8: ["pow4"], 10: ["pow5"]}
 
 
 def _without_summand(codes):

@@ -136,6 +136,15 @@ def aimed(X, y, expr, consts, tries=400):
     return [evolve.to_tokens(out["G"][k, : out["lengths"][k]]) for k in range(made)]
 
 
+def test_exponential_of_logarithms_is_a_product():
+    expr, consts = ["+", "*", C, "log", "+", C, "x1", "+", "/", C, "x2", "+", "*", C, "log", "x3", C], [-1.5, 0.4, 0.7, 2.31, 0.2]
+    codes, values = (np.array(v) for v in evolve.to_codes(expr, consts))
+    product, own = evolve._product(codes, values)
+    X = np.random.default_rng(0).uniform(0.5, 2, (20, 3))
+    np.testing.assert_allclose(evaluate(product, X, own), np.exp(evaluate(expr, X, consts)), rtol=1e-12)
+    assert product[:7] == ["*", "inv", "pow3", "pow1_2", "+", C, "x1"] and product.count("log") == 0
+
+
 def test_aimed_changes_hit_what_is_missing():
     X = np.random.default_rng(2).uniform(0.5, 2.0, (100, 3))
     a, b, c = X.T
