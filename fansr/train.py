@@ -477,11 +477,20 @@ def curve(folder: Path) -> list[dict]:
     return sorted(({k: v for k, v in r.items() if k != "kind"} for r in found), key=lambda r: (r["step"], r["seconds"]))
 
 
+def public(history: list) -> list:
+    """A history without the folders of the machine it was made on: absolute paths keep their last part."""
+    def name(word):
+        return Path(word).name if isinstance(word, str) and word.startswith("/") else word
+
+    return [{**entry, "argv": [name(word) for word in entry.get("argv", [])]} for entry in history]
+
+
 def ship(run: Run):
     """model.safetensors in half precision and model.json with history and curve, in the run's folder."""
     if run.chief:
-        checkpoint.save_model(run.out / "model.safetensors", run.model, run.training(), run.history, torch.float16)
-        text = json.dumps({"training": run.training(), "history": run.history, "curve": curve(run.out)}, indent=1)
+        history = public(run.history)
+        checkpoint.save_model(run.out / "model.safetensors", run.model, run.training(), history, torch.float16)
+        text = json.dumps({"training": run.training(), "history": history, "curve": curve(run.out)}, indent=1)
         (run.out / "model.json").write_text(text + "\n")
 
 
