@@ -27,7 +27,7 @@ from fansr.terms import exponent_vectors, search_rows, thinned
 GRID = np.array([0.01, 0.1, 0.4, 1.0, 2.5, 8.0])  # k times the argument's typical size
 NEAR_POLE = np.array([0.5, 0.9, 0.99])  # -k times the argument's largest size, for 1 + k a
 MAX_ARGUMENTS, MAX_FEATURES = 16, 1400
-LEADERS = 8  # kinds of single factors whose k is tuned
+KINDS, LEADERS = 100, 8  # kinds of factors (function and argument) whose k is tuned, and of these made into laws
 PEAKS = 3  # frequencies taken from one periodogram
 EXACT = 1e-20
 
@@ -41,7 +41,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if np.ptp(problem.y) == 0 or len(problem.y) < 5:
         return
     polish = Polisher(problem)
-    yield polish(measured(problem, offsets(problem), "scan"), 6, 2.0)
+    yield polish(measured(problem, offsets(problem), "scan"), 12, 8.0)
     scan = Scan(problem, rng)
     if budget.over():
         return
@@ -51,7 +51,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
             for count in (1, 2, 3):
                 if budget.over() or count * 3 > len(problem.y):
                     break
-                yield polish(measured(problem, scan.sums(outer, powers, count), "scan"), 4, 2.0)
+                yield polish(measured(problem, scan.sums(outer, powers, count), "scan"), 5, 8.0)
 
 
 # ---- offsets ----------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def _offsets(problem: Problem) -> Iterator[Base]:
             with np.errstate(all="ignore"):
                 goal = S - k
             fit = Regression(Problem(X=X, y=goal, names=problem.names, weights=problem.weights), False)
-            for exponents in list(fit.snaps())[:3] if fit.columns else []:
+            for exponents in list(fit.snaps()) if fit.columns else []:
                 for law in fit.laws(exponents):
                     sign, law = (-1, law[1:]) if law[0] == "neg" else (1, law)
                     yield shape.wrap((("+" if sign > 0 else "-"), repr(float(k)), *law))
@@ -237,6 +237,7 @@ class Scan:
             for k in [1e-4 / size, 1.5e-3 / size, *(GRID / size)]:  # exp(u) - 1 differs from u for any u
                 if k * largest < 200:
                     yield from (("expm1", place, float(k)), ("exp1", place, float(k)), ("tanh", place, float(k)))
+                    yield from (("1-exp", place, float(k)), ("exp1", place, -float(k)))
                 if v.min() >= 0:
                     yield "1+", place, float(k)
                 else:
@@ -368,9 +369,11 @@ class Scan:
             return []
         subsets = Subsets(np.array(rows), t)
         leaders: dict[tuple[str, int], tuple] = {}
-        for _, (i,) in subsets.singles(40):
+        for _, (i,) in subsets.singles(len(features)):
             leaders.setdefault(features[i][:2], features[i])
-        chosen = [[_tuned(feature, fresh, t)] for feature in list(leaders.values())[:LEADERS]]
+        # The grid is too coarse to compare kinds of factors by; each is tuned first.
+        tuned = sorted(_tuned(feature, fresh, t) for feature in list(leaders.values())[:KINDS])
+        chosen = [[feature] for _, feature in tuned[:LEADERS]]
         chosen += [[features[i] for i in members] for _, members in subsets.pairs(3)]
         expressions: dict[Base, None] = {}
         for group in chosen:
@@ -410,6 +413,7 @@ class Scan:
 # the form; polishing leaves constants that are exactly 1 alone.
 FAMILIES = {
     "expm1": (lambda k, a: ("-", "exp", *times(k, a), "1.0"), np.expm1),
+    "1-exp": (lambda k, a: ("-", "1.0", "exp", *times(-k, a)), lambda u: -np.expm1(-u)),
     "exp1": (lambda k, a: ("+", "exp", *times(k, a), "1.0"), lambda u: np.exp(u) + 1),
     "tanh": (lambda k, a: ("tanh", *times(k, a)), np.tanh),
     "1+": (lambda k, a: ("+", *a, repr(1 / k)) if k > 0 else ("-", repr(-1 / k), *a), lambda u: 1 + u),
@@ -419,17 +423,17 @@ FAMILIES = {
 }
 
 
-def _tuned(feature, fresh, t: np.ndarray, steps: int = 24):
-    """The feature with k moved to where it explains most of t: golden section over a factor of four either way."""
+def _tuned(feature, fresh, t: np.ndarray, steps: int = 16):
+    """(what is left of t, the feature with k moved to where that is least): golden section, a factor of four either way."""
     family, place, k = feature
-    if family in ("sin", "cos"):
-        return feature  # a periodogram's peak is near enough, and its surroundings are full of others
 
     def left(u: float) -> float:
         f = fresh((family, place, k * math.exp(u)))
         return 1.0 - float(f @ t) ** 2 / float(f @ f) / float(t @ t) if np.isfinite(f).all() and f @ f > 0 else 2.0
 
-    a, b = (-1.4, 1.4) if k > 0 else (-1.4, 0.0)
+    if family in ("sin", "cos"):
+        return left(0.0), feature  # a periodogram's peak is near enough, and its surroundings are full of others
+    a, b = (-1.4, 1.4) if k > 0 or family != "1+" else (-1.4, 0.0)
     ratio = (math.sqrt(5) - 1) / 2
     c, d = b - ratio * (b - a), a + ratio * (b - a)
     fc, fd = left(c), left(d)
@@ -442,7 +446,7 @@ def _tuned(feature, fresh, t: np.ndarray, steps: int = 24):
             a, c, fc = c, d, fd
             d = a + ratio * (b - a)
             fd = left(d)
-    return family, place, k * math.exp(c if fc < fd else d)
+    return min(fc, fd), (family, place, k * math.exp(c if fc < fd else d))
 
 
 def frequencies(v: np.ndarray, target: np.ndarray) -> list[float]:

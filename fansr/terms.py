@@ -77,11 +77,11 @@ def arguments(X: np.ndarray) -> list[tuple[float, Base, np.ndarray]]:
 
 
 def oscillates(v: np.ndarray) -> bool:
-    """True where a sine of v means something: over a fifth of a turn at least, and seen at eight points a turn.
+    """True where a sine of v means something: over a fifth of a turn at least, and seen at three points a turn.
 
     Below that it is a parabola, above it fits any few points.
     """
-    return 1.2 < float(np.ptp(v)) < 2 * np.pi * len(v) / 8
+    return 1.2 < float(np.ptp(v)) < 2 * np.pi * len(v) / 3
 
 
 def functions_of(cost: float, a: Base, v: np.ndarray) -> Iterator[tuple[float, Base, np.ndarray]]:
