@@ -69,6 +69,7 @@ class _Tables:
         self.leaf, self.unary = (np.stack(table) for table in zip(*walks))  # (c, n, e)
         self.operators = {arity: self._operators(arity) for arity in (1, 2)}
         self.max_unique = np.array([part.max_unique for part in parts])
+        self.depends = np.array([part.depends == 1 for part in parts])
         symbols = prior.variables + 1
         self.symbols = np.concatenate([[CONSTANT_ID], FIRST_VARIABLE_ID + np.arange(prior.variables)]).astype(np.uint8)
         self.rates = np.ones((len(parts), symbols))
@@ -214,6 +215,8 @@ def _leaves(table: _Tables, kind, arity, inside, u_unique, uniform) -> np.ndarra
     bound = np.minimum(np.minimum(n_leaves, table.prior.variables), table.max_unique[kind])
     unique = 1 + (u_unique * bound).astype(np.intp)  # U(1, min(leaves, D))
     drawn = _distinct(table, kind, uniform[table.span["set"]])  # (n, D + 1), the first `unique` count
+    bare = (unique == 1) & (drawn[:, 0] == CONSTANT_ID) & table.depends[kind]
+    drawn[bare, 0] = drawn[bare, 1]
     j = np.arange(table.leaves)
     copy = (uniform[table.span["copy"]].T * unique[:, None]).astype(np.intp)
     pick = np.where(j < unique[:, None], j, copy)

@@ -42,6 +42,7 @@ class Skeletons:
     binary: float = 1.0
     max_unique: int = MAX_VARIABLES  # most distinct leaf symbols; the paper's is D
     constant: float = 1.0  # weight of <constant> when distinct leaves are drawn; a variable has 1
+    depends: int = 0  # 1: a law always has a variable; the paper's may be nothing but constants
     others: float = 1.0
     weights: dict[str, float] = field(default_factory=dict)
 
@@ -179,6 +180,8 @@ def _check_skeletons(part: Skeletons, name: str):
         raise DataError(f"{name}: alpha {part.alpha} with scale {part.scale} gives no distribution")
     if part.unary < 0 or part.binary < 0 or part.unary + part.binary <= 0:
         raise DataError(f"{name}: unary and binary must be >= 0 and not both 0")
+    if part.depends not in (0, 1):
+        raise DataError(f"{name}: depends is {part.depends}, wanted 0 or 1")
     if part.share < 0 or part.constant < 0 or part.others < 0 or part.max_unique < 1:
         raise DataError(f"{name}: wanted share, constant and others >= 0 and max_unique >= 1")
     for token, weight in part.weights.items():

@@ -187,6 +187,13 @@ def test_weighted_constant_is_drawn_by_its_weight():
                            ).pvalue > 1e-3
 
 
+def test_a_law_can_be_asked_to_depend_on_something():
+    for depends, bare in ((0, 0.25), (1, 0.0)):
+        prior = Prior(variables=1, skeletons=(Skeletons(min_ops=1, max_ops=1, constant=1.0, depends=depends),))
+        share = np.mean([not expr.variables(s) for s in gen.sample_skeletons(prior, range(4000))])
+        assert share == pytest.approx(2 * bare, abs=0.03)
+
+
 # ---- validity, identity, shards ---------------------------------------------------------------
 
 
