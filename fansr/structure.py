@@ -28,7 +28,7 @@ MAX_TERMS = 126  # of the surrogate: degree 4 in 5 columns
 MIN_ROWS = 30
 TESTS_TRIED, REDUCED_KEPT = 5, 2
 SUSPECT = 0.25  # largest disagreement of gradients worth a closer look
-NO_WORSE = 1.15  # a smaller problem's surrogate may err this much more than the larger one's
+NO_WORSE, NO_MATTER = 1.15, 1e-4  # a smaller problem's surrogate may err so many times more than the larger one's, or so much
 PIECES = 4  # candidates for each function of one column
 
 
@@ -233,7 +233,7 @@ def steps_down(state: Smaller) -> list[tuple[float, Smaller]]:
             continue
         after = Surrogate(smaller.columns, smaller.y, reference.dress)
         # Errors in the dress's own unit: a front that is divided out takes its variance with it.
-        if after.error * after.size**2 <= (NO_WORSE * reference.error + 1e-9) * reference.size**2:
+        if after.error * after.size**2 <= (NO_WORSE * reference.error + NO_MATTER) * reference.size**2:
             accepted.append((after.error, smaller))
     return accepted
 

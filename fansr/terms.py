@@ -98,6 +98,8 @@ def functions_of(cost: float, a: Base, v: np.ndarray) -> Iterator[tuple[float, B
             yield cost + 1, ("exp", *a), np.exp(v)
             yield cost + 1, ("exp", "neg", *a), np.exp(-v)
             yield cost + 1.5, ("tanh", *a), np.tanh(v)
+        if a[0] not in "+*/" and size < 15:
+            yield cost + 1.5, ("exp", "neg", "pow2", *a), np.exp(-v * v)
     if v.min() > 0 and a[0] not in "*/":
         yield cost + 1, ("log", *a), np.log(v)
     elif a[0] not in "*/" and (v != 0).all() and cost == 1:

@@ -1,0 +1,90 @@
+"""The gradients' verdicts against laws whose structure is known, and the way back to the whole problem."""
+
+import numpy as np
+import pytest
+
+from fansr import structure
+from fansr.evaluate import evaluate
+from fansr.expr import is_valid
+from fansr.problem import Budget, Problem
+from fansr.structure import Smaller, Surrogate, reductions, spline_parts
+
+
+def make(law, D, M=400, low=0.5, high=3.0, seed=0):
+    X = np.random.default_rng(seed).uniform(low, high, (M, D))
+    return Problem(X=X, y=law(*X.T), names=[f"x{j + 1}" for j in range(D)])
+
+
+def tokens(problem):
+    """Every column of every smaller problem, as text, and what was divided out."""
+    found, fronts = set(), set()
+    for smaller in reductions(problem, Budget(None)):
+        found |= {" ".join(base) for base in smaller.bases}
+        fronts |= {(" ".join(base), e) for base, e in smaller.front.items()}
+    return found, fronts
+
+
+@pytest.mark.parametrize("law, D, expected", [
+    (lambda a, b, c: np.exp(-((a - b) ** 2) / 3) + c, 3, "- x1 x2"),
+    (lambda a, b, c: np.log(a + b) * c**1.5, 3, "+ x1 x2"),
+    (lambda a, b, c: np.tanh(a * b / 4) + c**2, 3, "* x1 x2"),
+    (lambda a, b, c: np.sin(a / b) + c, 3, "/ x1 x2"),
+    (lambda a, b, c: np.sqrt(a**2 + b**2 + 1) * np.exp(-c), 3, "+ pow2 x1 pow2 x2"),
+])
+def test_pairs_that_act_as_one(law, D, expected):
+    found, _ = tokens(make(law, D))
+    assert expected in found
+
+
+def test_fronts_are_divided_out_and_put_back():
+    problem = make(lambda a, b, c: a**2 / b * np.cosh(c / 2), 3)
+    _, fronts = tokens(problem)
+    assert ("x1", 2) in fronts and ("x2", -1) in fronts
+    smaller = Smaller([("x3",)], [problem.X[:, 2]], problem.y / problem.X[:, 0] ** 2, {("x1",): 2}, None)
+    restored = list(smaller.restore(["*", "<constant>", "pow2", "x1"], np.array([1.5])))
+    assert is_valid(restored)
+    assert np.allclose(evaluate(restored, problem.X), 1.5 * problem.X[:, 2] ** 2 * problem.X[:, 0] ** 2)
+
+
+def test_unrelated_columns_are_left_apart():
+    found, fronts = tokens(make(lambda a, b: np.sin(2 * a) * np.exp(b) + np.cos(3 * b) * a, 2))
+    assert not fronts and found <= {"x1", "x2"}
+
+
+def test_surrogate_gradient_against_the_true_one():
+    problem = make(lambda a, b: a**2 * b + 3 * b, 2)
+    columns = [problem.X[:, 0], problem.X[:, 1]]
+    surrogate = Surrogate(columns, problem.y, "y")
+    gradient = surrogate.gradient()
+    true = np.column_stack([2 * columns[0] * columns[1], columns[0] ** 2 + 3])
+    ratio = gradient / true
+    assert surrogate.error < 1e-8 and np.allclose(ratio, ratio.mean(), rtol=1e-2)
+
+
+def test_spline_parts_are_the_functions_up_to_a_constant():
+    problem = make(lambda a, b: np.sin(2 * a) + b**2, 2)
+    parts = dict(spline_parts(problem.X, problem.y))
+    for j, true in ((0, np.sin(2 * problem.X[:, 0])), (1, problem.X[:, 1] ** 2)):
+        assert np.std(parts[j] - parts[j].mean() - true + true.mean()) < 0.02 * np.std(true)
+    assert spline_parts(problem.X, np.sin(3 * problem.X[:, 0] * problem.X[:, 1])) is None
+
+
+def test_nested_law_in_four_columns():
+    problem = make(lambda a, b, c, d: np.sqrt(np.exp(-((a - b) ** 2)) + c / d), 4)
+    best = min((c for batch in structure.propose(problem, Budget(None), np.random.default_rng(0)) for c in batch),
+               key=lambda c: c.fvu)
+    assert best.fvu < 1e-9
+    truth = evaluate(best.expr, problem.X, best.consts)
+    assert np.isclose(np.sum((truth - problem.y) ** 2) / np.sum((problem.y - problem.y.mean()) ** 2), best.fvu, atol=1e-20)
+
+
+@pytest.mark.parametrize("X, y", [
+    (np.zeros((40, 2)), np.arange(40.0)),
+    (np.random.default_rng(0).normal(size=(40, 3)) * 1e200, np.random.default_rng(1).normal(size=40)),
+    (np.random.default_rng(0).integers(0, 2, (40, 3)).astype(float), np.random.default_rng(1).normal(size=40)),
+    (np.arange(8.0)[:, None], np.arange(8.0)),
+])
+def test_odd_tables_do_no_harm(X, y):
+    problem = Problem(X=X, y=y, names=[f"x{j + 1}" for j in range(X.shape[1])])
+    for batch in structure.propose(problem, Budget(None), np.random.default_rng(0)):
+        assert all(np.isfinite(c.fvu) for c in batch)
