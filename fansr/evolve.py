@@ -114,6 +114,20 @@ def views(y: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray, np.ndarray, 
 # ---- the library of terms ---------------------------------------------------------------------
 
 
+def leading(X, y, columns: list[int], most: int = 10) -> list[int]:
+    """The columns that vary most with y: by the largest correlation of x, x^2 or 1/x with it, in table order."""
+    if len(columns) <= most:
+        return columns
+    strength = []
+    with np.errstate(all="ignore"):
+        centred = (y - y.mean()) / np.ptp(y)
+        for j in columns:
+            x = X[:, j] / np.abs(X[:, j]).max()
+            found = [abs(((f - f.mean()) * centred).sum()) / np.sqrt(((f - f.mean()) ** 2).sum()) for f in (x, x * x, 1 / x)]
+            strength.append(max([v for v in found if np.isfinite(v)], default=0.0))
+    return sorted(columns[i] for i in np.argsort(strength)[-most:])
+
+
 def _library(X: np.ndarray, columns: list[int], most: int = 1500):
     """Terms built from few columns, shortest first: (values (N, M), codes (N, WIDTH), lengths (N,)).
 
@@ -185,7 +199,7 @@ class Island:
         self.table = np.zeros(1 << 20, np.uint64)
         self.met = 0
         self.n_aim = min(len(y), 64)
-        self.library = library or _library(self.refiner.columns[:, : self.n_aim].T, columns)
+        self.library = library or _library(self.refiner.columns[:, : self.n_aim].T, leading(X, target, columns))
         self.terms, self.term_codes, self.term_lengths = self.library
         self.population = self._empty(0)
         self.evaluations, self.stale, self.best = 0, 0, math.inf

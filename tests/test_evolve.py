@@ -238,6 +238,13 @@ def test_hard_tables_do_not_break_it(X, y):
         assert all(np.isfinite(c.fvu) and np.isfinite(c.consts).all() for c in batch)
 
 
+def test_wide_tables():
+    X = np.random.default_rng(3).uniform(0.5, 2, (150, 120))
+    y = X[:, 70] * X[:, 11] + 3 * np.sqrt(X[:, 100])
+    assert {11, 70, 100} <= set(evolve.leading(X, y, list(range(120)))) and len(evolve.leading(X, y, list(range(120)))) == 10
+    assert min(c.fvu for b in evolve.propose(problem(X, y), Budget(None, 0.1), np.random.default_rng(0)) for c in b) < 1e-20
+
+
 def test_time_is_kept():
     X = np.random.default_rng(0).normal(size=(100, 4))
     budget = Budget(seconds=0.0)
