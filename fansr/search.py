@@ -162,6 +162,7 @@ class _State:
             self.enough = max(self.enough, EPS32)
         self.yields: Counter = Counter()
         self.failures: dict[str, str] = {}
+        self.helped = False  # a partner has the second core
         self.settled: set[tuple] = set()
         self.pruned: set[tuple] = set()
         # The clock keeps a share for tidying, so that the whole stays within the budget.
@@ -175,12 +176,15 @@ class _State:
         extra = {}
         if name in ("model", "control"):
             extra = {"samples": self.options.samples, "model": self.options.model, "fitter": self.fitter}
+        elif name == "evolve" and not self.helped:
+            extra = {"jobs": self.options.jobs}
         rng = rng_for(self.options.seed, f"fit.{name}", self.problem.id)
         return _Turn(name, share, propose(self.problem, self.work, rng, self.pool, **extra))
 
     def run(self):
         """Turns until the budget is over, nobody has more to say, or the law is found."""
         helper = self._partner()
+        self.helped = helper is not None
         try:
             for _ in self.run_steps():
                 if helper is not None:
