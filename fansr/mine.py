@@ -226,6 +226,16 @@ def rules_text(rules) -> str:
     return "[\n" + ",\n".join(json.dumps(rule) for rule in rules) + "\n]\n"
 
 
+def _called(name):
+    """Name the function below after the command: the library's own function has the plain name."""
+
+    def rename(function):
+        function.__name__ = name
+        return function
+
+    return rename
+
+
 @command.command(example="fansr-mine --config rules/mine.yaml --out /tmp/rules -j 2")
 @click.option("--config", type=click.Path(dir_okay=False), default=None, metavar="FILE",
               help="YAML file of mining settings.  [default: the mine.yaml that comes with fansr]")
@@ -233,6 +243,7 @@ def rules_text(rules) -> str:
               help="Folder for the rules; an interrupted run into it is continued.")
 @command.jobs_option()
 @command.quiet_option()
+@_called("mine")
 def mine_command(config, out, jobs, quiet):
     """Mine rewriting rules and write a folder that fansr-simplify --rules takes.
 

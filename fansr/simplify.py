@@ -303,6 +303,7 @@ def merge_equal(records, merged: dict | None = None) -> dict:
 @command.resume_option()
 @command.quiet_option()
 @command.config_option()
+@_called("simplify")
 def simplify_command(inputs, rules, relax, dedup, output, jobs, resume, quiet, config):
     """Bring skeletons or candidates to their canonical form.
 
