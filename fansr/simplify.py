@@ -292,6 +292,16 @@ def merge_equal(records, merged: dict | None = None) -> dict:
     return merged
 
 
+def _called(name):
+    """Name the function below after the command: the library's own function has the plain name."""
+
+    def rename(function):
+        function.__name__ = name
+        return function
+
+    return rename
+
+
 @command.command(example="fansr-gen -n 10000 | fansr-simplify > skeletons.zst")
 @click.argument("inputs", nargs=-1, metavar="[IN ...]")
 @click.option("--rules", type=click.Path(file_okay=False), default=None, metavar="DIR",
