@@ -325,9 +325,9 @@ class _State:
 
     def _final_value(self, candidate: Candidate) -> float:
         """The selection's number, with a round constant charged its code instead of a fitted one's."""
-        k = sum(1 for c in candidate.consts if not _is_round(float(c)))
+        k = sum(1 for c in candidate.consts if not _is_round(float(c), self.options.physics))
         return rank.selection(self.options.select, candidate, len(self.problem.y), self.options.gamma, self.floor, k)
 
 
-def _is_round(c: float) -> bool:
-    return any(nats < 8.0 for _value, nats in tidy.simple_values(c, 2e-16 * abs(c)))
+def _is_round(c: float, physics: bool = False) -> bool:
+    return any(nats < 8.0 for _value, nats in tidy.simple_values(c, 2e-16 * abs(c), physics))
