@@ -125,15 +125,16 @@ class Factorisation:
             weight = np.maximum(np.abs(self.problem.y) / scale_of(self.problem.y), 1e-3)
         if self.problem.weights is not None:
             weight = weight * np.sqrt(self.problem.weights)
-        forced = np.column_stack([np.ones(len(rows)), *(f[rows] for f in self.log_x)]) * weight[rows, None]
-        Q, _ = np.linalg.qr(forced)
-        B = np.array([f[rows] for _, _, f in self.features]) * weight[rows]  # (T, n)
-        size = np.sqrt((B * B).sum(axis=1))
-        B = B - (B @ Q) @ Q.T
-        t = (self.log_y * weight)[rows]
-        t = t - Q @ (Q.T @ t)
-        left = np.sqrt((B * B).sum(axis=1))
-        use = np.flatnonzero((left > 1e-6 * size) & (left > 1e-12) & np.isfinite(left))
+        with np.errstate(all="ignore"):
+            forced = np.column_stack([np.ones(len(rows)), *(f[rows] for f in self.log_x)]) * weight[rows, None]
+            Q, _ = np.linalg.qr(forced)
+            B = np.array([f[rows] for _, _, f in self.features]) * weight[rows]  # (T, n)
+            size = np.sqrt((B * B).sum(axis=1))
+            B = B - (B @ Q) @ Q.T
+            t = (self.log_y * weight)[rows]
+            t = t - Q @ (Q.T @ t)
+            left = np.sqrt((B * B).sum(axis=1))
+            use = np.flatnonzero((left > 1e-6 * size) & (left > 1e-12) & np.isfinite(left))
         if not len(use) or t @ t < 1e-20 * len(t):
             return
         subsets = Subsets(B[use], t)

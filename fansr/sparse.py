@@ -120,7 +120,7 @@ def best_subsets(problem: Subsets, k: int, starts, rng: np.random.Generator, ran
     T = len(problem.b)
     if k > T:
         return []
-    rows = [list(s) for s in starts]
+    rows = [list(s) for s in starts if len(s) == k - 1]
     rows = [r + [_absent(r, T, rng)] for r in rows]
     rows += [rng.choice(T, k, replace=False).tolist() for _ in range(random_starts)]
     # The place just added is optimised first.
@@ -134,14 +134,15 @@ def without_each(problem: Subsets, sets, rng: np.random.Generator):
     """
     starts, banned = [], []
     for members in sets:
-        for member in members:
+        for member in members if len(members) < len(problem.b) else ():
             starts.append([_absent(list(members), len(problem.b), rng), *(m for m in members if m != member)])
             banned.append(member)
     return problem.exchange(np.array(starts), banned=np.array(banned)) if starts else []
 
 
 def _absent(members: list[int], T: int, rng: np.random.Generator) -> int:
-    """Any feature not in the set, to be exchanged at once."""
+    """Any feature not in the set, to be exchanged at once; there must be one."""
+    assert len(members) < T, f"{len(members)} of {T} features are in the set already"
     while True:
         i = int(rng.integers(T))
         if i not in members:

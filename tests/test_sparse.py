@@ -54,6 +54,14 @@ def test_exchange_never_ends_worse_than_it_began(features):
         assert subsets.exchange(start[None, :])[0][0] <= residual(B, t, start) + 1e-9
 
 
+def test_few_features_end_quickly():
+    rng = np.random.default_rng(0)
+    B, t = rng.normal(size=(3, 20)), rng.normal(size=20)
+    subsets = Subsets(B, t)
+    assert best_subsets(subsets, 4, [(0, 1, 2)], rng) == [] and without_each(subsets, [(0, 1, 2)], rng) == []
+    assert best_subsets(subsets, 3, [(0, 1)], rng)[0][1] == (0, 1, 2)
+
+
 def test_a_banned_feature_stays_out(features):
     B, t, rng = features
     subsets = Subsets(B, t)
