@@ -240,14 +240,15 @@ def standard_errors(expr, consts, X, y, fvu: float, floor: float, weights=None) 
     if C == 0:
         return np.zeros(0)
     scale = float(np.abs(y).max()) or 1.0
-    variance = float(np.var(y / scale)) * scale**2
-    total = max(fvu, floor) * variance * M
+    total = max(fvu, floor) * float(np.var(y / scale)) * M  # in units of scale^2, which may be no float itself
     sigma2 = total / max(1, M - C)
     with np.errstate(all="ignore"):
         _, J = value_and_jacobian(expr, X, np.asarray(consts, dtype=np.float64))
+        J = J / scale
         if weights is not None:
             J = J * np.sqrt(weights)
-        norms = np.sqrt((J * J).sum(1))
+        size = np.abs(J).max(axis=1, initial=0.0)
+        norms = size * np.sqrt(((J / np.where(size > 0, size, 1.0)[:, None]) ** 2).sum(1))
         if not np.isfinite(norms).all() or (norms == 0).any():
             return np.full(C, np.inf)
         unit = J / norms[:, None]

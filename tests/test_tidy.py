@@ -130,3 +130,16 @@ def test_every_neighbour_is_an_expression(text):
     """An exponent that only ends in a constant is not a constant exponent."""
     for form in tidy.neighbours(text.split()):
         assert is_valid(form), form
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1.0, 1e260])
+def test_standard_errors_at_any_scale_equal_least_squares(scale):
+    rng = np.random.default_rng(4)
+    x = rng.uniform(1, 2, (40, 1))
+    y = 3 + 2 * x[:, 0] + rng.normal(0, 0.1, 40)
+    A = np.column_stack([np.ones(40), x[:, 0]])
+    best, residual, *_ = np.linalg.lstsq(A, y, rcond=None)
+    wanted = np.sqrt(np.diag(np.linalg.inv(A.T @ A)) * residual[0] / 38)
+    fvu = residual[0] / np.sum((y - y.mean()) ** 2)
+    found = tidy.standard_errors(["+", "<constant>", "*", "<constant>", "x1"], best * scale, x, y * scale, fvu, 1e-26)
+    np.testing.assert_allclose(found / scale, wanted, rtol=1e-8)
