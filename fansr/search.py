@@ -23,6 +23,7 @@ from fansr.seeds import rng_for
 PROPOSERS = {
     "power": ("fansr.power", "propose", 8.0),
     "library": ("fansr.library", "propose", 2.0),
+    "scan": ("fansr.scan", "propose", 1.5),
     "structure": ("fansr.structure", "propose", 1.5),
     "model": ("fansr.sample", "propose", 1.0),
     "control": ("fansr.sample", "propose_control", 1.0),
@@ -30,7 +31,7 @@ PROPOSERS = {
 }
 # The shipped model does not beat the control (random draws of the prior over the columns in use) at equal
 # seconds, so the control is the default and the model is there to be asked for.
-DEFAULT_PROPOSERS = ("power", "library", "structure", "control", "evolve")
+DEFAULT_PROPOSERS = ("power", "library", "scan", "structure", "control", "evolve")
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNED = 16  # candidates that are cut down, besides the front
 EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
