@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from fansr import onethread  # noqa: F401, I001  before numpy
 
+import contextlib
 import csv
+import importlib
 import io
 import json
 import math
@@ -184,8 +186,11 @@ class _Worker:
         return packed, 1, stream.digest(packed), dropped, 1
 
 
-def _ready():
-    """Load kernels and modules by one small search, so that the first problem's clock does not pay for them."""
+def _ready(proposers=()):
+    """Load kernels and modules, by one small search too, so that the first problem's clock does not pay for them."""
+    for name in proposers:
+        with contextlib.suppress(ImportError):  # the search says which proposer is missing
+            importlib.import_module(search.PROPOSERS[name][0])
     X = np.linspace(1.0, 2.0, 20)[:, None]
     search.search(Problem(X, 2.0 * X[:, 0] ** 1.5, ["x1"]), search.Options(proposers=("power",)), Budget(60.0))
 
@@ -200,7 +205,7 @@ def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
                 yield group
 
     command.write_stream(output, items, _Worker(options, seconds), holds="fit", history=history, jobs=jobs, quiet=quiet,
-                         resume=resume, initializer=_ready)
+                         resume=resume, initializer=_ready, initargs=(options.proposers,))
 
 
 # ---- one table --------------------------------------------------------------------------------
