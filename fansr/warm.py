@@ -30,11 +30,13 @@ def main() -> None:
         path.unlink(missing_ok=True)
     import numpy as np
 
-    from fansr import bulk, guard, history  # noqa: F401  compiled when imported
-    from fansr.refine import Refiner
+    from fansr import breed, bulk, descend, evaluate, guard, history, search  # noqa: F401  compiled when imported
+    from fansr.problem import Budget, Problem
 
+    # What is compiled at its first call only: a whole small search calls all of it.
     X = np.linspace(1.0, 2.0, 40)[:, None]
-    Refiner(X, np.exp(-X[:, 0])).fit([["*", "<constant>", "exp", "*", "<constant>", "x1"], ["inv", "x1"]])
+    y = np.exp(-X[:, 0]) / (1.0 + np.sin(3 * X[:, 0]) ** 2)
+    search.search(Problem(X, y, ["x"]), search.Options(samples=64), Budget(4.0))
     print(f"kernels ready in {time.perf_counter() - begin:.1f} s")
 
 
