@@ -220,7 +220,7 @@ def _close_stdout():
 
 def history_entry(seed: int | None = None, config: dict | str | None = None, rules: str | None = None) -> dict:
     """What this command adds to a stream's history; only `argv` and `utc` differ between equal runs."""
-    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
     return {"cmd": name.removesuffix(".py"), "argv": sys.argv[1:], "seed": seed, "version": __version__, "config": config,
             "rules": rules, "utc": now.isoformat().replace("+00:00", "Z")}

@@ -8,7 +8,7 @@ A table gives one answer, printed for a person or as JSON; a stream gives one fi
 
 from __future__ import annotations
 
-from fansr import onethread  # noqa: F401, I001  before numpy
+from fansr import onethread  # noqa: F401  # isort: skip  (before numpy)
 
 import contextlib
 import csv

@@ -259,7 +259,7 @@ class Search:
         found: dict[tuple[int, ...], float] = {}
         for first in products.best([], WIDE_STARTS):
             members = [first]
-            for k in range(2, min(WIDE_TERMS, len(t) // POINTS_PER_TERM) + 1):
+            for _k in range(2, min(WIDE_TERMS, len(t) // POINTS_PER_TERM) + 1):
                 value, members = products.exchange([*members, *products.best(members)])
                 found[tuple(sorted(members))] = value
                 if value < 1e-12:

@@ -37,7 +37,7 @@ def test_singles_and_pairs_are_the_best_there_are(features):
 def test_exchange_finds_planted_triples(features):
     B, _, rng = features
     hits = 0
-    for trial in range(20):
+    for _trial in range(20):
         truth = tuple(sorted(rng.choice([i for i in range(40) if i not in (6, 7)], 3, replace=False).tolist()))
         t = sum(rng.uniform(0.5, 2) * B[i] / B[i].std() for i in truth)
         subsets = Subsets(B, t)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fansr import tidy
 from fansr.evaluate import evaluate
-from fansr.expr import from_infix, free, from_tree, is_valid, to_infix
+from fansr.expr import free, from_infix, from_tree, is_valid, to_infix
 from fansr.problem import Candidate
 from fansr.tokens import OPERATORS
 
