@@ -138,7 +138,7 @@ class _Command(click.Command):
             code = self._run(args, prog_name, extra)
         except SystemExit as request:
             code = request.code
-        _close_stdout()
+        _close_stdout(said=code != 0)
         sys.exit(code)
 
     def invoke(self, context):
@@ -204,7 +204,7 @@ def _one_interrupt():
         signal.signal(signal.SIGTERM, old)
 
 
-def _close_stdout():
+def _close_stdout(said: bool):
     """Flush stdout here, so that a pipe closed by the reader does not print a complaint at exit."""
     try:
         sys.stdout.flush()
@@ -212,7 +212,8 @@ def _close_stdout():
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
-        click.echo(f"stdout: {error.strerror or error}", err=True)
+        if not said:
+            click.echo(f"stdout: {error.strerror or error}", err=True)
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
