@@ -182,7 +182,7 @@ class _Worker:
         problem, candidates = group
         record = fit_record(problem, self.options, self.seconds, candidates)
         packed = stream.pack(record)
-        dropped = Counter() if record["status"] != "failed" else Counter({"no answer (kept, status failed)": 0})
+        dropped = Counter()  # a failed problem is kept, with its status
         return packed, 1, stream.digest(packed), dropped, 1
 
 
@@ -225,14 +225,6 @@ def _hold_out(problem: Problem, share: float, seed: int):
     problem.X, problem.y = np.ascontiguousarray(problem.X[kept]), problem.y[kept]
     if problem.weights is not None:
         problem.weights = problem.weights[kept]
-
-
-def _predictions(path: str, found: search.Found, problem: Problem) -> np.ndarray:
-    """Predicted values for the rows of another table with the same columns."""
-    from fansr import table
-
-    sheet = table.read_table(path)
-    return predict(found.best, table.input_columns(sheet, problem.names))
 
 
 def _predictions_csv(values: np.ndarray, target: str) -> str:
