@@ -104,8 +104,8 @@ def _check(inputs, quiet):
     total = checksum = 0
     histories = []
     for reader in _heads(inputs):
-        for _ in reader:
-            pass
+        for batch in reader.batches(command.CHUNK):
+            batch.records()  # that every one can be read
         total += reader.n
         checksum = (checksum + reader.checksum) % 2**64
         dropped = ", ".join(f"{reason} {n}" for reason, n in sorted(reader.dropped.items())) or "none"
@@ -158,8 +158,8 @@ def _merge(inputs, output):
     with stream.open_writer(output, holds, [*history, command.history_entry()]) as writer:
         for reader in readers:
             with reader:
-                for record in reader:
-                    writer.write(record)
+                for batch in reader.batches(command.CHUNK):
+                    writer.write_many(batch.data, len(batch), batch.checksum)
                 writer.dropped.update(reader.dropped)
 
 
@@ -182,10 +182,10 @@ def cat(inputs, head, mode, output, quiet):
         return _check(inputs, quiet)
     if mode == "json":
         return _print_json(inputs, head)
-    records = stream.chain(inputs)
     if mode == "count":
-        click.echo(str(sum(1 for _ in records)))
+        click.echo(str(sum(len(batch) for reader in _heads(inputs) for batch in reader.batches(command.CHUNK))))
         return None
+    records = stream.chain(inputs)
     if head is not None:
         records = _first(records, head)
     if mode == "tsv":

@@ -13,11 +13,10 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from itertools import islice
 
 import click
 
-from fansr import parallel, stream
+from fansr import packed, parallel, stream
 from fansr.errors import DataError, NoAnswer
 from fansr.version import __version__
 
@@ -244,28 +243,23 @@ def progress(iterable=None, total: int | None = None, quiet: bool = False, unit:
 # ---- the filter loop --------------------------------------------------------------------------
 
 
-def chunks(records, size: int):
-    """Lists of up to `size` records."""
-    records = iter(records)
-    while chunk := list(islice(records, size)):
-        yield chunk
-
-
 class _Packed:
-    """A stage's function, run in a worker: records in, packed bytes, their count, sum and the drops out."""
+    """A stage's function, run in a worker: a Batch in, packed bytes, their count, sum and the drops out."""
 
-    def __init__(self, function):
-        self.function = function
+    def __init__(self, function, unchanged):
+        self.function, self.unchanged = function, unchanged
 
-    def __call__(self, records):
-        kept, dropped = self.function(records)
-        packed = [stream.pack(record) for record in kept]
-        checksum = sum(map(stream.digest, packed)) & ((1 << 64) - 1)
-        return b"".join(packed), len(packed), checksum, Counter(dropped), len(records)
+    def __call__(self, batch):
+        with packed.no_collection():
+            records = batch.records()
+            places = {id(record): place for place, record in enumerate(records)} if self.unchanged else None
+            kept, dropped = self.function(records)
+            done = batch.chosen([places[id(record)] for record in kept]) if self.unchanged else packed.pack_many(kept)
+        return *done, Counter(dropped), len(batch)
 
 
 def filter_stream(inputs, output, stage_function, *, reads, holds=None, jobs=1, entry=None, quiet=False, chunk=CHUNK,
-                  resume=False, initializer=None, initargs=()):
+                  resume=False, unchanged=False, initializer=None, initargs=()):
     """The loop of every filter command: read, map chunks over workers in order, write, count drops.
 
     inputs: file names ("-" or none is stdin), read one after another as `cat` would.
@@ -274,18 +268,30 @@ def filter_stream(inputs, output, stage_function, *, reads, holds=None, jobs=1, 
     reads: kind or tuple of kinds the input must hold; holds: kind written (default: what was read).
     entry: this command's history entry.  Drops of earlier stages stay in the history.
     resume: skip the input records that FILE.part already accounts for.
+    unchanged: the stage only chooses: the records it gives back are those it got, in their order, as they were.
     Returns the Writer.  Ctrl-C writes what is finished, closes the stream and raises.
     """
     inputs = list(inputs) or ["-"]
     first = stream.open_reader(inputs[0], holds=reads)
-    source = _Source(first, inputs[1:], reads)
     history = [*first.history, entry or history_entry()]
 
     def items(consumed):
-        return chunks(islice(source, consumed, None) if consumed else source, chunk)
+        return batches(first, inputs[1:], reads, chunk, consumed)
 
-    return write_stream(output, items, _Packed(stage_function), holds=holds or first.header["holds"], history=history,
-                        jobs=jobs, quiet=quiet, resume=resume, initializer=initializer, initargs=initargs)
+    return write_stream(output, items, _Packed(stage_function, unchanged), holds=holds or first.header["holds"],
+                        history=history, jobs=jobs, quiet=quiet, resume=resume, initializer=initializer, initargs=initargs)
+
+
+def batches(first, rest, reads, size: int = CHUNK, skip: int = 0):
+    """The records of several inputs in turn as Batches of up to `size`; `first` is open already, `skip` records
+    are left out."""
+    for name in (None, *rest):
+        with first if name is None else stream.open_reader(name, holds=reads) as reader:
+            for batch in reader.batches(size):
+                left = min(skip, len(batch))
+                skip -= left
+                if left < len(batch):
+                    yield batch.cut(left, len(batch)) if left else batch
 
 
 def write_stream(output, items, function, *, holds, history, jobs=1, quiet=False, resume=False, total=None,
@@ -314,19 +320,6 @@ def write_stream(output, items, function, *, holds, history, jobs=1, quiet=False
                 bar.update(consumed)
         guard.closing = True
     return writer
-
-
-class _Source:
-    """Records of several inputs in turn."""
-
-    def __init__(self, first, rest, reads):
-        self.first, self.rest, self.reads = first, rest, reads
-
-    def __iter__(self):
-        with self.first:
-            yield from self.first
-        if self.rest:
-            yield from stream.chain(self.rest, holds=self.reads)
 
 
 class _Guard:

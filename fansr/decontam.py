@@ -197,7 +197,8 @@ def decontam(inputs, tests, renaming, rules, output, jobs, resume, quiet, config
     if guard.blind:
         command.remark(f"laws without a value at any check point are held out as written only: {', '.join(guard.blind)}",
                        quiet)
-    command.filter_stream(inputs, output, stage, reads="skeleton", jobs=jobs, entry=entry, quiet=quiet, resume=resume)
+    command.filter_stream(inputs, output, stage, reads="skeleton", jobs=jobs, entry=entry, quiet=quiet, resume=resume,
+                          unchanged=True)
 
 
 def main():

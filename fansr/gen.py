@@ -265,9 +265,8 @@ class Maker:
 
     def __call__(self, ids: range):
         exprs = sample_skeletons(self.prior, ids, self.seed)
-        packed = [stream.pack({"kind": "skeleton", "id": id, "expr": expr}) for id, expr in zip(ids, exprs)]
-        checksum = sum(map(stream.digest, packed)) & 0xFFFFFFFFFFFFFFFF
-        return b"".join(packed), len(packed), checksum, Counter(), len(packed)
+        records = ({"kind": "skeleton", "id": id, "expr": expr} for id, expr in zip(ids, exprs))
+        return *stream.pack_many(records), Counter(), len(ids)
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

@@ -163,8 +163,7 @@ class Packer:
 
     def __call__(self, tasks):
         records, dropped = self.renderer(tasks)
-        packed = [stream.pack(record) for record in records]
-        return b"".join(packed), len(packed), sum(map(stream.digest, packed)) & 0xFFFFFFFFFFFFFFFF, +dropped, len(tasks)
+        return *stream.pack_many(records), +dropped, len(tasks)
 
 
 def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, excluded: bool, shard=(0, 1), quiet=False,

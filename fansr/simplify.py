@@ -341,7 +341,7 @@ def _dedup(inputs, output, stage, entry, jobs, quiet):
     merged: dict = {}
     dropped: Counter = Counter()
     with first:
-        results = parallel.ordered_map(stage, command.chunks(_records(first, inputs[1:]), command.CHUNK), jobs)
+        results = parallel.ordered_map(_Unpacked(stage), command.batches(first, inputs[1:], first.header["holds"]), jobs)
         for kept, tally in command.progress(results, quiet=quiet, unit="chunk"):
             merge_equal(kept, merged)
             dropped.update(tally)
@@ -351,11 +351,14 @@ def _dedup(inputs, output, stage, entry, jobs, quiet):
             writer.write(record)
 
 
-def _records(first, rest):
-    yield from first
-    for name in rest:
-        with stream.open_reader(name, holds=first.header["holds"]) as reader:
-            yield from reader
+class _Unpacked:
+    """The stage over the records of a batch, which stay records; runs in worker processes."""
+
+    def __init__(self, stage):
+        self.stage = stage
+
+    def __call__(self, batch):
+        return self.stage(batch.records())
 
 
 def rules_name(folder: str | None = None) -> str:

@@ -10,7 +10,7 @@ import fansr
 ROOT = Path(fansr.__file__).parent
 # A module may import only modules named before it in this list.
 ORDER = [
-    "version", "onethread", "errors", "tokens", "resources", "seeds", "records", "stream", "parallel", "command", "problem",
+    "version", "onethread", "errors", "tokens", "resources", "seeds", "records", "packed", "stream", "parallel", "command", "problem",
     "expr", "evaluate", "export",
     "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",

@@ -93,6 +93,56 @@ def test_two_streams_joined_read_as_one(tmp_path, a, b):
         assert reader.n == a + b and reader.dropped == {"r": 1}
 
 
+@given(st.lists(st.integers(0, 7), max_size=4), st.integers(1, 9))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+def test_batches_hold_what_is_read_one_by_one(tmp_path, parts, size):
+    """Over parts joined, for any size: the same records, full batches but for the last, bytes and sums as written."""
+    items = [{"kind": "skeleton", "id": i, "expr": ["x1"] * (i % 40), "y": np.arange(i)} for i in range(sum(parts))]
+    cuts = np.cumsum([0, *parts])
+    data = b"".join(Path(write(tmp_path / "a", items[a:b])).read_bytes() for a, b in zip(cuts, cuts[1:])) or (
+        Path(write(tmp_path / "a", [])).read_bytes())
+    with stream.open_reader(io.BytesIO(data)) as reader:
+        batches = list(reader.batches(size))
+    assert [len(batch) for batch in batches] == [size] * (len(items) // size) + [len(items) % size] * bool(len(items) % size)
+    assert same([record for batch in batches for record in batch], items)
+    assert b"".join(batch.data for batch in batches) == b"".join(map(stream.pack, items))
+    assert [int(d) for batch in batches for d in batch.digests] == [stream.digest(stream.pack(item)) for item in items]
+    assert reader.n == len(items) and reader.checksum == sum(batch.checksum for batch in batches) % 2**64
+    for batch in batches:
+        odd = list(range(1, len(batch), 2))
+        assert batch.chosen(odd) == stream.pack_many(batch.records()[1::2])
+        assert same(batch.cut(1, 3).records(), batch.records()[1:3])
+
+
+def test_fields_may_stand_in_any_order(tmp_path):
+    """A stream another program wrote: kinds last, strings in the long spelling, maps of more than 15 fields."""
+    items = [{"id": 1, "kind": "skeleton"}, {**{f"f{i}": i for i in range(20)}, "kind": "skeleton"}, {"kind": "end_of", "id": 3}]
+    packed = [msgpack.packb(item) for item in items]
+    packed.append(b"\x82\xd9\x04kind\xd9\x08skeleton\xa2id\x04")
+    total = sum(map(stream.digest, packed)) % 2**64
+    data = b"".join([msgpack.packb({"format": 1, "holds": "skeleton", "kind": "header"}), *packed,
+                     msgpack.packb({"n": 4, "checksum": total, "dropped": {}, "kind": "end"})])
+    assert read(io.BytesIO(data)) == [*items, {"kind": "skeleton", "id": 4}]
+    with pytest.raises(DataError, match="checksum"):
+        read(io.BytesIO(data.replace(b"f7\x07", b"f7\x08")))
+
+
+def test_damage_names_how_many_records_were_good(tmp_path):
+    whole = b"".join(map(stream.pack, skeletons(9)))
+    header = stream.pack({"kind": "header", "format": 1, "holds": "skeleton"})
+    for bad, word in ((b"\xc1", "damaged at record 10"), (stream.pack({"id": 1}), "no record"), (b"\x81\xa4kind", "cut in the middle"),
+                      (b"", "without its end record")):
+        for how in (list, lambda reader: [record for batch in reader.batches(4) for record in batch]):
+            with stream.open_reader(io.BytesIO(header + whole + bad)) as reader, pytest.raises(DataError) as said:
+                how(reader)
+            assert word in str(said.value) and "9 good records came before" in str(said.value)
+    no_text = b"\x82\xa4kind\xa8skeleton\xa4expr\xa1\xff"  # found only when the records are taken apart
+    end = stream.pack({"kind": "end", "n": 19, "dropped": {}, "checksum": (2 * sum(
+        stream.digest(stream.pack(record)) for record in skeletons(9)) + stream.digest(no_text)) % 2**64})
+    with pytest.raises(DataError, match="damaged at record 10 .9 good records"):
+        read(io.BytesIO(header + whole + no_text + whole + end))
+
+
 def test_the_checksum_does_not_depend_on_the_order(tmp_path):
     def checksum(items):
         with stream.open_reader(write(tmp_path / "a", items)) as reader:
