@@ -4,7 +4,9 @@
 
 A *cell* is one method on all laws under one setting (budget, points, noise, irrelevant columns).  Its result is one
 stream of fit records, FITS/<cell>.zst, whose header says which commands made it.  A cell runs the very commands a user
-would type: fansr-render, then fansr-fit or fansr-peer.
+would type: fansr-render, then fansr-fit or fansr-peer.  With --marks a peer's ladder is one cell: one search to the largest
+budget, and a fit record of what it had at each smaller one (fansr-peer --marks); fansr, which stops when it has the law,
+runs each budget anew.
 
 Resuming: a cell is done when its streams hold every problem once.  After Ctrl-C they are whole but short, and the next
 call runs the problems that are missing; after a kill the command's own --resume goes on from the last flush.
@@ -31,6 +33,7 @@ from fansr.score import score_record, summary_of
 from fansr.stream import open_reader, open_writer
 
 BASE_POINTS = 512
+CPU_PATIENCE = 40  # wall seconds a peer may take for a second of processor time before it counts as hung
 EXPERIMENTS = {  # the paper's axes: name -> (field of a cell, default values)
     "ladder": ("budget", (1.0, 3.0, 10.0, 30.0)),
     "sparsity": ("points", tuple(2**k for k in range(12))),
@@ -41,7 +44,10 @@ EXPERIMENTS = {  # the paper's axes: name -> (field of a cell, default values)
 
 @dataclass(frozen=True)
 class Cell:
-    """One method under one setting; `options` are further words for fansr-fit; `clock` says which seconds count."""
+    """One method under one setting; `options` are further words for fansr-fit; `clock` says which seconds count.
+
+    `marks` are a peer's smaller budgets on the way to `budget`; `every` takes each k-th law of every difficulty only.
+    """
 
     method: str
     budget: float = 10.0
@@ -50,23 +56,32 @@ class Cell:
     dummies: int = 0
     options: str = ""
     clock: str = "wall"
+    marks: tuple[float, ...] = ()
+    every: int = 1
 
     @property
     def name(self) -> str:
-        seconds = f"{self.budget:g}{'c' if self.clock == 'cpu' else ''}"
-        return f"{self.method}-t{seconds}-m{self.points}-n{self.noise:g}-d{self.dummies}"
+        seconds = "+".join(f"{mark:g}" for mark in self.marks or (self.budget,)) + ("c" if self.clock == "cpu" else "")
+        share = f"-e{self.every}" if self.every > 1 else ""
+        return f"{self.method}-t{seconds}-m{self.points}-n{self.noise:g}-d{self.dummies}{share}"
 
 
-def cells_of(experiments, methods, budgets, at: float, options: str = "", clock: str = "wall") -> list[Cell]:
-    """Every cell of the experiments once; sweeps other than the ladder run at the budget `at`."""
+def cells_of(experiments, methods, budgets, at: float, values=None, marked: bool = False, **more) -> list[Cell]:
+    """Every cell of the experiments once; sweeps other than the ladder run at the budget `at`.
+
+    `values` stand in for a sweep's own; `marked` makes the ladder of a peer one cell; `more` are fields of every cell.
+    """
     cells: dict[str, Cell] = {}
     for experiment in experiments:
-        field, values = EXPERIMENTS[experiment]
-        for value in budgets if experiment == "ladder" else values:
-            for method in methods:
-                cell = Cell(**{"budget": at, field: value, "method": method, "clock": clock,
-                               "options": options if method == "fansr" else ""})
-                cells[cell.name] = cell
+        field, usual = EXPERIMENTS[experiment]
+        for method in methods:
+            fields = {**more, "method": method, "options": more.get("options", "") if method == "fansr" else ""}
+            if experiment == "ladder" and marked and method != "fansr":
+                some = [Cell(**fields, budget=max(budgets), marks=tuple(sorted(set(budgets))))]
+            else:
+                some = [Cell(**{**fields, "budget": at, field: value})
+                        for value in (budgets if experiment == "ladder" else values or usual)]
+            cells.update({cell.name: cell for cell in some})
     return list(cells.values())
 
 
@@ -83,7 +98,7 @@ def program(name: str, clock: str = "wall") -> list[str]:
     code = f"import sys; sys.argv[0] = {name!r}; from fansr.{module} import main; "
     if clock == "cpu":
         code += ("import time, types, fansr.problem, fansr.search, fansr.peers; clock = types.SimpleNamespace(**vars(time)); "
-                 "clock.monotonic = time.process_time; "
+                 f"clock.monotonic = time.process_time; fansr.peers.PATIENCE = {CPU_PATIENCE}; "
                  "fansr.problem.time = fansr.search.time = fansr.peers.time = clock; ")
     return [sys.executable, "-c", code + "main()"]
 
@@ -110,7 +125,7 @@ def cut(record: dict, points: int) -> dict:
 
 def run(words: list[str]):
     """One of our commands; Ctrl-C and SIGTERM reach it, and are passed on when it has closed its stream."""
-    child = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent if sys.platform == "linux" else None)
     try:
         code = child.wait()
     except KeyboardInterrupt:
@@ -121,6 +136,13 @@ def run(words: list[str]):
         raise KeyboardInterrupt
     if code != 0:
         raise DataError(f"{shlex.join(words[2:])} ended with status {code}")
+
+
+def _end_with_parent():
+    """In the child: have Linux end it when this process is killed, so that a second call never meets it still writing."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
 
 
 # ---- a cell -----------------------------------------------------------------------------------
@@ -162,17 +184,30 @@ def _write_todo(cell: Cell, problems: Path, todo: Path, done: set[int], shard: i
     """Write the problems of this shard that are not done; how many there are."""
     with open_reader(str(problems), holds="problem") as reader:
         history = [*reader.history, command.history_entry(config={"cell": cell.name, "machine": machine()})]
+        chosen = _Every(cell.every)
         with open_writer(str(todo), "problem", history) as writer:
             for i, record in enumerate(reader):
-                if i % shards == shard and record["id"] not in done:
+                if chosen(record) and i % shards == shard and record["id"] not in done:
                     writer.write({**cut(record, cell.points), "method": cell.method, "clock": cell.clock})
             return writer.n
+
+
+class _Every:
+    """True for the problems of each k-th law of every difficulty, from the first, in the order of the file."""
+
+    def __init__(self, k: int):
+        self.k, self.seen = k, {}
+
+    def __call__(self, record: dict) -> bool:
+        laws = self.seen.setdefault(record.get("group"), {})
+        return laws.setdefault(record.get("law", record["id"]), len(laws)) % self.k == 0
 
 
 def _fit(cell: Cell, todo: Path, part: Path, jobs: int, seed: int, resume: bool = False):
     peer = [*program("fansr-peer", cell.clock), "--method", cell.method]
     words = program("fansr-fit", cell.clock) if cell.method == "fansr" else peer
-    words += ["--time", f"{cell.budget:g}", "-j", str(jobs), "--seed", str(seed), "-q", "-o", str(part), str(todo)]
+    seconds = ["--marks", ",".join(f"{mark:g}" for mark in cell.marks)] if cell.marks else ["--time", f"{cell.budget:g}"]
+    words += [*seconds, "-j", str(jobs), "--seed", str(seed), "-q", "-o", str(part), str(todo)]
     run([*words, *shlex.split(cell.options), *(["--resume"] if resume else [])])
 
 
@@ -293,6 +328,9 @@ def _numbers(context, param, value):
 @click.option("--methods", default="fansr", show_default=True, help="fansr and any of fansr-peer's, with commas.")
 @click.option("--budgets", default="1,3,10,30", show_default=True, callback=_numbers, help="Seconds of the ladder.")
 @click.option("--at", default=10.0, show_default=True, help="Seconds a law in the other experiments.")
+@click.option("--marks", is_flag=True, help="A peer's ladder as one search, recorded at each budget; fansr as ever.")
+@click.option("--every", default=1, show_default=True, type=click.IntRange(1), metavar="K",
+              help="Only each K-th law of every difficulty.")
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(1), help="Draws of each law.")
 @click.option("--values", default=None, help="Other values for the one sweep named, with commas.")
 @click.option("--fit-options", default="", metavar="WORDS", help="Further options for fansr-fit, in quotes.")
@@ -308,8 +346,8 @@ def _numbers(context, param, value):
 @command.seed_option()
 @command.quiet_option()
 @command.config_option()
-def bench_fastsrb(experiments, out, laws, methods, budgets, at, repeats, values, fit_options, clock, shard, shards, only_report,
-                  no_report, jobs, seed, quiet, config):
+def bench_fastsrb(experiments, out, laws, methods, budgets, at, marks, every, repeats, values, fit_options, clock, shard, shards,
+                  only_report, no_report, jobs, seed, quiet, config):
     """Run and resume the benchmark; with everything done, print its tables and draw its pictures."""
     unknown = [name for name in experiments if name not in EXPERIMENTS]
     if unknown:
@@ -319,15 +357,13 @@ def bench_fastsrb(experiments, out, laws, methods, budgets, at, repeats, values,
     folder = Path(out)
     (folder / "fits").mkdir(parents=True, exist_ok=True)
     if not only_report:
-        cells = cells_of(experiments or ("ladder",), methods.split(","), budgets, at, fit_options, clock)
         if values:
             if len(experiments) != 1 or experiments[0] == "ladder":
                 raise click.UsageError("--values goes with exactly one of sparsity, noise, dummies")
-            field = EXPERIMENTS[experiments[0]][0]
-            number = float if field == "noise" else int
-            cells = [Cell(**{"method": m, "budget": at, field: number(float(v)), "clock": clock,
-                             "options": fit_options if m == "fansr" else ""})
-                     for v in values.split(",") for m in methods.split(",")]
+            number = float if experiments[0] == "noise" else int
+            values = [number(value) for value in _numbers(None, click.Option(["--values"]), values)]
+        cells = cells_of(experiments or ("ladder",), methods.split(","), budgets, at, values, marks, options=fit_options,
+                         clock=clock, every=every)
         for cell in cells:
             problems = render(laws, cell, repeats, seed, folder, f".s{shard}of{shards}" if shards > 1 else "")
             run_cell(cell, problems, folder / "fits", jobs, seed, shard, shards, quiet)

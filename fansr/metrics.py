@@ -295,14 +295,15 @@ def _against_truth(fit: dict, found: bool, recovered: bool) -> dict:
         return {"srr": False, "equivalent": False}
     truth = fit["truth"]
     predicted, law = skeleton(_printed(fit)), truth_skeleton(truth)
+    reduced = simplified(_printed(fit), relax=True)
     ratio = len(predicted) / len(law)
     scores = {
         # mult2 and its like are relaxed to `* <constant>` on both sides: whether a 2 is printed as a token or as a
         # fitted constant is not a difference of structure.
-        "srr": simplified(_printed(fit), relax=True) == simplified(truth["expr"], relax=True),
+        "srr": reduced == simplified(truth["expr"], relax=True),
         "f1": token_f1(predicted, law),
         "edit_distance": tree_edit_distance(predicted, law),
-        "variable_recall": variable_recall(predicted, law),
+        "variable_recall": variable_recall(reduced, law),  # x2 in `x1 + 0*x2` is not found (appendix L simplifies both)
         "excess_constants": predicted.count(CONSTANT) - law.count(CONSTANT),
         "length_ratio": ratio,
         "length_ratio_recovered": ratio if recovered else None,

@@ -1,19 +1,23 @@
 """fansr-peer: other programs on the same problems, under the same clock, behind the same records.
 
     fansr-render data/fastsrb.json --val | fansr-peer --method operon --time 10 | fansr-score --by difficulty
+    fansr-render data/fastsrb.json --val | fansr-peer --method operon --marks 1,3,10,30 | fansr-score --by budget
 
 What every peer gets from us, so that a comparison is one of searches: columns and target scaled by powers of ten
 (several work in float32 or start from constants near 1), a polish of the constants in float64, and a pruning pass
 that drops what the data do not need.  All of it happens within the same seconds; importing a package does not count.
 
 Each problem runs in a process of its own: a peer that raises, crashes or hangs leaves a record whose `status` says so.
-A peer is one function (X, y, seconds, seed) -> expressions with literals, best first, and one line in PEERS.
+A peer is one function (X, y, seconds, seed) -> expressions with literals, best first, and one line in PEERS.  One that
+knows its best so far may be a generator (X, y, marks, seed) that yields that at each mark (seconds, ascending): a whole
+ladder of budgets then costs one search.  The others are run anew for each mark.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import math
 import multiprocessing
 import os
@@ -36,7 +40,8 @@ from fansr.seeds import key_for
 from fansr.tokens import CONSTANT
 
 SEARCH_SHARE = 0.85  # of the seconds; the rest is for polish and pruning
-GRACE = 20.0  # seconds past twice the budget before a process counts as hung
+GRACE = 20.0  # seconds past PATIENCE times the budget before a process counts as hung
+PATIENCE = 2.0  # by the wall clock; more where the budget is processor time on a machine that does other work too
 CONTROL_BATCH = 1000  # skeletons the control draws and refines at a time
 SOLVED = 1e-9  # FVU of a float32 search that cannot get better: go on to the polish
 
@@ -44,10 +49,11 @@ SOLVED = 1e-9  # FVU of a float32 search that cannot get better: go on to the po
 # ---- the peers --------------------------------------------------------------------------------
 
 
-def operon(X, y, seconds: float, seed: int) -> list[list[str]]:
+def operon(X, y, marks: list[float], seed: int):
     """pyoperon 0.6: population 1000, length <= 50, ten Levenberg-Marquardt steps a child, one thread, objective R2.
 
     Runs in warm-started chunks of about half a second until the time is up or the fit is at float32 precision.
+    Yields the best of all chunks so far at each mark.
     """
     from pyoperon.sklearn import SymbolicRegressor
 
@@ -57,17 +63,23 @@ def operon(X, y, seconds: float, seed: int) -> list[list[str]]:
         max_evaluations=10**9, n_threads=1, warm_start=True, random_state=seed & 0x7FFFFFFF)
     start = time.monotonic()
     best, best_fvu = None, math.inf
-    while (left := start + seconds - time.monotonic()) > 0 and best_fvu > SOLVED:
-        model.max_time = max(2, math.ceil(4 * left))  # a backstop; chunks end by their generations
-        began = time.monotonic()
-        model.fit(X, y)
-        found = fvu(y, model.predict(X))
-        if found < best_fvu or best is None:
-            best, best_fvu = _operon_tokens(model), found
-        a_generation = max(1e-3, (time.monotonic() - began) / model.generations)
-        model.generations = max(1, int(min(0.5, start + seconds - time.monotonic()) / a_generation))
-        model.random_state = (model.random_state + 1) & 0x7FFFFFFF
-    return [best]
+    a_generation = 0.0
+    for mark in marks:
+        while (left := start + mark - time.monotonic()) > 0 and best_fvu > SOLVED:
+            model.generations = max(1, int(min(0.5, left) / a_generation)) if a_generation else 2
+            model.max_time = max(2, math.ceil(4 * left))  # a backstop; chunks end by their generations
+            began = time.monotonic()
+            model.fit(X, y)
+            found = fvu(y, model.predict(X))
+            if found < best_fvu or best is None:
+                best, best_fvu = _operon_tokens(model), found
+            a_generation = max(1e-3, (time.monotonic() - began) / model.generations)
+            model.random_state = (model.random_state + 1) & 0x7FFFFFFF
+        held = time.monotonic()
+        yield [best]
+        if best_fvu <= SOLVED:
+            return
+        start += time.monotonic() - held  # the polish of an answer is not the search's time
 
 
 def _operon_tokens(model) -> list[str]:
@@ -86,9 +98,9 @@ def _operon_tokens(model) -> list[str]:
     return tokens
 
 
-def gplearn(X, y, seconds: float, seed: int) -> list[list[str]]:
+def gplearn(X, y, marks: list[float], seed: int):
     """gplearn 0.4: population 1000, its full function set with exp, mean squared error, parsimony 1e-4, generation by
-    generation until the time is up.  Its protected root and logarithm become root and logarithm of abs."""
+    generation until the next would end too late; yields the best of the last one at each mark.  Its protected root and logarithm become root and logarithm of abs."""
     from gplearn.functions import make_function
     from gplearn.genetic import SymbolicRegressor
 
@@ -103,14 +115,19 @@ def gplearn(X, y, seconds: float, seed: int) -> list[list[str]]:
                               random_state=seed & 0x7FFFFFFF)
     start = time.monotonic()
     slowest = 0.0
-    while time.monotonic() + slowest < start + seconds or not slowest:
-        began = time.monotonic()
-        model.fit(X, y)
-        slowest = max(slowest, time.monotonic() - began)
-        if model._program.raw_fitness_ <= SOLVED * np.var(y):
-            break
-        model.generations += 1
-    return [_gplearn_tokens(model._program.program)]
+    for mark in marks:
+        while time.monotonic() + slowest < start + mark or not slowest:
+            began = time.monotonic()
+            model.fit(X, y)
+            slowest = max(slowest, time.monotonic() - began)
+            if solved := model._program.raw_fitness_ <= SOLVED * np.var(y):
+                break
+            model.generations += 1
+        held = time.monotonic()
+        yield [_gplearn_tokens(model._program.program)]
+        if solved:
+            return
+        start += time.monotonic() - held
 
 
 def _gplearn_tokens(program) -> list[str]:
@@ -313,26 +330,53 @@ def prune(expr, consts, X, y, deadline: float) -> tuple[list[str], np.ndarray, f
     return expr, consts, best
 
 
-def fit_one(problem: Problem, method: str, seconds: float, seed: int) -> dict:
-    """Run one peer on one problem: the fields of a fit record that the search decides."""
-    start = time.monotonic()
+def searched(run: Callable, X, y, marks: list[float], seed: int):
+    """(expressions, seconds of search) of a peer at each mark; fewer when it ends before the last."""
+    if not inspect.isgeneratorfunction(run):
+        for mark in marks:
+            start = time.monotonic()
+            yield run(X, y, mark, seed), time.monotonic() - start
+        return
+    seconds, start = 0.0, time.monotonic()
+    for found in run(X, y, marks, seed):
+        seconds += time.monotonic() - start
+        yield found, seconds
+        start = time.monotonic()
+
+
+def finished(found, X, y, seconds: float) -> tuple[list[str], np.ndarray, bool]:
+    """The best of `found` after polish and pruning in `seconds`; the last says that there was time for all of it."""
+    start, best = time.monotonic(), None
+    for tokens in found:
+        reason = expressions.problems(tokens)
+        assert reason is None, f"no expression of ours: {reason}"
+        form, consts, reached = prune(*expressions.free(tokens), X, y, start + seconds)
+        if best is None or reached < best[2]:
+            best = form, consts, reached
+    return best[0], best[1], time.monotonic() <= start + seconds
+
+
+def answers(problem: Problem, method: str, marks: tuple[float, ...], seed: int):
+    """Run one peer on one problem; yields, for each mark, the fields of a fit record that the search decides.
+
+    The answer at a mark is what a run with that many seconds gives: SEARCH_SHARE of them are searched, the rest is for
+    polish and pruning, which do not count against later marks.
+    """
     peer = PEERS[method]
     scales, target = [1.0] * problem.X.shape[1], 1.0
     if peer.scaled:
         scales, target = [power_of_ten(column) for column in problem.X.T], power_of_ten(problem.y)
     X, y = problem.X / scales, problem.y / target
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        found = peer.run(X, y, SEARCH_SHARE * seconds, key_for(seed, "peer", problem.id)[0])
-        best = None
-        for tokens in found:
-            reason = expressions.problems(tokens)
-            assert reason is None, f"{method} gave no expression of ours: {reason}"
-            form, consts = expressions.free(tokens)
-            form, consts, reached = prune(form, consts, X, y, start + seconds)
-            if best is None or reached < best[2]:
-                best = form, consts, reached
-        return {**judged(problem, *best[:2], scales, target), "seconds": time.monotonic() - start, "status": "ok"}
+    search = searched(peer.run, X, y, [SEARCH_SHARE * mark for mark in marks], key_for(seed, "peer", problem.id)[0])
+    whole = False
+    for mark in marks:
+        if (step := next(search, None)) is not None:
+            (found, seconds), whole = step, False
+        if not whole:  # an ended search's answer is finished again only where the time was too short before
+            start = time.monotonic()
+            form, consts, whole = finished(found, X, y, mark - seconds)
+            answer = {**judged(problem, form, consts, scales, target), "seconds": seconds + time.monotonic() - start}
+        yield {**answer, "status": "ok"}
 
 
 def judged(problem: Problem, form, consts, scales, target) -> dict:
@@ -350,48 +394,67 @@ def judged(problem: Problem, form, consts, scales, target) -> dict:
 # ---- a process for each -----------------------------------------------------------------------
 
 
-def _child(pipe, record, method, seconds, seed):
+def _child(pipe, record, method, marks, seed):
     for stream in (1, 2):  # what a peer prints must not reach the record stream
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     try:
-        pipe.send(fit_one(Problem.from_record(record), method, seconds, seed))
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            for answer in answers(Problem.from_record(record), method, marks, seed):
+                pipe.send(answer)
     except Exception as error:
         pipe.send({"status": f"failed: {type(error).__name__}: {error}"[:300]})
 
 
-def isolated(record: dict, method: str, seconds: float, seed: int) -> dict:
-    """A fit record of one problem, whatever happens to the process that makes it."""
+def isolated(record: dict, method: str, marks: tuple[float, ...], seed: int) -> list[dict]:
+    """A fit record for each mark (seconds) of one problem, whatever happens to the process that makes them.
+
+    What was answered before a failure stays; the marks after it hold the failure.
+    """
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    start = time.monotonic()
-    process = context.Process(target=_child, args=(theirs, record, method, seconds, seed))
+    process = context.Process(target=_child, args=(theirs, record, method, marks, seed))
     process.start()
     theirs.close()
+    fits, answer = [], {"status": "ok"}
     try:
-        answer = ours.recv() if ours.poll(2 * seconds + GRACE) else {"status": "failed: still running, killed"}
-    except EOFError:
-        process.join()
-        answer = {"status": f"failed: the process ended with {process.exitcode}"}
+        for mark in marks:
+            if answer["status"] == "ok":
+                answer = _next_answer(ours, process, mark)
+            fits.append(_fit_record(record, method, mark, answer))
     finally:
         process.kill()
         process.join()
         ours.close()
+    return fits
+
+
+def _next_answer(pipe, process, mark: float) -> dict:
+    try:
+        return pipe.recv() if pipe.poll(PATIENCE * mark + GRACE) else {"status": "failed: still running, killed"}
+    except EOFError:
+        process.join()
+        return {"status": f"failed: the process ended with {process.exitcode}"}
+
+
+def _fit_record(record: dict, method: str, mark: float, answer: dict) -> dict:
+    """The fit record of one answer, with what the problem record carries besides its data."""
     fit = {"kind": "fit", "problem": record["id"], "expr": [], "consts": np.zeros(0), "fvu": math.inf, "fvu_val": None,
-           "length": 0, "seconds": time.monotonic() - start, "logp": None, "source": method, "method": method,
-           "budget": seconds, "points": len(record["y"]),
+           "length": 0, "seconds": mark, "logp": None, "source": method, "method": method,
+           "budget": mark, "points": len(record["y"]),
            "low": np.min(record["X"], axis=0), "high": np.max(record["X"], axis=0)}
     passed = {k: v for k, v in record.items() if k not in ("kind", "id", "X", "y", "X_val", "y_val", "weights", *fit)}
     return {**passed, **fit, **answer}
 
 
 class Stage:
-    """The filter's function: problem records to fit records, failures counted by method."""
+    """The filter's function: problem records to fit records, one a mark; a failure is a record with its status."""
 
-    def __init__(self, method: str, seconds: float, seed: int):
-        self.method, self.seconds, self.seed = method, seconds, seed
+    def __init__(self, method: str, marks: tuple[float, ...], seed: int):
+        self.method, self.marks, self.seed = method, marks, seed
 
     def __call__(self, records):
-        fits = [isolated(check(record, "problem"), self.method, self.seconds, self.seed) for record in records]
+        fits = [fit for record in records for fit in isolated(check(record, "problem"), self.method, self.marks, self.seed)]
         return fits, Counter()
 
 
@@ -406,25 +469,38 @@ def warm(method: str):
             importlib.import_module(name)
 
 
+def _marks(context, param, value):
+    try:
+        marks = tuple(float(word) for word in value.split(",")) if value else ()
+    except ValueError:
+        marks = (0.0,)
+    if any(not 0.1 <= mark < math.inf for mark in marks) or list(marks) != sorted(set(marks)):
+        raise click.UsageError(f"--marks {value}: wanted ascending seconds from 0.1 with commas, e.g. 1,3,10")
+    return marks
+
+
 @command.command(example="fansr-render data/fastsrb.json --val | fansr-peer --method operon --time 10 | fansr-score")
 @click.argument("inputs", nargs=-1, metavar="[PROBLEMS ...]")
 @click.option("--method", type=click.Choice(list(PEERS)), required=True, help="Which program; prior is the control.")
 @click.option("--time", "seconds", type=click.FloatRange(0.1), default=10.0, show_default=True,
               help="Seconds a problem, polish and pruning included.")
+@click.option("--marks", default=None, callback=_marks, metavar="S,S,...",
+              help="Instead: one search to the last of these seconds, and one fit record for what it had at each.")
 @command.output_option()
 @command.jobs_option()
 @command.resume_option()
 @command.seed_option()
 @command.quiet_option()
 @command.config_option()
-def peer(inputs, method, seconds, output, jobs, resume, seed, quiet, config):
+def peer(inputs, method, seconds, marks, output, jobs, resume, seed, quiet, config):
     """Fit problems with another program, for comparison: problems in, fit records out."""
     package = PEERS[method].package
     if importlib.util.find_spec(package) is None:
         raise click.UsageError(f"--method {method} needs the package {package}: pip install 'fansr[peers]' or the "
                                "program's own instructions")
-    entry = command.history_entry(seed=seed, config={"method": method, "seconds": seconds, "doc": PEERS[method].run.__doc__})
-    command.filter_stream(inputs, output, Stage(method, seconds, seed), reads="problem", holds="fit", jobs=jobs,
+    marks = marks or (seconds,)
+    entry = command.history_entry(seed=seed, config={"method": method, "seconds": list(marks), "doc": PEERS[method].run.__doc__})
+    command.filter_stream(inputs, output, Stage(method, marks, seed), reads="problem", holds="fit", jobs=jobs,
                           entry=entry, quiet=quiet, chunk=1, resume=resume, initializer=warm, initargs=(method,))
 
 

@@ -21,7 +21,7 @@ from fansr.metrics import METRICS, score_fit, summarise
 from fansr.stream import open_reader, open_writer
 
 ALIASES = {"difficulty": "group"}  # fansr-render puts a benchmark's difficulty into the field `group`
-KEPT = ("problem", "law", "group", "source", "status", "noise", "points", "budget", "repeat", "method", "dummies", "clock")
+INSIDE = ("kind", "fvu", "fvu_val", "length", "logp", "seconds", "expr")  # of a fit record: in `best` or a metric
 ORDER = {name: i for i, name in enumerate(("easy", "medium", "hard"))}
 
 
@@ -35,10 +35,15 @@ def score_record(fit: dict, reference_seconds: float | None = None) -> dict:
     """The score record of one fit record: what was found, the front if there is one, and every metric beside them."""
     best = {name: fit.get(name) for name in ("expr", "consts", "fvu", "fvu_val", "length", "source", "logp")}
     record = {"kind": "score", "problem": fit["problem"], "best": best, "front": fit.get("front") or []}
-    record.update({name: fit[name] for name in KEPT if name in fit and name != "problem"})
+    record.update({name: value for name, value in fit.items() if groupable(name, value)})
     record["law"] = law_of(fit)
     record.update(score_fit(fit, reference_seconds))
     return record
+
+
+def groupable(name: str, value) -> bool:
+    """A field that records can be grouped by: text or a number, and not one that scoring fills."""
+    return name not in INSIDE and (value is None or isinstance(value, (str, int, float, bool)))
 
 
 def grouped(records: list[dict], by: tuple[str, ...]) -> dict[str, list[dict]]:
@@ -46,7 +51,8 @@ def grouped(records: list[dict], by: tuple[str, ...]) -> dict[str, list[dict]]:
     fields = [ALIASES.get(name, name) for name in by]
     for name, field in zip(by, fields):
         if records and not any(field in record or field in record.get("best", {}) for record in records):
-            known = sorted({key for record in records for key in record if key in KEPT})
+            metrics = {"kind", "seconds", *(metric.name for metric in METRICS)}
+            known = sorted({key for record in records for key, value in record.items() if groupable(key, value)} - metrics)
             raise DataError(f"--by {name}: no record has that field; there are {', '.join(known)}")
     groups: dict[str, list[dict]] = defaultdict(list)
     for record in records:
@@ -146,8 +152,8 @@ def reference_times(path: str) -> dict:
 
 @command.command(example="fansr-render data/fastsrb.json --val | fansr-fit --time 1 | fansr-score --by difficulty")
 @click.argument("inputs", nargs=-1, metavar="[FITS ...]")
-@click.option("--by", multiple=True, metavar="FIELD", help="Group by a field: difficulty, noise, points, source, law, "
-              "... Several: every combination.")
+@click.option("--by", multiple=True, metavar="FIELD", help="Group by any field of the records: difficulty, noise, "
+              "points, source, law, ... Several: every combination.")
 @click.option("--bootstrap", "n_bootstrap", default=1000, show_default=True, type=click.IntRange(0), metavar="N",
               help="Resamples of the laws for the 95 % intervals; 0 leaves them out.")
 @click.option("--json", "form", flag_value="json", help="One JSON object, rates as shares.")

@@ -52,7 +52,7 @@ def fits_in(folder, pattern="*.zst"):
 
 
 def test_cells_of_several_experiments_are_shared():
-    cells = bench.cells_of(("ladder", "noise", "sparsity"), ("fansr", "operon"), (1.0, 10.0), 10.0, "--gamma 1")
+    cells = bench.cells_of(("ladder", "noise", "sparsity"), ("fansr", "operon"), (1.0, 10.0), 10.0, options="--gamma 1")
     names = [cell.name for cell in cells]
     assert len(names) == len(set(names)) == 2 * (2 + 3 + 11)  # noise 0 and 512 points are the ladder's 10 s
     assert all(cell.options == ("--gamma 1" if cell.method == "fansr" else "") for cell in cells)
@@ -132,6 +132,48 @@ def test_an_interrupted_run_loses_and_repeats_nothing(tmp_path):
     assert early <= 40 and len(list(folder.glob("*.zst"))) == 1
 
 
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    """kill -9 of the benchmark alone: its worker ends with it, and the next call neither repeats nor loses a problem."""
+    laws = tmp_path / "laws.txt"
+    laws.write_text("\n".join(f"{k}.5*x1**{k}/x2" for k in range(2, 6)))
+    words = [sys.executable, str(ROOT / "bin" / "bench-fastsrb"), "ladder", "--laws", str(laws), "--budgets", "0.6", "--repeats",
+             "20", "--out", str(tmp_path / "o"), "--no-report", *QUICK]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(words, env=environment)
+    folder = tmp_path / "o" / "fits"
+    for _ in range(600):
+        if any(part.stat().st_size > 4000 for part in folder.glob("*.0.zst.part")):
+            break
+        time.sleep(0.05)
+    child.kill()
+    child.wait(timeout=10)
+    time.sleep(0.5)
+    (part,) = folder.glob("*.0.zst.part")
+    size = part.stat().st_size
+    time.sleep(1.5)
+    assert part.stat().st_size == size  # nobody writes any more
+    assert subprocess.run(words, env=environment, timeout=240).returncode == 0
+    (final,) = folder.glob("*.zst")
+    with open_reader(str(final), holds="fit") as reader:
+        fits = list(reader)
+    assert Counter(fit["problem"] for fit in fits) == Counter(range(80))
+
+
+def test_a_users_file_of_laws_goes_through_the_pipe(tmp_path):
+    """render | fit | score of a text file, as the README's tour types it."""
+    laws = tmp_path / "mine.txt"
+    laws.write_text("# my laws\nG*m1*m2/r**2 ; G 6 7, m1 0.1 10 log, m2 0.1 10 log, r 1 5\n2.5*v**3 ; v 1 40 int\n")
+    bin_ = ROOT / "bin"
+    pipe = " | ".join([f"{sys.executable} {bin_}/fansr-render {laws} --points 64 --repeats 2 --val -q",
+                       f"{sys.executable} {bin_}/fansr-fit --proposers power --time 2 -j 1 -q",
+                       f"{sys.executable} {bin_}/fansr-score --by law --json -q"])
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", pipe], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["n"] == 4 and summary["laws"] == 2 and summary["exact"] == summary["equivalent"] == 1.0
+    assert {name: group["n"] for name, group in summary["groups"].items()} == {"mine:2": 2, "mine:3": 2}
+
+
 def test_shares_of_a_cluster_job_make_the_whole(laws, tmp_path):
     for shard in range(3):
         code, text = call("ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 2, "--out", tmp_path / "o", "--shard", shard,
@@ -150,6 +192,26 @@ def test_the_processor_clock_counts_work_not_waiting(laws, tmp_path):
     code, text = call("ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 1, "--clock", "cpu", "--out", tmp_path, *QUICK)
     assert code == 0 and [path.name for path in (tmp_path / "fits").iterdir()] == ["fansr-t0.6c-m512-n0-d0.zst"]
     assert all(fit["clock"] == "cpu" for fit in fits_in(tmp_path))
+
+
+def test_a_marked_ladder_is_one_cell_a_peer_and_one_a_budget_of_ours(laws, tmp_path):
+    cells = bench.cells_of(("ladder",), ("fansr", "prior"), (1.0, 3.0), 10.0, marked=True)
+    assert [cell.name for cell in cells] == ["fansr-t1-m512-n0-d0", "fansr-t3-m512-n0-d0", "prior-t1+3-m512-n0-d0"]
+    code, text = call("ladder", "--marks", "--methods", "prior", "--laws", laws, "--budgets", "0.3,0.6", "--repeats", 1, "--out",
+                      tmp_path, "-j", 1, "-q")
+    assert code == 0, text
+    fits = fits_in(tmp_path)
+    assert Counter((fit["law"], fit["budget"]) for fit in fits) == Counter(
+        (f"laws:{k}", budget) for k in (2, 3, 4, 5) for budget in (0.3, 0.6))
+    assert "| prior | 0.3 | 4 |" in text and "| prior | 0.6 | 4 |" in text
+
+
+def test_every_takes_a_share_of_each_difficulty(tmp_path):
+    chosen = bench._Every(3)
+    records = [{"id": 2 * k + r, "group": "hard" if k % 4 else "easy", "law": f"law{k}"} for k in range(24) for r in (0, 1)]
+    taken = [record for record in records if chosen(record)]
+    assert Counter(record["group"] for record in taken) == {"easy": 4, "hard": 12}  # 2 of 6 and 6 of 18 laws, two draws each
+    assert len({record["law"] for record in taken}) == 8 and bench.Cell("fansr", every=3).name.endswith("-e3")
 
 
 def test_wrong_calls(tmp_path):

@@ -161,6 +161,11 @@ def test_excess_constants_and_length_ratio_by_hand():
     assert s["length_ratio_recovered"] is None and s["srr"] is False and s["variable_recall"] == 0.5
 
 
+def test_a_variable_that_cancels_is_not_found():
+    assert metrics.score_fit(fit_of("x1 + x2 - x2", "x1*x2"))["variable_recall"] == 0.5
+    assert metrics.score_fit(fit_of("x1 + x2", "x1*x2"))["variable_recall"] == 1.0
+
+
 def test_the_truth_is_measured_in_its_shortest_form():
     half = {"expr": from_infix("x1*x2*x3/2")}
     assert len(metrics.truth_skeleton(half)) == 6  # div2 * * x1 x2 x3, not / * * x1 x2 x3 C

@@ -5,6 +5,7 @@ The searches themselves run where their packages are installed; a stand-in peer 
 
 import os
 import time
+import types
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_pruning_drops_what_the_data_do_not_need():
 
 def test_a_peers_answer_is_a_full_fit_record(monkeypatch):
     stand_in(monkeypatch, lambda X, y, seconds, seed: [from_infix("0.9*x1*x2 + 1e-9")])
-    fit = peers.isolated(problem("x1*x2", scale=1e-9), "prior", 1.0, 0)
+    fit = peers.isolated(problem("x1*x2", scale=1e-9), "prior", (1.0,), 0)[0]
     assert fit["status"] == "ok" and fit["fvu"] < 1e-28 and fit["fvu_val"] < 1e-28
     assert fit["problem"] == 7 and fit["group"] == "easy" and fit["method"] == "prior" and fit["budget"] == 1.0
     assert fit["points"] == 60 and list(fit["low"]) == list(problem(scale=1e-9)["X"].min(axis=0))
@@ -110,15 +111,78 @@ def _prints(X, y, seconds, seed):
 @pytest.mark.parametrize("function, words", [(_raises, "ArithmeticError: no luck"), (_crashes, "ended with 9")])
 def test_a_failing_peer_is_a_record(monkeypatch, function, words):
     stand_in(monkeypatch, function)
-    fit = peers.isolated(problem(), "prior", 0.5, 0)
+    fit = peers.isolated(problem(), "prior", (0.5,), 0)[0]
     assert fit["status"].startswith("failed") and words in fit["status"]
     assert fit["expr"] == [] and fit["fvu"] == np.inf and fit["law"] == "x1*x2"
+
+
+def _improves(X, y, marks, seed):
+    """A peer whose best is longer and better at each mark."""
+    for law in ("x1", "0.2*x1", "0.1*x1*x2"):  # of y in tens
+        yield [from_infix(law)]
+
+
+def _breaks_off(X, y, marks, seed):
+    yield [from_infix("0.1*x1*x2")]
+    raise ArithmeticError("no luck later")
+
+
+def _is_done_early(X, y, marks, seed):
+    yield [from_infix("x1 + x2")]
+    yield [from_infix("0.1*x1*x2")]
+
+
+def test_marks_are_what_a_peer_had_then(monkeypatch):
+    stand_in(monkeypatch, _improves)
+    fits = peers.isolated(problem(), "prior", (0.5, 1.0, 2.0), 0)
+    assert [fit["budget"] for fit in fits] == [0.5, 1.0, 2.0]
+    assert [fit["length"] for fit in fits] == [1, 3, 5] and fits[1]["fvu"] > 1e-6 > 1e-28 > fits[2]["fvu"]
+    for fit, form in zip(fits, ("x1", "0.2*x1", "0.1*x1*x2")):  # the record of each mark is that of a run so long
+        stand_in(monkeypatch, lambda X, y, seconds, seed, form=form: [from_infix(form)])
+        (alone,) = peers.isolated(problem(), "prior", (fit["budget"],), 0)
+        assert fit["expr"] == alone["expr"] and fit["fvu_val"] == alone["fvu_val"] and fit.keys() == alone.keys()
+
+
+def test_what_was_answered_before_a_failure_stays(monkeypatch):
+    stand_in(monkeypatch, _breaks_off)
+    fits = peers.isolated(problem(), "prior", (0.5, 1.0, 2.0), 0)
+    assert fits[0]["status"] == "ok" and fits[0]["fvu"] < 1e-28
+    assert all("no luck later" in fit["status"] and fit["expr"] == [] for fit in fits[1:])
+
+
+def test_a_search_that_ends_early_answers_the_later_marks_too(monkeypatch):
+    stand_in(monkeypatch, _is_done_early)
+    fits = peers.isolated(problem(), "prior", (0.5, 1.0, 2.0, 4.0), 0)
+    assert [fit["fvu"] < 1e-28 for fit in fits] == [False, True, True, True]
+    assert fits[3]["seconds"] == fits[1]["seconds"] < 1.0 and fits[3]["budget"] == 4.0
+
+
+def test_a_peer_that_gives_one_answer_runs_anew_for_each_mark(monkeypatch):
+    asked = []
+    found = peers.searched(lambda X, y, seconds, seed: asked.append(seconds) or [["x1"]], None, None, [1.0, 3.0], 0)
+    assert [answer for answer, _seconds in found] == [[["x1"]], [["x1"]]] and asked == [1.0, 3.0]
+
+
+@pytest.mark.parametrize("method, package", [("operon", "pyoperon"), ("gplearn", "gplearn")])
+def test_the_polish_of_an_answer_is_not_the_searchs_time(method, package):
+    pytest.importorskip(package)
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1, 2, (64, 2))
+    y = rng.normal(size=64)  # nothing to find, so that the search goes on to its last mark
+    began, clock = time.process_time(), []
+    with pytest.MonkeyPatch.context() as patch:
+        held = [0.0]
+        patch.setattr(peers, "time", types.SimpleNamespace(monotonic=lambda: time.process_time() + held[0]))
+        for _found, seconds in peers.searched(peers.PEERS[method].run, X, y, [0.3, 0.6, 0.9], 1):
+            clock.append(seconds)
+            held[0] += 100.0  # a long polish
+    assert len(clock) == 3 and clock[2] < 50 and time.process_time() - began > 0.4
 
 
 def test_a_hanging_peer_is_ended(monkeypatch):
     monkeypatch.setattr(peers, "GRACE", 0.3)
     stand_in(monkeypatch, lambda X, y, seconds, seed: time.sleep(60))
-    fit = peers.isolated(problem(), "prior", 0.1, 0)
+    fit = peers.isolated(problem(), "prior", (0.1,), 0)[0]
     assert "still running" in fit["status"]
 
 
@@ -141,23 +205,28 @@ def test_a_missing_package_is_a_wrong_call(monkeypatch, tmp_path):
     monkeypatch.setitem(peers.PEERS, "pysr", peers.Peer(peers.pysr, "no_such_package"))
     result = CliRunner().invoke(peers.main, ["--method", "pysr"])
     assert result.exit_code == 2 and "needs the package" in result.stderr
+    for marks in ("3,1", "1,fast", "0,1"):
+        result = CliRunner().invoke(peers.main, ["--method", "prior", "--marks", marks])
+        assert result.exit_code == 2 and "ascending seconds" in result.stderr
 
 
 def test_peers_without_what_they_need_say_so(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.delenv("FLASH_ANSR_MODEL", raising=False)
-    assert "Julia" in peers.isolated(problem(), "pysr", 0.1, 0)["status"]
-    assert "FLASH_ANSR_MODEL" in peers.isolated(problem(), "flash-ansr", 0.1, 0)["status"]
+    assert "Julia" in peers.isolated(problem(), "pysr", (0.1,), 0)[0]["status"]
+    assert "FLASH_ANSR_MODEL" in peers.isolated(problem(), "flash-ansr", (0.1,), 0)[0]["status"]
 
 
 # ---- the searches -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method, package", [("operon", "pyoperon"), ("gplearn", "gplearn"), ("prior", "fansr")])
-def test_each_peer_finds_a_quotient(method, package):
+def test_each_peer_finds_a_quotient(method, package, monkeypatch):
     pytest.importorskip(package)
+    monkeypatch.setattr(peers, "time", types.SimpleNamespace(monotonic=time.process_time))  # other work must not matter
+    monkeypatch.setattr(peers, "PATIENCE", 40.0)
     peers.warm(method)
-    fit = peers.isolated(problem("x1/x2", scale=1e-5), method, 6.0, 0)  # each stops when it has the law
+    fit = peers.isolated(problem("x1/x2", scale=1e-5), method, (6.0,), 0)[0]  # each stops when it has the law
     assert fit["status"] == "ok", fit["status"]
     assert fit["fvu_val"] < 1e-20
     assert fit["length"] <= (20 if method == "prior" else 5)  # the control may find the law in odd clothes
@@ -201,7 +270,6 @@ class _FlashANSR:
 
 def test_flash_ansr_is_called_with_more_and_more_samples(monkeypatch, tmp_path):
     import sys
-    import types
 
     module = types.ModuleType("flash_ansr")
     module.FlashANSR = _FlashANSR
@@ -218,7 +286,6 @@ def test_flash_ansr_is_called_with_more_and_more_samples(monkeypatch, tmp_path):
 
 def test_pysr_is_called_with_its_own_clock(monkeypatch):
     import sys
-    import types
 
     seen = {}
 

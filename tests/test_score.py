@@ -75,6 +75,18 @@ def test_groups_sort_by_number_and_combine(stream):
     assert list(summary["groups"]) == ["0 64", "0 512", "0.01 64", "0.01 512"]
 
 
+def test_any_field_groups(tmp_path):
+    path = str(tmp_path / "own.zst")
+    with open_writer(path, holds="fit") as writer:
+        for i, record in enumerate(FITS):
+            writer.write({**record, "suite": ("mine", "yours")[i // 2], "trial": i, "X": np.zeros((2, 2))})
+    code, text, _ = run(path, "--json", "--by", "suite", "--bootstrap", "0")
+    groups = json.loads(text)["groups"]
+    assert code == 0 and {name: group["vnrr"] for name, group in groups.items()} == {"mine": 1.0, "yours": 0.0}
+    code, _, err = run(path, "--by", "colour")
+    assert code == 1 and "suite" in err and "trial" in err and "vnrr" not in err and "X" not in err.split("there are")[1]
+
+
 def test_tsv_reads_back(stream):
     code, text, _ = run(stream, "--tsv", "--by", "source")
     rows = [line.split("\t") for line in text.splitlines()]
