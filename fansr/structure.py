@@ -11,22 +11,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from fractions import Fraction
+from functools import lru_cache
 from itertools import chain, combinations, islice
 from typing import NamedTuple
 
 import numpy as np
 
 from fansr import library, power, scan
-from fansr.build import Base, Polisher, finish, measured, product, rough_score
+from fansr.build import Base, Polisher, finish, measured, product, rough_score, times
 from fansr.expr import Expr, bind
-from fansr.power import scale_of
+from fansr.power import scale_of, simple_numbers
 from fansr.problem import Budget, Candidate, Problem
 from fansr.terms import exponent_vectors, thinned
 from fansr.tokens import variable_index
 
 MAX_TERMS = 126  # of the surrogate: degree 4 in 5 columns
 MIN_ROWS = 30
-TESTS_TRIED, REDUCED_KEPT = 5, 2
+TESTS_TRIED, REDUCED_KEPT = 8, 2
 SUSPECT = 0.25  # largest disagreement of gradients worth a closer look
 NO_WORSE, NO_MATTER = 1.15, 1e-4  # a smaller problem's surrogate may err so many times more than the larger one's, or so much
 PIECES = 4  # candidates for each function of one column
@@ -44,7 +46,12 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     polish = Polisher(problem)
     if D > 1:
         for smaller in reductions(problem, budget):
+            if smaller is None:
+                yield []
+                continue
             for batch in solve(smaller, budget, rng):
+                if budget.over():
+                    return
                 exprs = [smaller.restore(c.expr, c.consts) for c in batch]
                 candidates = polish(measured(problem, exprs, "structure"))
                 yield candidates
@@ -67,8 +74,7 @@ def solve(smaller: Smaller, budget: Budget, rng) -> Iterator[list[Candidate]]:
         batch = sorted(batch, key=rough_score)[:4]
         keep = [c for c in batch if rough_score(c) < best + 0.5]
         best = min([best, *map(rough_score, keep)])
-        if keep:
-            yield keep
+        yield keep
         if best < -20:
             return
 
@@ -92,12 +98,15 @@ class Surrogate:
         largest = _degree_up_to(D, min(MAX_TERMS, M // 3))
         A = _monomials(Z, largest)  # (M, T)
         degree = largest.sum(axis=1)
+        forms = [form for form in _dresses(y) if dress in (None, form[0])]
         fits = []
-        for top in (int(degree.max()), int(degree.max()) - 1):  # too many terms for the rows err more than too few
-            keep = degree <= max(top, 1)
-            for name, t, size in _dresses(y):
-                if dress in (None, name):
-                    fits.append((*_cross_validated(A[:, keep], t), name, size, largest[keep]))
+        if forms:
+            names, targets, sizes = zip(*forms)
+            T = np.column_stack(targets)  # (M, dresses)
+            for top in (int(degree.max()), int(degree.max()) - 1):  # too many terms for the rows err more than too few
+                keep = degree <= max(top, 1)
+                errors, C = _cross_validated(A[:, keep], T)
+                fits += [(errors[k], C[:, k], names[k], sizes[k], largest[keep]) for k in range(len(forms))]
         none = (math.inf, None, "", 0.0, largest)
         self.error, c, self.dress, self.size, self.exponents = min(fits, key=lambda fit: fit[0], default=none)
         self.parts = columns, Z, spread, c
@@ -116,6 +125,7 @@ class Surrogate:
         return G
 
 
+@lru_cache(64)
 def _degree_up_to(D: int, count: int) -> np.ndarray:
     """Exponents (T, D) of all monomials up to the largest total degree (at most 6) that `count` terms allow."""
     degree = 1
@@ -147,31 +157,39 @@ def _dresses(y: np.ndarray) -> Iterator[tuple[str, np.ndarray, float]]:
             yield name, (t - t.mean()) / t.std(), float(t.std())
 
 
-def _cross_validated(A: np.ndarray, t: np.ndarray, folds: int = 4) -> tuple[float, np.ndarray]:
-    """(median-robust cross-validated error, coefficients (T,)) of ridge regression."""
-    penalty = 1e-6 * len(t) * np.eye(A.shape[1])
-    errors = np.empty(len(t))
-    place = np.arange(len(t)) % folds
-    for fold in range(folds):
-        train = place != fold
-        c = np.linalg.solve(A[train].T @ A[train] + penalty, A[train].T @ t[train])
-        errors[~train] = t[~train] - A[~train] @ c
-    c = np.linalg.solve(A.T @ A + penalty, A.T @ t)
+def _cross_validated(A: np.ndarray, T: np.ndarray, folds: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """(median-robust cross-validated errors (K,), coefficients (terms, K)) of ridge regressions of T (M, K) on A (M, terms)."""
+    penalty = 1e-6 * len(T) * np.eye(A.shape[1])
+    parts = [slice(fold, None, folds) for fold in range(folds)]
+    grams = [(A[part].T @ A[part], A[part].T @ T[part]) for part in parts]
+    G, b = sum(g for g, _ in grams), sum(v for _, v in grams)
+    errors = np.empty(T.shape)
+    for part, (g, v) in zip(parts, grams):
+        errors[part] = T[part] - A[part] @ np.linalg.solve(G - g + penalty, b - v)
     # Squares of the smaller nine tenths: a pole somewhere must not blind the test everywhere.
-    size = np.sort(errors**2)[: max(1, int(0.9 * len(t)))]
-    return float(size.mean()), c
+    size = np.sort(errors**2, axis=0)[: max(1, int(0.9 * len(T)))]
+    return size.mean(axis=0), np.linalg.solve(G + penalty, b)
 
 
 # ---- smaller problems -------------------------------------------------------------------------
 
 
+class Outside(NamedTuple):
+    """What stood outside of a smaller problem and was undone: y = coefficient * base^e (* or +) what is inside."""
+
+    token: str  # "*" or "+"
+    coefficient: float
+    base: Base
+    e: Fraction
+
+
 class Smaller(NamedTuple):
-    """A problem in fewer columns: their expressions and values, and y divided by the product of powers `front`."""
+    """A problem in fewer columns: their expressions and values, and y with all `outside` (the outermost first) undone."""
 
     bases: list[Base]
     columns: list[np.ndarray]
     y: np.ndarray
-    front: dict[Base, int]
+    outside: tuple[Outside, ...]
     weights: np.ndarray | None
 
     def problem(self) -> Problem:
@@ -179,37 +197,46 @@ class Smaller(NamedTuple):
                        names=[f"z{j + 1}" for j in range(len(self.columns))], weights=self.weights)
 
     def restore(self, expr: Expr, consts) -> Base:
-        """The law of the whole problem from one of this: columns written out, the front put back."""
+        """The law of the whole problem from one of this: columns written out, what stood outside put back."""
         written: list[str] = []
         for token in bind(expr, consts if consts is not None else []):
             column = variable_index(token)
             written += [token] if column is None else self.bases[column]
-        if not self.front:
-            return tuple(written)
-        table = {base: _fraction(e) for base, e in self.front.items()}
-        return product({**table, tuple(written): _fraction(1)}, lambda base: False)
+        law = tuple(written)
+        table: dict[Base, Fraction] = {}  # neighbouring factors make one product
+        for part in reversed(self.outside):
+            if part.token == "*":
+                table[part.base] = table.get(part.base, Fraction(0)) + part.e
+            else:
+                law = _times_all(law, table)
+                law = ("+", *law, *times(part.coefficient, product({part.base: part.e}, lambda base: False)))
+                table = {}
+        return _times_all(law, table)
 
 
-def _fraction(e: int):
-    from fractions import Fraction
+def _times_all(law: Base, table: dict[Base, Fraction]) -> Base:
+    """law * product(table)."""
+    return product({**table, law: table.get(law, Fraction(0)) + 1}, lambda base: False) or ("1.0",) if table else law
 
-    return Fraction(e)
 
-
-def reductions(problem: Problem, budget: Budget) -> Iterator[Smaller]:
-    """Smaller problems, the most reduced first: greedily, a few alternatives at each depth."""
+def reductions(problem: Problem, budget: Budget) -> Iterator[Smaller | None]:
+    """Smaller problems, the most reduced first: greedily, a few alternatives at each depth; None while it is at work."""
     X = problem.X
     D = X.shape[1]
     varying = [j for j in range(D) if np.ptp(X[:, j]) > 0]
-    whole = Smaller([(f"x{j + 1}",) for j in varying], [X[:, j] for j in varying], problem.y, {}, problem.weights)
+    whole = Smaller([(f"x{j + 1}",) for j in varying], [X[:, j] for j in varying], problem.y, (), problem.weights)
     layer, found, seen = [(None, whole)], [], set()
-    for _ in varying:
+    for _ in range(2 * len(varying)):
         following = []
         for _, state in layer:
-            if len(state.columns) < 2 or budget.over():
-                continue
-            for error, smaller in steps_down(state):
-                key = (tuple(sorted(smaller.bases)), tuple(sorted(smaller.front.items())))
+            if budget.over():
+                return
+            for item in steps_down(state):
+                if item is None:
+                    yield None
+                    continue
+                error, smaller = item
+                key = (tuple(sorted(smaller.bases)), smaller.outside)
                 if key not in seen:
                     seen.add(key)
                     following.append((error, smaller))
@@ -221,25 +248,40 @@ def reductions(problem: Problem, budget: Budget) -> Iterator[Smaller]:
     yield from (smaller for _, smaller in found[: 2 * REDUCED_KEPT])
 
 
+def steps_down(state: Smaller) -> Iterator[tuple[float, Smaller] | None]:
+    """One step down in all ways the gradients suggest and the surrogate bears out: (its error, smaller problem); else None."""
+    for smaller, reference in suggestions(state):
+        yield _borne_out(smaller, reference)
+
+
 @np.errstate(all="ignore")
-def steps_down(state: Smaller) -> list[tuple[float, Smaller]]:
-    """One column fewer in all ways the gradients suggest and the surrogate bears out: (its error, smaller problem)."""
+def suggestions(state: Smaller) -> list[tuple[Smaller, Surrogate]]:
+    """Smaller problems that the gradients speak for, each with the surrogate it must not fall behind."""
     whole = Surrogate(state.columns, state.y)
     if whole.error > 0.5:
         return []
-    accepted = []
-    for smaller, reference in chain(fronts(state, whole), ((m, whole) for m in islice(merges(state, whole), TESTS_TRIED))):
-        if np.ptp(smaller.y) == 0 or not all(np.isfinite(v).all() and np.ptp(v) > 0 for v in smaller.columns):
-            continue
-        after = Surrogate(smaller.columns, smaller.y, reference.dress)
-        # Errors in the dress's own unit: a front that is divided out takes its variance with it.
-        if after.error * after.size**2 <= (NO_WORSE * reference.error + NO_MATTER) * reference.size**2:
-            accepted.append((after.error, smaller))
-    return accepted
+    pairs = islice(merges(state, whole), TESTS_TRIED) if len(state.columns) > 1 else ()
+    return [*fronts(state, whole), *summands(state, whole), *((smaller, whole) for smaller in pairs)]
+
+
+@np.errstate(all="ignore")
+def _borne_out(smaller: Smaller, reference: Surrogate) -> tuple[float, Smaller] | None:
+    """(error of its surrogate, the smaller problem) if that errs no more than the larger one's."""
+    if not smaller.columns or not np.ptp(smaller.y) > 1e-9 * np.abs(smaller.y).max():
+        return None
+    if not all(np.isfinite(v).all() and np.ptp(v) > 0 for v in (smaller.y, *smaller.columns)):
+        return None
+    after = Surrogate(smaller.columns, smaller.y, reference.dress)
+    # Errors in the dress's own unit: a front that is divided out takes its variance with it.
+    if after.error * after.size**2 <= (NO_WORSE * reference.error + NO_MATTER) * reference.size**2:
+        return after.error, smaller
+    return None
 
 
 def fronts(state: Smaller, whole: Surrogate) -> Iterator[tuple[Smaller, Surrogate]]:
     """Columns that are mere powers in front of the rest: the elasticity x/y dy/dx is one whole number."""
+    if len(state.columns) < 2:
+        return
     logs = whole if whole.dress == "log" else Surrogate(state.columns, state.y, "log")
     if not logs.error < 0.5:
         return
@@ -250,8 +292,34 @@ def fronts(state: Smaller, whole: Surrogate) -> Iterator[tuple[Smaller, Surrogat
         e = round(middle)
         if e and abs(e) <= 6 and (v != 0).all() and abs(middle - e) < 0.25 and np.median(np.abs(elasticity - e)) < 0.35:
             others = [i for i in range(len(state.columns)) if i != j]
-            yield Smaller([state.bases[i] for i in others], [state.columns[i] for i in others], state.y / v**e,
-                          {**state.front, base: e}, state.weights), logs
+            yield state._replace(bases=[state.bases[i] for i in others], columns=[state.columns[i] for i in others],
+                                 y=state.y / v**e, outside=(*state.outside, Outside("*", 1.0, base, Fraction(e)))), logs
+
+
+def summands(state: Smaller, whole: Surrogate) -> Iterator[tuple[Smaller, Surrogate]]:
+    """Powers of one column that are added to the rest: some of dy/dx follows e c x^(e - 1) with a simple c.
+
+    Their column may stand in the rest too, so none need go; the gradient is that of the power where the rest is flat.
+    """
+    plain = whole if whole.dress == "y" else Surrogate(state.columns, state.y, "y")
+    if not plain.error < 0.1:
+        return
+    gradient, unit = plain.gradient() * plain.size * scale_of(state.y), plain.error * plain.size**2
+    for j, (base, v) in enumerate(zip(state.bases, state.columns)):
+        if not (v > 0).all():
+            continue
+        for e in (1, 2, 3, -1, -2):
+            c = gradient[:, j] / (e * v ** float(e - 1))
+            middle = float(np.median(c))
+            for simple in simple_numbers(middle) if math.isfinite(middle) and middle else ():
+                if np.median(np.abs(c - simple)) < 0.1 * abs(simple):
+                    rest = state.y - simple * v ** float(e)
+                    keep = [i for i in range(len(state.columns)) if i != j]
+                    fewer = [state.columns[i] for i in keep]
+                    smaller = state._replace(y=rest, outside=(*state.outside, Outside("+", simple, base, Fraction(e))))
+                    if fewer and Surrogate(fewer, rest, "y").error * float(np.var(rest / scale_of(state.y))) <= 1.15 * unit + 1e-6:
+                        smaller = smaller._replace(bases=[state.bases[i] for i in keep], columns=fewer)
+                    yield smaller, plain
 
 
 def merges(state: Smaller, whole: Surrogate) -> Iterator[Smaller]:
@@ -279,13 +347,75 @@ def merges(state: Smaller, whole: Surrogate) -> Iterator[Smaller]:
             if abs(r - s) < 0.3:
                 merged = ("+" if s > 0 else "-", "pow2", *a, "pow2", *b)
                 tests.append((_disagreement(x * gz, s * z * gx), merged, x * x + s * z * z, i, j))
+        tests += [(*test, i, j) for test in monomial_ratio(state, G, i, j)]
     tests.sort(key=lambda test: test[0])
+    seen = set()
     for disagreement, merged, values, i, j in tests:
         if disagreement > SUSPECT:
             return
-        others = [k for k in range(len(state.columns)) if k not in (i, j)]
-        yield Smaller([*(state.bases[k] for k in others), merged], [*(state.columns[k] for k in others), values], state.y,
-                      state.front, state.weights)
+        if merged not in seen:
+            seen.add(merged)
+            others = [k for k in range(len(state.columns)) if k not in (i, j)]
+            yield state._replace(bases=[*(state.bases[k] for k in others), merged],
+                                 columns=[*(state.columns[k] for k in others), values])
+
+
+def monomial_ratio(state: Smaller, G: np.ndarray, i: int, j: int) -> Iterator[tuple[float, Base, np.ndarray]]:
+    """Ways columns i and j act as one sum x^a + c w z^b, w a product of powers of other columns.
+
+    y = F(S, others) has dy/dz / dy/dx = dS/dz / dS/dx = c (b/a) w z^(b-1) x^(1-a): linear in the logarithms, so its
+    exponents come from a regression, whatever F is.  Yields (disagreement, expression of S, its values).
+    """
+    gx, gz = G[:, i], G[:, j]
+    big = (np.abs(gx) > 0.3 * np.median(np.abs(gx))) & (np.abs(gz) > 0.3 * np.median(np.abs(gz)))
+    places = [k for k, v in enumerate(state.columns) if (v != 0).all() and np.ptp(np.abs(v)) > 0]
+    if big.sum() < 4 * (len(places) + 2) or i not in places or j not in places:
+        return
+    L = np.column_stack([np.ones(big.sum()), *(np.log(np.abs(state.columns[k][big])) for k in places)])
+    t = np.log(np.abs(gz[big] / gx[big]))
+    e = np.linalg.lstsq(L, t, rcond=1e-10)[0]
+    for _ in range(2):  # again without the worst quarter: a surrogate's gradient is wild at the edges
+        r = np.abs(t - L @ e)
+        near = r <= np.quantile(r, 0.75)
+        e = np.linalg.lstsq(L[near], t[near], rcond=1e-10)[0]
+    exponents = {k: Fraction(round(2 * v), 2) if k in (i, j) else Fraction(round(v)) for k, v in zip(places, e[1:])}
+    if any(abs(float(exponents[k]) - v) > 0.3 for k, v in zip(places, e[1:])):
+        return
+    a, b = 1 - exponents[i], exponents[j] + 1
+    outer = {k: v for k, v in exponents.items() if k not in (i, j) and v}
+    if a == 0 or b == 0 or max(abs(a), abs(b)) > 4 or sum(abs(v) for v in outer.values()) > 4:
+        return
+    if a.denominator > 1 and state.columns[i].min() < 0 or b.denominator > 1 and state.columns[j].min() < 0:
+        return
+    w = np.prod([state.columns[k] ** float(v) for k, v in outer.items()] or [np.ones(len(gx))], axis=0)
+    x, z = (_root(state.columns[k], v) for k, v in ((i, a), (j, b)))
+    dx, dz = float(a) * x / state.columns[i], float(b) * w * z / state.columns[j]
+    c, _ = _ratio(gx * dz, gz * dx)
+    if not 1e-6 < abs(c) < 1e6:
+        return
+    price = 0.01 * (1 + len(outer) + (a != 1) + (b != 1))
+    below = {k: -v for k, v in outer.items() if v < 0}
+    # What stands below w may as well stand above x: those columns are free to enter F on their own.
+    for shift, extra in ((below, 0.0), ({}, 0.005))[: 1 + bool(below)]:
+        front = np.prod([state.columns[k] ** float(v) for k, v in shift.items()] or [np.ones(len(gx))], axis=0)
+        first = _product_of(state, {i: a, **shift})
+        second = _product_of(state, {j: b, **{k: v + shift.get(k, 0) for k, v in outer.items()}})
+        for value in dict.fromkeys([*(s for s in simple_numbers(c) if abs(s / c - 1) < 0.15), c]):
+            merged = ("-", *first, *times(-value, second)) if value < 0 else ("+", *first, *times(value, second))
+            rough = 0.0 if value != c else 0.05
+            yield _disagreement(gz * dx, value * gx * dz) + price + extra + rough, merged, front * (x + value * w * z)
+
+
+def _product_of(state: Smaller, powers: dict[int, Fraction]) -> Base:
+    """The expression of a product of powers of a problem's columns."""
+    table: dict[Base, Fraction] = {}
+    for k, e in powers.items():
+        table[state.bases[k]] = table.get(state.bases[k], Fraction(0)) + e
+    return product(table, lambda base: False)
+
+
+def _root(v: np.ndarray, e: Fraction) -> np.ndarray:
+    return v ** int(e) if e.denominator == 1 and e >= 0 else v ** float(e)
 
 
 def _power_of(base: Base, e: int) -> Base:
@@ -342,7 +472,7 @@ def split(problem: Problem, outer: SplitOuter, budget: Budget, rng, polish: Poli
         if outer.wrap is None:
             values = np.exp(values)
         sub = Problem(X=np.ascontiguousarray(problem.X[:, j : j + 1]), y=values, names=["z"])
-        pieces = [c for batch in solve(Smaller([(f"x{j + 1}",)], [problem.X[:, j]], values, {}, None), budget, rng) for c in batch]
+        pieces = [c for batch in solve(Smaller([(f"x{j + 1}",)], [problem.X[:, j]], values, (), None), budget, rng) for c in batch]
         pieces = sorted((c for c in pieces if c.fvu < 0.05 and len(c.expr) > 1), key=rough_score)
         kept: dict[Base, None] = {}
         for c in pieces:
@@ -389,7 +519,7 @@ def spline_parts(X: np.ndarray, S: np.ndarray, knots: int = 9) -> list[tuple[int
         return None
     t = (S - S.mean()) / S.std()
     A = np.column_stack([np.ones(M), *blocks])
-    error, c = _cross_validated(A, t)
+    error, c = (found[..., 0] for found in _cross_validated(A, t[:, None]))
     if error > 0.02:
         return None
     parts, at = [], 1

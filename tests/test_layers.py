@@ -16,7 +16,7 @@ ORDER = [
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
     "descend", "refine",
     "device", "history", "model", "render_torch", "checkpoint", "batch", "train", "sample",
-    "build", "terms", "sparse", "power", "products", "scan", "library", "structure", "breed", "evolve",
+    "build", "terms", "sparse", "power", "products", "scan", "library", "rational", "structure", "breed", "evolve",
     "metrics", "rank", "tidy", "focus", "partner", "search", "score", "plot", "fit", "regressor", "peers", "bench", "cat", "warm",
 ]
 TORCH = {"device", "model", "batch", "checkpoint", "train", "sample", "render_torch"}

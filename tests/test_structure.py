@@ -1,5 +1,7 @@
 """The gradients' verdicts against laws whose structure is known, and the way back to the whole problem."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from fansr import structure
 from fansr.evaluate import evaluate
 from fansr.expr import is_valid
 from fansr.problem import Budget, Problem
-from fansr.structure import Smaller, Surrogate, reductions, spline_parts
+from fansr.structure import Outside, Smaller, Surrogate, reductions, spline_parts
 
 
 def make(law, D, M=400, low=0.5, high=3.0, seed=0):
@@ -19,8 +21,10 @@ def tokens(problem):
     """Every column of every smaller problem, as text, and what was divided out."""
     found, fronts = set(), set()
     for smaller in reductions(problem, Budget(None)):
+        if smaller is None:
+            continue
         found |= {" ".join(base) for base in smaller.bases}
-        fronts |= {(" ".join(base), e) for base, e in smaller.front.items()}
+        fronts |= {(" ".join(part.base), part.e) for part in smaller.outside if part.token == "*"}
     return found, fronts
 
 
@@ -40,7 +44,8 @@ def test_fronts_are_divided_out_and_put_back():
     problem = make(lambda a, b, c: a**2 / b * np.cosh(c / 2), 3)
     _, fronts = tokens(problem)
     assert ("x1", 2) in fronts and ("x2", -1) in fronts
-    smaller = Smaller([("x3",)], [problem.X[:, 2]], problem.y / problem.X[:, 0] ** 2, {("x1",): 2}, None)
+    smaller = Smaller([("x3",)], [problem.X[:, 2]], problem.y / problem.X[:, 0] ** 2,
+                      (Outside("*", 1.0, ("x1",), Fraction(2)),), None)
     restored = list(smaller.restore(["*", "<constant>", "pow2", "x1"], np.array([1.5])))
     assert is_valid(restored)
     assert np.allclose(evaluate(restored, problem.X), 1.5 * problem.X[:, 2] ** 2 * problem.X[:, 0] ** 2)
