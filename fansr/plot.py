@@ -38,6 +38,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
 PLACES = ("fansr", "operon", "gplearn", "pysr", "flash-ansr", "prior")  # a method looks the same in every picture
 KINDS = ("time", "points", "noise", "laws", "fit", "training", "simplify")
+NEAR = 0.1  # FVU of an approximation; a worse one is a failure
+VERDICTS = (("o", "#0072B2", "recovered"), ("s", "#E69F00", f"approximate, FVU < {NEAR}"), ("X", "#D55E00", "failed"))
 FLOOR = 1e-32  # smaller FVUs are drawn here: below it float64 says nothing
 
 
@@ -117,7 +119,7 @@ def draw_against(records: list[dict], field: str, label: str, published: bool = 
             if points:
                 x, middle, low, high = map(np.array, zip(*points))
                 axis.plot(x, middle, label=name, **style(k))
-                axis.fill_between(x, low, high, color=style(k)["color"], alpha=0.15, linewidth=0)
+                _interval(axis, x, middle, low, high, style(k)["color"], len(found))
     if published:
         quote(left)
     for axis in (left, right):
@@ -125,9 +127,23 @@ def draw_against(records: list[dict], field: str, label: str, published: bool = 
         axis.set_xlabel(label)
     left.set(ylabel="recovered on unseen points, % (vNRR)", ylim=(0, 100))
     right.axhline(1.0, color="0.5", linewidth=0.8)
-    right.set(ylabel="length / length of the law, recovered ones")
-    left.legend(loc="best", frameon=False)
+    right.set(ylabel="length ratio of recovered laws")
+    _legend_outside(canvas, left)
     return canvas
+
+
+def _interval(axis, x, middle, low, high, colour: str, n_series: int):
+    """The 95 % interval as a band; as bars where so many bands would cover one another."""
+    if n_series <= 3:
+        axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    else:
+        axis.errorbar(x, middle, yerr=[middle - low, high - middle], fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5)
+
+
+def _legend_outside(canvas, axis, where: str = "lower"):
+    """One legend under (or over) the panels, where it covers no data."""
+    handles, labels = axis.get_legend_handles_labels()
+    canvas.legend(handles, labels, loc=f"outside {where} center", ncols=len(labels), frameon=False, fontsize=9)
 
 
 def _scale_x(axis, field: str, values):
@@ -139,7 +155,8 @@ def _scale_x(axis, field: str, values):
     elif field == "points":
         axis.set_xscale("log", base=2)
         ticks = sorted(set(values))
-        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        few = [tick for tick in ticks if tick <= 128 or len(ticks) <= 8 or math.log2(tick) % 2 == math.log2(ticks[-1]) % 2]
+        axis.set_xticks(ticks, [f"{tick:g}" if tick in few else "" for tick in ticks])  # 1024 and 2048 do not fit side by side
     else:
         axis.set_xscale("log")
         low, high = axis.get_xlim()
@@ -175,7 +192,10 @@ def draw_laws(records: list[dict]):
     order = sorted(groups, key=lambda name: (ORDER.get(name, 9), name))
     for axis, name in zip(axes, order):
         _law_column(axis, name, groups[name], longest)
-    canvas.supxlabel("FVU on unseen points: median and range over repeats")
+    canvas.supxlabel("FVU on unseen points: median and range over repeats; dashed 1.19e-7, dotted 1")
+    for marker, colour, name in VERDICTS:
+        axes[0].plot([], [], marker=marker, color=colour, markersize=4, linewidth=1.2, label=name)
+    _legend_outside(canvas, axes[0], "upper")
     return canvas
 
 
@@ -184,8 +204,7 @@ def _law_column(axis, name: str, laws: dict[str, list[float]], longest: int):
     found = sum(np.median(values) <= EPS32 for values in laws.values())
     for row, (_law, values) in enumerate(ranked):
         low, middle, high = (min(max(v, FLOOR), 30.0) for v in (min(values), np.median(values), max(values)))
-        verdict = 0 if middle <= EPS32 else 1 if middle < 0.1 else 2
-        colour, marker = (("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "X"))[verdict]
+        marker, colour, _name = VERDICTS[0 if middle <= EPS32 else 1 if middle < NEAR else 2]
         axis.plot([low, high], [row, row], color=colour, linewidth=1.2, alpha=0.6)
         axis.plot([middle], [row], marker=marker, color=colour, markersize=4)
     axis.set_xscale("log")

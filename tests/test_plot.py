@@ -65,7 +65,8 @@ def test_the_kind_follows_from_what_varies(tmp_path, more, kind):
 
 def test_recovery_curves_hold_the_means_and_intervals():
     scores = [{**s, "label": s["method"]} for s in map(plot.score_record, fits(budgets=(1.0, 3.0), methods=("operon",)))]
-    axes = plot.draw("time", "score", {"": scores}, False).axes
+    canvas = plot.draw("time", "score", {"": scores}, False)
+    axes = canvas.axes
     line = axes[0].lines[0]
     for k, budget in enumerate((1.0, 3.0)):
         some = [s for s in scores if s["budget"] == budget]
@@ -75,7 +76,17 @@ def test_recovery_curves_hold_the_means_and_intervals():
     corners = axes[0].collections[0].get_paths()[0].vertices[:, 1]
     assert corners.min() <= 100 * low + 1e-9 and corners.max() >= 100 * high - 1e-9
     assert axes[0].get_ylim() == (0.0, 100.0) and axes[0].get_xscale() == "log"
-    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["operon"]
+    assert [text.get_text() for text in canvas.legends[0].get_texts()] == ["operon"]
+
+
+def test_intervals_of_many_series_are_bars_and_the_same_numbers():
+    names = ("fansr", "operon", "gplearn", "pysr")
+    scores = [{**s, "label": s["method"]} for s in map(plot.score_record, fits(budgets=(1.0, 3.0), methods=names))]
+    left = plot.draw("time", "score", {"": scores}, False).axes[0]
+    some = [s for s in scores if s["method"] == "gplearn" and s["budget"] == 3.0]
+    low, high = bootstrap([float(s["vnrr"]) for s in some], [s["law"] for s in some])
+    ends = [segment[:, 1] for bars in left.collections for segment in bars.get_segments()]
+    assert len(ends) == 8 and any(np.allclose(sorted(end), [100 * low, 100 * high]) for end in ends)
 
 
 def test_noise_zero_has_a_place_on_the_axis():
@@ -96,6 +107,8 @@ def test_laws_are_sorted_and_counted_by_difficulty():
     axes = plot.draw("laws", "fit", {"": fits(methods=("fansr",))}, False).axes
     assert [axis.get_title().split(":")[0] for axis in axes] == ["easy", "medium", "hard"]
     assert axes[0].get_title() == "easy: 4 of 4 recovered"
+    shown = [text.get_text() for text in axes[0].figure.legends[0].get_texts()]
+    assert [name.split(",")[0] for name in shown] == ["recovered", "approximate", "failed"]
     medians = [line.get_xdata()[0] for line in axes[1].lines if len(line.get_xdata()) == 1]
     assert medians == sorted(medians)
 
