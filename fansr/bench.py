@@ -267,6 +267,15 @@ def markdown(records: list[dict], by: tuple[str, ...], n_bootstrap: int = 1000, 
     return "\n".join(lines)
 
 
+def shared(records: list[dict]) -> list[dict]:
+    """The records of those laws that every method ran; none where all ran the same (the whole table says it then)."""
+    laws: dict = {}
+    for record in records:
+        laws.setdefault(record.get("method"), set()).add(record["law"])
+    common = set.intersection(*laws.values()) if laws else set()
+    return [] if all(some == common for some in laws.values()) else [r for r in records if r["law"] in common]
+
+
 def _cell(metric, summary) -> str:
     value = summary[metric.name]
     if value is None:
@@ -297,6 +306,7 @@ def report(folder: Path, at: float, say=click.echo):
 
     at_budget = [r for r in records if r["budget"] == at]
     section("All", base, ("method", "budget"), "time" if len({r["budget"] for r in base}) > 1 else None)
+    section("The laws that all of these ran", shared(base), ("method", "budget"))
     section("By difficulty", [r for r in chosen if r.get("group")], ("method", "group"))
     section("Points", [r for r in at_budget if not r.get("noise") and not r.get("dummies")], ("method", "points"), "points")
     section("Noise", [r for r in at_budget if r["points"] == BASE_POINTS and not r.get("dummies")], ("method", "noise"), "noise")

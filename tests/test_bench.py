@@ -214,6 +214,15 @@ def test_every_takes_a_share_of_each_difficulty(tmp_path):
     assert len({record["law"] for record in taken}) == 8 and bench.Cell("fansr", every=3).name.endswith("-e3")
 
 
+def test_methods_that_ran_other_laws_are_compared_on_the_shared_ones():
+    def records(method, laws):
+        return [{"method": method, "law": law} for law in laws]
+
+    assert bench.shared(records("a", "xyz") + records("b", "xz") + records("b", "z")) == [
+        *records("a", "xz"), *records("b", "xz"), *records("b", "z")]
+    assert bench.shared(records("a", "xy") + records("b", "yx")) == [] == bench.shared([])
+
+
 def test_wrong_calls(tmp_path):
     assert call("speed", "--out", tmp_path)[0] == 2
     assert call("--shard", 3, "--shards", 3, "--out", tmp_path)[0] == 2
