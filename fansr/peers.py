@@ -3,9 +3,8 @@
     fansr-render data/fastsrb.json --val | fansr-peer --method operon --time 10 | fansr-score --by difficulty
     fansr-render data/fastsrb.json --val | fansr-peer --method operon --marks 1,3,10,30 | fansr-score --by budget
 
-What every peer gets from us, so that a comparison is one of searches: columns and target scaled by powers of ten
-(several work in float32 or start from constants near 1), a polish of the constants in float64, and a pruning pass
-that drops what the data do not need.  All of it happens within the same seconds; importing a package does not count.
+Every peer gets scaled columns, a polish of its constants in float64 and a pruning pass (leveled.py), so that a comparison
+is one of searches.  All of it happens within the same seconds; importing a package does not count.
 
 Each problem runs in a process of its own: a peer that raises, crashes or hangs leaves a record whose `status` says so.
 A peer is one function (X, y, seconds, seed) -> expressions with literals, best first, and one line in PEERS.  One that
@@ -33,7 +32,8 @@ import numpy as np
 
 from fansr import command
 from fansr import expr as expressions
-from fansr.metrics import EPS32, fvu
+from fansr.leveled import power_of_ten, prune, unscaled
+from fansr.metrics import fvu
 from fansr.problem import Problem
 from fansr.records import check
 from fansr.seeds import key_for
@@ -232,102 +232,7 @@ PEERS = {
 }
 
 
-# ---- what all of them get ---------------------------------------------------------------------
-
-
-def power_of_ten(values: np.ndarray) -> float:
-    """The power of ten nearest to the root mean square of `values`; 1 where that is zero or no finite float."""
-    largest = float(np.max(np.abs(values), initial=0.0))
-    if largest == 0.0 or not math.isfinite(largest):
-        return 1.0
-    rms = largest * math.sqrt(float(np.mean((values / largest) ** 2)))
-    power = round(math.log10(rms))
-    return 10.0**power if abs(power) < 300 else 1.0
-
-
-def unscaled(expr: list[str], consts: np.ndarray, scales: list[float], target: float) -> tuple[list[str], np.ndarray]:
-    """The same function of the columns as they were: x_j becomes x_j * (1 / scale), the whole is multiplied by target.
-
-    Each factor is a further constant; its value is put where pre-order asks for it.
-    """
-    tokens, values, given = [], [], iter(consts)
-    if target != 1.0:
-        tokens, values = ["*", CONSTANT], [target]
-    for token in expr:
-        column = expressions.variables([token])
-        if token == CONSTANT:
-            values.append(next(given))
-        if column and scales[column[0]] != 1.0:
-            tokens += ["*", CONSTANT]
-            values.append(1.0 / scales[column[0]])
-        tokens.append(token)
-    return tokens, np.array(values, dtype=np.float64)
-
-
-def polish(expr: list[str], consts, X, y, steps: int = 200) -> tuple[float, np.ndarray]:
-    """FVU and constants (C,) after MINPACK's Levenberg-Marquardt from `consts`, in float64 on all points."""
-    from scipy.optimize import least_squares
-
-    from fansr.evaluate import evaluate, value_and_jacobian
-
-    consts = np.asarray(consts, dtype=np.float64)
-    start = fvu(y, evaluate(expr, X, consts))
-    if not consts.size or not math.isfinite(start) or len(y) < consts.size:
-        return start, consts
-
-    def residuals(c):
-        return np.nan_to_num(evaluate(expr, X, c) - y, nan=1e150, posinf=1e150, neginf=-1e150)
-
-    def jacobian(c):
-        return np.nan_to_num(value_and_jacobian(expr, X, c)[1].T, nan=0.0, posinf=0.0, neginf=0.0)
-
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = least_squares(residuals, consts, jacobian, method="lm", x_scale="jac", xtol=1e-15, ftol=1e-15,
-                                  gtol=1e-15, max_nfev=steps).x
-        except (ValueError, np.linalg.LinAlgError):
-            return start, consts
-        end = fvu(y, evaluate(expr, X, found))
-    return (end, found) if end < start else (start, consts)
-
-
-def shorter(expr: list[str], consts) -> list[tuple[list[str], list[float]]]:
-    """Every expression with one node taken out, or one subtree replaced by a constant, shortest first."""
-    bound = expressions.bind(expr, consts)
-    found = []
-    for i in range(len(bound)):
-        kids = expressions.children(bound, i)
-        if not kids:
-            continue
-        stop = expressions.end(bound, i)
-        for kid in kids:
-            found.append(bound[:i] + bound[kid:expressions.end(bound, kid)] + bound[stop:])
-        if stop - i > 1:
-            found.append([*bound[:i], "1.0", *bound[stop:]])
-    forms = {tuple(form): expressions.free(form) for form in sorted(found, key=len)}
-    return list(forms.values())
-
-
-def prune(expr, consts, X, y, deadline: float) -> tuple[list[str], np.ndarray, float]:
-    """Greedy: take the shortest one-step reduction that keeps the fit, polish, repeat until none does or time is up.
-
-    The fit is kept while FVU stays below 1.1 times what it was, or below a thousandth of the threshold of recovery
-    where it was below that.
-    """
-    best, consts = polish(expr, consts, X, y)
-    limit = max(1.1 * best, 1e-3 * EPS32 if best < 1e-3 * EPS32 else 0.0)
-    shrinking = True
-    while shrinking and math.isfinite(best):
-        shrinking = False
-        for form, start in shorter(expr, consts):
-            if time.monotonic() > deadline:
-                return expr, consts, best
-            if (reached := polish(form, start, X, y, steps=25))[0] <= limit:
-                expr, (best, consts) = form, polish(form, reached[1], X, y)
-                shrinking = True
-                break
-    return expr, consts, best
+# ---- one problem ------------------------------------------------------------------------------
 
 
 def searched(run: Callable, X, y, marks: list[float], seed: int):
@@ -346,14 +251,18 @@ def searched(run: Callable, X, y, marks: list[float], seed: int):
 
 def finished(found, X, y, seconds: float) -> tuple[list[str], np.ndarray, bool]:
     """The best of `found` after polish and pruning in `seconds`; the last says that there was time for all of it."""
-    start, best = time.monotonic(), None
+    end, best = time.monotonic() + seconds, None
+
+    def over() -> bool:
+        return time.monotonic() > end
+
     for tokens in found:
         reason = expressions.problems(tokens)
         assert reason is None, f"no expression of ours: {reason}"
-        form, consts, reached = prune(*expressions.free(tokens), X, y, start + seconds)
+        form, consts, reached = prune(*expressions.free(tokens), X, y, over)
         if best is None or reached < best[2]:
             best = form, consts, reached
-    return best[0], best[1], time.monotonic() <= start + seconds
+    return best[0], best[1], not over()
 
 
 def answers(problem: Problem, method: str, marks: tuple[float, ...], seed: int):

@@ -17,7 +17,7 @@ ORDER = [
     "descend", "refine",
     "device", "history", "model", "render_torch", "checkpoint", "batch", "train", "sample",
     "build", "terms", "sparse", "power", "products", "scan", "library", "rational", "structure", "breed", "evolve",
-    "metrics", "rank", "tidy", "focus", "partner", "search", "score", "plot", "fit", "regressor", "peers", "bench", "cat", "warm",
+    "metrics", "rank", "tidy", "focus", "partner", "search", "score", "plot", "fit", "regressor", "leveled", "peers", "bench", "cat", "warm",
 ]
 TORCH = {"device", "model", "batch", "checkpoint", "train", "sample", "render_torch"}
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.

@@ -197,6 +197,22 @@ def test_equivalence_is_judged_far_outside_the_fit():
     assert metrics.equivalent(from_infix("abs(x1)"), [], {"expr": ["x1"]}, [-1.0], [2.0]) is False
 
 
+PAIRS = ["x1*(x2 + 1)|x1*x2 + x1", "exp(x1 + x2)|exp(x1)*exp(x2)", "log(x1*x2)|log(x1) + log(x2)", "(x1 + x2)**2|x1**2 + x2**2",
+         "sin(2*x1)|2*sin(x1)*cos(x1)", "cos(x1)**2|1 - sin(x1)**2", "x1/(x1 + x2)|1/(1 + x2/x1)", "sqrt(x1*x2)|sqrt(x1)*sqrt(x2)",
+         "tanh(x1)|(exp(2*x1) - 1)/(exp(2*x1) + 1)", "x1**3 - x2**3|(x1 - x2)*(x1**2 + x1*x2 + x2**2)", "sin(x1)|x1 - x1**3/6",
+         "tanh(x1)|x1", "x1*x2 + 1/1000|x1*x2", "exp(x1)/x2|exp(x1/x2)", "sqrt(x1**2 + x2**2)|x1 + x2"]
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_equivalence_agrees_with_sympy(pair):
+    sympy = pytest.importorskip("sympy")
+    a, b = pair.split("|")
+    x1, x2 = sympy.symbols("x1 x2", positive=True)
+    difference = sympy.sympify(f"({a}) - ({b})", locals={"x1": x1, "x2": x2})
+    same = sympy.simplify(sympy.expand_trig(difference).rewrite(sympy.exp)) == 0
+    assert metrics.equivalent(from_infix(a), [], {"expr": from_infix(b)}, [0.5, 0.5], [3.0, 3.0]) is same
+
+
 def test_equivalence_of_a_law_with_a_small_domain():
     truth = {"expr": from_infix("asin(x1)*x2")}
     assert metrics.equivalent(from_infix("x2*asin(x1)"), [], truth, [-0.9, 1.0], [0.9, 2.0]) is True
