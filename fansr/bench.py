@@ -276,6 +276,16 @@ def shared(records: list[dict]) -> list[dict]:
     return [] if all(some == common for some in laws.values()) else [r for r in records if r["law"] in common]
 
 
+def swept(records: list[dict], at: float, field: str) -> list[dict]:
+    """Records of the budget `at` in which only `field` is not as usual, of the methods that ran several values of it."""
+    usual = {"points": BASE_POINTS, "noise": 0, "dummies": 0}
+    some = [r for r in records if r["budget"] == at and all((r.get(f) or 0) == value for f, value in usual.items() if f != field)]
+    values: dict = {}
+    for r in some:
+        values.setdefault(r.get("method"), set()).add(r.get(field))
+    return [r for r in some if len(values[r.get("method")]) > 1]
+
+
 def _cell(metric, summary) -> str:
     value = summary[metric.name]
     if value is None:
@@ -304,14 +314,12 @@ def report(folder: Path, at: float, say=click.echo):
                 plot.save(plot.draw(kind, "score", {"": [{**r, "label": r.get("method")} for r in some]}, True),
                           str(folder / f"{kind}.png"))
 
-    at_budget = [r for r in records if r["budget"] == at]
     section("All", base, ("method", "budget"), "time" if len({r["budget"] for r in base}) > 1 else None)
     section("The laws that all of these ran", shared(base), ("method", "budget"))
     section("By difficulty", [r for r in chosen if r.get("group")], ("method", "group"))
-    section("Points", [r for r in at_budget if not r.get("noise") and not r.get("dummies")], ("method", "points"), "points")
-    section("Noise", [r for r in at_budget if r["points"] == BASE_POINTS and not r.get("dummies")], ("method", "noise"), "noise")
-    section("Irrelevant columns", [r for r in at_budget if r["points"] == BASE_POINTS and not r.get("noise")],
-            ("method", "dummies"))
+    section("Points", swept(records, at, "points"), ("method", "points"), "points")
+    section("Noise", swept(records, at, "noise"), ("method", "noise"), "noise")
+    section("Irrelevant columns", swept(records, at, "dummies"), ("method", "dummies"))
     for method in sorted({r.get("method") for r in chosen}):
         picture = plot.draw("laws", "score", {"": [r for r in chosen if r.get("method") == method]}, False)
         plot.save(picture, str(folder / f"laws-{method}.png"))

@@ -223,6 +223,13 @@ def test_methods_that_ran_other_laws_are_compared_on_the_shared_ones():
     assert bench.shared(records("a", "xy") + records("b", "yx")) == [] == bench.shared([])
 
 
+def test_a_sweep_holds_the_methods_that_ran_it():
+    base = {"budget": 3.0, "points": 512, "noise": 0.0, "dummies": 0, "method": "fansr"}
+    ran = [base, {**base, "noise": 0.1}, {**base, "points": 8}, {**base, "method": "operon"}, {**base, "noise": 0.1, "budget": 1.0}]
+    assert bench.swept(ran, 3.0, "noise") == [ran[0], ran[1]] and bench.swept(ran, 3.0, "points") == [ran[0], ran[2]]
+    assert bench.swept(ran, 3.0, "dummies") == [] == bench.swept(ran, 1.0, "noise")
+
+
 def test_wrong_calls(tmp_path):
     assert call("speed", "--out", tmp_path)[0] == 2
     assert call("--shard", 3, "--shards", 3, "--out", tmp_path)[0] == 2
