@@ -271,10 +271,10 @@ def make(tokens: np.ndarray, columns: np.ndarray, points: int, settings: Setting
          device: torch.device) -> Batch:
     """Skeletons (B, W) over x1..xk, k = columns (B,), with fresh numbers; what cannot be drawn falls out.
 
-    M is rounded to a multiple of 8 (above 8), for the sake of kernels and compiled shapes.  Where the prior has
+    M is rounded to the nearest multiple of 8 (above 8), for the sake of kernels and compiled shapes.  Where the prior has
     irrelevant columns, a law's variables first get random places among all columns, in their order.
     """
-    points = points if points < 8 else points // 8 * 8
+    points = points if points < 8 else (points + 4) // 8 * 8
     length = int((tokens != PAD_ID).sum(1).max())
     # Without irrelevant columns no place beyond the widest law of the batch can hold anything.
     wide = settings.columns if settings.prior.irrelevant > 0 else int(columns.max())

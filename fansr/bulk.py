@@ -32,9 +32,9 @@ from fansr.tokens import (
 
 LAST_BINARY = OPERATOR["pow"].opcode  # the table puts the binary operators first
 FREE, COLUMN = CONSTANT_OPCODE, VARIABLE_OPCODE
-NORMAL, LOG, INTEGER, FRACTION, EDGES, POSITIVE, SCALED = range(7)
+NORMAL, LOG, INTEGER, FRACTION, EDGES, POSITIVE, SCALED, UNIFORM = range(8)
 _CODE = {"normal": NORMAL, "log": LOG, "integer": INTEGER, "fraction": FRACTION, "edges": EDGES, "positive": POSITIVE,
-         "scaled": SCALED}
+         "scaled": SCALED, "uniform": UNIFORM}
 assert set(_CODE) == {*CONSTANT_KINDS, *COLUMN_KINDS}
 
 BLOCK = 256  # points evaluated at once, so that all intermediate values stay in the second-level cache
@@ -105,6 +105,8 @@ def draw_constant(state, draw):
         return low + spread * normal(state)
     if kind == LOG:
         value = 10.0 ** (low + (high - low) * uniform(state))
+    elif kind == UNIFORM:
+        value = low + (high - low) * uniform(state)
     elif kind == INTEGER:
         value = float64(whole(state, low, high))
     else:

@@ -149,7 +149,7 @@ def load_state(folder: str | os.PathLike) -> tuple[Path, dict] | None:
 
 
 def load_optimizer(checkpoint: Path, state: dict, model: Model, optimizer: torch.optim.Optimizer) -> bool:
-    """Fill AdamW's moments from a checkpoint; False when it holds none."""
+    """Fill the optimizer's moments from a checkpoint; False when it holds none."""
     if not state.get("optimizer_parts"):
         return False
     pieces: dict = {}
@@ -158,21 +158,20 @@ def load_optimizer(checkpoint: Path, state: dict, model: Model, optimizer: torch
     tensors = join(pieces)
     try:
         for name, parameter in model.named_parameters():
-            if f"{name}/step" in tensors:
-                optimizer.state[parameter] = {
-                    "step": tensors[f"{name}/step"].reshape(()),
-                    "exp_avg": tensors[f"{name}/exp_avg"].view(parameter.shape).to(parameter.device),
-                    "exp_avg_sq": tensors[f"{name}/exp_avg_sq"].view(parameter.shape).to(parameter.device)}
+            found = {key: tensors[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in tensors}
+            if found:  # a matrix under Muon has no step and no second moment
+                optimizer.state[parameter] = {key: value.reshape(()) if key == "step" else
+                                              value.view(parameter.shape).to(parameter.device) for key, value in found.items()}
     except (KeyError, RuntimeError) as error:
         raise DataError(f"{checkpoint}: optimizer state does not fit the model: {error}") from None
     if next(model.parameters()).device.type == "cuda":  # the fused step counts on the device
-        for entry in optimizer.state.values():
+        for entry in (entry for entry in optimizer.state.values() if "step" in entry):
             entry["step"] = entry["step"].to(next(model.parameters()).device)
     return True
 
 
 def optimizer_tensors(model: Model, optimizer: torch.optim.Optimizer) -> dict:
-    """AdamW's state by parameter name: {"NAME/exp_avg": flat tensor, "NAME/exp_avg_sq": ..., "NAME/step": (1,)}."""
+    """The optimizer's state by parameter name: {"NAME/exp_avg": flat tensor, "NAME/exp_avg_sq": ..., "NAME/step": (1,)}."""
     return {f"{name}/{key}": value.detach().reshape(-1).cpu()
             for name, parameter in model.named_parameters()
             for key, value in sorted(optimizer.state.get(parameter, {}).items())}

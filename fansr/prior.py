@@ -62,9 +62,10 @@ class Draw:
     log         magnitude log-uniform: 10**u.  As a constant u ~ U(low, high).  As a column,
                 u ~ U(c - w/2, c + w/2) with a centre c ~ U(low, high) and a width w ~ U(0, spread) decades
     scaled      s * N(m, 1) with s = 10**U(low, high) and m ~ N(0, spread) drawn once a column
+    uniform     U(low, high); constants only.  U(1, 5) is the constants of the paper's ablation
     integer     a whole number from low to high, ends included
     fraction    p / q, p and q whole numbers from 1 to high; q also from 1
-    `negative` is the chance of the opposite sign: of a constant (log, integer, fraction), or of a whole
+    `negative` is the chance of the opposite sign: of a constant (log, uniform, integer, fraction), or of a whole
     column (positive, log).
     """
 
@@ -76,7 +77,7 @@ class Draw:
     negative: float = 0.0
 
 
-CONSTANT_KINDS = ("normal", "log", "integer", "fraction")
+CONSTANT_KINDS = ("normal", "log", "uniform", "integer", "fraction")
 COLUMN_KINDS = ("edges", "positive", "log", "scaled", "integer")
 
 
@@ -200,7 +201,7 @@ def _check_draw(draw: Draw, kinds: tuple[str, ...], name: str):
         raise DataError(f"{name}: kind is {draw.kind!r}, wanted one of {', '.join(kinds)}")
     if draw.share < 0 or not 0 <= draw.negative <= 1 or draw.spread < 0:
         raise DataError(f"{name}: wanted share and spread >= 0 and negative between 0 and 1")
-    if draw.kind in ("log", "scaled", "integer") and draw.low > draw.high:
+    if draw.kind in ("log", "scaled", "uniform", "integer") and draw.low > draw.high:
         raise DataError(f"{name}: low {draw.low} is above high {draw.high}")
     if draw.kind in ("log", "scaled") and max(abs(draw.low), abs(draw.high)) + draw.spread > 37:
         raise DataError(f"{name}: a magnitude of 10**{max(abs(draw.low), abs(draw.high)):g} is beyond float32")

@@ -124,6 +124,8 @@ def draw_constants(random: _Random, draws: tuple[Draw, ...], *shape) -> torch.Te
             value = draw.low + draw.spread * random.normal(*shape)
         elif draw.kind == "log":
             value = 10.0 ** (draw.low + (draw.high - draw.low) * random.uniform(*shape))
+        elif draw.kind == "uniform":
+            value = draw.low + (draw.high - draw.low) * random.uniform(*shape)
         elif draw.kind == "integer":
             value = _whole(random.uniform(*shape), draw.low, draw.high)
         else:

@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 
 from fansr import batch as batches
-from fansr import checkpoint, command, device, prior, resources, stream
+from fansr import checkpoint, command, device, optimizer, prior, resources, stream
 from fansr.errors import DataError
 from fansr.model import Model, ModelConfig, count, flops_per_sample
 from fansr.seeds import key_for, rng_for
@@ -53,6 +53,7 @@ class Options:
     steps: int | None = None
     minutes: float | None = None
     schedule: str = "wsd"
+    optimizer: str = "adamw"
     lr: float = 1e-4
     warmup: float = 0.1
     decay: float = 0.2
@@ -174,11 +175,7 @@ class Run:
             raise DataError(f"accumulate is {options.accumulate}; it must be a multiple of the {device.world()} processes")
         torch.manual_seed(options.seed)
         self.model = Model(options.model).to(where.device)
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": options.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=options.lr, betas=(0.9, options.beta2), fused=True)
+        self.optimizer = optimizer.build(self.model, options.optimizer, options.lr, options.weight_decay, options.beta2)
         self.state = {"step": 0, "samples": 0, "tokens": 0, "flops": 0.0, "seconds": 0.0, "skipped": 0, "spikes": 0,
                       "warm": None, "decay_from": None, "best": None}
         self.history: list = []
@@ -553,6 +550,8 @@ _P = click.IntRange(1)
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in --out.")
 @click.option("--schedule", type=click.Choice(SCHEDULES), default="wsd", show_default=True,
               help="plateau: never decay. decay: with --resume, only decay, over --steps or --minutes more.")
+@click.option("--optimizer", type=click.Choice(optimizer.NAMES), default="adamw", show_default=True,
+              help="adamw: the paper's. muon: orthogonal steps for the inner matrices.")
 @click.option("--lr", type=float, default=1e-4, show_default=True, help="Largest learning rate.")
 @click.option("--warmup", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of the run that warms up.")
 @click.option("--decay", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of the run that decays.")

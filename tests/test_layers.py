@@ -15,11 +15,11 @@ ORDER = [
     "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
     "descend", "refine",
-    "device", "history", "model", "render_torch", "checkpoint", "batch", "train", "sample",
+    "device", "history", "model", "render_torch", "checkpoint", "batch", "optimizer", "train", "sample",
     "build", "terms", "sparse", "power", "products", "scan", "library", "rational", "structure", "breed", "evolve",
     "metrics", "rank", "tidy", "focus", "partner", "search", "score", "plot", "fit", "regressor", "leveled", "peers", "bench", "cat", "warm",
 ]
-TORCH = {"device", "model", "batch", "checkpoint", "train", "sample", "render_torch"}
+TORCH = {"device", "model", "batch", "checkpoint", "optimizer", "train", "sample", "render_torch"}
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.
 HEAVY = {"torch", "numba", "scipy", "pandas", "simplipy", "matplotlib", "sympy"}
 LIGHT = ["cat", "gen", "score", "simplify", "decontam", "render", "fit"]

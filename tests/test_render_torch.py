@@ -7,7 +7,7 @@ from scipy import stats
 
 from fansr import bulk, expr, gen, render_torch
 from fansr.evaluate import evaluate
-from fansr.prior import Draw, Prior, load
+from fansr.prior import Draw, Prior, from_dict, load
 from fansr.tokens import OPERATORS
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
@@ -92,7 +92,7 @@ def test_same_distribution_as_the_kernels(name):
 
 @pytest.mark.parametrize("draw", [
     Draw("normal", low=1.0, spread=0.5), Draw("log", low=-4, high=4, negative=0.3), Draw("integer", low=1, high=10, negative=0.2),
-    Draw("fraction", high=8, negative=0.2),
+    Draw("fraction", high=8, negative=0.2), Draw("uniform", low=1.0, high=5.0, negative=0.2),
 ])
 def test_constants_kind_by_kind(draw):
     prior = Prior(constants=(draw,))
@@ -100,6 +100,16 @@ def test_constants_kind_by_kind(draw):
     slow = bulk.draw(prior, rows, np.arange(4000), 1)["consts"][:, 0]
     fast = render_torch.draw(prior, rows, np.arange(4000), 1, seed=2, device="cpu")["consts"][:, 0].numpy()
     assert stats.ks_2samp(slow, fast).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_constants_of_the_ablation_are_uniform_on_1_to_5(device):
+    prior = from_dict({"constants": [{"kind": "uniform", "low": 1.0, "high": 5.0}]})
+    rows = bulk.to_rows([["<constant>"]] * 4000)
+    for drawn in (bulk.draw(prior, rows, np.arange(4000), 1), render_torch.draw(prior, rows, np.arange(4000), 1, seed=2, device=device)):
+        consts = np.asarray(drawn["consts"][:, 0])
+        assert consts.min() >= 1.0 and consts.max() <= 5.0
+        assert stats.kstest(consts, stats.uniform(1.0, 4.0).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("draw", [
