@@ -25,7 +25,7 @@ import click
 import numpy as np
 import zstandard
 
-from fansr import command, rank, records, search, stream, tidy
+from fansr import command, rank, records, robust, search, snap, stream
 from fansr.errors import DataError, NoAnswer
 from fansr.expr import to_infix
 from fansr.problem import Budget, Candidate, Problem
@@ -72,22 +72,56 @@ def result_dict(found: search.Found, problem: Problem, options: search.Options, 
         ],
         "dropped_rows": dropped_rows,
         "warnings": list(warnings),
+        "recognised": [snap.recognised(float(c)) if options.physics else "" for c in best.consts],
+        **robust_part(found, problem),
         "status": found.status,
         "seed": options.seed,
         "version": __version__,
     }
 
 
+def robust_part(found: search.Found, problem: Problem) -> dict:
+    """What --robust and --sigma add to the result: rows set aside (0-based rows of the table), the FVU on all rows, chi^2
+    per degree of freedom."""
+    from fansr.build import fvu_of
+
+    part = {}
+    if len(found.outliers):
+        part["outliers"] = [int(row) for row in outlier_rows(found, problem)]
+        part["fvu_all_rows"] = fvu_of(problem.y, predict(found.best, problem.X), problem.weights)
+        if not part["fvu_all_rows"] < math.inf:
+            part["fvu_all_rows"] = None
+    if problem.known:
+        part["chi2_per_dof"] = chi2_per_dof(found, problem)
+    return part
+
+
+def outlier_rows(found: search.Found, problem: Problem) -> np.ndarray:
+    """Rows set aside, counted from 0 in the table that was read (rows that were dropped count too)."""
+    rows = problem.extra.get("rows")
+    return found.outliers if rows is None else np.asarray(rows)[found.outliers]
+
+
+def chi2_per_dof(found: search.Found, problem: Problem) -> float | None:
+    """Sum of squared residuals in units of the stated errors over rows less constants; about 1 where law and errors are right."""
+    kept = np.ones(len(problem.y), bool)
+    kept[found.outliers] = False
+    with np.errstate(all="ignore"):
+        residual = (problem.y - predict(found.best, problem.X))[kept] * np.sqrt(problem.weights[kept])
+        chi2 = float(residual @ residual) / max(1, kept.sum() - len(found.best.consts))
+    return chi2 if math.isfinite(chi2) else None
+
+
 def rounded(candidate: Candidate, errors, problem: Problem, floor: float) -> str:
     """The law with as many digits as the data support: rounding may cost at most 1 % of the FVU."""
+    from fansr.build import fvu_of
     from fansr.evaluate import evaluate
-    from fansr.metrics import fvu
 
-    digits = tidy.digits_for(candidate.consts, errors)
+    digits = snap.digits_for(candidate.consts, errors)
     for more in range(0, 16):
         consts = [float(f"{c:.{min(17, d + more)}g}") for c, d in zip(candidate.consts, digits)]
         with np.errstate(all="ignore"):
-            value = fvu(problem.y, evaluate(candidate.expr, problem.X, np.array(consts)))
+            value = fvu_of(problem.y, evaluate(candidate.expr, problem.X, np.array(consts)), problem.weights)
         if value <= max(candidate.fvu * 1.01, floor):
             break
     else:
@@ -98,31 +132,44 @@ def rounded(candidate: Candidate, errors, problem: Problem, floor: float) -> str
 def report(found: search.Found, problem: Problem, options: search.Options) -> str:
     """What a person reads."""
     best = found.best
-    law = rounded(best, found.errors, problem, found.floor)
+    kept = np.ones(len(problem.y), bool)
+    kept[found.outliers] = False
+    law = rounded(best, found.errors, robust.rows_of(problem, kept), found.floor)
     lines = [f"{problem.target} = {law}", ""]
     r2 = 1 - best.fvu
     lines.append(f"  FVU {best.fvu:.3g}   R2 {r2:.6f}   length {best.length}   {len(problem.y)} rows   "
                  f"by {best.source}, {found.candidates} candidates, {found.seconds:.2f} s")
     if problem.y_val is not None:
         lines.append(f"  FVU on held-out rows {_fvu_val(best, problem):.3g}")
+    if len(found.outliers):
+        rows = [str(row + 1) for row in outlier_rows(found, problem)]
+        shown = ", ".join(rows[:20]) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")
+        lines.append(f"  {len(rows)} of the rows were set aside as outliers (row {shown})")
+    if problem.known and chi2_per_dof(found, problem) is not None:
+        lines.append(f"  chi2 {chi2_per_dof(found, problem):.3g} per degree of freedom")
     free = [(k, c, e) for k, (c, e) in enumerate(zip(best.consts, found.errors))]
     if free:
         lines += ["", "  constant  value +- standard error"]
         for k, c, e in free:
             shown = f"{e:.2g}" if e < math.inf else "undetermined"
-            digits = tidy.digits_for([c], [e])[0]
-            lines.append(f"  c{k + 1:<8d} {c:.{digits}g} +- {shown}")
+            digits = snap.digits_for([c], [e])[0]
+            name = snap.recognised(float(c)) if options.physics else ""
+            lines.append(f"  c{k + 1:<8d} {c:.{digits}g} +- {shown}{'   taken for ' + name if name else ''}")
     lines += ["", "  length  FVU        law"]
     for c in found.front:
-        mark = "*" if c.length == best.length and abs(c.fvu - best.fvu) <= 1e-6 * best.fvu + found.floor else " "
+        mark = "*" if c.expr == best.expr and c.fvu == best.fvu else " "
         lines.append(f" {mark}{c.length:6d}  {c.fvu:<9.3g}  {to_infix(c.expr, c.consts, problem.names, digits=6)}")
     return "\n".join(lines)
 
 
 def _fvu_val(candidate: Candidate, problem: Problem) -> float:
+    from fansr.build import fvu_of
     from fansr.metrics import fvu
 
-    return fvu(problem.y_val, predict(candidate, problem.X_val))
+    values = predict(candidate, problem.X_val)
+    if problem.weights_val is not None and problem.weights_val.any():
+        return fvu_of(problem.y_val, values, problem.weights_val)
+    return fvu(problem.y_val, values)
 
 
 # ---- one record of a stream -------------------------------------------------------------------
@@ -136,7 +183,7 @@ def fit_record(problem: Problem, options: search.Options, seconds: float | None,
             "logp": None}
     start = time.monotonic()
     try:
-        found = search.search(problem, options, Budget(seconds), candidates)
+        found = robust.find(problem, options, Budget(seconds), candidates)
     except Exception as error:  # our slip on one problem of many must not cost the others
         if os.environ.get("FANSR_DEBUG") == "1":
             raise
@@ -224,7 +271,9 @@ def _hold_out(problem: Problem, share: float, seed: int):
     problem.X_val, problem.y_val = problem.X[held], problem.y[held]
     problem.X, problem.y = np.ascontiguousarray(problem.X[kept]), problem.y[kept]
     if problem.weights is not None:
-        problem.weights = problem.weights[kept]
+        problem.weights, problem.weights_val = problem.weights[kept], problem.weights[held]
+    if "rows" in problem.extra:
+        problem.extra["rows"] = problem.extra["rows"][kept]
 
 
 def _predictions_csv(values: np.ndarray, target: str) -> str:
@@ -238,14 +287,15 @@ def _predictions_csv(values: np.ndarray, target: str) -> str:
 def _fit_table(data, source, target, options, seconds, show, entry):
     from fansr import table
 
-    problem, warnings, dropped = table.table_problem(table.parse_table(data, source), target)
+    problem, warnings, dropped = table.table_problem(table.parse_table(data, source), target, weights=show["weights"],
+                                                     sigma=show["sigma"])
     problem.extra["source"] = source
     if show["val"]:
         _hold_out(problem, show["val"], options.seed)
     new_rows = None
     if show["predict"]:  # read before the search, so that a wrong table is said at once
         new_rows = table.input_columns(table.read_table(show["predict"]), problem.names)
-    found = search.search(problem, options, Budget(seconds))
+    found = robust.find(problem, options, Budget(seconds))
     for name, why in found.failures.items():
         warnings.append(f"proposer {name} failed: {why}")
     if found.best is None:
@@ -361,7 +411,11 @@ def _proposers(context, param, value):
 @click.option("--select", type=click.Choice(rank.SELECTORS), default="mdl", show_default=True,
               help="How the law is chosen: description length, equation 3 (score), BIC, AICc, or FVU alone.")
 @click.option("--model", metavar="FILE", default=None, help="Checkpoint of the model.  [default: the shipped one]")
-@click.option("--physics", is_flag=True, help="Also recognise CODATA values among the constants.")
+@click.option("--physics/--no-physics", default=True, show_default=True,
+              help="Recognise products of CODATA values among the constants.")
+@click.option("--weights", metavar="NAME", help="Column of weights of the squared residuals; it is no input then.")
+@click.option("--sigma", metavar="NAME", help="Column of standard errors of the target: weights 1/sigma^2, and the noise is known.")
+@click.option("--robust", "is_robust", is_flag=True, help="Set rows aside that no law explains, and say which.")
 @click.option("--val", type=click.FloatRange(0, 0.9), default=0.0, help="Share of the rows held out and only reported on.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option("--predict", "predict_path", metavar="NEW.csv", help="Write the law's values for these rows to stdout as CSV.")
@@ -373,23 +427,26 @@ def _proposers(context, param, value):
 @command.resume_option()
 @command.quiet_option()
 @command.config_option()
-def fit(data, target, samples, seconds, proposers, gamma, restarts, select, model, physics, val, as_json, predict_path,
-        plot_path, output, jobs, seed, resume, quiet, config):
+def fit(data, target, samples, seconds, proposers, gamma, restarts, select, model, physics, weights, sigma, is_robust, val, as_json,
+        predict_path, plot_path, output, jobs, seed, resume, quiet, config):
     """Find the law behind a table (CSV, TSV, ...) or behind every problem of a stream."""
     options = search.Options(samples=samples, proposers=proposers, gamma=gamma, restarts=restarts, select=select, seed=seed,
-                             jobs=jobs, model=model, physics=physics)
+                             jobs=jobs, model=model, physics=physics, robust=is_robust)
     entry = command.history_entry(seed=seed, config={"samples": samples, "time": seconds, "proposers": list(proposers),
-                                                     "gamma": gamma, "restarts": restarts, "select": select, "model": model})
+                                                     "gamma": gamma, "restarts": restarts, "select": select, "model": model, "physics": physics,
+                                                     "robust": is_robust})
     table_bytes, source = _peek(data)
     if table_bytes is None:
         for name, value in (("--target", target), ("--predict", predict_path), ("--plot", plot_path), ("--val", val),
-                            ("--json", as_json)):
+                            ("--json", as_json), ("--weights", weights), ("--sigma", sigma)):
             if value:
                 raise click.UsageError(f"{name} goes with a table, but {data} is a stream")
         options.jobs = 1  # the problems themselves are spread over the workers
         _fit_stream(source, output or "-", options, seconds, jobs, quiet, entry, resume)
         return
-    show = {"val": val, "json": as_json, "predict": predict_path, "plot": plot_path, "output": output, "quiet": quiet}
+    if weights and sigma:
+        raise click.UsageError("--weights and --sigma: give one of them (weights are 1/sigma^2)")
+    show = {"weights": weights, "sigma": sigma, "val": val, "json": as_json, "predict": predict_path, "plot": plot_path, "output": output, "quiet": quiet}
     _fit_table(table_bytes, "stdin" if source == "-" else source, target, options, seconds, show, entry)
 
 

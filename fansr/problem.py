@@ -17,8 +17,9 @@ class Problem:
     """One table of numbers.
 
     X (M, D) and y (M,) are float64 and finite; names has D entries; X_val and y_val are unseen rows
-    used for reporting only; weights (M,) multiply the squared residuals.  `extra` carries the
-    record's further fields (truth, group, ...) from input to output.
+    used for reporting only; weights (M,) multiply the squared residuals, weights_val (M',) those of the unseen rows.
+    `known` says that the weights are 1/sigma^2 of stated standard errors, so that the size of the noise is known and
+    not only its pattern.  `extra` carries the record's further fields (truth, group, ...) from input to output.
     """
 
     X: np.ndarray
@@ -29,9 +30,11 @@ class Problem:
     X_val: np.ndarray | None = None
     y_val: np.ndarray | None = None
     weights: np.ndarray | None = None
+    known: bool = False
+    weights_val: np.ndarray | None = None
     extra: dict = field(default_factory=dict)
 
-    _OWN = ("kind", "id", "X", "y", "names", "target", "X_val", "y_val", "weights")
+    _OWN = ("kind", "id", "X", "y", "names", "target", "X_val", "y_val", "weights", "known", "weights_val")
 
     @classmethod
     def from_record(cls, record: dict) -> Problem:
@@ -40,15 +43,18 @@ class Problem:
             X=np.ascontiguousarray(record["X"], dtype=np.float64), y=np.ascontiguousarray(record["y"], dtype=np.float64),
             names=list(record["names"]), target=record.get("target") or "y", id=record["id"],
             X_val=record.get("X_val"), y_val=record.get("y_val"), weights=record.get("weights"),
+            known=bool(record.get("known")), weights_val=record.get("weights_val"),
             extra={k: v for k, v in record.items() if k not in cls._OWN},
         )
 
     def to_record(self) -> dict:
         """As a problem record."""
         record = {"kind": "problem", "id": self.id, "X": self.X, "y": self.y, "names": self.names, "target": self.target}
-        for name in ("X_val", "y_val", "weights"):
+        for name in ("X_val", "y_val", "weights", "weights_val"):
             if getattr(self, name) is not None:
                 record[name] = getattr(self, name)
+        if self.known:
+            record["known"] = True
         return {**record, **self.extra}
 
 

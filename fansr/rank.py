@@ -49,6 +49,20 @@ def fvu_floor(y: np.ndarray, weights: np.ndarray | None = None) -> float:
     return min(1.0, max(EXACT, (4 * EPS) ** 2 * size / spread))
 
 
+def known_fvu(problem) -> float:
+    """The FVU that stated errors of the points account for: M over the weighted variance sum; 0 where none are stated.
+
+    With weights 1/sigma^2 the residuals of the true law sum to chi^2 = M on average.
+    """
+    if not problem.known or problem.weights is None:
+        return 0.0
+    scale = float(np.abs(problem.y).max()) or 1.0
+    root = np.sqrt(problem.weights) * scale
+    centred = problem.y / scale - np.average(problem.y / scale, weights=problem.weights)
+    total = float((root * centred) @ (root * centred))
+    return len(problem.y) / total if total > 0 else 0.0
+
+
 def score(fvu: float, length: int, gamma: float = GAMMA, floor: float = EXACT) -> float:
     """Equation 3: log10 FVU + gamma * length; `floor` keeps an exact fit from counting as -inf."""
     if not fvu < math.inf:
@@ -61,11 +75,18 @@ def structure_nats(expr: list[str]) -> float:
     return sum(_RARE_NATS.get(token, TOKEN_NATS) for token in expr)
 
 
+def constant_nats(M: int, fvu: float, floor: float = EXACT) -> float:
+    """What a fitted constant costs under `mdl`: the precision that M rows, and very small residuals, give it."""
+    return 0.5 * (math.log(M) + max(0.0, math.log(CLEAN / max(fvu, floor))))
+
+
 def selection(method: str, candidate: Candidate, M: int, gamma: float = GAMMA, floor: float = EXACT,
-              k: int | None = None) -> float:
+              k: int | None = None, known: float = 0.0) -> float:
     """The number to minimise under a selection method; lower is better.
 
-    M rows were fitted; k counts the constants that were fitted to them (default: all).
+    M rows were fitted; k counts the constants that were fitted to them (default: all).  known: the FVU that stated errors
+    of the points account for (known_fvu).  Up to there a better fit is worth what it is under noise of unknown size, below
+    only chi^2 / 2: the noise is taken to be as stated or larger.
 
     - ``mdl``: description length in nats: residuals under a Gaussian of unknown width, k constants to the
       precision that M rows (and very small residuals) give them, and the structure's code.  A law with
@@ -82,12 +103,12 @@ def selection(method: str, candidate: Candidate, M: int, gamma: float = GAMMA, f
         return score(fvu, candidate.length, gamma, floor)
     k = n_constants(candidate.expr) if k is None else k
     p = k + 1  # the width of the noise is a parameter too
-    fit = 0.5 * M * math.log(max(fvu, floor))
+    at = max(fvu, floor)
+    fit = 0.5 * M * (math.log(at) if at >= known else math.log(known) + at / known - 1)
     if method == "mdl":
         if M - k - 1 <= 0 and k:
             return math.inf
-        told = 0.5 * k * (math.log(M) + max(0.0, math.log(CLEAN / max(fvu, floor))))
-        return fit + told + structure_nats(candidate.expr)
+        return fit + k * constant_nats(M, fvu, floor) + structure_nats(candidate.expr)
     if method == "bic":
         return fit + 0.5 * p * math.log(M)
     if method == "aicc":
@@ -110,6 +131,27 @@ def pareto(candidates: list[Candidate], floor: float = EXACT) -> list[Candidate]
     return front
 
 
+TOLD_APART = 0.5  # nats by which a longer law must fit better to be listed beside a shorter one
+
+
+def front_of(candidates: list[Candidate], M: int, floor: float = EXACT, chosen: Candidate | None = None) -> list[Candidate]:
+    """The Pareto front as it is shown: the `chosen` law stands on it, and no law that M rows cannot tell from a shorter one.
+
+    At the chosen law's length nothing else is listed: what fits better there is the same form with a constant left
+    free, or one that the selection did not want.  A longer law must fit better by TOLD_APART nats, 0.5 M log(FVU ratio).
+    """
+    front: list[Candidate] = []
+    for candidate in pareto([c for c in candidates if chosen is None or c.length != chosen.length], floor):
+        gain = 0.5 * M * math.log(max(front[-1].fvu, floor) / max(candidate.fvu, floor)) if front else math.inf
+        if gain >= TOLD_APART:
+            front.append(candidate)
+    if chosen is None:
+        return front
+    bar = max(chosen.fvu, floor) * math.exp(-2 * TOLD_APART / M)
+    return [*(c for c in front if c.length < chosen.length), chosen,
+            *(c for c in front if c.length > chosen.length and max(c.fvu, floor) <= bar)]
+
+
 class Pool:
     """The candidates worth keeping, sorted by the chosen selection; a sequence, best first.
 
@@ -120,8 +162,9 @@ class Pool:
 
     PER_LENGTH = 3
 
-    def __init__(self, M: int, floor: float = EXACT, method: str = "mdl", gamma: float = GAMMA, keep: int = 400):
-        self.M, self.floor, self.method, self.gamma, self.keep = M, floor, method, gamma, keep
+    def __init__(self, M: int, floor: float = EXACT, method: str = "mdl", gamma: float = GAMMA, keep: int = 400,
+                 known: float = 0.0):
+        self.M, self.floor, self.method, self.gamma, self.keep, self.known = M, floor, method, gamma, keep, known
         self.seen = 0  # candidates offered
         self._values: list[float] = []
         self._sorted: list[Candidate] = []
@@ -130,7 +173,7 @@ class Pool:
 
     def value(self, candidate: Candidate) -> float:
         """The candidate's number under the pool's selection."""
-        return selection(self.method, candidate, self.M, self.gamma, self.floor)
+        return selection(self.method, candidate, self.M, self.gamma, self.floor, known=self.known)
 
     def add(self, candidate: Candidate) -> bool:
         """Offer one fitted candidate; True when it is the new best."""

@@ -14,7 +14,7 @@ import inspect
 import numpy as np
 
 from fansr import fit as fit_module
-from fansr import rank, search
+from fansr import rank, robust, search
 from fansr.errors import DataError, NoAnswer
 from fansr.problem import Budget
 
@@ -23,8 +23,8 @@ class SymbolicRegressor:
     """Finds one formula for y over the columns of X.
 
     Parameters: `time` seconds to spend (None: work by counts, repeatable); `samples` skeletons drawn
-    from the model; `jobs` threads; `seed`; `proposers`; `gamma`, `restarts`, `select`, `physics` and
-    `model` as the options of fansr-fit.
+    from the model; `jobs` threads; `seed`; `proposers`; `gamma`, `restarts`, `select`, `physics`, `robust`
+    and `model` as the options of fansr-fit.
 
     After fit: `result_` (the dictionary of ``fansr-fit --json``), `expression_`, `latex_`, `sympy_`,
     `front_`, `prefix_`, `constants_`, `n_features_in_`, `feature_names_in_`.
@@ -32,7 +32,7 @@ class SymbolicRegressor:
 
     def __init__(self, time: float | None = None, samples: int = 4096, jobs: int = 1, seed: int = 0,
                  proposers=search.DEFAULT_PROPOSERS, gamma: float = rank.GAMMA, restarts: int = 8, select: str = "mdl",
-                 model: str | None = None, physics: bool = False):
+                 model: str | None = None, physics: bool = True, robust: bool = False):
         self.time = time
         self.samples = samples
         self.jobs = jobs
@@ -43,6 +43,7 @@ class SymbolicRegressor:
         self.select = select
         self.model = model
         self.physics = physics
+        self.robust = robust
 
     # -- scikit-learn's protocol
 
@@ -73,8 +74,11 @@ class SymbolicRegressor:
 
     # -- fit and use
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, sigma=None):
         """Search for the law of y (M,) over X (M, D); arrays or data frames, rows with missing values dropped.
+
+        sample_weight (M,): weights of the squared residuals.  sigma (M,): standard errors of y instead, as those of
+        scipy.optimize.curve_fit; they also tell how large the noise is.
 
         ValueError for unusable data or parameters; RuntimeError when no law was found.
         """
@@ -88,13 +92,13 @@ class SymbolicRegressor:
         names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
         target = str(y.name) if getattr(y, "name", None) is not None else "y"
         try:
-            problem, warnings, dropped = array_problem(X, y, names, target, sample_weight)
+            problem, warnings, dropped = array_problem(X, y, names, target, sample_weight, sigma)
         except DataError as error:
             raise ValueError(str(error)) from None
         options = search.Options(samples=self.samples, proposers=tuple(self.proposers), gamma=self.gamma,
                                  restarts=self.restarts, select=self.select, seed=self.seed, jobs=self.jobs, model=self.model,
-                                 physics=self.physics)
-        found = search.search(problem, options, Budget(self.time))
+                                 physics=self.physics, robust=self.robust)
+        found = robust.find(problem, options, Budget(self.time))
         if found.best is None:
             raise RuntimeError(str(NoAnswer("no law gives finite values on all rows")))
         self.result_ = fit_module.result_dict(found, problem, options, warnings, sum(dropped.values()))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fansr import focus, partner, rank, tidy
+from fansr import focus, partner, rank, snap, tidy
 from fansr.expr import n_constants
 from fansr.problem import Budget, Candidate, Problem
 from fansr.seeds import rng_for
@@ -54,13 +54,15 @@ class Options:
     seed: int = 0
     jobs: int = 1
     model: str | None = None
-    physics: bool = False
+    physics: bool = True
+    robust: bool = False
 
 
 @dataclass
 class Found:
     """The outcome: `best` and the Pareto `front` (candidates), standard `errors` (C,) of the best's
-    constants, `seconds`, `candidates` fitted, `yields` (candidates by proposer), `status`, `floor`."""
+    constants, `seconds`, `candidates` fitted, `yields` (candidates by proposer), `status`, `floor`, the
+    `failures` of proposers, `outliers`: rows set aside by --robust."""
 
     best: Candidate | None
     front: list[Candidate]
@@ -71,6 +73,7 @@ class Found:
     status: str
     floor: float
     failures: dict[str, str] = field(default_factory=dict)
+    outliers: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
 
 class _Turn:
@@ -104,14 +107,7 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
     whole = None
     if len(problem.y) > MAX_ROWS:
         whole, problem = problem, focus.thinned(problem, MAX_ROWS, options.seed)
-    state = _State(problem, options, budget)
-    status = "ok"
-    try:
-        mean = float(np.average(problem.y, weights=problem.weights))
-        state.offer([Candidate(["<constant>"], np.array([mean]), 1.0, "mean"), *candidates])
-        state.run()
-    except KeyboardInterrupt:
-        status = "interrupted"
+    state, status = gather(problem, options, budget, candidates)
     found = state.finish(started, status)
     if whole is not None and found.best is not None:
         _on_all_rows(found, whole, options, state.floor)
@@ -120,6 +116,27 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
         found.best = focus.widened(found.best, columns)
         found.front = [focus.widened(c, columns) for c in found.front]
     return found
+
+
+def gather(problem: Problem, options: Options, budget: Budget, candidates=()):
+    """(state, status) of a search of a whole table up to the choice: everything that was found is in `state.pool`."""
+    state, status = _State(problem, options, budget), "ok"
+    try:
+        mean = float(np.average(problem.y, weights=problem.weights))
+        state.offer([Candidate(["<constant>"], np.array([mean]), 1.0, "mean"), *candidates])
+        state.run()
+    except KeyboardInterrupt:
+        status = "interrupted"
+    return state, status
+
+
+def choose(problem: Problem, options: Options, pool) -> Found:
+    """What a search whose pool is `pool` (fitted candidates, cut down already) would answer: for studying selections."""
+    state = _State(problem, options, Budget(None))
+    for candidate in pool:
+        state.pool.add(candidate)
+    state.pruned = {tuple(candidate.expr) for candidate in pool}
+    return state.finish(time.monotonic(), "ok")
 
 
 def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float):
@@ -135,9 +152,9 @@ def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float)
             fvu, consts = fitter.polish(candidate.expr, candidate.consts, iterations=8)
             if fvu < plain * (1 - 0.5 / len(problem.y)):
                 candidate.fvu, candidate.consts = fvu, np.asarray(consts)
-    found.front = rank.pareto(found.front, floor)
-    found.errors = tidy.standard_errors(found.best.expr, found.best.consts, problem.X, problem.y, found.best.fvu, floor,
-                                        problem.weights)
+    found.front = rank.front_of(found.front, len(problem.y), floor, found.best)
+    found.errors = snap.standard_errors(found.best.expr, found.best.consts, problem.X, problem.y, found.best.fvu, floor,
+                                        problem.weights, rank.known_fvu(problem))
 
 
 def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:
@@ -159,7 +176,8 @@ class _State:
         self.problem, self.options, self.budget = problem, options, budget
         self.fitter = Refiner(problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights)
         self.floor = rank.fvu_floor(problem.y, problem.weights)
-        self.pool = rank.Pool(len(problem.y), self.floor, options.select, options.gamma)
+        self.known = rank.known_fvu(problem)
+        self.pool = rank.Pool(len(problem.y), self.floor, options.select, options.gamma, known=self.known)
         self.exact = self.enough = max(100 * self.floor, 1e-24)
         if budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
             # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.
@@ -307,14 +325,14 @@ class _State:
         finals = []
         for candidate in self._leaders():
             if not over():
-                candidate = tidy.snap(candidate, self.fitter, self.floor, self.options.physics, rank.TOKEN_NATS)
+                candidate = snap.snap(candidate, self.fitter, self.floor, self.options.physics, rank.TOKEN_NATS)
             finals.append(candidate)
         best = min(finals, key=self._final_value, default=None)
-        front = rank.pareto([*self.pool, *finals], self.floor)
+        front = rank.front_of([*self.pool, *finals], len(self.problem.y), self.floor, best)
         errors = np.zeros(0)
         if best is not None:
-            errors = tidy.standard_errors(best.expr, best.consts, self.problem.X, self.problem.y, best.fvu, self.floor,
-                                          self.problem.weights)
+            errors = snap.standard_errors(best.expr, best.consts, self.problem.X, self.problem.y, best.fvu, self.floor,
+                                          self.problem.weights, self.known)
         return Found(best, front, errors, time.monotonic() - started, self.pool.seen, self.yields,
                      status if best is not None else "failed", self.floor, self.failures)
 
@@ -329,9 +347,10 @@ class _State:
 
     def _final_value(self, candidate: Candidate) -> float:
         """The selection's number, with a round constant charged its code instead of a fitted one's."""
-        k = sum(1 for c in candidate.consts if not _is_round(float(c), self.options.physics))
-        return rank.selection(self.options.select, candidate, len(self.problem.y), self.options.gamma, self.floor, k)
-
-
-def _is_round(c: float, physics: bool = False) -> bool:
-    return any(nats < 8.0 for _value, nats in tidy.simple_values(c, 2e-16 * abs(c), physics))
+        M = len(self.problem.y)
+        free, told = 0, 0.0
+        for c in candidate.consts:
+            nats = snap.round_nats(float(c), self.options.physics)
+            free, told = (free, told + nats) if nats < rank.constant_nats(M, candidate.fvu, self.floor) else (free + 1, told)
+        value = rank.selection(self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known)
+        return value + told if self.options.select == "mdl" else value

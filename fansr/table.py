@@ -287,16 +287,17 @@ def unique_names(names) -> tuple[list[str], list[str]]:
 # ---- columns to a problem ---------------------------------------------------------------------
 
 
-def load_problem(path: str, target: str | None = None, inputs=None, weights: str | None = None):
+def load_problem(path: str, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None):
     """One problem from a table file: (Problem, warnings, dropped rows by reason).  See table_problem."""
-    return table_problem(read_table(path), target, inputs, weights)
+    return table_problem(read_table(path), target, inputs, weights, sigma)
 
 
-def table_problem(table: Table, target: str | None = None, inputs=None, weights: str | None = None):
+def table_problem(table: Table, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None):
     """One problem from a table.
 
     `target` names the column to explain; by default it is the last column of numbers.  `inputs` names the columns it
-    may depend on (default: all other columns of numbers), `weights` a column of non-negative weights.  Returns the
+    may depend on (default: all other columns of numbers), `weights` a column of non-negative weights or `sigma` one of
+    positive standard errors of the target: such a column is no input, and no target by default.  Returns the
     Problem with X (M, D) and y (M,) float64 and finite throughout, warnings, and a Counter of dropped rows by reason
     ("missing", "not a number", "infinite").
     """
@@ -304,8 +305,16 @@ def table_problem(table: Table, target: str | None = None, inputs=None, weights:
 
     warnings = list(table.warnings)
     usable = ~table.text & np.isfinite(table.values).any(axis=0)
-    t = find_target(table, target, usable)
-    w = None if weights is None else find_column(table, weights, usable)
+    if weights is not None and sigma is not None:
+        raise DataError(f"{table.source}: weights {weights} and standard errors {sigma}, wanted one of them (weights are 1/sigma^2)")
+    named = weights if sigma is None else sigma
+    w = None if named is None else find_column(table, named, usable)
+    others = usable.copy()
+    others[[] if w is None else w] = False
+    t = find_target(table, target, usable if target is not None else others)
+    if t == w:
+        raise DataError(f"{table.source}: column {table.names[t]} is the target and cannot be its own "
+                        f"{'weights' if sigma is None else 'standard errors'}; name another with --target")
     if inputs is None:
         columns = [j for j in range(len(table.names)) if j not in (t, w) and usable[j]]
         for j in range(len(table.names)):
@@ -330,12 +339,16 @@ def table_problem(table: Table, target: str | None = None, inputs=None, weights:
     names = [table.names[j] for j in columns]
     warnings += constant_warnings(X, y, names, table.names[t])
     problem = Problem(X=X, y=y, names=names, target=table.names[t], id=0)
+    if dropped:
+        problem.extra["rows"] = np.flatnonzero(keep)
     if w is not None:
-        problem.weights = check_weights(table.values[keep, w].copy(), table.source, table.names[w])
+        column = table.values[keep, w].copy()
+        check = check_weights if sigma is None else weights_of_errors
+        problem.weights, problem.known = check(column, table.source, table.names[w]), sigma is not None
     return problem, warnings, dropped
 
 
-def array_problem(X, y, names=None, target: str = "y", weights=None):
+def array_problem(X, y, names=None, target: str = "y", weights=None, sigma=None):
     """One problem from arrays or data frames: X (M, D) or (M,), y (M,); errors and results as table_problem's.
 
     The names come from a frame's columns, else they are x1, x2, ...  Constant columns stay, so that column numbers keep
@@ -357,13 +370,17 @@ def array_problem(X, y, names=None, target: str = "y", weights=None):
         raise DataError(f"X has {len(columns[0])} rows but y has {len(y_values)}")
     columns = [*columns, y_values]
     names = [*names, target]
-    if weights is not None:
-        weights = np.asarray(weights, dtype=np.float64)
-        if weights.shape != y_values.shape:
-            raise DataError(f"weights have shape {weights.shape}, wanted {y_values.shape}")
-        columns, names = [*columns, weights], [*names, "(weights)"]
+    if weights is not None and sigma is not None:
+        raise DataError("weights and sigma were given, wanted one of them (weights are 1/sigma^2)")
+    extra = {"(weights)": weights, "(sigma)": sigma}
+    for name, given in extra.items():
+        if given is not None:
+            given = np.asarray(given, dtype=np.float64)
+            if given.shape != y_values.shape:
+                raise DataError(f"{name[1:-1]} have shape {given.shape}, wanted {y_values.shape}")
+            columns, names = [*columns, given], [*names, name]
     table = collect("the arrays", names, columns, [])
-    return table_problem(table, target, None, "(weights)" if weights is not None else None)
+    return table_problem(table, target, None, *(name if given is not None else None for name, given in extra.items()))
 
 
 def frame_columns(X) -> tuple[list[np.ndarray], list[str]]:
@@ -428,6 +445,20 @@ def check_weights(weights: np.ndarray, source: str, name: str) -> np.ndarray:
     if (weights < 0).any() or not (weights > 0).any():
         m = int(np.argmax(weights < 0)) if (weights < 0).any() else 0
         raise DataError(f"{source}: column {name}: weight {weights[m]:g} in row {m + 1}, wanted weights >= 0, not all zero")
+    return weights
+
+
+def weights_of_errors(sigma: np.ndarray, source: str, name: str) -> np.ndarray:
+    """1/sigma^2 (M,) of standard errors; DataError for one that is not above 0."""
+    if not (sigma > 0).all():
+        m = int(np.argmax(~(sigma > 0)))
+        raise DataError(f"{source}: column {name}: standard error {sigma[m]:g} in row {m + 1}, wanted errors above 0; "
+                        "leave the row out, or give --weights")
+    with np.errstate(all="ignore"):
+        weights = 1.0 / sigma**2
+    if not np.isfinite(weights).all() or not (weights > 0).all():
+        raise DataError(f"{source}: column {name}: standard errors from {sigma.min():g} to {sigma.max():g}, wanted between 1e-150 and "
+                        "1e150; give the target and its errors in other units")
     return weights
 
 

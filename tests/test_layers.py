@@ -17,7 +17,8 @@ ORDER = [
     "descend", "refine",
     "device", "history", "model", "render_torch", "checkpoint", "batch", "optimizer", "train", "sample",
     "build", "terms", "sparse", "power", "products", "scan", "library", "rational", "structure", "breed", "evolve",
-    "metrics", "rank", "tidy", "focus", "partner", "search", "score", "plot", "fit", "regressor", "leveled", "peers", "bench", "cat", "warm",
+    "metrics", "rank", "constants", "tidy", "snap", "focus", "partner", "search", "robust", "score", "plot", "fit", "regressor",
+    "leveled", "peers", "bench", "cat", "warm",
 ]
 TORCH = {"device", "model", "batch", "checkpoint", "optimizer", "train", "sample", "render_torch"}
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.

@@ -1,0 +1,206 @@
+"""Numbers worth recognising, and what each costs to tell: whole numbers, fractions, multiples of pi, CODATA values.
+
+A fitted constant c +- error may be a round number v.  Both are given a code length in nats, minus the logarithm of a
+prior probability: `real_nats` for "some real number, known to its error", `simple_values` for the round ones near c.
+Their difference, less 0.5 z^2 for the misfit z = (v - c) / error, is the logarithm of the odds that the constant is v.
+The prior probabilities sum to at most about one (Kraft), so however many round numbers there are, a random constant is
+taken for one of them with odds of about exp(-margin).  This module knows nothing of expressions and data.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+NAMED = {"pi": math.pi, "e": math.e, "sqrt(2)": math.sqrt(2.0), "sqrt(3)": math.sqrt(3.0)}
+# Multiples that laws carry besides plain numbers: 4 pi from solid angles, 2 pi from angles, sqrt(pi)
+# and sqrt(2 pi) from Gaussian integrals, pi^2 from standing waves.  Code length in nats.
+_FACTORS = [(1.0, 0.0)] + [
+    (value, cost)
+    for base, cost in ((math.pi, 1.5), (math.pi**2, 2.5), (math.sqrt(2.0), 2.0), (math.sqrt(3.0), 3.0),
+                       (math.sqrt(math.pi), 3.0), (math.sqrt(2 * math.pi), 3.0), (math.e, 3.0), (math.log(2.0), 3.5))
+    for value in (base, 1 / base)
+]
+DECADES = 4.0  # the size of a constant is off 1 by a few powers of ten: Laplace's distribution of log10 |c| with this scale
+MOST_NATS = 36.0  # a float64 holds no more
+FRACTION_NATS = 15.0  # of a fraction with its factor; dearer ones are no rounder than a decimal
+ROOT_NATS = 3.0  # that a square root is taken
+DECIMAL_NATS = 0.7  # that a number is round in tens, not a fraction
+_REAL_NATS = math.log(math.log(10.0) * 2 * DECADES / math.sqrt(2 * math.pi))
+
+# ---- fitted numbers ---------------------------------------------------------------------------
+
+
+def real_nats(c: float, error: float) -> float:
+    """Code length of a real constant known to its standard error: log(|c| / error) and its power of ten.
+
+    It is -log of (prior density at c) * sqrt(2 pi) * error, the evidence of a free constant relative to its best fit, with
+    log10 |c| distributed by Laplace's law.  The sign is left out, here as for round values.
+    """
+    if not error < math.inf or error <= 0:
+        return MOST_NATS
+    if c == 0:
+        return _REAL_NATS
+    size = abs(math.log10(abs(c))) / DECADES
+    return min(MOST_NATS, max(0.0, math.log(abs(c) / error) + size + _REAL_NATS))
+
+
+# ---- round numbers ----------------------------------------------------------------------------
+
+
+def integer_nats(n: int) -> float:
+    """Code length of a whole number: 2 log2 n + 1 bits, the Elias gamma code."""
+    return (2 * math.log2(max(1, abs(n))) + 1) * math.log(2.0)
+
+
+def simple_values(c: float, tolerance: float, physics: bool = False, most: int = 12) -> list[tuple[float, float]]:
+    """Up to `most` (value, nats) of round numbers within `tolerance` of c, cheapest first.
+
+    Whole numbers, fractions, short decimals, roots of fractions, and those times a few constants of
+    mathematics; with `physics` also products of CODATA values.  0 costs one nat.
+    """
+    found: dict[float, float] = {}
+
+    def offer(value: float, nats: float):
+        if abs(value - c) <= tolerance and nats < found.get(value, math.inf):
+            found[value] = nats
+
+    if abs(c) <= tolerance:
+        offer(0.0, 1.0)
+    sign, size = math.copysign(1.0, c), abs(c)
+    values, nats = _fractions()
+    first, last = np.searchsorted(values, size - tolerance), np.searchsorted(values, size + tolerance, side="right")
+    for k in first + np.argsort(nats[first:last], kind="stable")[:most]:
+        offer(sign * float(values[k]), float(nats[k]))
+    if 100 < size < 1e7 and round(size) > 0:
+        offer(sign * float(round(size)), integer_nats(round(size)) + integer_nats(1))
+    for value, cost in _decimals(size, tolerance):
+        offer(sign * value, cost)
+    if physics:
+        for value, cost, _name in physical_values(size, tolerance):
+            offer(sign * value, cost)
+    return sorted(found.items(), key=lambda item: item[1])[:most]
+
+
+@lru_cache(1)
+def _fractions():
+    """Fractions, their square roots, and both times the constants of mathematics: sorted values (N,) and nats (N,)."""
+    p, q = np.meshgrid(np.arange(1, 1001), np.arange(1, 65))
+    nats = np.log(2.0) * (2 * np.log2(p) + 2 * np.log2(q) + 2)
+    keep = (np.gcd(p, q) == 1) & (nats <= FRACTION_NATS)
+    p, q, nats = p[keep], q[keep], nats[keep]
+    factors = [*((p / q * factor, nats + cost) for factor, cost in _FACTORS), (np.sqrt(p / q), nats + ROOT_NATS)]
+    values, nats = np.concatenate([v for v, _ in factors]), np.concatenate([n for _, n in factors])
+    order = np.lexsort((nats, values))
+    values, nats = values[order], nats[order]
+    first = np.concatenate([[True], values[1:] > values[:-1]]) & (nats <= FRACTION_NATS)  # the cheapest way to a value
+    return values[first], nats[first]
+
+
+def _decimals(value: float, tolerance: float):
+    if value <= 0 or not math.isfinite(value):
+        return
+    exponent = math.floor(math.log10(value))
+    for digits in range(1, 13):
+        rounded = float(f"{value:.{digits - 1}e}")
+        if abs(rounded - value) <= tolerance:
+            # The power of ten is told as for a real constant; each digit is one of ten.
+            yield rounded, digits * math.log(10.0) + abs(exponent) / DECADES + math.log(2 * DECADES) + DECIMAL_NATS
+            if digits > 6:
+                return
+
+
+# ---- constants of physics ---------------------------------------------------------------------
+
+# Symbol: (CODATA's name, a factor).  The first eight are in most products, the others less often.
+_CODATA = {
+    "c": ("speed of light in vacuum", 1.0), "h": ("Planck constant", 1.0), "hbar": ("Planck constant", 0.5 / math.pi),
+    "k": ("Boltzmann constant", 1.0), "e": ("elementary charge", 1.0), "G": ("Newtonian constant of gravitation", 1.0),
+    "eps0": ("vacuum electric permittivity", 1.0), "4pi*eps0": ("vacuum electric permittivity", 4 * math.pi),
+    "m_e": ("electron mass", 1.0), "g": ("standard acceleration of gravity", 1.0), "N_A": ("Avogadro constant", 1.0),
+    "R": ("molar gas constant", 1.0), "mu0": ("vacuum mag. permeability", 1.0), "sigma": ("Stefan-Boltzmann constant", 1.0),
+    "m_p": ("proton mass", 1.0), "mu_B": ("Bohr magneton", 1.0), "alpha": ("fine-structure constant", 1.0),
+    "R_inf": ("Rydberg constant", 1.0), "a0": ("Bohr radius", 1.0), "F": ("Faraday constant", 1.0),
+    "u": ("atomic mass constant", 1.0), "m_n": ("neutron mass", 1.0), "b": ("Wien wavelength displacement law constant", 1.0),
+}
+_COMMON = 9  # leading entries of the table that cost less and enter products of three
+_SYMBOL_NATS = (2.5, 4.0)
+_COUNT_NATS = (0.7, 1.4, 2.1)  # one, two or three constants in the product
+_PHYSICS_NATS = 1.0  # physics at all
+_EXPONENTS = {1.0: 1.0, -1.0: 1.0, 2.0: 2.5, -2.0: 2.5, 0.5: 3.5, -0.5: 3.5, 3.0: 4.0, -3.0: 4.0, 4.0: 4.5, -4.0: 4.5,
+              1.5: 4.5, -1.5: 4.5, 5.0: 5.5, -5.0: 5.5}
+
+
+@lru_cache(1)
+def _products():
+    """Products of up to three constants: sorted logarithms (N,), nats (N,), relative uncertainties (N,), names."""
+    from scipy import constants as codata
+
+    symbols = list(_CODATA)
+    logs = [math.log(codata.value(name) * factor) for name, factor in _CODATA.values()]
+    vague = [codata.precision(name) for name, _factor in _CODATA.values()]
+    nats = [_SYMBOL_NATS[i >= _COMMON] for i in range(len(symbols))]
+    powers = {(i, p): (p * logs[i], nats[i] + cost, abs(p) * vague[i], symbols[i] + ("" if p == 1 else f"^{p:g}"))
+              for i in range(len(symbols)) for p, cost in _EXPONENTS.items()}
+    plain = [key for key in powers if abs(key[1]) in (1.0, 2.0)]
+    rows = [(*powers[key][:3], powers[key][3], 0) for key in powers]
+    pairs = [(a, b) for a in plain for b in plain if a[0] < b[0]]
+    pairs += [((i, p), (j, q)) for i in range(_COMMON) for j in range(_COMMON) if i != j for p in (4.0, -4.0, 3.0, -3.0)
+              for q in (1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 5.0, -5.0)]
+    for a, b in pairs:
+        rows.append((*(powers[a][k] + powers[b][k] for k in range(3)), f"{powers[a][3]}*{powers[b][3]}", 1))
+        if abs(a[1]) == abs(b[1]) == 1.0:  # the square root of a product
+            rows.append((0.5 * (powers[a][0] + powers[b][0]), powers[a][1] + powers[b][1] + 2.5,
+                         0.5 * (powers[a][2] + powers[b][2]), f"sqrt({powers[a][3]}*{powers[b][3]})", 1))
+    few = [key for key in plain if key[0] < _COMMON]
+    for a in few:
+        for b in few:
+            for d in few:
+                if a[0] < b[0] < d[0]:
+                    rows.append((*(powers[a][k] + powers[b][k] + powers[d][k] for k in range(3)),
+                                 "*".join(powers[key][3] for key in (a, b, d)), 2))
+    rows.sort(key=lambda row: row[0])
+    return (np.array([row[0] for row in rows]), np.array([row[1] + _COUNT_NATS[row[4]] + _PHYSICS_NATS for row in rows]),
+            np.array([row[2] for row in rows]), [row[3] for row in rows])
+
+
+@lru_cache(1)
+def _multiples():
+    """Factors before products of constants: small fractions times powers of pi; (log, nats, name)."""
+    found: dict[float, tuple] = {}
+    whole = (1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 32)
+    for p in whole:
+        for q in whole:
+            if math.gcd(p, q) > 1 or min(p, q) > 6:
+                continue
+            for power, cost in ((0, 0.0), (1, 1.5), (-1, 1.5), (2, 2.5), (-2, 2.5)):
+                nats = integer_nats(p) + integer_nats(q) + cost
+                if nats <= 9.0:
+                    name = (f"{p}" if q == 1 else f"{p}/{q}") + {0: "", 1: "*pi", -1: "/pi", 2: "*pi^2", -2: "/pi^2"}[power]
+                    found[math.log(p / q) + power * math.log(math.pi)] = (nats, name)
+    return [(log, nats, name) for log, (nats, name) in found.items()]
+
+
+def physical_values(size: float, tolerance: float, most: int = 6) -> list[tuple[float, float, str]]:
+    """Up to `most` products of CODATA values, times simple factors, within `tolerance` of size > 0: (value, nats, name), cheapest first."""
+    if not (size > 0 and math.isfinite(size)):
+        return []
+    reach = min(0.3, tolerance / size)
+    logs, nats, vague, names = _products()
+    multiples = _multiples()
+    at = math.log(size) - np.array([log for log, _nats, _name in multiples])
+    first, last = np.searchsorted(logs, (at - reach - 1e-4, at + reach + 1e-4))
+    counts = last - first
+    which = np.repeat(np.arange(len(multiples)), counts)
+    k = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
+    with np.errstate(all="ignore"):
+        values = np.exp(logs[k] + np.array([log for log, _nats, _name in multiples])[which])
+        near = np.isfinite(values) & (values > 0) & (np.abs(values - size) <= tolerance + vague[k] * values)
+    cost = nats[k] + np.array([nats for _log, nats, _name in multiples])[which]
+    found = []
+    for i in np.flatnonzero(near)[np.argsort(cost[near], kind="stable")[:most]]:
+        name = multiples[which[i]][2]
+        found.append((float(values[i]), float(cost[i]), names[k[i]] if name == "1" else f"{name}*{names[k[i]]}"))
+    return found
