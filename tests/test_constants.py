@@ -28,3 +28,22 @@ def test_a_generic_constant_is_not_rounded_away():
         options = constants.simple_values(float(c), 4 * error)
         taken += any(nats + 0.5 * ((v - c) / error) ** 2 < constants.real_nats(c, error) - MARGIN for v, nats in options)
     assert taken < 30
+
+
+@pytest.mark.parametrize("c, relative, name", [(6.6274e-34, 4e-4, "h"), (1.05431e-34, 4e-4, "hbar"), (8.9861e9, 4e-4, "4pi*eps0^-1"),
+                                               (1.98679e-25, 4e-4, "c*h"), (2.41801e14, 2e-5, "h^-1*e")])
+def test_products_of_physical_constants_are_named(c, relative, name):
+    """Within the error there is just this product; scipy's CODATA table gives the values."""
+    best = constants.physical_values(c, 3 * relative * c)[0]
+    assert best[2] == name and best[1] + constants.integer_nats(1) < constants.real_nats(c, relative * c)
+
+
+@pytest.mark.parametrize("decades, most", [(3, 0.08), (30, 0.15)])
+def test_physics_is_seldom_seen_in_random_constants(decades, most):
+    """Odds of exp(MARGIN) to one leave about 5 % of random constants taken for round ones; CODATA adds few at ordinary sizes."""
+    rng = np.random.default_rng(8)
+    taken = 0
+    for c in 10 ** rng.uniform(-decades, decades, 150):
+        options = constants.simple_values(float(c), 4e-3 * c, physics=True)
+        taken += any(nats + 0.5 * ((v - c) / (1e-3 * c)) ** 2 < constants.real_nats(c, 1e-3 * c) - MARGIN for v, nats in options)
+    assert taken / 150 < most

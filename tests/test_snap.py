@@ -53,3 +53,24 @@ def test_standard_errors_at_any_scale_equal_least_squares(scale):
     fvu = residual[0] / np.sum((y - y.mean()) ** 2)
     found = snap.standard_errors(["+", "<constant>", "*", "<constant>", "x1"], best * scale, x, y * scale, fvu, 1e-26)
     np.testing.assert_allclose(found / scale, wanted, rtol=1e-8)
+
+
+def test_the_mean_of_few_noisy_values_is_not_called_0():
+    """Eight values whose mean is within two standard errors of 0: nothing would be left of the law."""
+    from fansr.refine import Refiner
+
+    y = np.array([88.0, 224.7, 365.2, 687.0, 4332.6, 10759.2, 30685.4, 60189.0])
+    fitter = Refiner(np.arange(8.0)[:, None], y)
+    law = snap.snap(Candidate(["<constant>"], np.array([y.mean()]), 1.0), fitter, 1e-26)
+    assert law.fvu <= 1 and law.consts[0] == pytest.approx(y.mean())
+
+
+def test_a_row_where_a_part_overflows_costs_no_standard_error():
+    """1/exp(c x) is 0 at x = 1000 with a slope that is not a number there; the other rows tell c as well."""
+    rng = np.random.default_rng(6)
+    x = np.append(rng.uniform(0.1, 2, 40), 1000.0)[:, None]
+    y = 2.0 * np.exp(-1.5 * x[:, 0]) + np.append(rng.normal(0, 0.01, 40), 0.0)
+    expr = "/ <constant> exp * <constant> x1".split()
+    errors, others = (snap.standard_errors(expr, [2.0, 1.5], x[:n], y[:n], 0.004 / np.var(y[:n]) / n, 1e-26) for n in (41, 40))
+    assert np.isfinite(errors).all()
+    np.testing.assert_allclose(errors, others, rtol=0.1)
