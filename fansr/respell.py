@@ -26,8 +26,10 @@ it looks the same (sin(C*x)), else a function that gives its tokens (a - b turns
 
 A free constant stands for almost every real number, so what it can absorb is absorbed here, where
 the structure is at hand: coefficients without a short spelling, signs, exponents of exponents.
-`Respeller.changed` tells whether the result is more than another spelling of the same tagged form;
-then the engine may find more to do.
+`Respeller.changed` tells whether the engine may find more to do with the result than with the tagged
+form it came from: terms or factors stand together that stood apart.  Not everything absorbed is such a
+change: a number that becomes a free constant, or a sign or coefficient that one takes in, was followed
+by no other form in any of 65,000 skeletons.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ MAX_LITERALS = 4096  # parsed literals kept; the supply of different ones has no
 _ODD = frozenset(("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh"))
 _EVEN = frozenset(("cos", "cosh", "abs"))
 _UNDONE = {"sin": "asin", "cos": "acos", "tanh": "atanh", "exp": "log", "cosh": "acosh"}
-_PAIRED = frozenset(("abs", "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp"))  # with rules for their products
+_PAIRED = frozenset(("abs", "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp"))  # with rules for products of two
 _PLAIN_UNARY = frozenset(UNARY) - {"neg", "inv"}
 _SPECIAL = {"np.pi": math.pi, "np.e": math.e}
 _FUNCTIONS = {name: getattr(math, name) for name in (
@@ -192,8 +194,6 @@ class Respeller:
             return self._spell_product(*item[1:])
         if tag == SUM:
             return self._spell_sum(item[1], item[2])
-        if item is not _FREE:
-            self.changed = True  # a known number becomes a free constant
         return 0, _C, None
 
     def _plain(self, item) -> tuple[str, ...]:
@@ -213,6 +213,8 @@ class Respeller:
         loose: dict = {}  # bodies of terms with a free coefficient -> place in `terms`
         coefficients: dict = {}  # place in `terms` -> product with a coefficient
         const = False
+        met: set = set()  # factors of the terms
+        shared = False  # whether two terms have one in common
         value_p, value_q = 0, 1  # the rational summand, kept apart in case it is all there is
         for items, s in ((above, 1), (below, -1)):
             for item in items:
@@ -221,6 +223,13 @@ class Respeller:
                     terms.append((0 if item[2] is EITHER else s, item[1], item[2]))
                 elif tag == PRODUCT:
                     sign, chain, body, flip, free = self._product(*item[1:])
+                    if free or len(item[5]) > 1:
+                        for factor in item[5]:
+                            key = factor[:3]
+                            if key in met:
+                                shared = True
+                            else:
+                                met.add(key)
                     if not free and item[2:4] != (1, 1):
                         coefficients[len(terms)] = item
                     if free:
@@ -235,15 +244,16 @@ class Respeller:
                     terms.append((s * sign, body, flip))
                 elif tag == SUM:
                     # Only a sum that carries its own constant comes here as a sum: C*(x + C).
-                    self.changed = True
                     const = const or item[2]
                     terms.extend((s * sign, tokens, flip) for sign, tokens, flip in item[1])
                 elif tag == NUMBER:
                     value_p, value_q = value_p * item[2] + s * item[1] * value_q, value_q * item[2]
                 else:
                     const = True
-                    if item is not _FREE:
-                        self.changed = True
+        if shared:
+            shorter = self._share(above, below)
+            if shorter is not None:
+                return self._add(*shorter) if len(shorter[0]) + len(shorter[1]) > 1 else shorter[0][0]
         if len(coefficients) > 1:
             self._to_the_front(terms, chains, coefficients)
         if loose and len(terms) > 1:
@@ -252,7 +262,7 @@ class Respeller:
             g = math.gcd(value_p, value_q)
             return _FREE if const else (NUMBER, value_p // g, value_q // g)
         if value_p:
-            const = self.changed = True
+            const = True
         if chains:
             parts = [(sign, chains.get(place, ()), tokens, flip) for place, (sign, tokens, flip) in enumerate(terms)]
             if len(chains) > 1:
@@ -266,6 +276,35 @@ class Respeller:
             sign, tokens, flip = terms[0]
             return PRODUCT, sign, 1, 1, False, [(tokens, 1, 1, flip if sign else EITHER)]
         return SUM, terms, const, const and len(loose) == len(terms)
+
+    def _share(self, above, below):
+        """The summands with a factor that several have in common in front of their own sum, where that is shorter:
+        x*y + x/z + w -> x*(y + 1/z) + w; None where there is none."""
+        counts: dict = {}  # (base, n, d) -> the factor, its terms
+        for items, side in ((above, 0), (below, 1)):
+            for place, item in enumerate(items):
+                if item[0] == PRODUCT and (item[4] or len(item[5]) > 1):
+                    for factor in item[5]:
+                        counts.setdefault(factor[:3], (factor, []))[1].append((side, place))
+        # Two with free constants are two numbers.
+        common = [(-(len(places) - 1) * len(key[0]), key) for key, (_, places) in counts.items()
+                  if len(places) > 1 and key[2] and CONSTANT not in key[0]]
+        before = self.changed
+        for _, key in sorted(common):
+            factor, places = counts[key]
+            kept = tuple([item for place, item in enumerate(items) if (side, place) not in places]
+                         for side, items in enumerate((above, below)))
+            taken = tuple([(above, below)[side][place] for side, place in places if side == wanted] for wanted in (0, 1))
+            rests = [[_without(item, factor) for item in items] for items in taken]
+            inner = self._add(*rests)
+            product = self._multiply([inner, (PRODUCT, 1, 1, 1, False, [factor])], ())
+            apart = sum(len(self._plain(item)) for items in taken for item in items) + len(places) - 1
+            if len(self._plain(product)) < apart:
+                if any(_may_merge(rest) for items in rests for rest in items):
+                    self.changed = True
+                return kept[0] + [product], kept[1]
+            self.changed = before
+        return None
 
     def _to_the_front(self, terms, chains, coefficients):
         """Take coefficients from under powers where several terms share them: (2x)^2 + 4y -> 4(x^2 + y)."""
@@ -319,8 +358,12 @@ class Respeller:
 
     def _spell_sum(self, terms, const):
         """(sign, tokens, flip) of a sum; the sign comes out where nothing in the sum can take it in."""
-        plus = [tokens for sign, tokens, _ in terms if sign > 0]
-        minus = [tokens for sign, tokens, _ in terms if sign < 0]
+        plus, minus = [], []
+        for sign, tokens, _ in terms:
+            if sign > 0:
+                plus.append(tokens)
+            elif sign:
+                minus.append(tokens)
         if const or len(plus) + len(minus) < len(terms):
             free = [tokens for sign, tokens, _ in terms if not sign]
             tokens = _spell_difference(plus + free, minus, const)
@@ -354,8 +397,6 @@ class Respeller:
                     self._factor(factors, base, e, 1, flip)
                 elif tag == CONST:
                     const = True
-                    if item is not _FREE:
-                        self.changed = True
                 elif tag == SUM:
                     if e > 0:
                         lone = item
@@ -368,7 +409,7 @@ class Respeller:
                     sign *= s
                     p, q = (p * n, q * d) if e > 0 else (p * d, q * n)
                     if free:
-                        const = self.changed = True
+                        const = True
                     inherited = True
                     if len(inner) > 1:
                         nested = True
@@ -400,11 +441,10 @@ class Respeller:
         if lone is not None and lone[2] and (const or p != q):
             if len(factors) == 1 and factors[0][1:3] == (1, 1):
                 return self._spread(sign, p, q, const, lone)
-            self.changed = True
         if const and inherited and any(n == d == 1 and base[0] in ("+", "-") and CONSTANT in (base[1], base[-1])
                                        for base, n, d, _ in factors):
             self.changed = True  # C * (x + C) / y
-        if nested and any(base[0] in _PAIRED for base, _, _, _ in factors):
+        if nested and sum([factor[0][0] in _PAIRED for factor in factors]) > 1:
             self.changed = True  # the engine saw them apart; together they may match a rule
         if const:
             sign = p = q = 1
@@ -423,11 +463,12 @@ class Respeller:
         """
         for place, (other, m, c, _) in enumerate(factors):
             if other == base and CONSTANT not in base:
-                self.changed = True
                 if not c or not d:
                     factors[place] = (base, 0, 0, None)
                     return
                 n, d = m * d + n * c, c * d
+                if n == 0 or n == d:
+                    self.changed = True  # what stood apart may be like terms now
                 if n == 0:
                     del factors[place]
                 else:
@@ -439,7 +480,7 @@ class Respeller:
     def _spell_product(self, sign, p, q, const, factors):
         """(sign, tokens, flip) of sign * p/q * (C?) * factors."""
         sign, chain, body, flip, _ = self._product(sign, p, q, const, factors)
-        return sign, chain + body if chain else body, _prefixed(chain, flip)
+        return (sign, chain + body, _prefixed(chain, flip)) if chain else (sign, body, flip)
 
     def _product(self, sign, p, q, const, factors, turn=None):
         """(sign, tokens of the coefficient, tokens of the rest, flip of the rest, has a free coefficient).
@@ -458,8 +499,7 @@ class Respeller:
         able = None  # place of the factor that turns round when this product is to be negated
         over: list = []
         under: list = []
-        groups: dict = {}  # n > 1 -> (bases to the n-th power above, the same below)
-        roots: dict = {}  # (n, d) -> (bases to the power of n/d above, the same below)
+        groups = roots = None  # made where there are powers and roots: most products have none
         for place, (base, n, d, flip) in enumerate(factors):
             if flip is not None and n & 1 and d & 1:
                 if flip is EITHER:
@@ -477,11 +517,34 @@ class Respeller:
                 elif n == -1:
                     under.append(base)
                 else:
+                    groups = {} if groups is None else groups
                     groups.setdefault(n if n > 0 else -n, ([], []))[n < 0].append(base)
             elif d:
+                roots = {} if roots is None else roots
                 roots.setdefault((n if n > 0 else -n, d), ([], []))[n < 0].append(base)
             else:
                 over.append(("pow",) + base + _C)
+        if groups is not None or roots is not None:
+            self._spell_powers(groups or {}, roots or {}, at, inside, over, under)
+        if over:
+            body = _join("*", over) if len(over) > 1 else over[0]
+            if under:
+                body = ("/",) + body + (_join("*", under) if len(under) > 1 else under[0])
+            if const:
+                body = ("*",) + body + _C
+        elif const:
+            body = ("/", CONSTANT) + _join("*", under)
+        else:
+            body = ("inv",) + _join("*", under)
+        if const:
+            return 0, (), body, None, True
+        if able is not None and turn is None and sign:
+            return sign, chain, body, lambda: self._product(1, p, q, False, factors, able)[2], False
+        return sign, chain, body, None, False
+
+    def _spell_powers(self, groups, roots, at, inside, over, under):
+        """Add the powers of a product to what stands above and below: {n: bases to the n-th power above, below} and
+        {(n, d): bases to the power of n/d above, below}; `at`, `inside` as _under_a_power gives them."""
         for (n, d), (up, down) in roots.items():
             if len(up) + len(down) > 1:
                 self.changed = True  # sqrt(a) * sqrt(b) = sqrt(a*b), a product that has not been in order yet
@@ -507,21 +570,6 @@ class Respeller:
                 body = COEFFICIENT[inside if up else inside[::-1]] + self._raised(body, n // k)
                 n = k
             (over if up else under).append(self._raised(body, n))
-        if over:
-            body = _join("*", over)
-            if under:
-                body = ("/",) + body + _join("*", under)
-            if const:
-                body = ("*",) + body + _C
-        elif const:
-            body = ("/", CONSTANT) + _join("*", under)
-        else:
-            body = ("inv",) + _join("*", under)
-        if const:
-            return 0, (), body, None, True
-        if able is not None and turn is None and sign:
-            return sign, chain, body, lambda: self._product(1, p, q, False, factors, able)[2], False
-        return sign, chain, body, None, False
 
     def _nested_powers(self, groups, at):
         """x^2 * y^6 -> (x * y^3)^2, where that spares a token; the group with the coefficient stays as it is."""
@@ -615,7 +663,6 @@ class Respeller:
         if tag == NUMBER:
             return self._number_power(base, n, d)
         if tag == CONST:
-            self.changed = True
             return _FREE
         if tag == PRODUCT:
             _, sign, p, q, const, factors = base
@@ -633,13 +680,12 @@ class Respeller:
                 return PRODUCT, sign if n & 1 else 1, 1, 1, const, [(b, m * n // g, c * d // g, flip)]
             if d & 1 and (const or sign < 0):
                 # An odd root lets the sign and a free constant out.
-                self.changed = True
                 if const:
                     p = q = 1
                 _, tokens, flip = self._spell_product(1, p, q, False, factors)
                 return PRODUCT, 1 if const or not n & 1 else sign, 1, 1, const, [(tokens, n, d, flip)]
         if not d & 1:
-            if tag == PRODUCT and len(base[5]) == 1:
+            if tag == PRODUCT and len(base[5]) == 1 and base[5][0][1:3] != (1, 1):
                 self.changed = True  # a root of a power: the engine has rules for it
             return PRODUCT, 1, 1, 1, False, [(self._plain(base), n, d, None)]
         sign, tokens, flip = _oriented(*self._signed(base))
@@ -665,14 +711,12 @@ class Respeller:
             return (NUMBER, p ** n, q ** n) if n > 0 else _normal(q ** -n, p ** -n)
         if p < 0 and d % 2 == 0:
             raise NonFinite("an even root of a negative number")
-        self.changed = True
         return _FREE
 
     def _free_power(self, base):
         """base^C."""
         tag = base[0]
         if tag in (NUMBER, CONST):
-            self.changed = True
             return _FREE
         if tag == PRODUCT:
             _, sign, p, q, const, factors = base
@@ -698,8 +742,6 @@ class Respeller:
                 self.changed = True
             exponent = (PRODUCT, 1, 1, 1, False, factors)
         sign, tokens, _ = _oriented(*self._signed(exponent))
-        if sign < 0:
-            self.changed = True
         body = ("pow", CONSTANT) + tokens
         return (PRODUCT, 1, 1, 1, True, [(body, 1, 1, None)]) if const else (ATOM, body, None)
 
@@ -746,7 +788,7 @@ class Respeller:
         turned = None if flip is None else (lambda: (name,) + flip())
         if sign > 0:
             return ATOM, atom, turned
-        if tag == PRODUCT and item[2] == item[3] and len(item[5]) == 1:
+        if tokens[0] in _FUNCTIONS and tag == PRODUCT and item[2] == item[3] and len(item[5]) == 1:
             self.changed = True  # tanh(-atanh(x)): rules may apply once the sign is out
         return PRODUCT, -1, 1, 1, False, [(atom, 1, 1, turned)]
 
@@ -765,7 +807,6 @@ class Respeller:
 
     def _constant_call(self, name, item):
         """A function of something without variables; NonFinite where it is defined nowhere."""
-        self.changed = True
         if item is _FREE:
             return _FREE
         value = item[1] if item[0] == CONST else None
@@ -800,6 +841,21 @@ def _turned(terms):
     """The negative of a sum of terms of one sign: those that can turn round do, the others are subtracted."""
     turned = [flip() for _, _, flip in terms if flip is not None]
     return _spell_difference(turned, [tokens for _, tokens, flip in terms if flip is None], False)
+
+
+def _without(product, factor):
+    """A product without one of its factors."""
+    _, sign, p, q, const, factors = product
+    rest = [other for other in factors if other is not factor and other[:3] != factor[:3]]
+    return (PRODUCT, sign, p, q, const, rest) if rest else _FREE
+
+
+def _may_merge(term) -> bool:
+    """Whether a term of a new sum is a sum itself, or has a coefficient that a free constant may take in."""
+    if term[0] != PRODUCT:
+        return False
+    _, _, p, q, _, factors = term
+    return (len(factors) == 1 and factors[0][0][0] in "+-") or (p != q and any(CONSTANT in factor[0] for factor in factors))
 
 
 def _prefixed(prefix, flip):

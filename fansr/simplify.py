@@ -50,25 +50,40 @@ class Simplifier:
 
     A rule for a sum or product costs time in every expression, since it is tried on every choice of
     operands.  Those of the rules that need certain functions (sin(x)^2 + cos(x)^2) therefore stand in
-    a second engine, taken only for expressions that have the functions; those that need none
+    engines of their own, taken only for expressions that have the functions; those that need none
     (x/x = 1, x + C*x = C*x) are what the engine's canonical form and respell.py do without a rule.
     """
 
     def __init__(self, rules: str | None = None):
-        full = load_engine(rules)
-        light = [rule for rule in full.simplification_rules if rule[0][0] not in _BAGS or not _has_slot(rule[0])]
-        self._needs = _needed_functions(full.simplification_rules)
+        self._whole = load_engine(rules)
+        self._needs = _needed_functions(self._whole.simplification_rules)
         self._triggers = frozenset(token for need in self._needs for token in need)
-        self._full = full._core.ac_simplify
-        self._light = type(full)(full._operators_config, light)._core.ac_simplify
+        self._full = self._whole._core.ac_simplify
+        self._light = self._engine(None)
+        self._special: dict = {}  # one need met -> the engine with its rules, made when it is first met
         self._respell = Respeller()
+
+    def _engine(self, need: Counter | None):
+        """The engine without the rules of sums and products, except those that need just these functions."""
+        chosen = [rule for rule in self._whole.simplification_rules
+                  if rule[0][0] not in _BAGS or not _has_slot(rule[0]) or (need and _functions(rule[0]) == need)]
+        return type(self._whole)(self._whole._operators_config, chosen)._core.ac_simplify
 
     def _simplify(self, expr) -> list[str]:
         """One pass of the engine, tagged."""
         present = self._triggers.intersection(expr)
-        if present and any(all(expr.count(token) >= n for token, n in need.items()) for need in self._needs):
+        if not present:
+            return self._light(expr, _NODE_BUDGET, False, "tagged")
+        met = [i for i, need in enumerate(self._needs)
+               if need.keys() <= present and all(expr.count(token) >= n for token, n in need.items())]
+        if not met:
+            return self._light(expr, _NODE_BUDGET, False, "tagged")
+        if len(met) > 1:
             return self._full(expr, _NODE_BUDGET, False, "tagged")
-        return self._light(expr, _NODE_BUDGET, False, "tagged")
+        engine = self._special.get(met[0])
+        if engine is None:
+            engine = self._special[met[0]] = self._engine(self._needs[met[0]])
+        return engine(expr, _NODE_BUDGET, False, "tagged")
 
     def __call__(self, expr, relax: bool = False) -> list[str]:
         """The canonical form of a prefix expression; Rejected says why there is none.
@@ -78,8 +93,7 @@ class Simplifier:
         """
         if not _KNOWN.issuperset(expr) or len(expr) > MAX_TOKENS:
             _check(expr)
-        expr = free_coefficients(expr) if relax else list(expr)
-        now = expr
+        now = expr = free_coefficients(expr) if relax else list(expr)
         try:
             for _ in range(ROUNDS):
                 spelled = list(self._respell(self._simplify(now)))
@@ -176,12 +190,16 @@ def _has_slot(pattern) -> bool:
     return any(token[0] in "_?!$" and token[1:].isdigit() for token in pattern)
 
 
+def _functions(pattern) -> Counter:
+    return Counter(token for token in pattern if token in _FUNCTIONS)
+
+
 def _needed_functions(rules) -> list[Counter]:
     """For the rules of sums and products: the functions, with counts, that an expression must have to match one."""
     needs: list[Counter] = []
     for pattern, _ in rules:
         if pattern[0] in _BAGS and _has_slot(pattern):
-            need = Counter(token for token in pattern if token in _FUNCTIONS)
+            need = _functions(pattern)
             if need and need not in needs:
                 needs.append(need)
     return needs
