@@ -15,6 +15,7 @@ import json
 import sys
 import warnings
 from collections import Counter
+from itertools import permutations
 
 import mpmath
 import numpy as np
@@ -24,6 +25,7 @@ from fansr.evaluate import compile_program, evaluate
 from fansr.tokens import ARITY, CONSTANT, literal_value, variable_index
 
 LD = np.longdouble
+TRIES = 4  # draws of points and constants that a fit is tried on
 
 
 def _root(x, k):
@@ -130,25 +132,30 @@ def near(a, b, tolerance):
 
 
 def judge(raw, simple, rng, n_variables, starts=40):
-    """One of: same, rounding, nowhere finite, undecided, wrong; and an example for the last two."""
-    for _ in range(3):
+    """One of: same, rounding, nowhere finite, undecided, wrong; and an example for the last two.
+
+    A form with constants is the same where its constants can be fitted to the values of the original at
+    generic constants; where that fails, others are drawn, tamer ones at last, up to TRIES times.
+    """
+    finite = False
+    for attempt in range(TRIES):
         X = draw_points(rng, n_variables)
         consts = rng.normal(0, 5, raw.count(CONSTANT))
+        if attempt > 1:
+            consts = np.sign(consts) * rng.uniform(0.3, 2.5, len(consts))
         y = values(raw, X, consts)
         rows = np.isfinite(y) & (np.abs(y) < 1e200)
-        if rows.any():
-            break
-    else:
-        return "nowhere finite", None
-    X, y = X[rows], y[rows]
-    if CONSTANT not in simple:
-        return _compare(raw, simple, X, y, consts, np.zeros(0))
-    if not starts:
-        return "undecided", None
-    found = _fit(raw, simple, X, y, consts, rng, starts)
-    if found is None:
-        return "undecided", {"points": len(y)}
-    return "same", None
+        if not rows.any():
+            continue
+        finite = True
+        X, y = X[rows], y[rows]
+        if CONSTANT not in simple:
+            return _compare(raw, simple, X, y, consts, np.zeros(0))
+        if not starts:
+            return "undecided", None
+        if _fit(raw, simple, X, y, consts, rng, starts) is not None:
+            return "same", None
+    return ("undecided", {"points": len(y)}) if finite else ("nowhere finite", None)
 
 
 def _compare(raw, simple, X, y, consts, found):
@@ -197,10 +204,7 @@ def _fit(raw, simple, X, y, consts, rng, starts):
         # Most points agree: the others may be lost in rounding (the tangent of a huge number).
         return all(_agree(raw, simple, X[i], consts, found) for i in np.flatnonzero(~good))
 
-    hints = _hints(consts)
-    for start in _starts(program, X, target, hints, rng, k, starts):
-        if meets(start):
-            return start
+    for start in _starts(program, X, target, consts, rng, k, starts):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = levenberg_marquardt(program, X, target, start, rtol=1e-9, atol=1e-14, iterations=40)
@@ -222,20 +226,26 @@ def _hints(consts):
     return np.unique([h for h in hints if np.isfinite(h) and abs(h) < 1e30])
 
 
-def _starts(program, X, y, hints, rng, k, n):
-    """Starts for the constants: with one or two of them the best of all hints, then random hints and numbers."""
-    if k <= 2:
-        if k == 1:
-            grid = hints[:, None]
-        else:
-            chosen = hints if len(hints) <= 50 else rng.choice(hints, 50, replace=False)
-            grid = np.array([[a, b] for a in chosen for b in chosen])
-        with np.errstate(all="ignore"):
-            scores = [np.median(np.nan_to_num(np.abs(evaluate(program, X[:16], c) - y[:16]) / (np.abs(y[:16]) + 1e-12),
-                                              nan=1e300)) for c in grid]
-        yield from grid[np.argsort(scores, kind="stable")[:12]]
+def _starts(program, X, y, consts, rng, k, n):
+    """Starts for the constants: the original's in the best order, the best of all hints, then random hints and numbers."""
+    if k <= len(consts) <= 5:
+        yield from _best(program, X, y, np.array(list(permutations(consts, k)))[:120], 2)
+    hints = _hints(consts)
+    if k == 1:
+        yield from _best(program, X, y, hints[:, None], 6)
     for attempt in range(n):
         yield rng.normal(0, 5, k) if attempt % 3 == 2 else rng.choice(hints, k)
+        if k == 2 and attempt == n // 2:
+            chosen = hints if len(hints) <= 50 else rng.choice(hints, 50, replace=False)
+            yield from _best(program, X, y, np.array([[a, b] for a in chosen for b in chosen]), 8)
+
+
+def _best(program, X, y, grid, n):
+    """The `n` rows of constants that come nearest on a few points."""
+    with np.errstate(all="ignore"):
+        scores = [np.median(np.nan_to_num(np.abs(evaluate(program, X[:16], c) - y[:16]) / (np.abs(y[:16]) + 1e-12),
+                                          nan=1e300)) for c in grid]
+    return grid[np.argsort(scores, kind="stable")[:n]]
 
 
 def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40):
