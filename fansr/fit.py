@@ -151,10 +151,10 @@ def report(found: search.Found, problem: Problem, options: search.Options) -> st
     if free:
         lines += ["", "  constant  value +- standard error"]
         for k, c, e in free:
-            shown = f"{e:.2g}" if e < math.inf else "undetermined"
+            shown = ("+- undetermined" if not e < math.inf else f"+- {e:.2g}" if e > 0 else "exact")
             digits = snap.digits_for([c], [e])[0]
             name = snap.recognised(float(c)) if options.physics else ""
-            lines.append(f"  c{k + 1:<8d} {c:.{digits}g} +- {shown}{'   taken for ' + name if name else ''}")
+            lines.append(f"  c{k + 1:<8d} {c:.{digits}g} {shown}{'   taken for ' + name if name else ''}")
     lines += ["", "  length  FVU        law"]
     for c in found.front:
         mark = "*" if c.expr == best.expr and c.fvu == best.fvu else " "

@@ -10,8 +10,9 @@ import math
 
 import numpy as np
 
-from fansr.expr import n_constants, sort_commutative
+from fansr.expr import end, n_constants, sort_commutative
 from fansr.problem import Candidate
+from fansr.tokens import variable_index
 
 GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
 EPS = float(np.finfo(np.float64).eps)
@@ -29,6 +30,9 @@ _RARE_NATS = {
     **dict.fromkeys(("sin", "cos", "tanh"), 5.3),
     **dict.fromkeys(("pow5", "pow1_4", "pow1_5", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"), 6.8),
 }
+# A power whose exponent varies costs these on top: with a constant base it is an exponential and as rare as one; x**(1/x) or
+# (1 + x)**(2 - x) fits any bump and is no law of anything.
+_EXPONENTIAL_NATS, _TOWER_NATS = 1.1, 5.3
 # Below this FVU a constant is charged the further digits it is told to, 0.5 log(CLEAN / FVU): at such
 # precision what is left is rarely the white noise that the fit's likelihood supposes.
 CLEAN = 1e-3
@@ -71,8 +75,18 @@ def score(fvu: float, length: int, gamma: float = GAMMA, floor: float = EXACT) -
 
 
 def structure_nats(expr: list[str]) -> float:
-    """Code length of a law's structure: the sum of its tokens' costs."""
-    return sum(_RARE_NATS.get(token, TOKEN_NATS) for token in expr)
+    """Code length of a law's structure: the sum of its tokens' costs, and of what is raised to varying powers."""
+    nats = sum(_RARE_NATS.get(token, TOKEN_NATS) for token in expr)
+    for i, token in enumerate(expr):
+        if token == "pow":
+            middle = end(expr, i + 1)
+            if _varies(expr[middle:end(expr, middle)]):
+                nats += _TOWER_NATS if _varies(expr[i + 1:middle]) else _EXPONENTIAL_NATS
+    return nats
+
+
+def _varies(expr: list[str]) -> bool:
+    return any(variable_index(token) is not None for token in expr)
 
 
 def constant_nats(M: int, fvu: float, floor: float = EXACT) -> float:

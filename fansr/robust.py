@@ -157,4 +157,4 @@ def _on_rows(found: search.Found, problem: Problem, options: search.Options):
                 candidate.fvu, candidate.consts = fvu, np.asarray(consts)
     found.front = rank.front_of([c for c in found.front if c.fvu < math.inf], len(problem.y), found.floor, best)
     known = rank.known_fvu(problem)
-    found.errors = snap.standard_errors(best.expr, best.consts, problem.X, problem.y, best.fvu, found.floor, problem.weights, known)
+    found.errors = snap.law_errors(best, problem.X, problem.y, found.floor, problem.weights, known, options.physics)

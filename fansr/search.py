@@ -153,8 +153,8 @@ def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float)
             if fvu < plain * (1 - 0.5 / len(problem.y)):
                 candidate.fvu, candidate.consts = fvu, np.asarray(consts)
     found.front = rank.front_of(found.front, len(problem.y), floor, found.best)
-    found.errors = snap.standard_errors(found.best.expr, found.best.consts, problem.X, problem.y, found.best.fvu, floor,
-                                        problem.weights, rank.known_fvu(problem))
+    found.errors = snap.law_errors(found.best, problem.X, problem.y, floor, problem.weights, rank.known_fvu(problem),
+                                   options.physics)
 
 
 def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:
@@ -331,8 +331,8 @@ class _State:
         front = rank.front_of([*self.pool, *finals], len(self.problem.y), self.floor, best)
         errors = np.zeros(0)
         if best is not None:
-            errors = snap.standard_errors(best.expr, best.consts, self.problem.X, self.problem.y, best.fvu, self.floor,
-                                          self.problem.weights, self.known)
+            errors = snap.law_errors(best, self.problem.X, self.problem.y, self.floor, self.problem.weights, self.known,
+                                     self.options.physics)
         return Found(best, front, errors, time.monotonic() - started, self.pool.seen, self.yields,
                      status if best is not None else "failed", self.floor, self.failures)
 

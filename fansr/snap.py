@@ -7,17 +7,20 @@ test (`snap`), and everything else is fitted again after every change.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from fansr.constants import physical_values, real_nats, simple_values
 from fansr.problem import Candidate
-from fansr.tidy import absorb
+from fansr.rank import constant_nats
+from fansr.tidy import absorb, factored
 from fansr.tokens import CONSTANT, variable_index
 
 # A round value must be this many nats likelier than a free constant, besides what both cost to tell: a wrong one
 # costs the user more than a long decimal does.  Odds of 20; of random constants about as few are taken for round ones.
 MARGIN = 3.0
+SPELLINGS, SPELLING = 4, 1.0
 TRIED = 8  # proposals polished in a round of `snap`
 NAMED_NATS = 8.0  # a number of mathematics that is cheaper than this needs no name from physics
 
@@ -54,16 +57,46 @@ def standard_errors(expr, consts, X, y, fvu: float, floor: float, weights=None, 
         return np.sqrt(sigma2 * inverse) / norms
 
 
+def law_errors(candidate: Candidate, X, y, floor: float, weights=None, known: float = 0.0, physics: bool = True) -> np.ndarray:
+    """standard_errors (C,) of a finished law: its round constants are held, with an error of 0, and the others free."""
+    dearest = constant_nats(len(y), candidate.fvu, floor)
+    held = np.array([round_nats(float(c), physics) < dearest for c in candidate.consts], dtype=bool)
+    values = iter(zip(candidate.consts, held))
+    expr = []
+    for token in candidate.expr:
+        if token == CONSTANT:
+            c, fixed = next(values)
+            token = repr(float(c)) if fixed else CONSTANT
+        expr.append(token)
+    errors = np.zeros(len(held))
+    errors[~held] = standard_errors(expr, np.asarray(candidate.consts)[~held], X, y, candidate.fvu, floor, weights, known)
+    return errors
+
+
 def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, tokens: float = 1.5) -> Candidate:
     """Replace constants by round values wherever that is the shorter description of the data.
 
-    fitter: a refine.Refiner over the data.  One constant at a time, the one with the largest gain
+    fitter: a refine.Refiner over the data.  The law is tried as it stands and with coefficients taken out of its sums
+    (tidy.factored), where a round ratio shows; another spelling must save SPELLING nats more.  One constant at a time, the one with the largest gain
     first; the others are fitted again each time.  A value is taken when the loss of fit,
     (RSS' - RSS) / (2 sigma^2) nats with sigma^2 the residual variance, and MARGIN are less than what its shorter
     code saves.  Literals that stay are constants again in the result, with their exact values.
     """
+    best, most = _snapped(candidate, fitter, floor, physics, tokens)
+    for expr, consts in factored(candidate.expr, candidate.consts)[:SPELLINGS]:
+        fvu = fitter.fvu(expr, consts)
+        if len(expr) <= len(candidate.expr) and fvu <= max(candidate.fvu * (1 + 1e-6), floor):
+            other, saved = _snapped(replace(candidate, expr=expr, consts=np.array(consts), fvu=fvu), fitter, floor, physics, tokens)
+            if saved > most + SPELLING:
+                best, most = other, saved
+    return best
+
+
+def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: float) -> tuple[Candidate, float]:
+    """One spelling of a law with its constants rounded, and the nats saved in all."""
     X, y, weights = fitter.columns.T, fitter.y, (fitter.sw * fitter.scale) ** 2
     expr, consts, fvu = list(candidate.expr), np.asarray(candidate.consts, dtype=np.float64), candidate.fvu
+    total = 0.0
     M = len(y)
     sigma2 = max(fvu, floor) / max(1, M - len(consts))  # in units of the total sum of squares
     refused: set[tuple[int, float]] = set()
@@ -77,11 +110,12 @@ def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, toke
             loss = 0.5 * (max(new_fvu, floor) - max(fvu, floor)) / sigma2
             if new_fvu < math.inf and loss < saved - (MARGIN if value else 0.0):
                 expr, consts, fvu, taken = trial, np.asarray(new_consts, dtype=np.float64), new_fvu, True
+                total += saved - loss
                 break
             refused.add((at, value))
         if not taken:
             break
-    return _finished(candidate, expr, consts, fvu, fitter)
+    return _finished(candidate, expr, consts, fvu, fitter), total
 
 
 def _proposals(expr, consts, errors, physics: bool, tokens: float, refused) -> list[tuple[float, int, float]]:

@@ -153,6 +153,8 @@ def _scaled(c: float, t):
         return _scaled(c * t[1], t[2]) if head == "*" else ("/", c * t[1], t[2])
     if head == "neg":
         return _scaled(-c, t[1])
+    if head == "-" and c < 0:
+        return _scaled(-c, ("-", t[2], t[1]))
     if head[:4] == "mult":
         return _scaled(c * int(head[4:]), t[1])
     if head[:3] == "div":
@@ -207,6 +209,51 @@ def _power(a, b):
     if isinstance(a, float) and a == math.e:
         return ("exp", b)
     return ("pow", a, b)
+
+
+def factored(expr: list[str], consts) -> list[tuple[list[str], list[float]]]:
+    """The same function with a coefficient taken out of a sum: a f + b as a (f + b/a), a f + b g as a (f + (b/a) g).
+
+    With as many constants, and longer only where a quotient c / f becomes an inverse; where two coefficients are equal, opposite or in a plain ratio it shows in b/a,
+    which can then be told as a round number: 6.3 - 6.3 exp(-x) is 6.3 (1 - exp(-x)), with a constant less.
+    """
+    values = iter(float(c) for c in consts)
+
+    def number(node):
+        if isinstance(node, tuple):
+            return (node[0], *[number(child) for child in node[1:]])
+        return next(values) if node == CONSTANT else node
+
+    found = []
+
+    def walk(node, rebuild):
+        if not isinstance(node, tuple):
+            return
+        if node[0] in ("+", "-"):
+            parts = [_coefficient(child) for child in node[1:]]
+            if None not in parts:
+                (a, f), (b, g) = parts
+                b = -b if node[0] == "-" else b
+                if f is None:
+                    (a, f), (b, g) = (b, g), (a, f)
+                if f is not None and a:
+                    found.append(rebuild(("*", a, ("+", f, b / a if g is None else ("*", b / a, g)))))
+        for place in range(1, len(node)):
+            walk(node[place], lambda new, place=place: rebuild((*node[:place], new, *node[place + 1:])))
+
+    walk(number(to_tree(expr)), lambda new: new)
+    return [absorb(*_emit(tree)) for tree in found]
+
+
+def _coefficient(node):
+    """(c, f) of c * f or c / f, (c, None) of a constant; None where there is no coefficient."""
+    if isinstance(node, float):
+        return node, None
+    if _head(node) == "*" and isinstance(node[1], float) != isinstance(node[2], float):
+        return (node[1], node[2]) if isinstance(node[1], float) else (node[2], node[1])
+    if _head(node) == "/" and isinstance(node[1], float) and not isinstance(node[2], float):
+        return node[1], ("inv", node[2])
+    return None
 
 
 # ---- shorter forms ----------------------------------------------------------------------------

@@ -95,3 +95,9 @@ def test_rounding_of_a_target_far_from_zero_is_no_misfit():
 def test_unknown_selection_is_named():
     with pytest.raises(ValueError, match="mdl, score"):
         rank.selection("best", candidate(0.1, 3, 1), 10)
+
+
+def test_varying_exponents_cost_more():
+    """x**(C*x) is dearer than C**x, and that than x**C, though their tokens are the same or fewer."""
+    nats = [rank.structure_nats(text.split()) for text in ("pow x1 <constant>", "pow <constant> x1", "pow x1 x1")]
+    assert nats[0] < nats[1] < nats[2] and rank.structure_nats(["pow", "pow", "x1", "x1", "x1"]) > 2 * nats[2] - 4

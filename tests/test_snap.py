@@ -74,3 +74,33 @@ def test_a_row_where_a_part_overflows_costs_no_standard_error():
     errors, others = (snap.standard_errors(expr, [2.0, 1.5], x[:n], y[:n], 0.004 / np.var(y[:n]) / n, 1e-26) for n in (41, 40))
     assert np.isfinite(errors).all()
     np.testing.assert_allclose(errors, others, rtol=0.1)
+
+
+def test_equal_coefficients_become_one():
+    """a (1 - exp(-b x)) found as c - a exp(-b x): within the errors c = a, and the law has a constant less."""
+    from fansr.refine import Refiner
+
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0.1, 6, (40, 1))
+    y = 6.37 * (1 - np.exp(-0.517 * x[:, 0])) + rng.normal(0, 0.02, 40)
+    fitter = Refiner(x, y)
+    expr = "- <constant> * <constant> exp * <constant> x1".split()
+    fvu, consts = fitter.polish(expr, [6.4, 6.2, -0.5])
+    law = snap.snap(Candidate(expr, consts, fvu), fitter, 1e-26)
+    assert len(law.expr) <= len(expr) and sorted(float(c).is_integer() for c in law.consts) == [False, False, True]
+    np.testing.assert_allclose(evaluate(law.expr, x, law.consts), 6.37 * (1 - np.exp(-0.517 * x[:, 0])), atol=0.03)
+
+
+def test_round_constants_are_held_and_the_others_errors_are_given_them():
+    """y = a (1 - exp(-b x)): the 1 has no error, a and b those of scipy's fit of the two."""
+    from scipy.optimize import curve_fit
+
+    rng = np.random.default_rng(9)
+    x = rng.uniform(0.1, 6, (60, 1))
+    y = 6.37 * (1 - np.exp(-0.517 * x[:, 0])) + rng.normal(0, 0.02, 60)
+    model = lambda x, a, b: a * (1 - np.exp(b * x))  # noqa: E731
+    best, covariance = curve_fit(model, x[:, 0], y, (6.0, -0.5))
+    fvu = np.sum((y - model(x[:, 0], *best)) ** 2) / np.sum((y - y.mean()) ** 2)
+    law = Candidate("* <constant> - <constant> exp * <constant> x1".split(), np.array([best[0], 1.0, best[1]]), fvu)
+    errors = snap.law_errors(law, x, y, 1e-26)
+    np.testing.assert_allclose(errors, [np.sqrt(covariance[0, 0]), 0.0, np.sqrt(covariance[1, 1])], rtol=1e-4)

@@ -77,3 +77,17 @@ def test_every_neighbour_is_an_expression(text):
     """An exponent that only ends in a constant is not a constant exponent."""
     for form in tidy.neighbours(text.split()):
         assert is_valid(form), form
+
+
+@pytest.mark.parametrize("text, consts, want", [
+    ("C - C*exp(x1*C)", [6.3, 6.2, -1.1], "C*(C - exp(C*x1))"), ("C*x1 + C*x2", [2.5, 2.4], "C*(x1 + C*x2)"),
+    ("C/x1 + C", [3.5, 7.1], "C*(1/x1 + C)"), ("sin(C*x1 - C)", [2.2, 1.1], "sin(C*(x1 - C))"),
+])
+def test_coefficients_come_out_of_sums_with_the_values_kept(text, consts, want):
+    expr, values = free(from_infix(text))[0], consts
+    forms = tidy.factored(expr, values)
+    assert want in [to_infix(form) for form, _ in forms]
+    X = np.random.default_rng(1).uniform(0.5, 2, (30, 2))
+    for form, numbers in forms:
+        np.testing.assert_allclose(evaluate(form, X, np.array(numbers)), evaluate(expr, X, np.array(values)), rtol=1e-12)
+        assert len(form) <= len(expr) + ("/" in expr)
