@@ -15,12 +15,14 @@ ORDER = [
     "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
     "descend", "refine",
-    "device", "history", "model", "render_torch", "checkpoint", "batch", "optimizer", "train", "sample",
+    "device", "history", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
+    "draws", "view", "walk", "sample",
     "build", "terms", "sparse", "power", "products", "scan", "library", "rational", "structure", "breed", "evolve",
     "metrics", "rank", "constants", "tidy", "snap", "focus", "partner", "search", "robust", "score", "plot", "fit", "regressor",
     "leveled", "peers", "bench", "cat", "warm",
 ]
-TORCH = {"device", "model", "batch", "checkpoint", "optimizer", "train", "sample", "render_torch"}
+TORCH = {"device", "model", "batch", "checkpoint", "optimizer", "steps", "loop", "train",
+         "draws", "view", "walk", "sample", "render_torch"}
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.
 HEAVY = {"torch", "numba", "scipy", "pandas", "simplipy", "matplotlib", "sympy"}
 LIGHT = ["cat", "gen", "score", "simplify", "decontam", "render", "fit"]

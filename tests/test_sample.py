@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from scipy.stats import chisquare
 
 from fansr import batch as batches
-from fansr import checkpoint, stream
+from fansr import checkpoint, draws, stream, walk
 from fansr import sample as sampling
+from fansr import view as views
 from fansr.expr import is_valid, variables
 from fansr.model import Model, ModelConfig
 from fansr.problem import Budget, Candidate, Problem
@@ -39,7 +40,7 @@ def memory(model):
 @pytest.fixture(scope="module")
 def grammar():
     """Sums and sines of x1 and a constant, at most five tokens."""
-    small = sampling.Grammar(1, 5)
+    small = draws.Grammar(1, 5)
     usable = np.zeros(len(VOCABULARY), bool)
     usable[[X1, CONSTANT_ID, TOKEN_ID["+"], TOKEN_ID["sin"]]] = True
     small.allowed &= usable
@@ -52,9 +53,9 @@ def forced(model, memory, grammar, ids) -> float:
     missing, total = 1, 0.0
     for t, v in enumerate(ids):
         left = grammar.length - t - 1
-        allowed = [u for u in range(len(VOCABULARY)) if grammar.allowed[2, u] and missing + sampling.CHANGE[u] <= left]
+        allowed = [u for u in range(len(VOCABULARY)) if grammar.allowed[2, u] and missing + draws.CHANGE[u] <= left]
         total += logits[t][v] - math.log(sum(math.exp(logits[t][u]) for u in allowed))
-        missing += int(sampling.CHANGE[v])
+        missing += int(draws.CHANGE[v])
     assert missing == 0
     return total
 
@@ -68,8 +69,8 @@ def language(grammar):
             yield tuple(ids)
             return
         for v in tokens:
-            if missing + sampling.CHANGE[v] <= grammar.length - len(ids) - 1:
-                yield from grow([*ids, v], missing + int(sampling.CHANGE[v]))
+            if missing + draws.CHANGE[v] <= grammar.length - len(ids) - 1:
+                yield from grow([*ids, v], missing + int(draws.CHANGE[v]))
 
     return list(grow([], 1))
 
@@ -97,33 +98,33 @@ def chi_square(counts, truth, n):
 
 @pytest.mark.parametrize("decoder, n", [("tree", 20_000), ("iid", 4_000)])
 def test_draws_have_the_networks_distribution(model, memory, grammar, truth, decoder, n):
-    drawn = sampling.draw(model, memory, grammar, n, np.random.default_rng(1), decoder)
+    drawn = draws.draw(model, memory, grammar, n, np.random.default_rng(1), decoder)
     assert drawn.n.sum() == n
     assert chi_square(dict(zip(drawn.ids, drawn.n.tolist())), truth, n) > 1e-3
 
 
 def test_the_test_would_notice_another_distribution(model, memory, grammar, truth):
-    drawn = sampling.draw(model, memory, grammar, 20_000, np.random.default_rng(1), "tree", temperature=1.3)
+    drawn = draws.draw(model, memory, grammar, 20_000, np.random.default_rng(1), "tree", temperature=1.3)
     assert chi_square(dict(zip(drawn.ids, drawn.n.tolist())), truth, 20_000) < 1e-6
 
 
 def test_many_rounds_of_draws_add_up(model, memory, grammar, truth, monkeypatch):
-    monkeypatch.setattr(sampling, "ROWS", 500)
-    drawn = sampling.draw(model, memory, grammar, 3_100, np.random.default_rng(2))
+    monkeypatch.setattr(draws, "ROWS", 500)
+    drawn = draws.draw(model, memory, grammar, 3_100, np.random.default_rng(2))
     assert drawn.n.sum() == 3_100 and len(set(drawn.ids)) == len(drawn.ids)
     assert chi_square(dict(zip(drawn.ids, drawn.n.tolist())), truth, 3_100) > 1e-3
 
 
 @pytest.mark.parametrize("decoder", ["tree", "iid", "topk", "beam"])
 def test_log_probabilities_are_those_of_teacher_forcing(model, memory, decoder):
-    wide = sampling.Grammar(2, 12)
-    drawn = sampling.draw(model, memory, wide, 64, np.random.default_rng(0), decoder)
+    wide = draws.Grammar(2, 12)
+    drawn = draws.draw(model, memory, wide, 64, np.random.default_rng(0), decoder)
     for ids, logp in list(zip(drawn.ids, drawn.logp))[:20]:
         assert logp == pytest.approx(forced(model, memory, wide, ids), abs=1e-4)
 
 
 def test_the_tree_decodes_each_prefix_once(model, memory, grammar):
-    tree = sampling.draw(model, memory, grammar, 4_000, np.random.default_rng(0), "tree")
+    tree = draws.draw(model, memory, grammar, 4_000, np.random.default_rng(0), "tree")
     prefixes = {ids[:t] for ids in tree.ids for t in range(len(ids))}
     assert tree.decoded == len(prefixes)
 
@@ -134,7 +135,7 @@ def test_split_counts_is_a_multinomial():
         total = np.zeros((2, 4))
         rounds = 400 if max(counts) < 10 else 40
         for _ in range(rounds):
-            rows, tokens, n = sampling.split_counts(np.array(counts), p, rng)
+            rows, tokens, n = draws.split_counts(np.array(counts), p, rng)
             table = np.zeros((2, 4), int)
             table[rows, tokens] = n
             assert table.sum(1).tolist() == counts
@@ -150,19 +151,19 @@ def test_split_counts_is_a_multinomial():
 def test_the_first_of_top_k_is_one_draw(model, memory, grammar, truth):
     counts: dict = {}
     for seed in range(600):
-        (ids,) = sampling.draw(model, memory, grammar, 1, np.random.default_rng(seed), "topk").ids
+        (ids,) = draws.draw(model, memory, grammar, 1, np.random.default_rng(seed), "topk").ids
         counts[ids] = counts.get(ids, 0) + 1
     assert chi_square(counts, truth, 600) > 1e-3
 
 
 def test_top_k_draws_without_replacement_and_can_take_all(model, memory, grammar, truth):
-    some = sampling.draw(model, memory, grammar, 10, np.random.default_rng(0), "topk")
+    some = draws.draw(model, memory, grammar, 10, np.random.default_rng(0), "topk")
     assert len(set(some.ids)) == 10
-    assert set(sampling.draw(model, memory, grammar, 10_000, np.random.default_rng(0), "topk").ids) == set(truth)
+    assert set(draws.draw(model, memory, grammar, 10_000, np.random.default_rng(0), "topk").ids) == set(truth)
 
 
 def test_a_wide_beam_finds_the_likeliest(model, memory, grammar, truth):
-    beam = sampling.draw(model, memory, grammar, 40, np.random.default_rng(0), "beam")
+    beam = draws.draw(model, memory, grammar, 40, np.random.default_rng(0), "beam")
     best = sorted(truth, key=truth.get, reverse=True)
     assert set(beam.ids[:10]) == set(best[:10])
 
@@ -173,7 +174,7 @@ def test_tree_search_goes_where_the_reward_is(model, memory, grammar, truth):
     def reward(rows):
         return [sum(a == b for a, b in zip(ids, goal)) / 5 for ids in rows]
 
-    found = sampling.tree_search(model, memory, grammar, 400, np.random.default_rng(0), reward, width=8)
+    found = walk.tree_search(model, memory, grammar, 400, np.random.default_rng(0), reward, width=8)
     assert goal in found.ids and found.n.sum() == 400 and set(found.ids) <= set(truth)
     for ids, logp in zip(found.ids, found.logp):
         assert math.exp(logp) == pytest.approx(truth[ids], rel=1e-3)
@@ -185,23 +186,23 @@ def test_tree_search_goes_where_the_reward_is(model, memory, grammar, truth):
 @pytest.mark.parametrize("columns, length", [(1, 1), (1, 2), (2, 7), (3, 12)])
 def test_every_sequence_is_an_expression_over_the_columns(model, memory, columns, length):
     for decoder in ("tree", "topk", "beam"):
-        drawn = sampling.draw(model, memory, sampling.Grammar(columns, length), 200, np.random.default_rng(0), decoder)
+        drawn = draws.draw(model, memory, draws.Grammar(columns, length), 200, np.random.default_rng(0), decoder)
         for ids in drawn.ids:
             assert is_valid(decode(ids), columns) and len(ids) <= length
 
 
 def test_without_the_mask_most_sequences_of_an_untrained_network_are_invalid(model, memory):
-    drawn = sampling.draw(model, memory, sampling.Free(12), 500, np.random.default_rng(0))
+    drawn = draws.draw(model, memory, draws.Free(12), 500, np.random.default_rng(0))
     bad = sum(n for ids, n in zip(drawn.ids, drawn.n) if not is_valid(decode(ids)))
     assert drawn.n.sum() == 500 and bad > 250
 
 
 def test_temperature_and_nucleus():
     logp = np.log(np.array([[0.5, 0.25, 0.15, 0.1]]))
-    np.testing.assert_allclose(np.exp(sampling.sharpen(logp, 0.5, 1.0)),
+    np.testing.assert_allclose(np.exp(draws.sharpen(logp, 0.5, 1.0)),
                                np.array([[0.25, 0.0625, 0.0225, 0.01]]) / 0.345, rtol=1e-9)
-    np.testing.assert_allclose(np.exp(sampling.sharpen(logp, 1.0, 0.7)), [[2 / 3, 1 / 3, 0, 0]], atol=1e-12)
-    np.testing.assert_allclose(np.exp(sampling.sharpen(logp, 1.0, 1e-9)), [[1, 0, 0, 0]], atol=1e-12)
+    np.testing.assert_allclose(np.exp(draws.sharpen(logp, 1.0, 0.7)), [[2 / 3, 1 / 3, 0, 0]], atol=1e-12)
+    np.testing.assert_allclose(np.exp(draws.sharpen(logp, 1.0, 1e-9)), [[1, 0, 0, 0]], atol=1e-12)
 
 
 # ---- tables
@@ -218,27 +219,27 @@ def test_the_view_leaves_out_constant_columns_and_keeps_what_candidates_use():
     X[:, 1] = 3.0
     table = problem(X, X[:, 4] + 0.1 * X[:, 2])
     config = ModelConfig(columns=2)
-    view = sampling.show(table, config, {"max_points": 16}, rng)
+    view = views.show(table, config, {"max_points": 16}, rng)
     assert 4 in view.columns and 1 not in view.columns and view.values.shape == (1, 16, 3)
     pool = [Candidate(["*", "x1", "x6"], np.zeros(0), 0.1)]
-    assert sampling.show(table, config, {}, rng, pool).columns == [0, 5]
+    assert views.show(table, config, {}, rng, pool).columns == [0, 5]
 
 
 def test_names_and_scales_are_restored():
     rng = np.random.default_rng(0)
     X = np.column_stack((rng.uniform(1, 2, 20), rng.uniform(1, 2, 20) * 1e-9, np.ones(20)))
-    view = sampling.show(problem(X, X[:, 0] * 1e7), ModelConfig(columns=3), {}, rng)
+    view = views.show(problem(X, X[:, 0] * 1e7), ModelConfig(columns=3), {}, rng)
     assert view.columns == [0, 1]
     ids = [TOKEN_ID[t] for t in ("+", "x1", "sin", "x2")]
-    assert sampling.to_expr(ids, view) == ["*", "<constant>", "+", "x1", "sin", "*", "<constant>", "x2"]
+    assert views.to_expr(ids, view) == ["*", "<constant>", "+", "x1", "sin", "*", "<constant>", "x2"]
     assert float(view.values.abs().max()) < 300
 
 
 def test_equal_candidates_are_merged():
-    view = sampling.View([0, 1], np.zeros(3), torch.zeros(0))
+    view = views.View([0, 1], np.zeros(3), torch.zeros(0))
     ids = [tuple(TOKEN_ID[t] for t in e) for e in (("+", "x1", "x2"), ("+", "x2", "x1"), ("mult2", "x1"), ("mult3", "x1"))]
-    drawn = sampling.Drawn(ids, np.log([0.1, 0.2, 0.3, 0.15]), np.array([1, 2, 3, 4]))
-    found, dropped = sampling.finish(drawn, view)
+    drawn = draws.Drawn(ids, np.log([0.1, 0.2, 0.3, 0.15]), np.array([1, 2, 3, 4]))
+    found, dropped = views.finish(drawn, view)
     assert not dropped and len(found) == 2
     assert sorted((c.n, round(math.exp(c.logp), 6)) for c in found) == [(3, 0.3), (7, 0.45)]
 
@@ -330,7 +331,7 @@ def test_help_works_as_a_module():
 
 def test_batches_and_views_scale_alike():
     values = np.random.default_rng(0).uniform(1, 2, (1, 12, 2)) * np.array([1e6, 1.0])
-    view = sampling.show(problem(values[0, :, 1:], values[0, :, 0]), ModelConfig(columns=2), {}, np.random.default_rng(0))
+    view = views.show(problem(values[0, :, 1:], values[0, :, 0]), ModelConfig(columns=2), {}, np.random.default_rng(0))
     made = batches.assemble(torch.as_tensor(values[..., 1:]), torch.as_tensor(values[..., 0]), torch.ones(1, 1, dtype=bool),
                             torch.zeros(1, 3, dtype=torch.long), True)
     assert torch.equal(view.values, made.values)

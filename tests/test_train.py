@@ -16,10 +16,12 @@ from fansr import batch as batches
 from fansr import checkpoint, device, stream
 from fansr.errors import DataError
 from fansr.gen import sample_skeletons
+from fansr.loop import curve, fit
 from fansr.model import ModelConfig
 from fansr.prior import Prior, Skeletons
+from fansr.steps import Options, Run, factor, loss_sums
 from fansr.tokens import PAD_ID
-from fansr.train import Options, Run, curve, factor, fit, loss_sums, train
+from fansr.train import train
 
 CONFIG = """
 batch = 8
