@@ -586,6 +586,7 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1):
         island.grow(POPULATION, jobs, over)
         if over():
             return
+        yield []
     for turn in itertools.count():
         if over() or sum(island.evaluations for island in islands) >= limit:
             return

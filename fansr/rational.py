@@ -29,6 +29,7 @@ MOST_COLUMNS = 8
 MOST_TERMS, DEGREE = 470, {1: 12, 2: 10, 3: 8}  # of a polynomial: monomials in all, degree by number of columns (else 6)
 SHARE = 0.92  # monomials for each point: some points must be left to tell
 QUOTIENT_TERMS, QUOTIENT_DEGREE = 90, {1: 8, 2: 6}  # above or below a bar
+MOST_FRONTS = 80  # monomials tried as what stands below a polynomial
 EXACT = 1e-22  # squared residual relative to the target's spread that counts as none
 FAINT = 3e-5  # share of the target below which a term belongs to a series, not to a law; three times that in quotients
 KEPT = 30  # terms of a law at most
@@ -42,7 +43,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
         return
     polish = Polisher(problem)
     for halves in (False, True):
-        if halves and not (problem.X[:, columns] > 0).all():
+        if halves and (len(columns) > 4 or not (problem.X[:, columns] > 0).all()):
             return
         table = Table(problem, columns, halves, rng)
         for step in (polynomials, quotients):
@@ -135,7 +136,7 @@ def views(table: Table) -> list[View]:
         found.append(View(np.exp(whole), None, "log", none))
     if (np.abs(whole) <= 1).all():
         found.append(View(np.arcsin(whole), None, "sin", none))
-    fronts = [v for v in monomials(D, 3) if any(v) and max(v) < 3][:200]
+    fronts = [v for v in monomials(D, 3 if D < 6 else 2) if any(v) and max(v) < 3][:MOST_FRONTS]
     for view in found[:4]:
         found += [view._replace(S=view.S * table.values([v])[:, 0], front=v) for v in fronts]
     return [view for view in found if np.isfinite(view.S).all() and view.S.std() > 0]

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fansr.bells import bells
 from fansr.build import Base, Factors, Polisher, Term, combination, fvu_of, measured, product, times
 from fansr.power import Regression, nearest, scale_of
 from fansr.problem import Budget, Candidate, Problem
@@ -25,6 +26,7 @@ from fansr.sparse import Subsets, best_subsets
 from fansr.terms import exponent_vectors, search_rows, thinned
 
 GRID = np.array([0.01, 0.1, 0.4, 1.0, 2.5, 8.0])  # k times the argument's typical size
+SLOW = np.array([0.15, 0.35, 0.47, 0.8])  # half turns to the argument's largest size, for a wave that has no frequency to see
 NEAR_POLE = np.array([0.5, 0.9, 0.99])  # -k times the argument's largest size, for 1 + k a
 MAX_ARGUMENTS, MAX_FEATURES = 16, 1400
 KINDS, LEADERS = 100, 8  # kinds of factors (function and argument) whose k is tuned, and of these made into laws
@@ -42,6 +44,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
         return
     polish = Polisher(problem)
     yield polish(measured(problem, offsets(problem), "scan"), 12, 8.0)
+    yield polish(measured(problem, bells(problem), "scan"), 6, 8.0)
     scan = Scan(problem, rng)
     if budget.over():
         return
@@ -247,6 +250,8 @@ class Scan:
                     yield "1+", place, float(-share * sign / largest)
             for k in frequencies(v, target):
                 yield from (("sin", place, k), ("cos", place, k))
+            for k in SLOW * np.pi / largest:
+                yield from (("slow sin", place, float(k)), *((("slow cos", place, float(k)),) if k * largest < np.pi / 2 else ()))
 
     @np.errstate(all="ignore")
     def sums(self, outer: str, powers, count: int) -> list[Base]:
@@ -420,6 +425,8 @@ FAMILIES = {
     "1+2": (lambda k, a: ("+", "pow2", *a, repr(1 / k**2)), lambda u: 1 + u * u),
     "sin": (lambda k, a: ("sin", *times(k, a)), np.sin),
     "cos": (lambda k, a: ("cos", *times(k, a)), np.cos),
+    "slow sin": (lambda k, a: ("sin", *times(k, a)), np.sin),
+    "slow cos": (lambda k, a: ("cos", *times(k, a)), np.cos),
 }
 
 

@@ -22,17 +22,18 @@ from fansr.seeds import rng_for
 # name -> (module, function, share of a time budget).  Shares matter only while several are at work.
 PROPOSERS = {
     "power": ("fansr.power", "propose", 8.0),
-    "rational": ("fansr.rational", "propose", 2.0),
+    "rational": ("fansr.rational", "propose", 8.0),
     "library": ("fansr.library", "propose", 2.0),
     "scan": ("fansr.scan", "propose", 1.5),
     "structure": ("fansr.structure", "propose", 1.5),
     "model": ("fansr.sample", "propose", 1.0),
+    "waves": ("fansr.waves", "propose", 1.5),
     "control": ("fansr.sample", "propose_control", 1.0),
     "evolve": ("fansr.evolve", "propose", 1.5),
 }
 # The shipped model does not beat the control (random draws of the prior over the columns in use) at equal
 # seconds, so the control is the default and the model is there to be asked for.
-DEFAULT_PROPOSERS = ("power", "rational", "library", "scan", "structure", "control", "evolve")
+DEFAULT_PROPOSERS = ("power", "rational", "library", "scan", "waves", "structure", "control", "evolve")
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNED = 16  # candidates that are cut down, besides the front
 EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)

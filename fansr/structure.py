@@ -472,7 +472,10 @@ def split(problem: Problem, outer: SplitOuter, budget: Budget, rng, polish: Poli
         if outer.wrap is None:
             values = np.exp(values)
         sub = Problem(X=np.ascontiguousarray(problem.X[:, j : j + 1]), y=values, names=["z"])
-        pieces = [c for batch in solve(Smaller([(f"x{j + 1}",)], [problem.X[:, j]], values, (), None), budget, rng) for c in batch]
+        pieces: list[Candidate] = []
+        for batch in solve(Smaller([(f"x{j + 1}",)], [problem.X[:, j]], values, (), None), budget, rng):
+            pieces += batch
+            yield []
         pieces = sorted((c for c in pieces if c.fvu < 0.05 and len(c.expr) > 1), key=rough_score)
         kept: dict[Base, None] = {}
         for c in pieces:
