@@ -63,7 +63,8 @@ def _fit(y, k: float, side: float, parts, w0):
         return None
     h = height[rows]
     A = np.column_stack([np.ones(len(rows)), *(v[rows] for _, _, v in parts)])
-    return A, np.log(h), w0[rows] * h / h.max(), rows
+    w = w0[rows] * h / h.max()
+    return (A, np.log(h), w, rows) if np.isfinite(A).all() and np.isfinite(w).all() and np.ptp(h) > 1e-6 * h.max() else None
 
 
 def _floor(y, side: float, k: float, parts, w0) -> tuple[float, float, float] | None:
@@ -74,7 +75,7 @@ def _floor(y, side: float, k: float, parts, w0) -> tuple[float, float, float] | 
         if fit is None:
             break
         A, t, w, rows = fit
-        size = np.abs(A).max(axis=0)
+        size = np.maximum(np.abs(A).max(axis=0), 1e-300)
         c = np.linalg.lstsq(A / size * w[:, None], t * w, rcond=1e-11)[0] / size
         height = np.exp(np.clip(A @ c, -700, 700))
         residual = float(np.sum((w0[rows] * (side * (y[rows] - k) - height)) ** 2)) / float(np.sum(w0**2) * np.var(y))
@@ -84,7 +85,9 @@ def _floor(y, side: float, k: float, parts, w0) -> tuple[float, float, float] | 
             best = residual, k, side
         # One column more: what the logarithm does when the floor moves.
         B = np.column_stack([A / size, side / (side * (y[rows] - k))])
-        top = np.abs(B).max(axis=0)
+        top = np.maximum(np.abs(B).max(axis=0), 1e-300)
+        if not np.isfinite(B).all():
+            break
         step = np.linalg.lstsq(B / top * w[:, None], t * w, rcond=1e-11)[0][-1] / top[-1]
         step = float(np.clip(-step, -0.3 * np.ptp(y), 0.3 * np.ptp(y)))
         if not math.isfinite(step) or abs(step) < 1e-13:
@@ -103,9 +106,9 @@ def _laws(y, k: float, side: float, parts, w0, unit: float):
     def solved(keep):
         A, t, w, _ = fit
         A = A[:, [0, *(1 + q for q in keep)]]
-        size = np.abs(A).max(axis=0)
+        size = np.maximum(np.abs(A).max(axis=0), 1e-300)
         c = np.linalg.lstsq(A / size * w[:, None], t * w, rcond=1e-11)[0] / size
-        return c, float(np.sum((w * (t - A @ c)) ** 2)) / float(np.sum((w * (t - np.average(t, weights=w))) ** 2))
+        return c, float(np.sum((w * (t - A @ c)) ** 2)) / (float(np.sum((w * (t - np.average(t, weights=w))) ** 2)) or 1.0)
 
     c, left = solved(keep)
     while len(keep) > 1:

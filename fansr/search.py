@@ -25,9 +25,9 @@ PROPOSERS = {
     "rational": ("fansr.rational", "propose", 8.0),
     "library": ("fansr.library", "propose", 2.0),
     "scan": ("fansr.scan", "propose", 1.5),
-    "structure": ("fansr.structure", "propose", 1.5),
+    "structure": ("fansr.structure", "propose", 4.0),
     "model": ("fansr.sample", "propose", 1.0),
-    "waves": ("fansr.waves", "propose", 1.5),
+    "waves": ("fansr.waves", "propose", 2.0),
     "control": ("fansr.sample", "propose_control", 1.0),
     "evolve": ("fansr.evolve", "propose", 1.5),
 }
@@ -35,6 +35,7 @@ PROPOSERS = {
 # seconds, so the control is the default and the model is there to be asked for.
 DEFAULT_PROPOSERS = ("power", "rational", "library", "scan", "waves", "structure", "control", "evolve")
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
+PRUNE_SHARE = 0.04  # of the time left that cutting down may take whenever a proposer is done
 PRUNED = 16  # candidates that are cut down, besides the front
 EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
 PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
@@ -241,7 +242,7 @@ class _State:
             turn = min(turns, key=_Turn.due) if timed else turns[0]
             if not self._step(turn):
                 turns.remove(turn)
-                self._prune(self.work.over)
+                self._prune(self.work.slice(PRUNE_SHARE * self.work.left()).over)
             yield turn.name
 
     def _step(self, turn: _Turn) -> bool:

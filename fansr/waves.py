@@ -32,7 +32,7 @@ EXACT = 1e-20
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
     """Candidates of one wave, then of two; FVUs on the problem's rows (thinned to some thousands).  Bounded by counts."""
     problem = thinned(problem, rng)
-    columns = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0]
+    columns = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0 and _usable(problem.X[:, j])]
     if len(problem.y) < 20 or not columns or not np.ptp(problem.y) > 0 or len(columns) > 8:
         return
     waves = Waves(problem, columns, rng)
@@ -97,6 +97,7 @@ class Waves:
         """Rows (or one vector) of F without their parts in the orthonormal columns of Q."""
         return F - (F @ Q) @ Q.T
 
+    @np.errstate(all="ignore")
     def arguments(self) -> list[tuple[Base, np.ndarray]]:
         """What waves run over: columns, then products, powers, differences, sums, ratios of two."""
         X, found = self.X, []
@@ -108,7 +109,7 @@ class Waves:
         found += [((op, *names[i], *names[j]), X[:, i] - s * X[:, j]) for i, j in pairs for op, s in (("-", 1.0), ("+", -1.0))]
         with np.errstate(all="ignore"):
             found += [(("/", *names[i], *names[j]), X[:, i] / X[:, j]) for i in self.columns for j in self.columns if i != j]
-        good = [(base, v) for base, v in found if np.isfinite(v).all() and np.ptp(v) > 0]
+        good = [(base, v) for base, v in found if _usable(v) and np.ptp(v) > 1e-9 * np.abs(v).max()]
         return good[: max(ARGUMENTS, len(self.columns))]
 
     @np.errstate(all="ignore")
@@ -136,6 +137,7 @@ class Waves:
 
     # ---- frequencies ----
 
+    @np.errstate(all="ignore")
     def peaks(self, argument) -> list[Peak]:
         """The leading peaks of one argument's periodogram, each moved to its top."""
         base, v = argument
