@@ -28,12 +28,13 @@ PROPOSERS = {
     "structure": ("fansr.structure", "propose", 4.0),
     "model": ("fansr.sample", "propose", 1.0),
     "waves": ("fansr.waves", "propose", 2.0),
+    "radicals": ("fansr.radicals", "propose", 1.5),
     "control": ("fansr.sample", "propose_control", 1.0),
     "evolve": ("fansr.evolve", "propose", 1.5),
 }
 # The shipped model does not beat the control (random draws of the prior over the columns in use) at equal
 # seconds, so the control is the default and the model is there to be asked for.
-DEFAULT_PROPOSERS = ("power", "rational", "library", "scan", "waves", "structure", "control", "evolve")
+DEFAULT_PROPOSERS = ("power", "rational", "library", "scan", "waves", "structure", "radicals", "control", "evolve")
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.04  # of the time left that cutting down may take whenever a proposer is done
 PRUNED = 16  # candidates that are cut down, besides the front

@@ -17,7 +17,7 @@ ORDER = [
     "descend", "refine",
     "device", "history", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
     "draws", "view", "walk", "sample",
-    "build", "terms", "sparse", "power", "products", "library", "rational", "waves", "bells", "scan", "structure", "breed", "evolve",
+    "build", "terms", "sparse", "power", "products", "library", "rational", "radicals", "waves", "bells", "scan", "structure", "breed", "evolve",
     "metrics", "rank", "constants", "tidy", "snap", "focus", "partner", "search", "robust", "score", "plot", "fit", "regressor",
     "leveled", "peers", "bench", "cat", "warm",
 ]
