@@ -25,10 +25,10 @@ PROPOSERS = {
     "rational": ("fansr.rational", "propose", 8.0),
     "library": ("fansr.library", "propose", 2.0),
     "scan": ("fansr.scan", "propose", 1.5),
-    "structure": ("fansr.structure", "propose", 4.0),
+    "structure": ("fansr.structure", "propose", 3.0),
     "model": ("fansr.sample", "propose", 1.0),
     "waves": ("fansr.waves", "propose", 2.0),
-    "radicals": ("fansr.radicals", "propose", 1.5),
+    "radicals": ("fansr.radicals", "propose", 1.0),
     "control": ("fansr.sample", "propose_control", 1.0),
     "evolve": ("fansr.evolve", "propose", 1.5),
 }
