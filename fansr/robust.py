@@ -14,15 +14,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from fansr import rank, search, snap
+from fansr import focus, rank, search, snap
 from fansr.problem import Budget, Candidate, Problem
 
 LIMIT = 4.0  # robust standard deviations beyond which a row is set aside: one good row in 16,000 under Gaussian noise
 NEIGHBOURS = 6
 FAR = 8.0  # the same for a row against its neighbours, which know less than a law does
 LARGEST_SHARE = 0.4  # of the rows that may be set aside
-TURNS = 3
+SHARES = (0.4, 0.5, 0.85)  # of the seconds left, for the search of each turn
 NEIGHBOUR_ROWS = 4096  # longer tables are not looked at row by row before the first search
+JUDGED_ROWS = 4096  # of a longer table, drawn at random, on which candidates are judged; the best one then judges all rows
 JUDGED = 24  # candidates of a search that are tried on the rows left out
 OUTLIER_NATS = 3.0 - 0.5 * math.log(2 * math.pi * math.e)  # odds of 1 in 20 that a row is one; less a good row's own share
 EXACT_REACH = 1e-9  # of the largest |y|: residuals below it are rounding
@@ -40,14 +41,13 @@ def find(problem: Problem, options: search.Options, budget: Budget | None = None
     budget = budget or Budget(None)
     kept = near_neighbours(problem)
     found, pool = None, list(candidates)
-    for turn in range(TURNS):
-        last = turn == TURNS - 1
-        part = budget if last or budget.seconds is None else budget.slice(budget.left() * (0.4 if turn == 0 else 0.5))
+    for turn in range(len(SHARES)):
+        part = budget if budget.seconds is None else budget.slice(budget.left() * SHARES[turn])
         found = search.search(rows_of(problem, kept), options, part, pool)
         if found.best is None or found.status == "interrupted":
             break
         known = [found.best, *found.front]
-        judged = within(problem, known, options)
+        judged = within(problem, known, options, budget)
         same = judged is None or (judged == kept).all()
         kept = kept if judged is None else judged
         if same or (budget.seconds is not None and budget.left() < 0.1):
@@ -55,7 +55,7 @@ def find(problem: Problem, options: search.Options, budget: Budget | None = None
         # The next search starts from what this one found, its constants to be fitted to the new rows.
         pool = [Candidate(list(c.expr), source=c.source) for c in known]
     if found.best is not None:
-        _on_rows(found, rows_of(problem, kept), options)
+        _on_rows(found, rows_of(problem, kept), options, budget)
     found.outliers = np.flatnonzero(~kept)
     found.seconds = time.monotonic() - started
     return found
@@ -103,7 +103,7 @@ def _trimmed(size: np.ndarray, limit: float) -> np.ndarray:
     return kept
 
 
-def within(problem: Problem, known: list[Candidate], options: search.Options) -> np.ndarray | None:
+def within(problem: Problem, known: list[Candidate], options: search.Options, budget: Budget | None = None) -> np.ndarray | None:
     """Rows (mask) that agree with the law that most rows agree with; None if no candidate is finite everywhere.
 
     Each candidate is fitted to the rows within LIMIT of it until they stay the same (a concentration step, as in least
@@ -115,11 +115,14 @@ def within(problem: Problem, known: list[Candidate], options: search.Options) ->
     from fansr.refine import Refiner
 
     best, best_value = None, math.inf
+    whole, problem = problem, focus.thinned(problem, JUDGED_ROWS, options.seed) if len(problem.y) > JUDGED_ROWS else problem
     total = spread_of(problem.y - np.median(problem.y)) or float(np.std(problem.y)) or 1.0
-    roots = np.ones(len(problem.y)) if problem.weights is None else np.sqrt(problem.weights / problem.weights.max())
+    roots = _roots(problem, whole)
     apart = math.log(max(float(np.ptp(problem.y)) / total, 1.0)) + OUTLIER_NATS
     reach = EXACT_REACH * float(np.abs(problem.y).max())
     for candidate in known[:JUDGED]:
+        if best is not None and budget is not None and budget.over():
+            break
         consts, kept = np.asarray(candidate.consts, dtype=np.float64), None
         for _ in range(6):
             with np.errstate(all="ignore"):
@@ -139,17 +142,27 @@ def within(problem: Problem, known: list[Candidate], options: search.Options) ->
         aside = int((~kept).sum())
         value = rank.selection("mdl", like, len(problem.y) - aside) + aside * apart
         if value < best_value:
-            best, best_value = kept, value
-    return best
+            best, best_value = (candidate.expr, consts, max(LIMIT * spread, reach)), value
+    if best is None:
+        return None
+    expr, consts, limit = best
+    with np.errstate(all="ignore"):
+        residual = _roots(whole, whole) * (whole.y - evaluate(expr, whole.X, consts))
+    return _trimmed(np.where(np.isfinite(residual), np.abs(residual), np.inf), limit)
 
 
-def _on_rows(found: search.Found, problem: Problem, options: search.Options):
+def _roots(problem: Problem, whole: Problem) -> np.ndarray:
+    """Square roots of the weights, 1 for the largest of the whole table."""
+    return np.ones(len(problem.y)) if problem.weights is None else np.sqrt(problem.weights / whole.weights.max())
+
+
+def _on_rows(found: search.Found, problem: Problem, options: search.Options, budget: Budget):
     """Constants and FVU of the answer and of the front on these rows, in place; rounded constants stay where they lose nothing."""
     from fansr.refine import Refiner
 
     fitter = Refiner(problem.X, problem.y, restarts=1, seed=options.seed, weights=problem.weights)
     best = found.best
-    for candidate in [best, *(c for c in found.front if c is not best)]:
+    for candidate in [best, *(c for c in found.front if c is not best and not (len(problem.y) > search.MAX_ROWS and budget.over()))]:
         candidate.fvu = plain = fitter.fvu(candidate.expr, candidate.consts)
         if len(candidate.consts) and plain > max(100 * found.floor, 1e-24):
             fvu, consts = fitter.polish(candidate.expr, candidate.consts)

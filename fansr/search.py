@@ -42,6 +42,7 @@ EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
 PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
+WHOLE_SHARE = 0.25  # of a time budget, kept for fitting the answer to all rows of a table longer than MAX_ROWS
 TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
 
 
@@ -110,10 +111,12 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
     whole = None
     if len(problem.y) > MAX_ROWS:
         whole, problem = problem, focus.thinned(problem, MAX_ROWS, options.seed)
-    state, status = gather(problem, options, budget, candidates)
+    # A long table's answer is fitted again on all rows, within the same budget.
+    part = budget if whole is None or budget.seconds is None else budget.slice(budget.left() * (1 - WHOLE_SHARE))
+    state, status = gather(problem, options, part, candidates)
     found = state.finish(started, status)
     if whole is not None and found.best is not None:
-        _on_all_rows(found, whole, options, state.floor)
+        _on_all_rows(found, whole, options, state.floor, budget if status == "ok" else Budget(0.0))
         found.seconds = time.monotonic() - started
     if columns is not None and found.best is not None:
         found.best = focus.widened(found.best, columns)
@@ -142,16 +145,26 @@ def choose(problem: Problem, options: Options, pool) -> Found:
     return state.finish(time.monotonic(), "ok")
 
 
-def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float):
-    """Fit the constants of the answer and of the front again on the whole table, in place."""
+def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float, budget: Budget):
+    """Fit the constants of the answer and of the front again on the whole table, in place.
+
+    The answer comes first.  When the budget is over the others keep the constants that the sample of rows gave them; half a
+    second later they are not even measured, and leave the front.
+    """
     from fansr.refine import Refiner
 
     fitter = Refiner(problem.X, problem.y, restarts=1, seed=options.seed, weights=problem.weights)
-    for candidate in [found.best, *(c for c in found.front if c is not found.best)]:
+    front = [c for c in found.front if c is not found.best]
+    found.front = [found.best]
+    for candidate in [found.best, *front]:
+        if budget.left() < -0.5 and candidate is not found.best:
+            break
+        if candidate is not found.best:
+            found.front.append(candidate)
         # Rounded constants stay as they are where they lose nothing.
         plain = fitter.fvu(candidate.expr, candidate.consts)
         candidate.fvu = plain
-        if plain > max(100 * floor, 1e-24) and len(candidate.consts):
+        if plain > max(100 * floor, 1e-24) and len(candidate.consts) and not budget.over():
             fvu, consts = fitter.polish(candidate.expr, candidate.consts, iterations=8)
             if fvu < plain * (1 - 0.5 / len(problem.y)):
                 candidate.fvu, candidate.consts = fvu, np.asarray(consts)

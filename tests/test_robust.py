@@ -1,6 +1,7 @@
 """robust.py and weights: outliers are named, and the fit is scipy's on the other rows, or under the same errors."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -123,3 +124,26 @@ def test_weights_and_errors_by_name_are_no_inputs(tmp_path):
     assert run("--sigma", "s", "--weights", "s").exit_code == 2
     wrong = run("--sigma", "nobody")
     assert wrong.exit_code == 1 and "nobody" in wrong.stderr
+
+
+def test_a_long_table_is_judged_on_a_sample_and_all_its_outliers_are_found():
+    problem, bad = spoiled(0.1, M=3 * robust.JUDGED_ROWS)
+    law = Candidate(["*", "<constant>", "pow", "x1", "<constant>"], np.array([3.0, 1.0]), 0.5)
+    kept = robust.within(problem, [law], search.Options())
+    assert set(bad) <= set(np.flatnonzero(~kept)) and (~kept).sum() <= len(bad) + 5
+
+
+def test_with_no_time_left_the_front_of_a_long_table_is_not_refitted(monkeypatch):
+    """The answer stays, measured on all rows; what there is no time to measure leaves the front."""
+    from fansr.problem import Budget
+    from fansr.refine import Refiner
+
+    problem, _ = spoiled(0.0, M=200)
+    laws = [Candidate(["*", "<constant>", "x1"], np.array([4.0]), 0.1), Candidate(["pow", "x1", "<constant>"], np.array([2.0]), 0.2)]
+    found = search.Found(laws[0], list(laws), np.zeros(1), 0.0, 2, {}, "ok", 1e-26)
+    monkeypatch.setattr(Refiner, "polish", lambda *_args, **_more: pytest.fail("refitted without time"))
+    late = Budget(0.0, start=time.monotonic() - 5.0)
+    search._on_all_rows(found, problem, search.Options(), 1e-26, late)
+    values = fit.predict(laws[0], problem.X)
+    assert found.front == [laws[0]]
+    assert found.best.fvu == pytest.approx(np.sum((problem.y - values) ** 2) / np.sum((problem.y - problem.y.mean()) ** 2))
