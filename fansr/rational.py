@@ -46,7 +46,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
         if halves and (len(columns) > 4 or not (problem.X[:, columns] > 0).all()):
             return
         table = Table(problem, columns, halves, rng)
-        for step in (polynomials, quotients):
+        for step in (polynomials, exponentials, quotients):
             for laws in step(table):
                 found = polish(measured(problem, laws, "rational"), 4, 30.0)
                 yield [c for c in found if c.fvu < EXACT]
@@ -211,6 +211,43 @@ def _polynomial_laws(table: Table, view: View, vectors) -> list[Base]:
     if view.power.denominator == 2 and np.median(table.y) < 0:
         law, other = ("neg", *law), ("neg", *other)
     return [min(law, other, key=len)]
+
+
+@np.errstate(all="ignore")
+def exponentials(table: Table) -> Iterator[list[Base]]:
+    """Laws prod x^e * exp(polynomial): log|y| is a polynomial and multiples of the columns' logarithms."""
+    (n, D), y = table.U.shape, table.y
+    logs = np.log(np.abs(table.U))
+    if table.halves or not ((y > 0).all() or (y < 0).all()) or not np.isfinite(logs).all():
+        return
+    t = np.log(np.abs(y))
+    if not t.std() > 0:
+        return
+    for degree in degrees(D, min(QUOTIENT_TERMS * 2, int(SHARE * n) - D), {1: 4}):
+        if degree > 4:
+            return
+        vectors = table.monomials(degree)
+        B = np.column_stack([table.values(vectors), logs])
+        size = np.sqrt((B * B).mean(axis=0))
+        chosen = _support(B / size, t / t.std()) if (size > 0).all() else None
+        laws: list[Base] = []
+        if chosen is not None and max(chosen) >= len(vectors):
+            c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
+            inside: list[Term] = [(math.log(table.y_scale), {})]
+            front: Factors = {}
+            for i, value in zip(chosen, c):
+                if i < len(vectors):
+                    inside.append((float(value) * math.exp(-table.log_unit(vectors[i])), table.factors(vectors[i])))
+                else:
+                    e = Fraction(float(value)).limit_denominator(6)
+                    j = i - len(vectors)
+                    front[(f"x{table.columns[j] + 1}",)] = e
+                    inside.append((-float(e) * math.log(table.scale[j]), {}))
+            inside = [(v, f) for v, f in collected(inside) if f or abs(v) > 1e-9]
+            if inside:
+                law = product({**front, ("exp", *short_sum(inside, table.positive)): Fraction(1)}, lambda base: False)
+                laws.append(("neg", *law) if y[0] < 0 else law)
+        yield laws
 
 
 # ---- quotients --------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def best(problem):
     (lambda a: a**9 + a**8 + a**7 + a**6 + a**5 + a**4 + a**3 + a**2 + a, 1, 33),
     (lambda a, b, c: np.sqrt(a**2 + 3 * b * c + 0.7), 3, 12),
     (lambda a, b: 2 * np.exp(-(a**2) - 0.3 * a * b), 2, 14),
+    (lambda a, b, c, d: -1.5 * b**2 / np.sqrt(a) * np.exp(-a * b * c / 3 + 0.2 * d), 4, 24),
     (lambda a, b: b / (1 + ((a - 2.5) / 0.25) ** 2) + 0.28, 2, 14),
     (lambda a, b: np.sqrt(a) * b + 3 * np.sqrt(b) - 1.7, 2, 14),
 ])  # fmt: skip
