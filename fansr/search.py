@@ -341,10 +341,11 @@ class _State:
         finals = []
         for candidate in self._leaders():
             if not over():
-                candidate = snap.snap(candidate, self.fitter, self.floor, self.options.physics, rank.TOKEN_NATS)
+                candidate = snap.snap(candidate, self.fitter, self.floor, self.options.physics, rank.TOKEN_NATS, over)
             finals.append(candidate)
         best = min(finals, key=self._final_value, default=None)
-        front = rank.front_of([*self.pool, *finals], len(self.problem.y), self.floor, best)
+        shown = [snap.written(c, self.fitter) for c in self.pool.front()]
+        front = rank.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
         errors = np.zeros(0)
         if best is not None:
             errors = snap.law_errors(best, self.problem.X, self.problem.y, self.floor, self.problem.weights, self.known,

@@ -73,26 +73,30 @@ def law_errors(candidate: Candidate, X, y, floor: float, weights=None, known: fl
     return errors
 
 
-def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, tokens: float = 1.5) -> Candidate:
+def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, tokens: float = 1.5, over=lambda: False) -> Candidate:
     """Replace constants by round values wherever that is the shorter description of the data.
 
     fitter: a refine.Refiner over the data.  The law is tried as it stands and with coefficients taken out of its sums
     (tidy.factored), where a round ratio shows; another spelling must save SPELLING nats more.  One constant at a time, the one with the largest gain
     first; the others are fitted again each time.  A value is taken when the loss of fit,
     (RSS' - RSS) / (2 sigma^2) nats with sigma^2 the residual variance, and MARGIN are less than what its shorter
-    code saves.  Literals that stay are constants again in the result, with their exact values.
+    code saves.  Literals that stay are constants again in the result, with their exact values.  over() is asked now and
+    then whether time is up: what is rounded by then is the answer.
     """
-    best, most = _snapped(candidate, fitter, floor, physics, tokens)
+    best, most = _snapped(candidate, fitter, floor, physics, tokens, over)
     for expr, consts in factored(candidate.expr, candidate.consts)[:SPELLINGS]:
+        if over():
+            break
         fvu = fitter.fvu(expr, consts)
         if len(expr) <= len(candidate.expr) and fvu <= max(candidate.fvu * (1 + 1e-6), floor):
-            other, saved = _snapped(replace(candidate, expr=expr, consts=np.array(consts), fvu=fvu), fitter, floor, physics, tokens)
+            spelt = replace(candidate, expr=expr, consts=np.array(consts), fvu=fvu)
+            other, saved = _snapped(spelt, fitter, floor, physics, tokens, over)
             if saved > most + SPELLING:
                 best, most = other, saved
     return best
 
 
-def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: float) -> tuple[Candidate, float]:
+def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: float, over) -> tuple[Candidate, float]:
     """One spelling of a law with its constants rounded, and the nats saved in all."""
     X, y, weights = fitter.columns.T, fitter.y, (fitter.sw * fitter.scale) ** 2
     expr, consts, fvu = list(candidate.expr), np.asarray(candidate.consts, dtype=np.float64), candidate.fvu
@@ -101,6 +105,8 @@ def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: 
     sigma2 = max(fvu, floor) / max(1, M - len(consts))  # in units of the total sum of squares
     refused: set[tuple[int, float]] = set()
     for _ in range(4 * len(consts) + 4):
+        if over():
+            break
         errors = standard_errors(expr, consts, X, y, fvu, floor, weights)
         taken = False
         for saved, k, value in _proposals(expr, consts, errors, physics, tokens, refused):
@@ -148,6 +154,11 @@ def _shortened(expr, consts, k: int, value: float) -> int:
     before = len(absorb(expr, values)[0])
     values[k] = value
     return before - len(absorb(expr, values)[0])
+
+
+def written(candidate: Candidate, fitter) -> Candidate:
+    """The same law without what says nothing: sums of constants, neutral constants, doubled signs."""
+    return _finished(candidate, candidate.expr, candidate.consts, candidate.fvu, fitter)
 
 
 def _finished(candidate, expr, consts, fvu, fitter) -> Candidate:

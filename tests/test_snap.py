@@ -104,3 +104,12 @@ def test_round_constants_are_held_and_the_others_errors_are_given_them():
     law = Candidate("* <constant> - <constant> exp * <constant> x1".split(), np.array([best[0], 1.0, best[1]]), fvu)
     errors = snap.law_errors(law, x, y, 1e-26)
     np.testing.assert_allclose(errors, [np.sqrt(covariance[0, 0]), 0.0, np.sqrt(covariance[1, 1])], rtol=1e-4)
+
+
+def test_constants_that_say_nothing_are_not_shown():
+    from fansr.refine import Refiner
+
+    x = np.linspace(1, 2, 20)[:, None]
+    fitter = Refiner(x, 3 * x[:, 0])
+    law = snap.written(Candidate("* + <constant> <constant> x1".split(), np.array([2.5, 0.5]), 0.0), fitter)
+    assert law.expr == "mult3 x1".split() and len(law.consts) == 0 and law.fvu < 1e-25
