@@ -197,7 +197,8 @@ def fit_record(problem: Problem, options: search.Options, seconds: float | None,
              for c in found.front]
     return {**record, "expr": best.expr, "consts": np.asarray(best.consts, dtype=np.float64), "fvu": float(best.fvu),
             "fvu_val": fvu_val, "length": best.length, "status": found.status, "source": best.source, "logp": best.logp,
-            "seconds": found.seconds, "candidates": found.candidates, "front": front, "failures": found.failures}
+            "seconds": found.seconds, "candidates": found.candidates, "front": front, "failures": found.failures,
+            **({"outliers": found.outliers} if len(found.outliers) else {})}
 
 
 def grouped(reader):
@@ -321,6 +322,8 @@ def fit_stream_record(found: search.Found, problem: Problem) -> dict:
               "X": problem.X, "y": problem.y,
               "front": [{"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length}
                         for c in found.front]}
+    if len(found.outliers):
+        record["outliers"] = found.outliers
     if problem.y_val is not None:
         record.update(X_val=problem.X_val, y_val=problem.y_val, fvu_val=_fvu_val(best, problem))
     return record
