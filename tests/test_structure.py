@@ -93,3 +93,42 @@ def test_odd_tables_do_no_harm(X, y):
     problem = Problem(X=X, y=y, names=[f"x{j + 1}" for j in range(X.shape[1])])
     for batch in structure.propose(problem, Budget(None), np.random.default_rng(0)):
         assert all(np.isfinite(c.fvu) for c in batch)
+
+
+@pytest.mark.parametrize("law, D, expected", [
+    (lambda a, b, c, d: np.sqrt(a * b + c * d) * np.exp(-d), 4, {"+ * x1 x2 * x3 x4", "+ * x3 x4 * x1 x2", "+ * x4 x3 * x1 x2"}),
+    (lambda a, b, c: np.sin((a**2 + b * c) / 6) + c, 3, {"+ pow2 x1 * x2 x3", "+ * x2 x3 pow2 x1", "+ * x3 x2 pow2 x1"}),
+])
+def test_pairs_that_act_as_one_beside_a_third(law, D, expected):
+    found, _ = tokens(make(law, D, low=0.5, high=2.5))
+    assert any(any(want in base for want in expected) for base in found), found
+
+
+def test_powers_that_are_added_are_taken_off():
+    problem = make(lambda a, b, c: np.log(a * b + 2 * c) + c**2, 3)
+    taken = {(part.token, part.coefficient, part.base, part.e) for smaller in reductions(problem, Budget(None)) if smaller is not None
+             for part in smaller.outside}
+    assert ("+", 1.0, ("x3",), 2) in taken
+
+
+def test_restoring_sums_and_products():
+    problem = make(lambda a, b, c: a * (b * np.cos(c) + 3 * b**2), 3)
+    a, b, c = problem.X.T
+    smaller = Smaller([("x3",)], [c], np.cos(c), (Outside("*", 1.0, ("x1",), Fraction(1)), Outside("+", 3.0, ("x2",), Fraction(2)),
+                                                  Outside("*", 1.0, ("x2",), Fraction(1))), None)
+    assert np.allclose(evaluate(list(smaller.restore(["cos", "x1"], [])), problem.X), problem.y)
+
+
+def test_others_get_their_turn_while_it_looks(monkeypatch):
+    fits, turns = [0], []
+    plain = structure.Surrogate
+
+    def counted(*args):
+        fits[0] += 1
+        return plain(*args)
+
+    monkeypatch.setattr(structure, "Surrogate", counted)
+    problem = make(lambda a, b, c, d, e: np.sin(a * b / 3) * c + np.sqrt(d + e), 5)
+    for _batch in zip(range(12), structure.propose(problem, Budget(None), np.random.default_rng(0))):
+        turns.append(fits[0])
+    assert max(np.diff([0, *turns])) <= 30
