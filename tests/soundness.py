@@ -286,6 +286,7 @@ def main():
     parser.add_argument("-n", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--variables", type=int, default=17)
+    parser.add_argument("--starts", type=int, default=12, help="starts of the fit, for each of up to 4 draws of the constants")
     parser.add_argument("--out")
     options = parser.parse_args()
     from fansr.gen import sample_skeletons
@@ -293,7 +294,7 @@ def main():
 
     prior = Prior(variables=options.variables)
     exprs = sample_skeletons(prior, np.arange(options.first, options.first + options.n), seed=0)
-    verdicts, examples = run(exprs, options.variables, report=lambda i, v: print(i, dict(v), file=sys.stderr, flush=True))
+    verdicts, examples = run(exprs, options.variables, starts=options.starts, report=lambda i, v: print(i, dict(v), file=sys.stderr, flush=True))
     print(json.dumps(dict(verdicts.most_common())))
     if options.out:
         with open(options.out, "w") as file:

@@ -12,7 +12,7 @@ ROOT = Path(fansr.__file__).parent
 ORDER = [
     "version", "onethread", "errors", "tokens", "resources", "seeds", "records", "packed", "stream", "parallel", "command", "problem",
     "expr", "evaluate", "export",
-    "respell", "simplify", "equivalent", "mine",
+    "spell", "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
     "descend", "refine",
     "device", "history", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
