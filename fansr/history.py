@@ -39,22 +39,51 @@ def add(out, b, weight, start, n):
         out[e] += weight * b[e]
 
 
-@njit(void(_F2, _F2, _F2, _I2, int64, _F2), cache=True, nogil=True, fastmath=_FAST)
-def attend_pool(q, keys, values, ancestors, heads, out):
-    """out (N, d) = softmax(q k / sqrt(E)) v per head over each row's ancestors.
+@njit(void(_F2, float32, _F2), cache=True, nogil=True, fastmath=_FAST)
+def normed(x, epsilon, out):
+    """out (N, d) = each row of x over its root mean square."""
+    n, d = x.shape
+    for i in range(n):
+        row, to = x[i], out[i]
+        scale = float32(1.0 / math.sqrt(dot(row, row, 0, d) / d + epsilon))
+        for e in range(d):
+            to[e] = row[e] * scale
 
-    q (N, d); keys and values (P, d), the pool; ancestors (N, T) int64: the pool's rows, oldest first.
+
+@njit(void(_F1, int64, int64, _F1, _F1, _F1), cache=True, nogil=True, fastmath=_FAST, inline="always")
+def turn(source, start, heads, cos, sin, out):
+    """out (d,) = the d entries of source from `start`, each head's pairs (e, e + E/2) turned by their angles (RoPE)."""
+    width = len(cos)
+    half = width // 2
+    for h in range(heads):
+        a, b = source[start + h * width : start + h * width + half], source[start + h * width + half : start + (h + 1) * width]
+        to, to_b = out[h * width : h * width + half], out[h * width + half : (h + 1) * width]
+        for e in range(half):
+            to[e] = a[e] * cos[e] - b[e] * sin[e]
+            to_b[e] = b[e] * cos[half + e] + a[e] * sin[half + e]
+
+
+@njit(void(_F2, _F1, _F1, _F2, _F2, int64, _I2, int64, _F2), cache=True, nogil=True, fastmath=_FAST)
+def attend_pool(qkv, cos, sin, keys, values, start, ancestors, heads, out):
+    """One position of N sequences: out (N, d) = softmax(q k / sqrt(E)) v per head over each row's ancestors.
+
+    qkv (N, 3d), before rotation; cos and sin (E,) of this position; keys and values (P, d), the pool, whose rows
+    start .. start+N-1 take this position's; ancestors (N, T) int64: rows of the pool, the newest (the row's own) last.
     """
-    n, d = q.shape
+    n, d = qkv.shape[0], qkv.shape[1] // 3
     width = d // heads
     steps = ancestors.shape[1]
     scale = float32(1.0 / math.sqrt(width))
     scores = np.empty((heads, steps), np.float32)
     total = np.empty(heads, np.float32)
+    q = np.empty(d, np.float32)
     for i in range(n):
+        turn(qkv[i], 0, heads, cos, sin, q)
+        turn(qkv[i], d, heads, cos, sin, keys[start + i])
+        values[start + i, :] = qkv[i, 2 * d :]
         for s in range(steps):
             for h in range(heads):
-                scores[h, s] = dot(q[i], keys[ancestors[i, s]], h * width, width) * scale
+                scores[h, s] = dot(q, keys[ancestors[i, s]], h * width, width) * scale
         for h in range(heads):
             top = scores[h, 0]
             for s in range(1, steps):

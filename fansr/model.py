@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -390,74 +389,53 @@ class Model(nn.Module):
         return self.decode(tokens, self.memory(values, mask, present))
 
 
+def fast_steps(memory: Tensor) -> bool:
+    """Whether stepper.py can decode over this memory."""
+    return memory.device.type == "cpu" and memory.dtype == torch.float32
+
+
 class Cache:
     """N growing sequences that share one memory, decoded one position at a time.
 
     step(tokens) gives the logits after one more token of each; keep(rows) drops or repeats sequences.
-    On a CPU no key or value is ever copied (history.py); elsewhere they are gathered by torch.
+    On a CPU no key or value is ever copied (stepper.py); elsewhere they are gathered by torch.
     """
 
     def __init__(self, model: Model, memory: Tensor, rows: int = 1, length: int | None = None):
         assert memory.shape[0] == 1, "one cache holds the sequences of one problem"
         self.model, self.rows, self.t = model, rows, 0
         self.length = length or model.config.max_length
+        self.fast = None
+        if fast_steps(memory):
+            from fansr.stepper import Stepper
+
+            self.fast = Stepper(model, memory, rows, self.length, EPSILON)
+            return
         self.memory = [tuple(kv[0].contiguous() for kv in layer.memory_key_value(memory))
                        for layer in model.decoder.layers]
-        pool = memory.device.type == "cpu" and memory.dtype == torch.float32
-        self.past = (PoolPast if pool else TensorPast)(model.config, rows, self.length, memory)
+        self.past = TensorPast(model.config, rows, self.length, memory)
 
     def step(self, tokens: Tensor) -> Tensor:
         """Logits (N, V) after one more token of each sequence, tokens (N,)."""
         model, t = self.model, self.t
         if t >= self.length:
             raise ValueError(f"the cache holds {self.length} positions and is full")
+        self.t = t + 1
+        if self.fast is not None:
+            return self.fast.step(tokens, t)
         x = model.decoder.embed(tokens)
         self.past.begin(t, self.rows)
         for i, (layer, memory) in enumerate(zip(model.decoder.layers, self.memory)):
             x = layer.step(x, lambda q, k, v, i=i: self.past.attend(i, q, k, v), memory, model.cos[t], model.sin[t])
-        self.t = t + 1
         return model.head(model.decoder.norm(x))
 
     def keep(self, rows: Tensor) -> None:
         """Let sequence i be what sequence rows[i] was; rows (N',) int64."""
-        self.past.keep(rows, self.t)
         self.rows = len(rows)
-
-
-class PoolPast:
-    """Keys and values in a pool that grows by N rows a step, and each sequence's places in it: see history.py."""
-
-    def __init__(self, config: ModelConfig, rows: int, length: int, memory: Tensor):
-        from fansr.history import attend_pool
-
-        self.kernel, self.heads = attend_pool, config.heads
-        self.ancestors = np.zeros((rows, 0), np.int64)
-        self.used = 0
-        shape = (config.decoder_layers, max(8192, rows * length), config.width)  # memory is touched when used
-        self.keys, self.values = np.empty(shape, np.float32), np.empty(shape, np.float32)
-
-    def begin(self, t: int, rows: int) -> None:
-        """Make room for one more position of `rows` sequences."""
-        if self.used + rows > self.keys.shape[1]:
-            room = 2 * self.keys.shape[1] + rows
-            for name in ("keys", "values"):
-                old = getattr(self, name)
-                new = np.empty((old.shape[0], room, old.shape[2]), np.float32)
-                new[:, : self.used] = old[:, : self.used]
-                setattr(self, name, new)
-        self.place = slice(self.used, self.used + rows)
-        fresh = np.arange(self.used, self.used + rows, dtype=np.int64)
-        self.ancestors = np.concatenate((self.ancestors, fresh[:, None]), 1)
-        self.used += rows
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        self.keys[layer, self.place], self.values[layer, self.place] = k.numpy(), v.numpy()
-        out = np.empty(q.shape, np.float32)
-        self.kernel(q.contiguous().numpy(), self.keys[layer], self.values[layer], self.ancestors, self.heads, out)
-        return torch.from_numpy(out)
-
-    def keep(self, rows: Tensor, t: int) -> None:
-        self.ancestors = self.ancestors[rows.numpy()]
+        if self.fast is not None:
+            self.fast.keep(rows)
+        else:
+            self.past.keep(rows, self.t)
 
 
 class TensorPast:

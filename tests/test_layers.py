@@ -15,13 +15,13 @@ ORDER = [
     "spell", "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
     "descend", "refine",
-    "device", "history", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
+    "device", "history", "stepper", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
     "draws", "view", "walk", "sample",
     "build", "terms", "sparse", "power", "products", "library", "rational", "radicals", "waves", "bells", "scan", "structure", "breed", "evolve",
     "metrics", "rank", "constants", "tidy", "snap", "focus", "partner", "search", "robust", "score", "plot", "fit", "regressor",
     "leveled", "peers", "bench", "cat", "warm",
 ]
-TORCH = {"device", "model", "batch", "checkpoint", "optimizer", "steps", "loop", "train",
+TORCH = {"device", "stepper", "model", "batch", "checkpoint", "optimizer", "steps", "loop", "train",
          "draws", "view", "walk", "sample", "render_torch"}
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.
 HEAVY = {"torch", "numba", "scipy", "pandas", "simplipy", "matplotlib", "sympy"}
