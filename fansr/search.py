@@ -341,6 +341,8 @@ class _State:
         finals = []
         for candidate in self._leaders():
             if not over():
+                # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
+                candidate = snap.written(candidate, self.fitter)
                 candidate = snap.snap(candidate, self.fitter, self.floor, self.options.physics, rank.TOKEN_NATS, over)
             finals.append(candidate)
         best = min(finals, key=self._final_value, default=None)
