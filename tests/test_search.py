@@ -1,0 +1,42 @@
+"""search.py: what a search chooses from what it found."""
+
+import numpy as np
+import pytest
+from scipy import constants as codata
+
+from fansr import search
+from fansr.problem import Candidate, Problem
+from fansr.refine import Refiner
+
+
+def test_a_twin_with_one_constant_too_many_does_not_hide_the_round_one():
+    """c1 * (c2 * x) fits as c * x does; undetermined, it could not be rounded, and stood before the rounded law by a hair."""
+    rng = np.random.default_rng(2)
+    x = rng.uniform(1, 9, (512, 1))
+    clean = codata.hbar * x[:, 0]
+    y = clean + 0.1 * clean.std() * rng.normal(size=512)
+    fitter = Refiner(x, y)
+    pool = []
+    for expr, start in (("* x1 <constant>", [codata.hbar]), ("* <constant> * x1 <constant>", [3e-35, 3.3])):
+        fvu, consts = fitter.polish(expr.split(), start)
+        pool.append(Candidate(expr.split(), consts, fvu))
+    found = search.choose(Problem(x, y, ["x"]), search.Options(), pool)
+    assert found.best.consts / codata.hbar == pytest.approx([1.0], rel=1e-12)
+    plain = search.choose(Problem(x, y, ["x"]), search.Options(physics=False), pool)
+    assert plain.best.consts / codata.hbar != pytest.approx([1.0], rel=1e-6)
+
+
+def test_the_front_holds_the_chosen_law_and_one_law_a_length():
+    rng = np.random.default_rng(3)
+    x = rng.uniform(1, 9, (30, 1))
+    y = 365.25 * x[:, 0] ** 1.5 * (1 + 1e-4 * rng.normal(size=30))
+    fitter = Refiner(x, y)
+    pool = []
+    for expr, start in (("* <constant> pow x1 <constant>", [365.0, 1.49]), ("* <constant> pow1_2 pow3 x1", [365.0]), ("* <constant> x1", [500.0]),
+                        ("+ <constant> * <constant> pow x1 <constant>", [0.1, 365.0, 1.5])):
+        fvu, consts = fitter.polish(expr.split(), start)
+        pool.append(Candidate(expr.split(), consts, fvu))
+    found = search.choose(Problem(x, y, ["x"]), search.Options(), pool)
+    lengths = [c.length for c in found.front]
+    assert any(c is found.best for c in found.front) and lengths == sorted(set(lengths))
+    assert found.best.expr == "* <constant> pow1_2 pow3 x1".split()
