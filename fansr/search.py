@@ -263,7 +263,8 @@ class _State:
         """One turn; False when the proposer has no more to say (or failed, which is reported)."""
         begun = time.monotonic()
         try:
-            batch = next(turn.steps, None)
+            with np.errstate(all="ignore"):  # around each turn: a decorator of a generator holds while it is made only
+                batch = next(turn.steps, None)
         except (KeyboardInterrupt, MemoryError):
             raise
         except Exception as error:  # one proposer's slip must not cost the user the others' answers

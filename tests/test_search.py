@@ -40,3 +40,17 @@ def test_the_front_holds_the_chosen_law_and_one_law_a_length():
     lengths = [c.length for c in found.front]
     assert any(c is found.best for c in found.front) and lengths == sorted(set(lengths))
     assert found.best.expr == "* <constant> pow1_2 pow3 x1".split()
+
+
+def test_a_proposers_overflow_is_not_printed(monkeypatch, recwarn):
+    """A generator's decorator holds only while it is made; what numpy has to say in a turn must not reach the user."""
+    def proposes(problem, budget, rng, pool=None):
+        np.log(np.zeros(2))
+        yield [Candidate(["x1"])]
+
+    module = type("module", (), {"propose": staticmethod(proposes)})
+    monkeypatch.setattr(search.importlib, "import_module", lambda name: module)
+    x = np.linspace(1, 2, 20)
+    found = search.search(Problem(x[:, None].copy(), 2 * x + 1, ["x"]), search.Options(proposers=("power",)))
+    assert found.best is not None and not found.failures
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
