@@ -17,12 +17,13 @@ import numpy as np
 from fansr.build import Base, Factors, Polisher, Term, collected, combination, measured, product, times
 from fansr.power import scale_of
 from fansr.problem import Budget, Candidate, Problem
-from fansr.rational import monomials, short_sum
+from fansr.rational import distinct_columns, monomials, short_sum
 from fansr.terms import thinned
 
 ROWS = 700  # points the systems use
 MOST_COLUMNS, SHARE = 5, 0.85  # unknowns for each point
 EXACT, NEAR = 1e-20, 1e-9  # FVU of a law found; squared residual of a system worth a closer look
+FEW = 16  # values of a column that make its powers sums of each other
 KEPT = 6  # terms of A or P at most
 
 
@@ -37,7 +38,7 @@ class View(NamedTuple):
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
     """Candidates under every view, square roots before cube roots; [] after each that has none.  Bounded by counts."""
     problem = thinned(problem, rng)
-    columns = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0]
+    columns = [j for j in distinct_columns(problem.X) if len(np.unique(problem.X[:, j])) > FEW]
     positive = (problem.X[:, columns] > 0).all()
     if len(problem.y) < 40 or not 0 < len(columns) <= MOST_COLUMNS or not positive or not np.ptp(problem.y) > 0:
         return
@@ -147,6 +148,8 @@ class Bases:
     def _written(self, view: View, scale: float, above: list[Term], below: list[Term], sign: float) -> Iterator[Base]:
         """front * (scale * (A +- P^(1/q)))^power, with the scale taken in where that leaves simple coefficients."""
         # (scale (A + P^(1/q)))^power = (A' + (scale^q P)^(1/q))^power
+        if abs(self.q * math.log(scale)) > 600:
+            return
         A = [(scale * c, f) for c, f in above]
         inside = [(scale**self.q * c, f) for c, f in below]
         if not all(math.isfinite(c) and c != 0 for c, _ in (*A, *inside)):

@@ -38,7 +38,7 @@ KEPT = 30  # terms of a law at most
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
     """Candidates of exact polynomials and quotients, none where the table has neither.  Bounded by counts."""
     problem = thinned(problem, rng)
-    columns = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0]
+    columns = distinct_columns(problem.X)
     if len(problem.y) < 12 or not 0 < len(columns) <= MOST_COLUMNS or not np.ptp(problem.y) > 0:
         return
     polish = Polisher(problem)
@@ -52,6 +52,17 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
                 yield [c for c in found if c.fvu < EXACT]
                 if budget.over() or any(c.fvu < EXACT for c in found):
                     return
+
+
+def distinct_columns(X: np.ndarray) -> list[int]:
+    """Columns that vary, each only once: multiples of an earlier one would share its terms with it."""
+    found: dict[bytes, int] = {}
+    for j, v in enumerate(X.T):
+        size = float(np.abs(v).max())
+        if np.ptp(v) > 0 and 0 < size < math.inf:
+            scaled = v / v[int(np.abs(v).argmax())]
+            found.setdefault(np.round(scaled, 12).tobytes(), j)
+    return sorted(found.values())
 
 
 class View(NamedTuple):
@@ -72,13 +83,16 @@ class Table:
         self.scale = [float(np.abs(problem.X[:, j]).max()) for j in columns]
         U = problem.X[np.ix_(rows, columns)] / self.scale
         self.U = np.sqrt(U) if halves else U  # (n, D')
+        # A column of few values makes its high powers sums of its low ones, and any function of it a polynomial.
+        self.values_of = [len(np.unique(u)) for u in U.T]
         self.y_scale = scale_of(problem.y)
         self.y = problem.y[rows] / self.y_scale
         self.exact = max(EXACT, 1e3 * (2e-16 * float(np.abs(self.y).max()) / float(self.y.std())) ** 2)
 
-    def monomials(self, degree: int) -> list[tuple[int, ...]]:
-        """Exponents of all monomials up to a degree, low degrees first."""
-        return monomials(len(self.columns), degree)
+    def monomials(self, degree: int, each: int = 2) -> list[tuple[int, ...]]:
+        """Exponents of all monomials up to a degree, low degrees first; a column's at most one for `each` so many of its values."""
+        highest = [max(1, n // each) for n in self.values_of]
+        return [v for v in monomials(len(self.columns), degree) if all(e <= most for e, most in zip(v, highest))]
 
     def values(self, vectors) -> np.ndarray:
         """(n, T) values of monomials."""
@@ -213,13 +227,12 @@ def _polynomial_laws(table: Table, view: View, vectors) -> list[Base]:
     return [min(law, other, key=len)]
 
 
-@np.errstate(all="ignore")
 def exponentials(table: Table) -> Iterator[list[Base]]:
     """Laws prod x^e * exp(polynomial): log|y| is a polynomial and multiples of the columns' logarithms."""
     (n, D), y = table.U.shape, table.y
-    logs = np.log(np.abs(table.U))
-    if table.halves or not ((y > 0).all() or (y < 0).all()) or not np.isfinite(logs).all():
+    if table.halves or not ((y > 0).all() or (y < 0).all()) or not (table.U != 0).all():
         return
+    logs = np.log(np.abs(table.U))
     t = np.log(np.abs(y))
     if not t.std() > 0:
         return
@@ -258,7 +271,7 @@ def quotients(table: Table) -> Iterator[list[Base]]:
     n, D = table.U.shape
     looks = [view for view in views(table) if not any(view.front) and view.power in (Fraction(1), Fraction(1, 2))]
     for degree in degrees(D, min(QUOTIENT_TERMS, n // 5), QUOTIENT_DEGREE):
-        vectors = table.monomials(degree)
+        vectors = table.monomials(degree, 4)
         B = table.values(vectors)
         laws: list[Base] = []
         for view in looks:

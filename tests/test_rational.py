@@ -45,6 +45,20 @@ def test_no_series_for_what_is_no_polynomial(law, D):
     assert c is None or c.length < 8
 
 
+def test_columns_of_few_values_make_no_polynomials():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(0, 4, 200).astype(float), rng.uniform(1, 2, 200)])
+    c = best(Problem(X=X, y=np.exp(X[:, 0]) * X[:, 1], names=["a", "b"]))
+    assert c is None or c.length < 7
+
+
+def test_multiples_of_a_column_are_left_out():
+    X = make(lambda a, b: a, 2).X
+    X = np.column_stack([X[:, 0], 2 * X[:, 0], X[:, 1]])
+    c = best(Problem(X=X, y=X[:, 0] ** 2 + 3 * X[:, 0] * X[:, 2] - 1.5, names=["a", "b", "c"]))
+    assert c is not None and "x2" not in c.expr and c.length <= 12
+
+
 def test_nothing_on_noise():
     problem = make(lambda a, b: a * b + b**2, 2)
     problem.y += 1e-3 * np.random.default_rng(3).normal(size=len(problem.y))
