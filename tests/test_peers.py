@@ -3,6 +3,7 @@
 The searches themselves run where their packages are installed; a stand-in peer covers the rest.
 """
 
+import itertools
 import os
 import time
 import types
@@ -230,6 +231,27 @@ def test_each_peer_finds_a_quotient(method, package, monkeypatch):
     assert fit["status"] == "ok", fit["status"]
     assert fit["fvu_val"] < 1e-20
     assert fit["length"] <= (20 if method == "prior" else 5)  # the control may find the law in odd clothes
+
+
+def test_gplearns_best_of_all_generations_is_kept(monkeypatch):
+    """Its own answer is the last generation's best, which may be worse than an earlier one."""
+    pytest.importorskip("gplearn")
+    import gplearn.genetic
+
+    fitness = itertools.chain([0.5, 0.1], itertools.repeat(0.4))
+
+    class Regressor:
+        def __init__(self, **settings):
+            self.generations = settings["generations"]
+
+        def fit(self, X, y):
+            self._program = types.SimpleNamespace(raw_fitness_=next(fitness), program=[0 if self.generations == 2 else 1])
+
+    monkeypatch.setattr(gplearn.genetic, "SymbolicRegressor", Regressor)
+    ticks = iter(np.arange(0.0, 100.0, 0.5))
+    monkeypatch.setattr(peers, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
+    record = problem()
+    assert next(peers.searched(peers.gplearn, record["X"], record["y"], [6.0], 0))[0] == [["x1"]]
 
 
 def test_operons_trees_are_read_in_order():
