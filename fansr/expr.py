@@ -11,7 +11,7 @@ import ast
 import math
 import re
 
-from fansr.tokens import ARITY, COMMUTATIVE, CONSTANT, OPERATOR, literal_value, variable_index
+from fansr.tokens import ARITY, COMMUTATIVE, CONSTANT, MAX_VARIABLES, OPERATOR, literal_value, variable_index
 
 Expr = list[str]
 
@@ -189,11 +189,8 @@ def free(expr: Expr) -> tuple[Expr, list[float | None]]:
 
 def rename(expr: Expr, columns: dict[int, int]) -> Expr:
     """`expr` over other columns: column j becomes ``columns[j]``, or stays where j is no key."""
-    renamed = []
-    for token in expr:
-        column = variable_index(token)
-        renamed.append(token if column is None else f"x{columns.get(column, column) + 1}")
-    return renamed
+    words = {f"x{old + 1}": f"x{new + 1}" for old, new in columns.items()}
+    return [words.get(token, token) for token in expr]
 
 
 def sort_commutative(expr: Expr) -> Expr:
@@ -215,6 +212,7 @@ def sort_commutative(expr: Expr) -> Expr:
 _ATOM = 6
 _WHOLE = {"pow3": 3, "pow5": 5}
 _EVEN_ROOTS = {"pow1_2": 2, "pow1_4": 4}
+_COLUMN = {f"x{j + 1}": j for j in range(MAX_VARIABLES)}
 
 
 def format_number(value: float, digits: int | None = None) -> str:
@@ -225,7 +223,7 @@ def format_number(value: float, digits: int | None = None) -> str:
         text = repr(float(value))
     if text.endswith(".0"):
         text = text[:-2]
-    return re.sub(r"e\+?(-?)0*(\d+)$", r"e\1\2", text)
+    return re.sub(r"e\+?(-?)0*(\d+)$", r"e\1\2", text) if "e" in text else text
 
 
 def to_infix(expr: Expr, consts=None, names=None, digits: int | None = None) -> str:
@@ -234,55 +232,73 @@ def to_infix(expr: Expr, consts=None, names=None, digits: int | None = None) -> 
     `consts` fills the free constants in order (without them they print as ``C``), `names` gives the
     columns' own names, `digits` the significant digits of every number.  from_infix reads it back.
     """
-    values = iter(consts) if consts is not None else None
-
-    def leaf(token: str) -> tuple[str, int]:
-        if token == CONSTANT:
-            if values is None:
-                return "C", _ATOM
-            text = format_number(next(values), digits)
+    values = list(consts)[: n_constants(expr)] if consts is not None else None
+    stack: list[tuple[str, int, tuple | None]] = []  # (text, precedence, (operand, root) of an even root)
+    for token in reversed(expr):
+        row = OPERATOR.get(token)
+        if row is None:
+            stack.append((*_leaf(token, values, names, digits), None))
+        elif len(stack) < row.arity:
+            raise ValueError(f"incomplete expression: {token!r} lacks operands")
+        elif row.arity == 2:
+            stack.append((*_binary(row, stack.pop(), stack.pop()), None))
         else:
-            column = variable_index(token)
-            if column is not None:
-                return (names[column] if names is not None else token), _ATOM
-            text = format_number(literal_value(token), digits)
-        return text, 3 if text.startswith("-") else _ATOM
+            operand = stack.pop()
+            stack.append((*_unary(row, operand), (operand, _EVEN_ROOTS[token]) if token in _EVEN_ROOTS else None))
+    if len(stack) != 1:
+        raise ValueError(f"{len(stack)} expressions, wanted one")
+    return stack[0][0]
 
-    def wrap(part: tuple[str, int], least: int) -> str:
-        return part[0] if part[1] >= least else f"({part[0]})"
 
-    def show(tree) -> tuple[str, int]:
-        if not isinstance(tree, tuple):
-            return leaf(tree)
-        row = OPERATOR[tree[0]]
-        if tree[0] in _WHOLE and isinstance(tree[1], tuple) and tree[1][0] in _EVEN_ROOTS:
-            # A power of an even root: both forms are undefined for negative arguments.
-            inner = show(tree[1][1])
-            return f"{wrap(inner, 5)}**{format_number(_WHOLE[tree[0]] / _EVEN_ROOTS[tree[1][0]])}", 4
-        parts = [show(child) for child in tree[1:]]  # in order: constants are taken as they come
-        p = row.precedence
-        if p == 5:
-            return row.infix.format(a=parts[0][0]), p
-        if row.token == "inv":
-            return f"1/{wrap(parts[0], 4)}", p
-        if row.token.startswith("mult"):
-            return f"{row.token[4:]}*{wrap(parts[0], 2)}", p
-        if row.token == "neg":
-            return f"-{wrap(parts[0], 2)}", p
-        if row.arity == 1:  # pow2..pow5 and div2..div5
-            return row.infix.format(a=wrap(parts[0], _ATOM - 1 if p == 4 else p)), p
-        if row.token == "pow":
-            return f"{wrap(parts[0], 5)}**{wrap(parts[1], 5)}", p
-        if row.token == "+" and parts[1][0].startswith("-"):
-            # A leading minus belongs to the first term only, so it may join the sum from the left.
-            return f"{wrap(parts[0], p)} - {parts[1][0][1:]}", p
-        strict = row.token in "-/"
-        right = wrap(parts[1], p + 1 if strict else p)
-        if right.startswith("-"):
-            right = f"({right})"
-        return row.infix.format(a=wrap(parts[0], p), b=right), p
+def _leaf(token: str, values, names, digits) -> tuple[str, int]:
+    """Text and precedence of a leaf; takes the last of the values."""
+    column = _COLUMN.get(token)
+    if column is None and token != CONSTANT:
+        column = variable_index(token)
+    if column is not None:
+        return (names[column] if names is not None else token), _ATOM
+    if token == CONSTANT:
+        if values is None:
+            return "C", _ATOM
+        text = format_number(values.pop(), digits)
+    else:
+        arity(token)  # ValueError for what is no token
+        text = format_number(literal_value(token), digits)
+    return text, 3 if text[:1] == "-" else _ATOM
 
-    return show(to_tree(expr))[0]
+
+def _wrap(part, least: int) -> str:
+    return part[0] if part[1] >= least else f"({part[0]})"
+
+
+def _unary(row, operand) -> tuple[str, int]:
+    token, p = row.token, row.precedence
+    if p == 5:
+        return row.infix.replace("{a}", operand[0]), p
+    if token in _WHOLE and operand[2] is not None:
+        # A power of an even root: both forms are undefined for negative arguments.
+        inner, root = operand[2]
+        return f"{_wrap(inner, 5)}**{format_number(_WHOLE[token] / root)}", 4
+    if token == "inv":
+        return f"1/{_wrap(operand, 4)}", p
+    if token == "neg":
+        return f"-{_wrap(operand, 2)}", p
+    if token[0] == "m":  # mult2..mult5
+        return f"{token[4:]}*{_wrap(operand, 2)}", p
+    return row.infix.replace("{a}", _wrap(operand, _ATOM - 1 if p == 4 else p)), p  # pow2..pow5 and div2..div5
+
+
+def _binary(row, left, right) -> tuple[str, int]:
+    token, p = row.token, row.precedence
+    if token == "pow":
+        return f"{_wrap(left, 5)}**{_wrap(right, 5)}", p
+    if token == "+" and right[0][:1] == "-":
+        # A leading minus belongs to the first term only, so it may join the sum from the left.
+        return f"{_wrap(left, p)} - {right[0][1:]}", p
+    text = _wrap(right, p + 1 if token in "-/" else p)
+    if text[:1] == "-":
+        text = f"({text})"
+    return f"{_wrap(left, p)} {token} {text}" if p == 1 else f"{_wrap(left, p)}{token}{text}", p
 
 
 # ---- parsing ----------------------------------------------------------------------------------

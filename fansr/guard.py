@@ -491,7 +491,8 @@ class Guard:
         paper = np.array([number for number in paper if sighted[number]], dtype=np.int64)
         literal = {0: [(number, own) for number in paper[_different(images[paper])]]}
         self.literal = Table(self.X, self.laws, literal, 1, 0)
-        rest = np.flatnonzero(sighted)
+        # Of forms with equal images the one with the fewest variables stays: x/(x cos y) would miss a candidate of one.
+        rest = np.array(sorted(np.flatnonzero(sighted), key=self._width), dtype=np.int64)
         renamed = self._entries(rest[_different(images[rest])]) if renaming else {}
         self.renamed = Table(self.X, self.laws, renamed, MAX_VARIABLES + 1, NUMBERS) if renaming else None
 
@@ -516,6 +517,11 @@ class Guard:
                 if not family:
                     paper.add(form.tobytes())
         return list(rows.values()), [number for number, name in enumerate(rows) if name in paper]
+
+    def _width(self, number: int) -> int:
+        """How many variables a form has."""
+        row = self.laws[number]
+        return len(np.unique(row[(row >= FIRST_VARIABLE_ID) & (row < FIRST_OPERATOR_ID)]))
 
     def _key(self, row) -> bytes:
         return by_appearance(row) if self.renaming else row[row != 0].tobytes()

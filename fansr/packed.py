@@ -23,12 +23,15 @@ MAX_RECORD = 1 << 31  # bytes; a problem of 1e6 rows and 200 columns is 1.6e9
 # ---- one record -------------------------------------------------------------------------------
 
 
+_pack_array = msgpack.Packer().pack  # one for all arrays: making a packer costs more than packing a small array
+
+
 def _to_ext(value):
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             raise TypeError("an array of Python objects cannot be written to a stream")
         little = np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<"), copy=False)
-        return msgpack.ExtType(NDARRAY, msgpack.packb([little.dtype.str, list(value.shape), little.tobytes()]))
+        return msgpack.ExtType(NDARRAY, _pack_array([little.dtype.str, value.shape, little.tobytes()]))
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"a {type(value).__name__} cannot be written to a stream")

@@ -19,11 +19,11 @@ import numpy as np
 
 from fansr import command, laws, stream
 from fansr.decontam import rows_of
-from fansr.expr import n_constants, rename, to_infix
+from fansr.expr import n_constants, to_infix
 from fansr.gen import parse_shard, shard_range, words
 from fansr.prior import Prior, load, to_dict
 from fansr.seeds import key_for, rng_for
-from fansr.tokens import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID
+from fansr.tokens import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, VARIABLES
 
 BATCH = 64  # skeletons drawn at once; their points (64 * 17 * 2048 float64) take 18 MB at most
 LAW_POINTS = 512  # default for files of laws; skeletons take U(1, 1024) as in the paper
@@ -79,8 +79,8 @@ class SkeletonRenderer:
         for status, n in Counter(drawn["status"].tolist()).items():
             if status < 0:
                 dropped["not_finite" if status == bulk.NOT_FINITE else "beyond_float32"] += n
-        return [self._record(records[b // s.repeats], b % s.repeats, ids[b], fit[b], {k: v[b] for k, v in drawn.items()})
-                for b in np.flatnonzero(drawn["status"] >= 0)]
+        return [self._record(records[b // s.repeats], b % s.repeats, int(ids[b]), int(fit[b]), b, drawn)
+                for b in np.flatnonzero(drawn["status"] >= 0).tolist()]
 
     def _points(self, ids) -> np.ndarray:
         """M of each problem: what was asked for, or U(min, max) of the prior."""
@@ -90,21 +90,23 @@ class SkeletonRenderer:
         random = words(np.array(key_for(self.settings.seed, "points"), dtype=np.uint64), ids, 1)[:, 0]
         return low + ((random >> np.uint64(11)) * 2.0**-53 * (high - low + 1)).astype(np.int64)
 
-    def _record(self, skeleton, repeat, id, m, drawn) -> dict:
-        columns = np.flatnonzero(drawn["filled"])
-        expr = rename(skeleton["expr"], {int(j): i for i, j in enumerate(columns)})
-        consts = drawn["consts"][: n_constants(expr)]
-        names = [f"x{i + 1}" for i in range(len(columns))]
+    def _record(self, skeleton, repeat, id, m, b, drawn) -> dict:
+        filled = drawn["filled"][b].tolist()
+        columns = [j for j, kind in enumerate(filled) if kind]
+        names = list(VARIABLES[: len(columns)])
+        words = dict(zip([VARIABLES[j] for j in columns], names))
+        expr = [words.get(token, token) for token in skeleton["expr"]]
+        consts = drawn["consts"][b, : n_constants(expr)]
         total = 2 * m if self.settings.val else m
-        X = np.ascontiguousarray(drawn["X"][columns, :total].T)
-        y = drawn["y"][:total]
-        record = {"kind": "problem", "id": int(id), "X": X[:m], "y": y[:m]}
+        X = drawn["X"][b].take(columns, axis=0)[:, :total].T.copy()
+        y = drawn["y"][b, :total]
+        record = {"kind": "problem", "id": id, "X": X[:m], "y": y[:m]}
         if self.settings.val:
             record |= {"X_val": X[m:], "y_val": y[m:]}
         return record | {
-            "names": names, "target": "y", "noise": float(drawn["noise"]),
+            "names": names, "target": "y", "noise": float(drawn["noise"][b]),
             "truth": {"expr": expr, "consts": consts, "infix": to_infix(expr, consts.tolist(), names)},
-            "source": f"skeleton {skeleton['id']}", "repeat": repeat, "dummies": int((drawn["filled"] == 2).sum()),
+            "source": f"skeleton {skeleton['id']}", "repeat": repeat, "dummies": filled.count(2),
         }
 
 

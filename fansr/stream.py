@@ -31,6 +31,8 @@ __all__ = ["Batch", "Reader", "Writer", "chain", "digest", "open_reader", "open_
 
 FORMAT = 1
 LEVEL = 3  # zstd; level 19 is 15 % smaller on skeletons and 20 times slower
+FAST = -100  # zstd for what does not shrink: 2 us for a problem of 128 points, against 28 us and 7 % less at level 3
+SAMPLE, WORTH = 1 << 16, 0.9  # bytes of a frame that are tried; the ratio below which LEVEL is used
 SOME = 512  # records taken apart at once where they are wanted one by one
 _MASK = (1 << 64) - 1
 _KIND = np.frombuffer(b"\xa4kind", np.uint8)
@@ -323,7 +325,7 @@ class Writer:
         self._part: Path | None = None
         self._out = None
         self._open(target, resume)
-        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+        self._compressors = {level: zstandard.ZstdCompressor(level=level, write_checksum=True) for level in (LEVEL, FAST)}
         self._buffer = bytearray()
         if not self.resumed:
             self._put(pack({"kind": "header", "format": FORMAT, "holds": holds, "history": list(history or [])}))
@@ -391,11 +393,17 @@ class Writer:
         """End a zstd frame and hand everything on; a resumed run starts after the last flush."""
         if not self._buffer:
             return
-        self._out.write(self._compressor.compress(bytes(self._buffer)))
+        self._out.write(self._compressors[self._level()].compress(bytes(self._buffer)))
         self._buffer.clear()
         self._out.flush()
         if self._part is not None:
             self._remember()
+
+    def _level(self) -> int:
+        """LEVEL, or FAST where a sample of what waits shows that it would hardly shrink, as random float64 do not."""
+        middle = max(0, len(self._buffer) - SAMPLE) // 2
+        sample = bytes(self._buffer[middle : middle + SAMPLE])
+        return LEVEL if len(self._compressors[LEVEL].compress(sample)) < WORTH * len(sample) else FAST
 
     def _remember(self):
         state = {"bytes": self._out.tell(), "n": self.n, "consumed": self.consumed, "checksum": self.checksum,

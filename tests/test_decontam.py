@@ -196,6 +196,13 @@ def test_first_filter_at_infinity():
     assert held.match(bulk.to_rows([candidate]))[0][0] == "big"
 
 
+def test_of_equal_forms_the_one_with_fewest_variables_is_kept():
+    """x1 / (x1 cos x2) has the values of 1 / cos x2, but cannot be laid over a candidate of one variable."""
+    held = guard.Guard([("law", ["/", "x1", "*", "x1", "cos", "x2"]), ("law", ["inv", "cos", "x2"])])
+    candidate = ["-", "/", "x14", "*", "x14", "cos", "x14", "tan", "-", "x14", "x14"]
+    assert held.match(bulk.to_rows([candidate])) == [("law", "numeric")]
+
+
 def test_how_a_match_was_found(guards):
     both, papers = guards
     rows = bulk.to_rows([["*", "x1", "x2"], ["*", "x7", "x4"], ["inv", "/", "inv", "x2", "x1"], ["x1"],

@@ -57,7 +57,7 @@ def same(a, b):
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=4), max_size=5))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 def test_what_is_written_is_read(tmp_path, extras):
     items = [{"kind": "x", **{f"_{k}": v for k, v in extra.items()}} for extra in extras]
     got = read(write(tmp_path / "a.zst", items, holds="x"))
@@ -84,7 +84,7 @@ def test_any_msgpack_reader_can_read_it(tmp_path):
 
 
 @given(st.integers(0, 5), st.integers(0, 5))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=10)
 def test_two_streams_joined_read_as_one(tmp_path, a, b):
     one, two = write(tmp_path / "a", skeletons(a)), write(tmp_path / "b", skeletons(b, a), dropped=[("r", 1)])
     joined = Path(one).read_bytes() + Path(two).read_bytes()
@@ -94,7 +94,7 @@ def test_two_streams_joined_read_as_one(tmp_path, a, b):
 
 
 @given(st.lists(st.integers(0, 7), max_size=4), st.integers(1, 9))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
 def test_batches_hold_what_is_read_one_by_one(tmp_path, parts, size):
     """Over parts joined, for any size: the same records, full batches but for the last, bytes and sums as written."""
     items = [{"kind": "skeleton", "id": i, "expr": ["x1"] * (i % 40), "y": np.arange(i)} for i in range(sum(parts))]
@@ -275,3 +275,17 @@ def test_cat_merge_adds_up(tmp_path):
     run("--merge", "-o", str(tmp_path / "c"), one, two)
     with stream.open_reader(str(tmp_path / "c")) as reader:
         assert list(reader) == skeletons(5) and reader.dropped == {"r": 3, "s": 1}
+
+
+def test_what_does_not_shrink_is_hardly_compressed(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, make, level in (("random", lambda: rng.normal(size=500), stream.FAST),
+                              ("whole", lambda: rng.integers(0, 9, 500).astype(float), stream.LEVEL)):
+        arrays = [make() for _ in range(40)]
+        with stream.open_writer(tmp_path / name, "problem", []) as writer:
+            for i, y in enumerate(arrays):
+                writer.write({"kind": "problem", "id": i, "y": y})
+            assert writer._level() == level
+        with stream.open_reader(tmp_path / name) as reader:
+            assert all((record["y"] == y).all() for record, y in zip(reader, arrays, strict=True))
+    assert (tmp_path / "whole").stat().st_size < 0.2 * (tmp_path / "random").stat().st_size
