@@ -351,9 +351,10 @@ class Respeller(Speller):
         if lone is not None and lone[2] and (const or p != q):
             if len(factors) == 1 and factors[0][1:3] == (1, 1):
                 return self._spread(sign, p, q, const, lone)
-        if const and inherited and any(n == d == 1 and base[0] in ("+", "-") and CONSTANT in (base[1], base[-1])
-                                       for base, n, d, _ in factors):
-            self.changed = True  # C * (x + C) / y
+            if any(CONSTANT in term[1] for term in lone[1]):
+                self.changed = True  # 3 * y * (C*z + C)
+        if inherited and (const or p != q) and any(_may_absorb(*factor[:3], const) for factor in factors):
+            self.changed = True
         if nested and sum([factor[0][0] in _PAIRED for factor in factors]) > 1:
             self.changed = True  # the engine saw them apart; together they may match a rule
         if const:
@@ -448,7 +449,12 @@ class Respeller(Speller):
         k = abs(n)
         if len(factors) > 1:
             self.changed = True
-        raised = [(b, m * n, d, flip) if d else (b, 0, 0, None) for b, m, d, flip in factors]
+        raised = []
+        for b, m, d, flip in factors:
+            g = math.gcd(m * n, d) or 1  # d is 0 where the exponent is a free constant, which stays one
+            if g > 1:
+                self.changed = True  # a root undone: what was under it may be like its neighbours
+            raised.append((b, m * n // g, d // g, flip) if d else (b, 0, 0, None))
         return PRODUCT, sign if n & 1 else 1, p ** k, q ** k, const, raised
 
     def _number_power(self, base, n, d):
@@ -552,6 +558,8 @@ class Respeller(Speller):
             if len(base) > 1:
                 self.changed = True
             return PRODUCT, 1, p, q, const, [(base if base[0] == "abs" else ("abs",) + base, n, d, None)]
+        if any([n and not n & 1 for _, n, _, _ in factors]):
+            self.changed = True  # the engine lets an even power out
         _, tokens, _ = self._spell_product(1, 1, 1, False, factors)
         return PRODUCT, 1, p, q, const, [(("abs",) + tokens, 1, 1, None)]
 
@@ -580,6 +588,13 @@ def _without(product, factor):
     _, sign, p, q, const, factors = product
     rest = [other for other in factors if other is not factor and other[:3] != factor[:3]]
     return (PRODUCT, sign, p, q, const, rest) if rest else FREE
+
+
+def _may_absorb(base, n, d, const) -> bool:
+    """Whether a factor is a sum that may take in a coefficient, 2/(C*x + C), or a free constant, C*(x + C)/y."""
+    if d != 1 or base[0] not in ("+", "-"):
+        return False
+    return base.count(CONSTANT) > 1 or (n == 1 and const and CONSTANT in (base[1], base[-1]))
 
 
 def _may_merge(term) -> bool:
