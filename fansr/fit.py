@@ -108,7 +108,7 @@ def chi2_per_dof(found: search.Found, problem: Problem) -> float | None:
     kept[found.outliers] = False
     with np.errstate(all="ignore"):
         residual = (problem.y - predict(found.best, problem.X))[kept] * np.sqrt(problem.weights[kept])
-        chi2 = float(residual @ residual) / max(1, kept.sum() - len(found.best.consts))
+        chi2 = float(residual @ residual) / max(1, kept.sum() - int((found.errors > 0).sum()))
     return chi2 if math.isfinite(chi2) else None
 
 
