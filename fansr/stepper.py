@@ -2,8 +2,8 @@
 
 The same function as Model.decode at its last position, rearranged:
 - a norm's weights are folded into the matrix after it;
-- attention to the memory is two products: all sequences share one memory of S vectors, so that queries times keys is
-  one matrix (d, H*S) of the state, and values times the output matrix another (H*S, d);
+- attention to the memory is two products where S is small: all sequences share one memory of S vectors, so that queries
+  times keys is one matrix (d, H*S) of the state, and values times the output matrix another (H*S, d);
 - positions, the cache and attention to the past are one compiled loop (history.py).
 
 Weights are taken when it is made: it is for sampling, not for training.
@@ -30,14 +30,30 @@ class _Layer:
         query, bias = _folded(layer.cross_query, layer.norm_cross)  # (d, d), (d,)
         k, v = (u[0] for u in layer.memory_key_value(memory))  # (H, S, E)
         scale = width ** -0.5
+        self.tell_bias = layer.cross_out.bias
+        self.up = _folded(layer.feed_forward.up, layer.norm_inner)[0]
+        self.down = layer.feed_forward.down.weight.t().contiguous()
+        # Multiplications a row: 2 d H S folded, 2 d (d + S) apart.
+        self.apart = heads * k.shape[1] > k.shape[1] + heads * width
+        if self.apart:
+            self.query, self.query_bias = query * scale, bias * scale
+            self.keys, self.values = k.transpose(1, 2).contiguous(), v.contiguous()  # (H, E, S), (H, S, E)
+            self.tell = layer.cross_out.weight.t().contiguous()
+            return
         query, bias = query.view(-1, heads, width), bias.view(heads, width)
         self.ask = torch.einsum("dhe,hse->dhs", query * scale, k).flatten(1).contiguous()
         self.ask_bias = torch.einsum("he,hse->hs", bias * scale, k).flatten().contiguous()
         to = layer.cross_out.weight.t().reshape(heads, width, -1)  # (H, E, d)
         self.tell = torch.einsum("hse,hed->hsd", v, to).flatten(0, 1).contiguous()
-        self.tell_bias = layer.cross_out.bias
-        self.up = _folded(layer.feed_forward.up, layer.norm_inner)[0]
-        self.down = layer.feed_forward.down.weight.t().contiguous()
+
+    def look(self, x: Tensor) -> Tensor:
+        """What the memory answers to each normed state, before `tell`: x (N, d) -> (N, H*S), or (N, d) when apart."""
+        n = len(x)
+        if not self.apart:
+            scores = torch.addmm(self.ask_bias, x, self.ask).view(n, self.heads, -1)
+            return torch.softmax(scores, -1).flatten(1)
+        asked = torch.addmm(self.query_bias, x, self.query).view(n, self.heads, -1).transpose(0, 1)  # (H, N, E)
+        return (torch.softmax(asked @ self.keys, -1) @ self.values).transpose(0, 1).reshape(n, -1)
 
 
 def _folded(linear, norm) -> tuple[Tensor, Tensor | None]:
@@ -67,8 +83,7 @@ class Stepper:
             attend_pool(qkv.numpy(), self.cos[t], self.sin[t], self.keys[i], self.values[i], start, self.ancestors,
                         layer.heads, out.numpy())
             x = x.addmm(out, layer.out).add_(layer.out_bias)
-            scores = torch.addmm(layer.ask_bias, self._normed(x), layer.ask).view(len(x), layer.heads, -1)
-            x = x.addmm(torch.softmax(scores, -1).flatten(1), layer.tell).add_(layer.tell_bias)
+            x = x.addmm(layer.look(self._normed(x)), layer.tell).add_(layer.tell_bias)
             x = x.addmm(F.gelu(self._normed(x) @ layer.up), layer.down)
         last = self.model.head[2]
         return F.linear(F.gelu(torch.addmm(self.head_bias, self._normed(x), self.head)), last.weight, last.bias)
