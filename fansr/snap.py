@@ -183,8 +183,10 @@ def recognised(c: float) -> str:
     """What a constant is in terms of CODATA's ("1/2/pi*h"), where it is one to the last bits and no plainer number; or ""."""
     if round_nats(c) < NAMED_NATS:
         return ""
-    known = physical_values(abs(c), 4e-16 * abs(c), most=1)
-    return ("-" if c < 0 else "") + known[0][2] if known else ""
+    reach = 4e-16 * abs(c)
+    # What physics knows only to a few digits (G) lies near many numbers: near is not taken for.
+    known = [name for value, _nats, name in physical_values(abs(c), reach, most=64) if abs(value - abs(c)) <= reach]
+    return ("-" if c < 0 else "") + known[0] if known else ""
 
 
 def digits_for(consts, errors) -> list[int]:

@@ -113,3 +113,13 @@ def test_constants_that_say_nothing_are_not_shown():
     fitter = Refiner(x, 3 * x[:, 0])
     law = snap.written(Candidate("* + <constant> <constant> x1".split(), np.array([2.5, 0.5]), 0.0), fitter)
     assert law.expr == "mult3 x1".split() and len(law.consts) == 0 and law.fvu < 1e-25
+
+
+def test_a_number_near_an_uncertain_constant_is_not_taken_for_it():
+    from scipy import constants as codata
+
+    G = codata.value("Newtonian constant of gravitation")
+    assert snap.recognised(G)
+    assert snap.recognised(G * (1 + 1e-6)) == ""  # within G's own uncertainty of 2.2e-5
+    rng = np.random.default_rng(1)
+    assert not any(snap.recognised(float(c)) for c in 10 ** rng.uniform(-3, 3, 300))
