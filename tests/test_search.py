@@ -54,3 +54,19 @@ def test_a_proposers_overflow_is_not_printed(monkeypatch, recwarn):
     found = search.search(Problem(x[:, None].copy(), 2 * x + 1, ["x"]), search.Options(proposers=("power",)))
     assert found.best is not None and not found.failures
     assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
+def test_a_budget_spent_on_loading_still_hears_the_first_proposer(monkeypatch):
+    import time
+
+    load = search.importlib.import_module
+
+    def slowly(name, *more):
+        time.sleep(0.3 if name == "fansr.power" else 0.0)  # a busy machine
+        return load(name, *more)
+
+    x = np.linspace(1, 2, 20)
+    problem = Problem(x[:, None].copy(), 3 * x**1.5, ["x"])
+    monkeypatch.setattr(search.importlib, "import_module", slowly)
+    found = search.search(problem, search.Options(proposers=("power", "evolve")), search.Budget(0.2))
+    assert found.best.fvu < 1e-20
