@@ -286,9 +286,10 @@ def test_leave_one_out_of_a_straight_line_is_the_press_statistic(families):
 
 
 def test_verdicts(families):
-    def row(fvu, unseen, expr):
-        fit = {"law": "a", "group": "textbook", "points": 8, "expr": expr, "fvu": fvu, "fvu_val": unseen, "constants": 2,
-               "reference": {"fvu": 0.1, "fvu_val": 0.01}}
+    def row(fvu, unseen, expr, consts=None):
+        consts = [1.5 + k for k in range(expr.count("<constant>"))] if consts is None else consts
+        fit = {"law": "a", "group": "textbook", "points": 8, "expr": expr, "consts": np.array(consts), "fvu": fvu,
+               "fvu_val": unseen, "constants": 2, "reference": {"fvu": 0.1, "fvu_val": 0.01}}
         return families.verdict(fit, None)
 
     good = row(0.1, 0.011, ["+", "<constant>", "*", "<constant>", "x1"])
@@ -299,6 +300,8 @@ def test_verdicts(families):
     assert blunt["underfits"] and not blunt["as_good"] and not blunt["overfits"]
     none = row(np.inf, None, [])
     assert not none["as_good"]
+    whole = row(0.1, 0.011, "/ <constant> + <constant> * <constant> x1".split(), [3.3, 1.0, 0.7])
+    assert whole["constants"] == 2 and whole["as_good"]  # the 1 is of the form
 
 
 def test_tables_have_textbook_laws_and_stated_noise(families):
