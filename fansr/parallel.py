@@ -40,6 +40,20 @@ def _context():
     return multiprocessing.get_context("spawn" if risky else "fork")
 
 
+def _stop(pool: ProcessPoolExecutor):
+    """Stop the workers now, in the middle of what they do.
+
+    One that dies while it writes a large result leaves the pool's thread reading for the rest of it, for ever, since this
+    process holds the pipe's writing end too.  So that end is closed: the thread sees the end of file and gives up.  The
+    standard library does as much for the items' pipe, not for the results', and has no public way to do it.
+    """
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()
+    writer = getattr(getattr(pool, "_result_queue", None), "_writer", None)
+    if writer is not None:
+        writer.close()
+
+
 def ordered_map(function, items, jobs: int = 1, initializer=None, initargs=()):
     """Yield ``function(item)`` for every item, in order.
 
@@ -67,6 +81,5 @@ def ordered_map(function, items, jobs: int = 1, initializer=None, initargs=()):
         done = True
     finally:
         if not done:
-            for process in list(getattr(pool, "_processes", {}).values()):
-                process.terminate()
+            _stop(pool)
         pool.shutdown(wait=done, cancel_futures=True)
