@@ -10,363 +10,13 @@ Work arrays have one row per position (V values, A adjoints) or per constant (Q,
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit, void
 from numba.types import float64, int64
 
-from fansr.evaluate import (
-    ADD,
-    DIV,
-    DIV2,
-    EXP,
-    F1,
-    F2,
-    FREE,
-    I1,
-    INV,
-    JIT,
-    LAST_BINARY,
-    LITERAL,
-    LOG,
-    MUL,
-    MULT2,
-    MULT5,
-    NEG,
-    POW2,
-    POW3,
-    POW5,
-    ROOT2,
-    ROOT3,
-    ROOT5,
-    SUB,
-    TANH,
-    backward,
-    forward,
-)
-
-MAX_CONSTANTS = 32  # candidates with more are not fitted (their FVU is infinite)
-HUGE = 1.7e308  # anything not below it is infinite or NaN
-
-# Bits of a position's state: no free constant below it; a linear one; a curved (not linear) one.
-STATIC, LINEAR, CURVED = 1, 2, 4
-DYNAMIC = LINEAR | CURVED
-
-# Fast sums may be reordered; NaN and infinities must still be seen, so only these flags.
-# Functions only other kernels call need no Python entry point, which would take as long to compile as they do.
-INNER = {**JIT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-SUMS = {**INNER, "fastmath": {"reassoc", "contract", "nsz"}}
-
-
-# ---- analysis of one program ------------------------------------------------------------------
-
-
-@njit(int64(I1, I1, int64, int64, I1, I1, I1), **JIT)
-def split(op, link, first, stop, state, linear, where):
-    """Choose a set of constants the subtree at `first` is jointly affine in; fill state, linear and where.
-
-    linear[j] is 1 for the chosen, where[j] is constant j's position.  Returns how many constants are curved.
-    """
-    # gain[k]: how many constants could be linear below k if k itself enters linearly.  Kept in `state` first.
-    for k in range(stop - 1, first - 1, -1):
-        q = op[k]
-        gain = 0
-        if q == FREE:
-            gain = 1
-        elif q <= SUB:
-            gain = state[k + 1] + state[link[k]]
-        elif q == MUL:
-            gain = max(state[k + 1], state[link[k]])
-        elif q == DIV or q == NEG or (MULT2 <= q < LITERAL):
-            gain = state[k + 1]
-        state[k] = gain
-    # From the top: the sign bit of the gain marks a position that is not reached linearly.
-    n_curved = 0
-    for k in range(first, stop):
-        q = op[k]
-        curved = state[k] < 0 and k > first
-        if q == FREE:
-            linear[link[k]] = 0 if curved else 1
-            where[link[k]] = k
-            n_curved += curved
-        if q >= LITERAL:
-            continue
-        curved_1 = curved
-        if q <= LAST_BINARY:
-            r = link[k]
-            curved_2 = curved
-            if q == MUL:
-                # On a tie the bare constant is the linear one.
-                if state[r] > state[k + 1] or (state[r] == state[k + 1] and op[r] == FREE):
-                    curved_1 = True
-                else:
-                    curved_2 = True
-            elif q > SUB:
-                curved_2 = True
-                curved_1 = curved or q > DIV
-            if curved_2:
-                state[r] = -1
-        elif not (q == NEG or q >= MULT2):
-            curved_1 = True
-        if curved_1:
-            state[k + 1] = -1
-    for k in range(stop - 1, first - 1, -1):
-        q = op[k]
-        if q >= LITERAL:
-            state[k] = (LINEAR if linear[link[k]] else CURVED) if q == FREE else STATIC
-        else:
-            bits = state[k + 1] | (state[link[k]] if q <= LAST_BINARY else 0)
-            state[k] = bits & DYNAMIC if bits & DYNAMIC else STATIC
-    return n_curved
-
-
-@njit(void(I1, I1, F1, int64, int64, I1, F2, F1, F2, int64), **INNER)
-def _scale_start(op, link, literal, first, stop, state, X, c, V, n):
-    """Turn unit draws in c (in place) into scale-aware ones, operands before operators; V's static rows are filled."""
-    for k in range(stop - 1, first - 1, -1):
-        q = op[k]
-        if state[k] & DYNAMIC == 0:
-            continue
-        if q <= DIV:
-            for side in range(2):
-                a = k + 1 if side == 0 else link[k]
-                b = link[k] if side == 0 else k + 1
-                if op[a] != FREE or op[b] == FREE:
-                    continue
-                total, count = 0.0, 0
-                sibling = V[b]
-                for i in range(n):
-                    size = abs(sibling[i])
-                    if 0.0 < size < HUGE:
-                        total += math.log(size)
-                        count += 1
-                if count > 0:
-                    size = math.exp(total / count)
-                    j = link[a]
-                    c[j] = c[j] / size if q == MUL else c[j] * size
-                    forward(op, link, literal, a, a + 1, state, DYNAMIC, X, 0, c, V, n)
-        forward(op, link, literal, k, k + 1, state, DYNAMIC, X, 0, c, V, n)
-
-
-@njit(int64(I1, I1, I1, F2, F1, F1, int64), **INNER)
-def _unwrap(op, link, state, V, target, sw, n):
-    """Undo the root's invertible operators: returns the position p whose values must then equal `target`.
-
-    target and sw (the residual weights) are changed in place from those of the root; sw by the slope of what was
-    taken off, so that to first order the weighted residuals stay the same.  Points that cannot be undone get
-    weight 0; with more than half of them lost the answer is 0, as when nothing can be taken off.
-    """
-    p = 0
-    while True:
-        q = op[p]
-        if q >= LITERAL:
-            break
-        if q <= LAST_BINARY:
-            if q > DIV or (state[p + 1] & DYNAMIC != 0 and state[link[p]] & DYNAMIC != 0):
-                break
-            left = state[p + 1] & DYNAMIC != 0
-            s = V[link[p]] if left else V[p + 1]
-            for i in range(n):
-                t = target[i]
-                if q == ADD:
-                    target[i] = t - s[i]
-                elif q == SUB:
-                    target[i] = t + s[i] if left else s[i] - t
-                elif q == MUL:
-                    target[i] = t / s[i]
-                    sw[i] *= abs(s[i])
-                elif left:
-                    target[i] = t * s[i]
-                    sw[i] /= abs(s[i])
-                else:
-                    target[i] = s[i] / t
-                    sw[i] *= t * t / abs(s[i])
-            p = p + 1 if left else link[p]
-            continue
-        if MULT2 <= q:
-            f = float(q - MULT2 + 2) if q <= MULT5 else 1.0 / float(q - DIV2 + 2)
-            for i in range(n):
-                target[i] /= f
-                sw[i] *= f
-        elif q == NEG:
-            for i in range(n):
-                target[i] = -target[i]
-        elif q == INV:
-            for i in range(n):
-                sw[i] *= target[i] * target[i]
-                target[i] = 1.0 / target[i]
-        elif POW2 <= q <= ROOT5:
-            e = 1.0 / float(q - POW2 + 2) if q <= POW5 else float(q - ROOT2 + 2)
-            odd = q == POW3 or q == POW5 or q == ROOT3 or q == ROOT5
-            for i in range(n):
-                t = target[i]
-                if t < 0.0 and not odd:
-                    target[i] = np.nan
-                else:
-                    target[i] = math.copysign(abs(t) ** e, t)
-                    sw[i] *= abs(t / (e * target[i]))  # slope of the outside: dt/dg with g = t**e
-        elif q == EXP:
-            for i in range(n):
-                sw[i] *= abs(target[i])
-                target[i] = np.log(target[i])
-        elif q == LOG:
-            for i in range(n):
-                target[i] = math.exp(target[i])
-                sw[i] /= target[i]
-        elif q == TANH:
-            for i in range(n):
-                sw[i] *= 1.0 - target[i] * target[i]
-                target[i] = math.atanh(target[i])
-        else:
-            break
-        p += 1
-    lost = 0
-    for i in range(n):
-        if not (abs(target[i]) < HUGE and abs(sw[i]) < HUGE):
-            target[i] = 0.0
-            sw[i] = 0.0
-            lost += 1
-    return p if 2 * lost <= n else 0
-
-
-# ---- linear algebra ---------------------------------------------------------------------------
-
-
-@njit(void(F1, F1, int64), **INNER)
-def _copy(a, b, n):
-    """b = a over the first n (slice assignment costs seconds of compilation)."""
-    for i in range(n):
-        b[i] = a[i]
-
-
-@njit(float64(F1, F1, int64), **SUMS)
-def _dot(a, b, n):
-    """Sum of a*b over the first n."""
-    total = 0.0
-    for i in range(n):
-        total += a[i] * b[i]
-    return total
-
-
-@njit(float64(F1, F1, int64), **INNER)
-def _normalise(a, q, n):
-    """q = a / |a| without overflow; returns |a|, 0 for a zero column and NaN for one that is not finite."""
-    square = _dot(a, a, n)
-    scale = 1.0
-    if not (1e-200 < square < 1e200):
-        scale = 0.0
-        for i in range(n):
-            size = abs(a[i])
-            if not (size < HUGE):
-                return np.nan
-            scale = max(scale, size)
-        if scale == 0.0:
-            return 0.0
-        for i in range(n):
-            q[i] = a[i] / scale
-        square = _dot(q, q, n)
-        norm = math.sqrt(square)
-        for i in range(n):
-            q[i] /= norm
-        return scale * norm
-    norm = math.sqrt(square)
-    for i in range(n):
-        q[i] = a[i] / norm
-    return norm
-
-
-@njit(int64(F2, F1, F1, int64), **INNER)
-def _solve_positive(H, b, x, m):
-    """x with H x = b for a positive definite H (m, m), lower half given and overwritten; 0 when it is not."""
-    for j in range(m):
-        pivot = H[j, j]
-        for p in range(j):
-            pivot -= H[j, p] * H[j, p]
-        if not (pivot > 1e-300):
-            return 0
-        pivot = math.sqrt(pivot)
-        H[j, j] = pivot
-        for i in range(j + 1, m):
-            s = H[i, j]
-            for p in range(j):
-                s -= H[i, p] * H[j, p]
-            H[i, j] = s / pivot
-    for i in range(m):
-        s = b[i]
-        for p in range(i):
-            s -= H[i, p] * x[p]
-        x[i] = s / H[i, i]
-    for i in range(m - 1, -1, -1):
-        s = x[i]
-        for p in range(i + 1, m):
-            s -= H[p, i] * x[p]
-        x[i] = s / H[i, i]
-    return 1
-
-
-# ---- one descent ------------------------------------------------------------------------------
-
-
-@njit(int64(I1, I1, F1, int64, int64, I1, I1, I1, F2, F1, F1, F1, int64, F2, F2, F2, F2, I1, F1), **INNER)
-def _project(op, link, literal, first, stop, state, linear, where, X, c, target, sw, n, V, A, Q, R, chosen, work):
-    """Set the linear constants of c to their least-squares values given the curved ones.
-
-    work[:n] becomes the weighted residual, Q[:rank] an orthonormal basis of the linear columns (modified
-    Gram-Schmidt with the residual as a further column, which is backward stable).  A[first] must hold sw.
-    Returns the rank, or -1 when something is not finite.
-    """
-    C = len(linear)
-    res = work[:n]
-    for j in range(C):
-        if linear[j]:
-            c[j] = 0.0
-    forward(op, link, literal, first, stop, state, DYNAMIC, X, 0, c, V, n)
-    root = V[first]
-    for i in range(n):
-        res[i] = sw[i] * (target[i] - root[i])
-    if state[first] & LINEAR == 0:
-        return 0
-    backward(op, link, first, stop, state, LINEAR, V, A, n)
-    coefficient = R[len(R) - 2]
-    size = R[len(R) - 1]
-    rank = 0
-    for j in range(C):
-        if not linear[j]:
-            continue
-        q = Q[rank]
-        norm = _normalise(A[where[j]], q, n)
-        if not (norm < HUGE):
-            return -1
-        if norm == 0.0:
-            continue
-        for p in range(rank):
-            basis = Q[p]
-            h = _dot(basis, q, n)
-            R[p, rank] = h
-            for i in range(n):
-                q[i] -= h * basis[i]
-        left = math.sqrt(_dot(q, q, n))
-        if left < 1e-11:  # depends on the columns before: leave this constant at 0
-            continue
-        for i in range(n):
-            q[i] /= left
-        R[rank, rank] = left
-        chosen[rank] = j
-        size[rank] = norm
-        h = _dot(q, res, n)
-        coefficient[rank] = h
-        for i in range(n):
-            res[i] -= h * q[i]
-        rank += 1
-    for p in range(rank - 1, -1, -1):
-        s = coefficient[p]
-        for k in range(p + 1, rank):
-            s -= R[p, k] * coefficient[k]
-        coefficient[p] = s / R[p, p]
-    for p in range(rank):
-        c[chosen[p]] = coefficient[p] / size[p]
-    return rank
+from fansr.affine import CURVED, DYNAMIC, HUGE, INNER, LINEAR, MAX_CONSTANTS, STATIC, scale_start, split, unwrap
+from fansr.evaluate import F1, F2, I1, JIT, LAST_BINARY, LITERAL, backward, forward
+from fansr.project import copied, dot, normalise, project, solve_positive
 
 
 @njit(
@@ -381,12 +31,12 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
     Static rows of V must be filled.  R (C'+2, C') and small (4+2*C', C') are work space for some C' >= C.
     """
     C = len(linear)
-    _copy(sw, A[first], n)
-    rank = _project(op, link, literal, first, stop, state, linear, where, X, c, target, sw, n, V, A, Q, R, chosen, work)
+    copied(sw, A[first], n)
+    rank = project(op, link, literal, first, stop, state, linear, where, X, c, target, sw, n, V, A, Q, R, chosen, work)
     if rank < 0:
         return np.inf
     res = work[:n]
-    ssr = _dot(res, res, n)
+    ssr = dot(res, res, n)
     if not (ssr < HUGE):
         return np.inf
     if state[first] & CURVED == 0:
@@ -401,21 +51,21 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
             break
         if state[first] & LINEAR:
             forward(op, link, literal, first, stop, state, LINEAR, X, 0, c, V, n)
-        _copy(sw, A[first], n)
+        copied(sw, A[first], n)
         backward(op, link, first, stop, state, CURVED, V, A, n)
         m = 0
         for j in range(C):
             if linear[j]:
                 continue
             column = J[m]
-            norm = _normalise(A[where[j]], column, n)
+            norm = normalise(A[where[j]], column, n)
             if not (norm < HUGE):
                 # A point whose value is finite but whose slope is not says nothing about this constant.
                 slope = A[where[j]]
                 for i in range(n):
                     if not (abs(slope[i]) < HUGE):
                         slope[i] = 0.0
-                norm = _normalise(slope, column, n)
+                norm = normalise(slope, column, n)
             if norm == 0.0 or not (norm < HUGE):
                 norm = 1.0
                 for i in range(n):
@@ -423,12 +73,12 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
             size[m] = norm
             for p in range(rank):
                 basis = Q[p]
-                h = _dot(basis, column, n)
+                h = dot(basis, column, n)
                 for i in range(n):
                     column[i] -= h * basis[i]
-            gradient[m] = _dot(column, res, n)
+            gradient[m] = dot(column, res, n)
             for k in range(m + 1):
-                H[m, k] = _dot(column, J[k], n)
+                H[m, k] = dot(column, J[k], n)
             m += 1
         accepted = False
         new = ssr
@@ -437,7 +87,7 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
                 for b in range(a):
                     damped[a, b] = H[a, b]
                 damped[a, a] = H[a, a] + damping * (H[a, a] + 1e-7) + 1e-14
-            if not _solve_positive(damped, gradient, step, m):
+            if not solve_positive(damped, gradient, step, m):
                 damping = max(damping * 10.0, 1e-8)
                 continue
             predicted = 0.0
@@ -448,8 +98,8 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
                     trial[j] += step[m] / size[m]
                     predicted += step[m] * (gradient[m] + damping * (H[m, m] + 1e-7) * step[m])
                     m += 1
-            rank = _project(op, link, literal, first, stop, state, linear, where, X, trial, target, sw, n, V, A, Q, R, chosen, work)
-            new = _dot(res, res, n) if rank >= 0 else np.inf
+            rank = project(op, link, literal, first, stop, state, linear, where, X, trial, target, sw, n, V, A, Q, R, chosen, work)
+            new = dot(res, res, n) if rank >= 0 else np.inf
             if new < ssr:
                 accepted = True
                 ratio = (ssr - new) / predicted if predicted > 0.0 else 1.0
@@ -479,11 +129,11 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
 @njit(float64(I1, I1, F1, int64, I1, I1, I1, F2, F1, F1, F1, int64, F2, F2, F2, F2, I1, F1, F1), **INNER)
 def _sharpen(op, link, literal, stop, state, linear, where, X, c, target, sw, n, V, A, Q, R, chosen, work, trial):
     """Iterative refinement of the linear constants: removes the rounding of the first solve.  Returns the sum of squares."""
-    _copy(sw, A[0], n)
+    copied(sw, A[0], n)
     best = np.inf
     for j in range(len(linear)):
         trial[j] = c[j]
-    rank = _project(op, link, literal, 0, stop, state, linear, where, X, trial, target, sw, n, V, A, Q, R, chosen, work)
+    rank = project(op, link, literal, 0, stop, state, linear, where, X, trial, target, sw, n, V, A, Q, R, chosen, work)
     if rank < 0:
         return np.inf
     res = work[:n]
@@ -493,14 +143,14 @@ def _sharpen(op, link, literal, stop, state, linear, where, X, c, target, sw, n,
         root = V[0]
         for i in range(n):
             res[i] = sw[i] * (target[i] - root[i])
-        ssr = _dot(res, res, n)
+        ssr = dot(res, res, n)
         if not (ssr < best):
             break
         best = ssr
         for j in range(len(linear)):
             c[j] = trial[j]
         for p in range(rank):
-            coefficient[p] = _dot(Q[p], res, n)
+            coefficient[p] = dot(Q[p], res, n)
             basis = Q[p]
             for i in range(n):
                 res[i] -= coefficient[p] * basis[i]
@@ -523,9 +173,6 @@ def _rank(sums, order, n):
             order[k] = order[k - 1]
             k -= 1
         order[k] = i
-
-
-# ---- one candidate, many candidates -----------------------------------------------------------
 
 
 @njit(float64(I1, I1, F1, I1, F2, F1, F1, F1, int64, F2), **JIT)
@@ -632,9 +279,9 @@ def fit_range(op, link, literal, begin, n_constants, k_first, k_stop, X, y, sw, 
         below, bottom = 0, L
         n_curved_u = 0
         if n_curved > 0 and schedule[7] == 1:
-            _copy(y, target_u, n)
-            _copy(sw, sw_u, n)
-            below = _unwrap(ops, links, state, V, target_u, sw_u, n)
+            copied(y, target_u, n)
+            copied(sw, sw_u, n)
+            below = unwrap(ops, links, state, V, target_u, sw_u, n)
             if below > 0:
                 open_slots = 1
                 bottom = below
@@ -647,11 +294,11 @@ def fit_range(op, link, literal, begin, n_constants, k_first, k_stop, X, y, sw, 
         for t in range(count):
             c = all_starts[t, :C]
             if t == 0 and given[k, 0] == given[k, 0]:
-                _copy(given[k], c, C)
+                copied(given[k], c, C)
             else:
-                _copy(draws[t], c, C)
+                copied(draws[t], c, C)
                 if n_curved > 0 and t % 2 == 0:
-                    _scale_start(ops, links, literals, 0, L, state, X, c, V, n)
+                    scale_start(ops, links, literals, 0, L, state, X, c, V, n)
                 if below > 0 and (t % 4 == 0 or t % 4 == 3) and (n_curved_u > 0 or t == 0):
                     _descend(ops, links, literals, below, bottom, state_u, linear_u, where_u, X, c, target_u, sw_u, n, 4, 0.0, 1e-2,
                              V, A, Q, R, J, chosen, work, small)  # fmt: skip
@@ -697,4 +344,4 @@ def fit_range(op, link, literal, begin, n_constants, k_first, k_stop, X, y, sw, 
             if best < 1e-8 * spreads[1]:
                 _sharpen(ops, links, literals, L, state, linear, where, X, c, y, sw, n, V, A, Q, R, chosen, work, small[0])
         fvu[k] = squares(ops, links, literals, state, X, c, y, sw, width, V) / spreads[2]
-        _copy(c, consts[k], C)
+        copied(c, consts[k], C)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 # Files with kernels, in the order they build on each other.  Importing one compiles what is not cached.
-KERNEL_FILES = ("evaluate", "descend", "breed")
+KERNEL_FILES = ("evaluate", "affine", "project", "descend", "genes", "merge", "canonical", "whole", "breed", "aim")
 
 
 def stale_caches(folder: Path) -> list[Path]:
@@ -30,7 +30,7 @@ def main() -> None:
         path.unlink(missing_ok=True)
     import numpy as np
 
-    from fansr import breed, bulk, descend, evaluate, guard, history, search  # noqa: F401  compiled when imported
+    from fansr import aim, breed, bulk, descend, evaluate, guard, history, search  # noqa: F401  compiled when imported
     from fansr.problem import Budget, Problem
 
     # What is compiled at its first call only: a whole small search calls all of it.

@@ -1,13 +1,17 @@
-"""breed.py and evolve.py: tree work keeps meanings, aimed changes hit, the search finds laws and repeats itself."""
+"""The local search, from genomes to the proposer: tree work keeps meanings, aimed changes hit, the search finds laws and repeats itself."""
 
 import numpy as np
 import pytest
 from test_evaluate import random_tree
 
-from fansr import breed, evolve
-from fansr.evaluate import FREE, evaluate
+from fansr import breed, evolve, genome
+from fansr.aim import aim
+from fansr.canonical import canonical_rows
+from fansr.evaluate import COLUMN, FREE, evaluate
 from fansr.expr import problems
+from fansr.island import BINARY_CUMULATIVE, KINDS, UNARY_CUMULATIVE, Island
 from fansr.problem import Budget, Candidate, Problem
+from fansr.stock import leading
 from fansr.tokens import CONSTANT as C
 
 NO_TABLE = 1 << 12
@@ -15,9 +19,9 @@ NO_TABLE = 1 << 12
 
 def rows_of(exprs, consts):
     """Genome rows of expressions."""
-    rows = evolve.Island._empty(len(exprs))
+    rows = Island._empty(len(exprs))
     for k, (expr, c) in enumerate(zip(exprs, consts)):
-        codes, values = evolve.to_codes(expr, c)
+        codes, values = genome.to_codes(expr, c)
         rows["G"][k, : len(codes)], rows["W"][k, : len(codes)], rows["lengths"][k] = codes, values, len(codes)
     return rows
 
@@ -25,12 +29,12 @@ def rows_of(exprs, consts):
 def canonical(expr, consts=()):
     """(expr, consts) of the canonical genome, or None."""
     rows = rows_of([expr], [consts])
-    n = breed.canonical_rows(rows["G"], rows["W"], rows["lengths"], 60, 99, 6, np.zeros(NO_TABLE, np.uint64))
+    n = canonical_rows(rows["G"], rows["W"], rows["lengths"], 60, 99, 6, np.zeros(NO_TABLE, np.uint64))
     if n == 0:
         return None
     L = rows["lengths"][0]
     codes = rows["G"][0, :L]
-    return evolve.to_tokens(codes), rows["W"][0, :L][codes == FREE]
+    return genome.to_tokens(codes), rows["W"][0, :L][codes == FREE]
 
 
 def problem(X, y):
@@ -77,8 +81,8 @@ def test_canonical_form_spans_the_same_functions():
         y = evaluate(expr, X, consts)
         if found is None or not np.isfinite(y).all() or np.abs(y).max() > 1e8 or not y.std() > 1e-6 * np.abs(y).max():
             continue
-        codes = evolve.to_codes(*found)
-        terms = [evolve.to_tokens(codes[0][a:b]) for a, b in evolve._terms_of(codes[0])]
+        codes = genome.to_codes(*found)
+        terms = [genome.to_tokens(codes[0][a:b]) for a, b in genome.terms_of(codes[0])]
         values, j = [np.ones(60)], 0
         for term in terms:
             n = term.count(C)
@@ -97,49 +101,49 @@ def test_children_are_complete_new_and_in_range():
     exprs = [e for e in (random_tree(rng, 3, 2) for _ in range(60)) if len(e) < 30]
     rows = rows_of(exprs, [np.ones(e.count(C)) for e in exprs])
     table, state = np.zeros(1 << 14, np.uint64), np.array([7], np.uint64)
-    n = breed.canonical_rows(rows["G"], rows["W"], rows["lengths"], 30, 5, 6, table)
+    n = canonical_rows(rows["G"], rows["W"], rows["lengths"], 30, 5, 6, table)
     known = {rows["G"][k, : rows["lengths"][k]].tobytes() for k in range(n)}
-    out = evolve.Island._empty(400)
-    columns = np.array([evolve.COLUMN, evolve.COLUMN + 1], np.int64)
-    kinds = np.cumsum(evolve.KINDS) / evolve.KINDS.sum()
-    made = breed.breed(state, rows["G"], rows["W"], rows["lengths"], n, kinds, evolve.UNARY_CUMULATIVE, evolve.BINARY_CUMULATIVE, columns,
+    out = Island._empty(400)
+    columns = np.array([COLUMN, COLUMN + 1], np.int64)
+    kinds = np.cumsum(KINDS) / KINDS.sum()
+    made = breed.breed(state, rows["G"], rows["W"], rows["lengths"], n, kinds, UNARY_CUMULATIVE, BINARY_CUMULATIVE, columns,
                        25, 4, table, out["G"], out["W"], out["lengths"])  # fmt: skip
     assert made > 300
     for k in range(made):
-        genome = out["G"][k, : out["lengths"][k]]
-        assert problems(evolve.to_tokens(genome), 2) is None
-        assert len(genome) <= 25 and (genome == FREE).sum() <= 4 and (genome > FREE).any()
-        assert genome.tobytes() not in known
-        known.add(genome.tobytes())
+        codes = out["G"][k, : out["lengths"][k]]
+        assert problems(genome.to_tokens(codes), 2) is None
+        assert len(codes) <= 25 and (codes == FREE).sum() <= 4 and (codes > FREE).any()
+        assert codes.tobytes() not in known
+        known.add(codes.tobytes())
 
 
 def test_spelled_programs_are_the_scaled_sums():
     exprs, consts = [["+", "sin", "x1", "inv", "x2"], ["*", "x1", "exp", "*", C, "x2"]], [[], [0.7]]
     rows = rows_of(exprs, consts)
-    programs, given, homes = evolve.spelled(rows["G"], rows["W"], rows["lengths"], rows["full"])
+    programs, given, homes = genome.spelled(rows["G"], rows["W"], rows["lengths"], rows["full"])
     X = np.random.default_rng(1).uniform(1, 2, (9, 2))
     c = [2.0, 3.0, -1.0]
     np.testing.assert_allclose(evaluate(programs[0], X, c), 2 * np.sin(X[:, 0]) + 3 / X[:, 1] - 1)
-    assert evolve.to_tokens(rows["full"][0, : len(programs[0].op)]) == ["+", "*", C, "sin", "x1", "+", "/", C, "x2", C]
+    assert genome.to_tokens(rows["full"][0, : len(programs[0].op)]) == ["+", "*", C, "sin", "x1", "+", "/", C, "x2", C]
     assert given[1, 1] == 0.7 and homes[1, 1] == 4 and list(programs.n_constants) == [3, 3]
-    without = evolve.to_tokens(evolve._without_summand(rows["full"][0, : len(programs[0].op)]))
+    without = genome.to_tokens(genome.without_summand(rows["full"][0, : len(programs[0].op)]))
     assert without == ["+", "*", C, "sin", "x1", "/", C, "x2"]
 
 
 def aimed(X, y, expr, consts, tries=400):
     """Children that `aim` makes of one expression."""
-    island = evolve.Island(X, y, None, evolve.views(y)[0], list(range(X.shape[1])), 40, 3)
+    island = Island(X, y, None, evolve.views(y)[0], list(range(X.shape[1])), 40, 3)
     rows = rows_of([expr], [consts])
-    out = evolve.Island._empty(tries)
-    made = breed.aim(island.state, rows["G"], rows["W"], rows["lengths"], 1, tries, island.refiner.columns, island.refiner.y, island.refiner.sw,
+    out = Island._empty(tries)
+    made = aim(island.state, rows["G"], rows["W"], rows["lengths"], 1, tries, island.refiner.columns, island.refiner.y, island.refiner.sw,
                      island.n_aim, island.terms, island.term_codes, island.term_lengths, 40, 6, island.table, out["G"], out["W"], out["lengths"])  # fmt: skip
-    return [evolve.to_tokens(out["G"][k, : out["lengths"][k]]) for k in range(made)]
+    return [genome.to_tokens(out["G"][k, : out["lengths"][k]]) for k in range(made)]
 
 
 def test_exponential_of_logarithms_is_a_product():
     expr, consts = ["+", "*", C, "log", "+", C, "x1", "+", "/", C, "x2", "+", "*", C, "log", "x3", C], [-1.5, 0.4, 0.7, 2.31, 0.2]
-    codes, values = (np.array(v) for v in evolve.to_codes(expr, consts))
-    product, own = evolve._product(codes, values)
+    codes, values = (np.array(v) for v in genome.to_codes(expr, consts))
+    product, own = genome.product_of_powers(codes, values)
     X = np.random.default_rng(0).uniform(0.5, 2, (20, 3))
     np.testing.assert_allclose(evaluate(product, X, own), np.exp(evaluate(expr, X, consts)), rtol=1e-12)
     assert product[:7] == ["*", "inv", "pow3", "pow1_2", "+", C, "x1"] and product.count("log") == 0
@@ -241,7 +245,7 @@ def test_hard_tables_do_not_break_it(X, y):
 def test_wide_tables():
     X = np.random.default_rng(3).uniform(0.5, 2, (150, 120))
     y = X[:, 70] * X[:, 11] + 3 * np.sqrt(X[:, 100])
-    assert {11, 70, 100} <= set(evolve.leading(X, y, list(range(120)))) and len(evolve.leading(X, y, list(range(120)))) == 10
+    assert {11, 70, 100} <= set(leading(X, y, list(range(120)))) and len(leading(X, y, list(range(120)))) == 10
     assert min(c.fvu for b in evolve.propose(problem(X, y), Budget(None, 0.1), np.random.default_rng(0)) for c in b) < 1e-20
 
 

@@ -14,10 +14,11 @@ ORDER = [
     "expr", "evaluate", "export",
     "spell", "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
-    "descend", "refine",
+    "affine", "project", "descend", "refine",
     "device", "history", "stepper", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
     "draws", "view", "walk", "sample",
-    "build", "terms", "sparse", "power", "products", "library", "rational", "radicals", "waves", "bells", "scan", "structure", "breed", "evolve",
+    "build", "terms", "sparse", "power", "products", "library", "rational", "radicals", "waves", "bells", "scan", "structure",
+    "genes", "merge", "canonical", "whole", "breed", "aim", "genome", "stock", "island", "quotient", "evolve",
     "metrics", "rank", "constants", "tidy", "snap", "focus", "partner", "search", "robust", "score", "plot", "fit", "regressor",
     "leveled", "peers", "bench", "cat", "warm",
 ]
