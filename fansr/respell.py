@@ -204,6 +204,8 @@ class Respeller(Speller):
                 return PRODUCT, sign, *VALUE_OF[chain], False, [(tokens, 1, 1, flip)]
             terms = [(sign, chain + tokens, prefixed(chain, flip)) for sign, chain, tokens, flip in parts]
         if len(terms) == 1 and not const:
+            if len(above) + len(below) > 1:
+                self.changed = True  # what the sum left may be like the factors around it
             sign, tokens, flip = terms[0]
             return PRODUCT, sign, 1, 1, False, [(tokens, 1, 1, flip if sign else EITHER)]
         return SUM, terms, const, const and len(loose) == len(terms)
@@ -229,8 +231,9 @@ class Respeller(Speller):
             rests = [[_without(item, factor) for item in items] for items in taken]
             inner = self._add(*rests)
             product = self._multiply([inner, (PRODUCT, 1, 1, 1, False, [factor])], ())
-            apart = sum(len(self._plain(item)) for items in taken for item in items) + len(places) - 1
-            if len(self._plain(product)) < apart:
+            # Signs are not counted: the sum takes them in.
+            apart = sum(len(self._signed(item)[1]) for items in taken for item in items) + len(places) - 1
+            if len(self._signed(product)[1]) < apart:
                 if any(_may_merge(rest) for items in rests for rest in items):
                     self.changed = True
                 return kept[0] + [product], kept[1]

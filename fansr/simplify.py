@@ -133,18 +133,28 @@ class Simplifier:
                 now[i] = spelled
             if not going:
                 break
-        return [_shorter(*pair) if fault is None else fault for *pair, fault in zip(before, now, found)]
+        for i, fault in enumerate(found):
+            if fault is None:
+                tidy = _shorter(before[i], now[i])
+                if tidy is None:
+                    found[i] = now[i]
+                else:  # simplified for its part, so that it stays as it is next time
+                    found[i] = tidy if tidy == before[i] else self._some([tidy], False)[0]
+        return found
 
 
-def _shorter(expr, spelled) -> list[str]:
-    """`spelled`, or the expression much as it came where that is shorter: one skeleton in a thousand, mostly for a
-    common factor that the engine multiplies out."""
-    # Signs and inverses may go when it is ordered, so the lengths are compared after that.
-    if len(spelled) > len(expr) - expr.count("neg") - expr.count("inv"):
+def _shorter(expr, spelled) -> list[str] | None:
+    """The expression much as it came, where that is shorter than `spelled`: one skeleton in a thousand, mostly for a
+    common factor that the engine multiplies out; None where it is not."""
+    # Signs, inverses and constants may go when it is ordered, so the lengths are compared after that.  As many constants
+    # as in `spelled` are taken to stay, which is the same for every other spelling of the expression.
+    gone = max(expr.count(CONSTANT) - max(spelled.count(CONSTANT), 1), 0)
+    least = len(expr) - expr.count("neg") - expr.count("inv") - 2 * gone
+    if len(spelled) > least:
         tidy = ordered(expr)
         if len(tidy) < len(spelled):
             return tidy
-    return spelled
+    return None
 
 
 _SUM, _PRODUCT, _OTHER = "+-", "*/", ""

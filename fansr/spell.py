@@ -152,7 +152,7 @@ class Speller:
                     sign = 0
                 elif place == turn:
                     base = flip()
-                elif able is None or base < factors[able][0]:
+                elif able is None or (base, n, d) < factors[able][:3]:
                     able = place
             if not n & 1 and d & 1 and base[0] == "abs":
                 base = base[1:]  # an even power needs no absolute value
