@@ -9,6 +9,7 @@ Random numbers are splitmix64 sequences (Steele, Lea and Flood 2014), each begun
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -156,6 +157,7 @@ def go_on_column(state, column, x, start, stop):
             x[i] = sign * float64(whole(state, p, q))
 
 
+@functools.cache
 def draw_table(draws: tuple[Draw, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The draws of a prior as the kernels take them: cumulative shares, kind codes, (K, 4) numbers."""
     shares = np.cumsum([draw.share for draw in draws], dtype=np.float64)
@@ -343,13 +345,14 @@ def draw_rows(rows, ids, points, fit, key, constants, columns, scalars, X, y, co
 
 
 def draw(prior: Prior, rows: np.ndarray, ids, points, seed: int = 0, *, fit=None, noise: float | None = None,
-         dummies: int = 0, stage: str = "render") -> dict[str, np.ndarray]:
+         dummies: int = 0, stage: str = "render", space: dict | None = None) -> dict[str, np.ndarray]:
     """Constants, points and values for B skeletons (section 3.3): redrawn where a value is no finite number.
 
     rows: (B, L) uint8 vocabulary ids padded with 0; ids: (B,); points: M for all, or (B,) of them.
     fit: how many of the points get noise, (B,) or one for all; all of them by default.
     noise: level for all, or None for what the prior says.  dummies: columns to fill beside those the law uses.
-    Returns a dict: X (B, D, M) f8 columns first, 0 where a column holds nothing; y (B, M) f8; consts (B, L) f8, as many
+    space: a dict that is given again and again, for arrays that are used again: new memory costs as much as its numbers.
+    Returns a dict: X (B, D, M) f8 columns first, 0 where a column holds nothing (with `space` anything); y (B, M) f8; consts (B, L) f8, as many
     of a row as it has constants; noise (B,) f8; status (B,) i8: redraws it took, or NOT_FINITE or TOO_LARGE when
     every draw was rejected; filled (B, D) u1: 1 a column the law uses, 2 an irrelevant one with numbers, 0 empty.
     Values beyond a row's own number of points, and those of rejected rows, mean nothing.
@@ -359,10 +362,9 @@ def draw(prior: Prior, rows: np.ndarray, ids, points, seed: int = 0, *, fit=None
     points = np.full(B, points, dtype=np.int64)
     fit = points if fit is None else np.full(B, fit, dtype=np.int64)
     M = int(points.max(initial=1))
-    out = {
-        "X": np.zeros((B, D, M)), "y": np.zeros((B, M)), "consts": np.zeros((B, rows.shape[1])), "noise": np.zeros(B),
-        "status": np.zeros(B, dtype=np.int64), "filled": np.zeros((B, D), dtype=np.uint8),
-    }
+    shapes = {"X": (B, D, M), "y": (B, M), "consts": (B, rows.shape[1]), "noise": (B,), "status": (B,), "filled": (B, D)}
+    kinds = {"status": np.int64, "filled": np.uint8}
+    out = {name: _array(name, shape, kinds.get(name, np.float64), space) for name, shape in shapes.items()}
     scalars = np.array([prior.redraws, prior.reach, prior.irrelevant, prior.noisy, math.log(prior.noise_low),
                         math.log(prior.noise_high), -1.0 if noise is None else noise, dummies])
     key = np.array(key_for(seed, stage), dtype=np.uint64)
@@ -371,12 +373,22 @@ def draw(prior: Prior, rows: np.ndarray, ids, points, seed: int = 0, *, fit=None
     return out
 
 
+def _array(name: str, shape: tuple[int, ...], kind, space: dict | None) -> np.ndarray:
+    """An array of zeros, or one that lies in `space` already."""
+    if space is None:
+        return np.zeros(shape, kind)
+    size = math.prod(shape)
+    if name not in space or len(space[name]) < size:
+        space[name] = np.zeros(size, kind)
+    return space[name][:size].reshape(shape)
+
+
 def to_rows(exprs: list[list[str]], length: int | None = None) -> np.ndarray:
     """Prefix expressions over the vocabulary as (K, length) uint8 rows padded with 0.
 
     KeyError names a token outside it (a literal, x18).
     """
-    length = max(map(len, exprs), default=1) if length is None else length
+    length = max(1, max(map(len, exprs), default=1)) if length is None else length
     data = b"".join([bytes([TOKEN_ID[token] for token in expr]).ljust(length, b"\0") for expr in exprs])
     return np.frombuffer(data, dtype=np.uint8).reshape(len(exprs), length)
 

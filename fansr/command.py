@@ -246,20 +246,29 @@ def progress(iterable=None, total: int | None = None, quiet: bool = False, unit:
 class _Packed:
     """A stage's function, run in a worker: a Batch in, packed bytes, their count, sum and the drops out."""
 
-    def __init__(self, function, unchanged):
-        self.function, self.unchanged = function, unchanged
+    def __init__(self, function):
+        self.function = function
 
     def __call__(self, batch):
         with packed.no_collection():
-            records = batch.records()
-            places = {id(record): place for place, record in enumerate(records)} if self.unchanged else None
-            kept, dropped = self.function(records)
-            done = batch.chosen([places[id(record)] for record in kept]) if self.unchanged else packed.pack_many(kept)
-        return *done, Counter(dropped), len(batch)
+            kept, dropped = self.function(batch.records())
+            return *packed.pack_many(kept), Counter(dropped), len(batch)
+
+
+class _Whole:
+    """A stage's function that takes a Batch as it is, run in a worker; `away`: its result goes to another process."""
+
+    def __init__(self, function, away):
+        self.function, self.away = function, away
+
+    def __call__(self, batch):
+        with packed.no_collection():
+            data, *rest = self.function(batch)
+        return bytes(data) if self.away else data, *rest, len(batch)
 
 
 def filter_stream(inputs, output, stage_function, *, reads, holds=None, jobs=1, entry=None, quiet=False, chunk=CHUNK,
-                  resume=False, unchanged=False, initializer=None, initargs=()):
+                  resume=False, packs=False, initializer=None, initargs=()):
     """The loop of every filter command: read, map chunks over workers in order, write, count drops.
 
     inputs: file names ("-" or none is stdin), read one after another as `cat` would.
@@ -268,7 +277,9 @@ def filter_stream(inputs, output, stage_function, *, reads, holds=None, jobs=1, 
     reads: kind or tuple of kinds the input must hold; holds: kind written (default: what was read).
     entry: this command's history entry.  Drops of earlier stages stay in the history.
     resume: skip the input records that FILE.part already accounts for.
-    unchanged: the stage only chooses: the records it gives back are those it got, in their order, as they were.
+    packs: the stage function takes a Batch and gives (records packed one after another, their number, sum of their
+        digests, drops): for stages that need not take every record apart.  It may use the memory of the bytes it gave
+        again when it is called again.
     Returns the Writer.  Ctrl-C writes what is finished, closes the stream and raises.
     """
     inputs = list(inputs) or ["-"]
@@ -278,7 +289,8 @@ def filter_stream(inputs, output, stage_function, *, reads, holds=None, jobs=1, 
     def items(consumed):
         return batches(first, inputs[1:], reads, chunk, consumed)
 
-    return write_stream(output, items, _Packed(stage_function, unchanged), holds=holds or first.header["holds"],
+    function = _Whole(stage_function, jobs > 1) if packs else _Packed(stage_function)
+    return write_stream(output, items, function, holds=holds or first.header["holds"],
                         history=history, jobs=jobs, quiet=quiet, resume=resume, initializer=initializer, initargs=initargs)
 
 
@@ -309,9 +321,7 @@ def write_stream(output, items, function, *, holds, history, jobs=1, quiet=False
         with progress(quiet=quiet, total=total, initial=writer.consumed) as bar, contextlib.closing(results):
             for data, n, checksum, dropped, consumed in results:
                 with guard.whole():
-                    writer.write_many(data, n, checksum)
-                    writer.dropped.update(dropped)
-                    writer.consumed += consumed
+                    writer.write_many(data, n, checksum, dropped, consumed)
                     # A flush ends a zstd frame: often enough to lose little and to feed the next
                     # stage, seldom enough to compress well.
                     if time.monotonic() - last > 1.0:

@@ -126,52 +126,33 @@ def guard_for(forms: tuple, renaming: bool):
 
 
 class Decontaminator:
-    """Skeleton records to those that no held-out law equals; the stage function."""
+    """Skeleton records to those that no held-out law equals."""
 
     def __init__(self, forms, renaming: bool):
         self.forms = tuple((label, tuple(expr)) for label, expr in forms)
         self.renaming = renaming
 
     def __call__(self, records):
+        """(records kept, drops by reason)."""
+        from fansr.rows import rows_of
+
+        kept, dropped = self._kept(*rows_of(records))
+        return [records[i] for i in kept], dropped
+
+    def batch(self, batch):
+        """A Batch of records to those kept, packed as they came: what command.filter_stream asks of a stage that packs."""
+        from fansr.rows import of_batch
+
+        kept, dropped = self._kept(*of_batch(batch)[:2])
+        return *batch.chosen(kept), dropped
+
+    def _kept(self, rows, usable):
+        """Places of the rows to keep, ascending, and the drops by reason."""
         guard = guard_for(self.forms, self.renaming)
-        rows, usable = rows_of(records)
         dropped = Counter({"outside_vocabulary": int((~usable).sum())})
         found = guard.match(rows[usable])
         dropped.update(f"holdout_{hit[1]}" for hit in found if hit)
-        kept = iter(found)
-        return [record for record, ok in zip(records, usable) if ok and next(kept) is None], +dropped
-
-
-def rows_of(records):
-    """Rows of vocabulary ids (n, L) and which of them can be used; DataError for a broken expression.
-
-    An expression with a literal or a variable beyond x17 has no row: the network could not learn it either.
-    """
-    import numpy as np
-
-    from fansr import bulk
-
-    exprs = [record.get("expr") for record in records]
-    try:
-        rows = bulk.to_rows(exprs)
-    except (KeyError, TypeError):  # something among them is no word of the vocabulary
-        rows = np.concatenate([_row_or_none(expr, max(map(len, filter(None, exprs)), default=1)) for expr in exprs])
-    usable = bulk.complete(rows)
-    for b in np.flatnonzero(~usable):
-        fault = problems(exprs[b]) if isinstance(exprs[b], list) else "no expr"
-        if fault:
-            raise DataError(f"record {records[b].get('id')}: {fault}")
-    return rows, usable
-
-
-def _row_or_none(expr, length: int):
-    """One row of vocabulary ids, or an empty one for what has none."""
-    from fansr import bulk
-
-    try:
-        return bulk.to_rows([expr], length)
-    except (KeyError, TypeError):
-        return bulk.to_rows([[]], length)
+        return [i for i, hit in zip(usable.nonzero()[0].tolist(), found) if hit is None], +dropped
 
 
 @command.command(example="fansr-gen -n 1000 | fansr-simplify | fansr-decontam --test data/fastsrb.json | fansr-cat --check")
@@ -197,8 +178,8 @@ def decontam(inputs, tests, renaming, rules, output, jobs, resume, quiet, config
     if guard.blind:
         command.remark(f"laws without a value at any check point are held out as written only: {', '.join(guard.blind)}",
                        quiet)
-    command.filter_stream(inputs, output, stage, reads="skeleton", jobs=jobs, entry=entry, quiet=quiet, resume=resume,
-                          unchanged=True)
+    command.filter_stream(inputs, output, stage.batch, reads="skeleton", jobs=jobs, entry=entry, quiet=quiet, resume=resume,
+                          packs=True)
 
 
 def main():

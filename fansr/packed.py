@@ -17,6 +17,7 @@ import numpy as np
 from fansr.errors import DataError
 
 NDARRAY = 1  # msgpack extension type
+MASK = (1 << 64) - 1  # checksums are sums modulo 2**64
 MAX_RECORD = 1 << 31  # bytes; a problem of 1e6 rows and 200 columns is 1.6e9
 
 

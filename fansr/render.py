@@ -18,14 +18,12 @@ import click
 import numpy as np
 
 from fansr import command, laws, stream
-from fansr.decontam import rows_of
-from fansr.expr import n_constants, to_infix
 from fansr.gen import parse_shard, shard_range, words
 from fansr.prior import Prior, load, to_dict
 from fansr.seeds import key_for, rng_for
-from fansr.tokens import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, VARIABLES
+from fansr.tokens import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID
 
-BATCH = 64  # skeletons drawn at once; their points (64 * 17 * 2048 float64) take 18 MB at most
+SPACE = 1 << 20  # numbers drawn at once at most (8 MB), as far as one skeleton has fewer
 LAW_POINTS = 512  # default for files of laws; skeletons take U(1, 1024) as in the paper
 
 
@@ -49,38 +47,59 @@ class Settings:
 
 
 class SkeletonRenderer:
-    """Skeleton records to problem records; the stage function of the stream form."""
+    """A Batch of skeleton records to packed problem records; the stage function of the stream form."""
 
     def __init__(self, prior: Prior, settings: Settings):
         self.prior, self.settings = prior, settings
+        self._space: dict = {}  # arrays used again and again
+        self._sheet = None
 
-    def __call__(self, records):
+    def __getstate__(self):
+        return {**self.__dict__, "_space": {}, "_sheet": None}  # for worker processes
+
+    def __call__(self, batch):
+        """(problems one after another, their number, sum of their digests, drops by reason).
+
+        The bytes are a memoryview that the next call overwrites.
+        """
+        from fansr import lay, rows, sums
+
         dropped: Counter = Counter()
-        rows, usable = rows_of(records)
-        beyond = (rows >= FIRST_VARIABLE_ID + self.prior.variables) & (rows < FIRST_OPERATOR_ID)
-        usable &= ~beyond.any(axis=1)
+        tokens, usable, sources = rows.of_batch(batch)
+        beyond = (tokens >= FIRST_VARIABLE_ID + self.prior.variables) & (tokens < FIRST_OPERATOR_ID)
+        usable = usable & ~beyond.any(axis=1)
         if not usable.all():
             dropped["outside_vocabulary"] = int((~usable).sum())
-        chosen, made = np.flatnonzero(usable), []
-        for start in range(0, len(chosen), BATCH):
-            part = chosen[start : start + BATCH]
-            made += self._batch([records[b] for b in part], rows[part], dropped)
-        return made, dropped
+            tokens, sources = tokens[usable], sources[usable]
+        if self._sheet is None:
+            self._sheet = lay.Sheet()
+        self._sheet.clear()
+        for b in range(0, len(tokens), self.together):
+            self._some(tokens[b : b + self.together], sources[b : b + self.together], dropped)
+        data, ends = self._sheet.data, self._sheet.ends
+        return data, len(ends), int(sums.digests(data, ends).sum(dtype=np.uint64)), dropped
 
-    def _batch(self, records, rows, dropped):
+    @property
+    def together(self) -> int:
+        """Skeletons drawn at once: as many as keep the numbers in SPACE."""
+        s = self.settings
+        most = (s.points or self.prior.max_points) * (2 if s.val else 1) * self.prior.variables * s.repeats
+        return max(1, min(512, SPACE // most))
+
+    def _some(self, rows, sources, dropped):
+        """Draw and lay the problems of these skeletons."""
         from fansr import bulk
 
         s = self.settings
-        rows = np.repeat(rows, s.repeats, axis=0)
-        ids = np.array([record["id"] * s.repeats + r for record in records for r in range(s.repeats)], dtype=np.uint64)
+        rows, sources = np.repeat(rows, s.repeats, axis=0), np.repeat(sources, s.repeats)
+        ids = sources * np.uint64(s.repeats) + np.tile(np.arange(s.repeats, dtype=np.uint64), len(sources) // s.repeats)
         fit = self._points(ids)
         drawn = bulk.draw(self.prior, rows, ids, fit * 2 if s.val else fit, s.seed, fit=fit, noise=s.noise,
-                          dummies=s.dummies)
-        for status, n in Counter(drawn["status"].tolist()).items():
-            if status < 0:
-                dropped["not_finite" if status == bulk.NOT_FINITE else "beyond_float32"] += n
-        return [self._record(records[b // s.repeats], b % s.repeats, int(ids[b]), int(fit[b]), b, drawn)
-                for b in np.flatnonzero(drawn["status"] >= 0).tolist()]
+                          dummies=s.dummies, space=self._space)
+        for status, reason in ((bulk.NOT_FINITE, "not_finite"), (bulk.TOO_LARGE, "beyond_float32")):
+            if n := int((drawn["status"] == status).sum()):
+                dropped[reason] += n
+        self._sheet.lay(rows, ids, sources, s.repeats, fit, s.val, drawn)
 
     def _points(self, ids) -> np.ndarray:
         """M of each problem: what was asked for, or U(min, max) of the prior."""
@@ -89,25 +108,6 @@ class SkeletonRenderer:
         low, high = self.prior.min_points, self.prior.max_points
         random = words(np.array(key_for(self.settings.seed, "points"), dtype=np.uint64), ids, 1)[:, 0]
         return low + ((random >> np.uint64(11)) * 2.0**-53 * (high - low + 1)).astype(np.int64)
-
-    def _record(self, skeleton, repeat, id, m, b, drawn) -> dict:
-        filled = drawn["filled"][b].tolist()
-        columns = [j for j, kind in enumerate(filled) if kind]
-        names = list(VARIABLES[: len(columns)])
-        words = dict(zip([VARIABLES[j] for j in columns], names))
-        expr = [words.get(token, token) for token in skeleton["expr"]]
-        consts = drawn["consts"][b, : n_constants(expr)]
-        total = 2 * m if self.settings.val else m
-        X = drawn["X"][b].take(columns, axis=0)[:, :total].T.copy()
-        y = drawn["y"][b, :total]
-        record = {"kind": "problem", "id": id, "X": X[:m], "y": y[:m]}
-        if self.settings.val:
-            record |= {"X_val": X[m:], "y_val": y[m:]}
-        return record | {
-            "names": names, "target": "y", "noise": float(drawn["noise"][b]),
-            "truth": {"expr": expr, "consts": consts, "infix": to_infix(expr, consts.tolist(), names)},
-            "source": f"skeleton {skeleton['id']}", "repeat": repeat, "dummies": filled.count(2),
-        }
 
 
 # ---- laws -------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def render(inputs, points, repeats, noise, val, dummies, excluded, shard, prior,
         return render_laws(inputs, output, settings, jobs, entry, excluded=excluded, shard=parse_shard(shard), quiet=quiet,
                            resume=resume)
     command.filter_stream(inputs, output, SkeletonRenderer(chosen, settings), reads="skeleton", holds="problem", jobs=jobs,
-                          entry=entry, quiet=quiet, chunk=512, resume=resume)
+                          entry=entry, quiet=quiet, chunk=512, resume=resume, packs=True)
     return None
 
 

@@ -25,16 +25,17 @@ import numpy as np
 import zstandard
 
 from fansr.errors import DataError
-from fansr.packed import MAX_RECORD, Batch, digest, digests, fault, joined, pack, pack_many, unpack
+from fansr.packed import MASK, MAX_RECORD, Batch, digest, digests, fault, joined, pack, pack_many, unpack
 
-__all__ = ["Batch", "Reader", "Writer", "chain", "digest", "open_reader", "open_writer", "pack", "pack_many", "unpack"]
+__all__ = ["MASK", "Batch", "Reader", "Writer", "chain", "digest", "digests", "open_reader", "open_writer", "pack", "pack_many",
+           "unpack"]
 
 FORMAT = 1
 LEVEL = 3  # zstd; level 19 is 15 % smaller on skeletons and 20 times slower
 FAST = -100  # zstd for what does not shrink: 2 us for a problem of 128 points, against 28 us and 7 % less at level 3
-SAMPLE, WORTH = 1 << 16, 0.9  # bytes of a frame that are tried; the ratio below which LEVEL is used
+SAMPLE, WORTH = 1 << 14, 0.9  # bytes of a frame that are tried; the ratio below which LEVEL is used
+LARGE = 1 << 20  # bytes that make a frame of their own when they come at once: gathering them would copy them twice
 SOME = 512  # records taken apart at once where they are wanted one by one
-_MASK = (1 << 64) - 1
 _KIND = np.frombuffer(b"\xa4kind", np.uint8)
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -143,7 +144,7 @@ class Reader:
                 stop = next((place for place in marks if place >= done), len(ends))
                 if stop > done:
                     batch = self._batch(data, ends, done, stop)
-                    part = part[0] + len(batch), (part[1] + batch.checksum) & _MASK
+                    part = part[0] + len(batch), (part[1] + batch.checksum) & MASK
                     yield batch
                 if stop < len(ends):
                     self._check_end(_object(data, ends, stop), *part)
@@ -191,7 +192,7 @@ class Reader:
 
     def __iter__(self):
         for batch in self._runs:
-            self.checksum = (self.checksum + batch.checksum) & _MASK
+            self.checksum = (self.checksum + batch.checksum) & MASK
             for start in range(0, len(batch), SOME):
                 for record in batch.cut(start, start + SOME).records():
                     self.n += 1
@@ -203,7 +204,7 @@ class Reader:
         n = 0
         for batch in self._runs:
             self.n += len(batch)
-            self.checksum = (self.checksum + batch.checksum) & _MASK
+            self.checksum = (self.checksum + batch.checksum) & MASK
             waiting.append(batch)
             n += len(batch)
             if n >= size:
@@ -371,14 +372,27 @@ class Writer:
     def write_packed(self, packed: bytes):
         """Append one record that is packed already (a worker process may have done it)."""
         self.n += 1
-        self.checksum = (self.checksum + digest(packed)) & _MASK
+        self.checksum = (self.checksum + digest(packed)) & MASK
         self._put(packed)
 
-    def write_many(self, packed: bytes, n: int, checksum: int):
-        """Append `n` packed records laid one after another, whose digests add up to `checksum`."""
+    def write_many(self, packed: bytes, n: int, checksum: int, dropped=(), consumed: int = 0):
+        """Append `n` packed records laid one after another, whose digests add up to `checksum`.
+
+        dropped: records left out beside them, by reason; consumed: input records that both account for.  They are told
+        here, since what a killed run goes on from is written whenever a frame is.
+        """
         self.n += n
-        self.checksum = (self.checksum + checksum) & _MASK
-        self._put(packed)
+        self.checksum = (self.checksum + checksum) & MASK
+        self.dropped.update(dropped)
+        self.consumed += consumed
+        if len(packed) < LARGE:
+            self._put(packed)
+        else:
+            if self._buffer:
+                self._frame(self._buffer)
+            self._frame(packed)
+            self._buffer = bytearray()
+            self._handed_on()
 
     def drop(self, reason: str, n: int = 1):
         """Count records left out on purpose."""
@@ -393,17 +407,24 @@ class Writer:
         """End a zstd frame and hand everything on; a resumed run starts after the last flush."""
         if not self._buffer:
             return
-        self._out.write(self._compressors[self._level()].compress(bytes(self._buffer)))
-        self._buffer.clear()
+        self._frame(self._buffer)
+        self._buffer = bytearray()
+        self._handed_on()
+
+    def _frame(self, data):
+        """Write `data` as one zstd frame."""
+        self._out.write(self._compressors[self._level(data)].compress(data))
+
+    def _level(self, data) -> int:
+        """LEVEL, or FAST where a sample shows that the data would hardly shrink, as random float64 do not."""
+        middle = max(0, len(data) - SAMPLE) // 2
+        sample = memoryview(data)[middle : middle + SAMPLE]
+        return LEVEL if len(self._compressors[LEVEL].compress(sample)) < WORTH * len(sample) else FAST
+
+    def _handed_on(self):
         self._out.flush()
         if self._part is not None:
             self._remember()
-
-    def _level(self) -> int:
-        """LEVEL, or FAST where a sample of what waits shows that it would hardly shrink, as random float64 do not."""
-        middle = max(0, len(self._buffer) - SAMPLE) // 2
-        sample = bytes(self._buffer[middle : middle + SAMPLE])
-        return LEVEL if len(self._compressors[LEVEL].compress(sample)) < WORTH * len(sample) else FAST
 
     def _remember(self):
         state = {"bytes": self._out.tell(), "n": self.n, "consumed": self.consumed, "checksum": self.checksum,

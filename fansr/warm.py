@@ -30,7 +30,7 @@ def main() -> None:
         path.unlink(missing_ok=True)
     import numpy as np
 
-    from fansr import aim, breed, bulk, descend, evaluate, guard, history, search  # noqa: F401  compiled when imported
+    from fansr import aim, breed, bulk, descend, evaluate, guard, history, lay, search, sums  # noqa: F401  compiled when imported
     from fansr.problem import Budget, Problem
 
     # What is compiled at its first call only: a whole small search calls all of it.

@@ -13,7 +13,7 @@ ORDER = [
     "version", "onethread", "errors", "tokens", "resources", "seeds", "records", "packed", "stream", "parallel", "command", "problem",
     "expr", "evaluate", "export",
     "spell", "respell", "simplify", "equivalent", "mine",
-    "prior", "bulk", "laws", "guard", "gen", "decontam", "render", "table",
+    "prior", "bulk", "rows", "sums", "lay", "laws", "guard", "gen", "decontam", "render", "table",
     "affine", "project", "descend", "refine",
     "device", "history", "stepper", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
     "draws", "view", "walk", "sample",

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fansr import records, stream
+from fansr import command, records, stream
 from fansr.cat import cat
 from fansr.errors import DataError
 
@@ -234,6 +234,31 @@ def test_a_killed_writer_resumes_after_its_last_flush(tmp_path):
     assert read(target) == skeletons(6)
 
 
+@pytest.mark.parametrize("size", [3000, 1 << 16, (1 << 20) + 5])
+def test_what_a_killed_run_goes_on_from_is_told_together(tmp_path, size):
+    """After any chunk the file's state accounts for the same records, drops and inputs: a kill there repeats and loses nothing.
+
+    A chunk here is 100 inputs, of which one is dropped and the other 99 are one record; chunks of every size fill frames.
+    """
+    seen = []
+
+    def items(done):
+        for i in range(done // 100, 90):
+            state = tmp_path / "a.zst.part.state"
+            seen.append(json.loads(state.read_text()) if state.exists() else {})
+            yield i
+
+    def made(i):
+        return *stream.pack_many([{**SKELETON, "id": i, "filler": np.random.default_rng(i).bytes(size)}]), {"odd": 1}, 100
+
+    command.write_stream(str(tmp_path / "a.zst"), items, made, holds="skeleton", history=[], jobs=1, quiet=True)
+    assert size < 1 << 16 or len({state.get("bytes") for state in seen}) > 1  # frames were written on the way
+    for state in seen[1:]:
+        n = state["n"]
+        assert state["consumed"] == 100 * n and state["dropped"].get("odd", 0) == n
+    assert [record["id"] for record in read(str(tmp_path / "a.zst"))] == list(range(90))
+
+
 @pytest.mark.parametrize("record, word", [
     ({"kind": "fit"}, "kind 'fit', wanted 'problem'"),
     ({"kind": "problem", "id": -1}, "id is -1"),
@@ -285,7 +310,7 @@ def test_what_does_not_shrink_is_hardly_compressed(tmp_path):
         with stream.open_writer(tmp_path / name, "problem", []) as writer:
             for i, y in enumerate(arrays):
                 writer.write({"kind": "problem", "id": i, "y": y})
-            assert writer._level() == level
+            assert writer._level(writer._buffer) == level
         with stream.open_reader(tmp_path / name) as reader:
             assert all((record["y"] == y).all() for record, y in zip(reader, arrays, strict=True))
     assert (tmp_path / "whole").stat().st_size < 0.2 * (tmp_path / "random").stat().st_size
