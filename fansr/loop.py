@@ -14,7 +14,7 @@ import torch
 from fansr import checkpoint, command, device, stream
 from fansr.errors import DataError
 from fansr.feed import Feeder
-from fansr.steps import Run
+from fansr.steps import Run, public
 
 
 class Stop:
@@ -55,6 +55,7 @@ def fit(run: Run, loader, validation: list, feeder: Feeder | None = None) -> boo
         while not run.done() and not run_stops(stop):
             if feeder is not None:
                 feeder.check()
+            flat = run.lr_factor() >= 1.0
             window.append(run.step(loader))
             bar.update(int(window[-1]["n"]))
             state["seconds"] = agreed(time.monotonic() - started)
@@ -65,8 +66,10 @@ def fit(run: Run, loader, validation: list, feeder: Feeder | None = None) -> boo
             if validation and now - last_eval >= options.eval_seconds:
                 metrics.validation(run.evaluate(validation))
                 last_eval = time.monotonic()
-            if now - last_save >= options.save_seconds:
-                run.save()
+            # The end of a plateau is kept: from there it can be continued.
+            turns = options.schedule == "wsd" and flat and run.lr_factor() < 1.0
+            if turns or now - last_save >= options.save_seconds:
+                run.save(pinned=turns)
                 last_save = time.monotonic()
         finished = run.done()
         if validation:
@@ -147,14 +150,6 @@ def curve(folder: Path) -> list[dict]:
         with stream.open_reader(file, holds="metric") as reader:
             found += [r for r in reader if r["split"] == "val"]
     return sorted(({k: v for k, v in r.items() if k != "kind"} for r in found), key=lambda r: (r["step"], r["seconds"]))
-
-
-def public(history: list) -> list:
-    """A history without the folders of the machine it was made on: absolute paths keep their last part."""
-    def name(word):
-        return Path(word).name if isinstance(word, str) and word.startswith("/") else word
-
-    return [{**entry, "argv": [name(word) for word in entry.get("argv", [])]} for entry in history]
 
 
 def ship(run: Run):

@@ -218,7 +218,7 @@ class Run:
         if self.chief:
             state = {**self.state, "pinned": pinned, "mean_norm": self.mean_norm, "seed": self.options.seed}
             checkpoint.save_state(self.out, self.model, state, self.optimizer if with_optimizer else None,
-                                  self.training(), self.history)
+                                  self.training(), public(self.history))
 
     def load(self) -> bool:
         """Go on from the run's newest checkpoint; False when there is none."""
@@ -245,6 +245,14 @@ class Run:
                     if f.name != "prior"}
         return {**{k: v for k, v in self.state.items()}, "options": told, "settings": settings,
                 "prior": prior.to_dict(options.settings.prior), "torch": torch.__version__, "device": str(self.where)}
+
+
+def public(history: list) -> list:
+    """A history without the folders of the machine it was made on: absolute paths keep their last part."""
+    def name(word):
+        return Path(word).name if isinstance(word, str) and word.startswith("/") else word
+
+    return [{**entry, "argv": [name(word) for word in entry.get("argv", [])]} for entry in history]
 
 
 def validation_batches(rows: np.ndarray, settings: batches.Settings, where: torch.device, n: int = 2048) -> list:

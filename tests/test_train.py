@@ -160,6 +160,23 @@ def test_a_plateau_can_be_continued_and_decayed(corpus, tmp_path):
     assert (tmp_path / "model.safetensors").exists() and len(curve(tmp_path)) >= 4
 
 
+def test_a_run_in_one_piece_keeps_the_end_of_its_plateau(corpus, tmp_path):
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "30", "--decay", "0.5", "--save-seconds", "0.001")).exit_code == 0
+    kept = {int(p.name[5:]): json.loads((p / "state.json").read_text())["pinned"] for p in tmp_path.glob("step-*")}
+    assert kept == {15: True, 29: False, 30: False}
+    # Rates from there on are those of a plateau.
+    (tmp_path / "latest").write_text("step-00000015\n")
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "20", "--schedule", "plateau", "--resume")).exit_code == 0
+    with stream.open_reader(tmp_path / "metrics-00000015.zst") as reader:
+        assert [r["lr"] for r in reader if r["split"] == "train"] == pytest.approx([3e-3])
+
+
+def test_checkpoints_do_not_name_the_machines_folders(corpus, tmp_path):
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "2")).exit_code == 0
+    at, _ = checkpoint.load_state(tmp_path)
+    assert str(tmp_path) not in json.dumps(checkpoint.load_model(at / "model.safetensors")[1]["history"])
+
+
 def test_sigterm_checkpoints_and_kill_loses_one_interval_at_most(corpus, tmp_path):
     args = command_line(*arguments(corpus, tmp_path, "--steps", "100000", "--save-seconds", "0.2"))
     run = subprocess.Popen(args)
