@@ -297,7 +297,7 @@ class Respeller(Speller):
         sign = p = q = 1
         const = False
         factors: list = []
-        lone = None
+        lone, turned = None, 1
         absorbs = inherited = nested = False
         for items, e in ((above, 1), (below, -1)):
             for item in items:
@@ -311,10 +311,10 @@ class Respeller(Speller):
                 elif tag == CONST:
                     const = True
                 elif tag == SUM:
-                    if e > 0:
-                        lone = item
                     absorbs = absorbs or item[3]
                     s, base, flip = oriented(*self._spell_sum(item[1], item[2]))
+                    if e > 0:
+                        lone, turned = item, s
                     sign *= s
                     self._factor(factors, base, e, 1, flip)
                 elif tag == PRODUCT:
@@ -353,7 +353,7 @@ class Respeller(Speller):
             const, p, q = False, 1, 1
         if lone is not None and lone[2] and (const or p != q):
             if len(factors) == 1 and factors[0][1:3] == (1, 1):
-                return self._spread(sign, p, q, const, lone)
+                return self._spread(sign * turned, p, q, const, lone)  # its terms as they are, not turned round
             if any(CONSTANT in term[1] for term in lone[1]):
                 self.changed = True  # 3 * y * (C*z + C)
         if inherited and (const or p != q) and any(_may_absorb(*factor[:3], const) for factor in factors):

@@ -72,6 +72,15 @@ def test_appendix_i():
     assert drop_constants(second) == ["/", "x1", "pow2", "x2"]
 
 
+@pytest.mark.parametrize("text, wanted", [
+    ("log mult2 + - x8 x12 <constant>", "log - <constant> mult2 - x12 x8"),
+    ("* log mult2 - - / x8 x12 x12 / x11 x11 x11", "* log + mult2 - / x8 x12 x12 <constant> x11"),
+    ("div2 + + x13 * - x3 x14 x7 <constant>", "- <constant> div2 - * - x14 x3 x7 x13"),
+])
+def test_a_coefficient_spread_over_a_sum_keeps_the_signs_of_its_terms(text, wanted):
+    assert form(text) == wanted
+
+
 def test_infinities_are_carried_through():
     assert form("+ x1 exp neg inv abs - x2 x2") == "x1"
 
