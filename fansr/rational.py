@@ -173,14 +173,17 @@ def polynomials(table: Table) -> Iterator[list[Base]]:
         good = np.flatnonzero((left**2).sum(axis=0) < table.exact * (n - len(vectors)))
         laws: list[Base] = []
         for k in sorted(good, key=lambda k: sum(looks[k].front))[:6]:
-            chosen = _support(B / size, T[:, k])
+            chosen = support(B / size, T[:, k])
             if chosen is not None:
                 laws += _polynomial_laws(table, looks[k], [vectors[i] for i in chosen])
         yield laws
 
 
-def _support(B: np.ndarray, t: np.ndarray) -> list[int] | None:
-    """Columns of B (unit rms) that the exact solution of B c = t (unit spread) needs; None where it is a series."""
+def support(B: np.ndarray, t: np.ndarray, exact: float = 1e-20) -> list[int] | None:
+    """Columns of B (unit rms) that the exact solution of B c = t (unit spread) needs; None where it is a series.
+
+    exact: the mean squared residual that still counts as none.
+    """
     chosen = np.arange(B.shape[1])
     for faint in (1e-9, 1e-8, 1e-7):
         c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
@@ -189,7 +192,7 @@ def _support(B: np.ndarray, t: np.ndarray) -> list[int] | None:
             return None
     c, *_ = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)
     r = t - B[:, chosen] @ c
-    if len(chosen) > KEPT or np.abs(c).min() < FAINT or float(r @ r) / len(t) > 1e-20:
+    if len(chosen) > KEPT or np.abs(c).min() < FAINT or float(r @ r) / len(t) > exact:
         return None
     if len(chosen) > max(3, 0.75 * B.shape[1]) and np.abs(c).min() < 1e-3:
         return None
@@ -242,7 +245,7 @@ def exponentials(table: Table) -> Iterator[list[Base]]:
         vectors = table.monomials(degree)
         B = np.column_stack([table.values(vectors), logs])
         size = np.sqrt((B * B).mean(axis=0))
-        chosen = _support(B / size, t / t.std()) if (size > 0).all() else None
+        chosen = support(B / size, t / t.std()) if (size > 0).all() else None
         laws: list[Base] = []
         if chosen is not None and max(chosen) >= len(vectors):
             c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]

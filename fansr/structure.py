@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr import library, power, scan
+from fansr import library, peel, power, scan
 from fansr.build import Base, Polisher, finish, measured, product, rough_score, times
 from fansr.expr import Expr, bind
 from fansr.power import scale_of, simple_numbers
@@ -67,7 +67,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
 def solve(smaller: Smaller, budget: Budget, rng) -> Iterator[list[Candidate]]:
     """The other proposers' answers to a smaller problem, the promising of each batch."""
     sub = smaller.problem()
-    steps = chain(power.propose(sub, budget, rng), library.propose_quickly(sub, budget, rng),
+    steps = chain(power.propose(sub, budget, rng), peel.propose(sub, budget, rng), library.propose_quickly(sub, budget, rng),
                   scan.propose(sub, budget, rng))
     best = math.inf
     for batch in steps:
