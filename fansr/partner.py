@@ -1,4 +1,4 @@
-"""A second core for one table: the local search in a process of its own, its finds sent over as it goes.
+"""A second core for one table: the model and a local search in a process of their own, what they find sent over as they go.
 
 Used only under a time budget, where the answer depends on the clock anyway.  The process is forked,
 so it costs a few milliseconds; where that is not safe (torch is loaded, no Linux) there is no partner.

@@ -23,6 +23,8 @@ from fansr.seeds import rng_for
 PROPOSERS = {
     "power": ("fansr.power", "propose", 8.0),
     "rational": ("fansr.rational", "propose", 8.0),
+    "curves": ("fansr.curves", "propose", 8.0),
+    "separable": ("fansr.separable", "propose", 8.0),
     "library": ("fansr.library", "propose", 2.0),
     "scan": ("fansr.scan", "propose", 1.5),
     "peel": ("fansr.peel", "propose", 3.0),
@@ -37,7 +39,8 @@ PROPOSERS = {
 # The control (random draws of the model's prior over the columns in use) is the bar for the model.  At equal seconds
 # the model finds more of held-out synthetic laws, of published laws and of our own families (data/models/tiny-worth.json);
 # within the whole search the two are equal to one law in a hundred.
-DEFAULT_PROPOSERS = ("power", "rational", "library", "scan", "peel", "pairs", "waves", "structure", "radicals", "model", "evolve")
+DEFAULT_PROPOSERS = ("power", "rational", "curves", "separable", "library", "scan", "peel", "pairs", "waves", "structure", "radicals",
+                     "model", "evolve")
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.04  # of the time left that cutting down may take whenever a proposer is done
 PRUNED = 16  # candidates that are cut down, besides the front
@@ -205,6 +208,7 @@ class _State:
         self.yields: Counter = Counter()
         self.failures: dict[str, str] = {}
         self.helped = False  # a partner has the second core
+        self.left_out: tuple[str, ...] = ()  # proposers that are the partner's
         self.settled: set[tuple] = set()
         self.pruned: set[tuple] = set()
         # The clock keeps a share for tidying, so that the whole stays within the budget.
@@ -227,6 +231,8 @@ class _State:
         """Turns until the budget is over, nobody has more to say, or the law is found."""
         helper = self._partner()
         self.helped = helper is not None
+        if self.helped:  # loading torch takes a second, which the other core has to spare
+            self.left_out = ("model",)
         try:
             for _ in self.run_steps():
                 if helper is not None:
@@ -240,17 +246,18 @@ class _State:
                 helper.stop()
 
     def _partner(self):
-        """On a second core: the local search, with a seed of its own."""
+        """On a second core: the model, and the local search with a seed of its own."""
         if self.budget.seconds is None or self.options.jobs < 2 or "evolve" not in self.options.proposers:
             return None
         if not partner.possible():
             return None
-        options = replace(self.options, proposers=("power", "evolve"), seed=self.options.seed + 1, jobs=1)
+        theirs = tuple(name for name in ("power", "model", "evolve") if name == "power" or name in self.options.proposers)
+        options = replace(self.options, proposers=theirs, seed=self.options.seed + 1, jobs=1)
         return partner.Partner(lambda: _State(self.problem, options, self.work))
 
     def run_steps(self):
         """A generator that yields after every turn of a proposer."""
-        waiting = list(self.options.proposers)
+        waiting = [name for name in self.options.proposers if name not in self.left_out]
         turns: list[_Turn] = []
         timed = self.budget.seconds is not None
         late = 0  # turns that are taken whatever the clock says

@@ -3,8 +3,7 @@
 A polynomial surrogate gives gradients.  They show, whatever monotone function the law ends in, where two columns act only
 through one combination (x - z, x + z, x * z, x / z, x^2 + z^2, x + c z, x^a z^b), and where a column is a mere power in
 front.  Where the surrogate does as well on the fewer columns, the smaller problem goes to the other proposers and what they
-find is put back.  Sums of functions of one column each, in y or in a function of it, are taken apart by splines.  A test
-never decides anything: it only makes proposals, and candidates are measured on the whole problem.
+find is put back.  A test never decides anything: it only makes proposals, and candidates are measured on the whole problem.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr import library, peel, power, scan
-from fansr.build import Base, Polisher, finish, measured, product, rough_score, times
+from fansr import curves, library, peel, power, scan, separable
+from fansr.build import Base, Polisher, measured, product, rough_score, times
 from fansr.expr import Expr, bind
 from fansr.power import scale_of, simple_numbers
 from fansr.problem import Budget, Candidate, Problem
@@ -31,7 +30,6 @@ MIN_ROWS = 30
 TESTS_TRIED, REDUCED_KEPT = 8, 2
 SUSPECT = 0.25  # largest disagreement of gradients worth a closer look
 NO_WORSE, NO_MATTER = 1.15, 1e-4  # a smaller problem's surrogate may err so many times more than the larger one's, or so much
-PIECES = 4  # candidates for each function of one column
 
 
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
@@ -41,34 +39,30 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     """
     problem = thinned(problem, rng)
     M, D = problem.X.shape
-    if M < MIN_ROWS or np.ptp(problem.y) == 0:
+    if M < MIN_ROWS or D < 2 or np.ptp(problem.y) == 0:
         return
     polish = Polisher(problem)
-    if D > 1:
-        for smaller in reductions(problem, budget):
-            if smaller is None:
-                yield []
-                continue
-            for batch in solve(smaller, budget, rng):
-                if budget.over():
-                    return
-                exprs = [smaller.restore(c.expr, c.consts) for c in batch]
-                candidates = polish(measured(problem, exprs, "structure"))
-                yield candidates
-                if any(c.fvu < 1e-22 for c in candidates):
-                    return
+    for smaller in reductions(problem, budget):
+        if smaller is None:
+            yield []
+            continue
+        for batch in solve(smaller, budget, rng):
             if budget.over():
                 return
-    for outer in SPLIT_OUTERS:
-        if D > 1 and not budget.over():
-            yield from split(problem, outer, budget, rng, polish)
+            exprs = [smaller.restore(c.expr, c.consts) for c in batch]
+            candidates = polish(measured(problem, exprs, "structure"))
+            yield candidates
+            if any(c.fvu < 1e-22 for c in candidates):
+                return
+        if budget.over():
+            return
 
 
 def solve(smaller: Smaller, budget: Budget, rng) -> Iterator[list[Candidate]]:
     """The other proposers' answers to a smaller problem, the promising of each batch."""
     sub = smaller.problem()
-    steps = chain(power.propose(sub, budget, rng), peel.propose(sub, budget, rng), library.propose_quickly(sub, budget, rng),
-                  scan.propose(sub, budget, rng))
+    steps = chain(power.propose(sub, budget, rng), curves.propose(sub, budget, rng), peel.propose(sub, budget, rng),
+                  library.propose_quickly(sub, budget, rng), separable.propose(sub, budget, rng), scan.propose(sub, budget, rng))
     best = math.inf
     for batch in steps:
         batch = sorted(batch, key=rough_score)[:4]
@@ -434,114 +428,3 @@ def _disagreement(u: np.ndarray, v: np.ndarray) -> float:
     """Median |u - v| relative to the medians of |u| and |v|; 1 for unrelated signs."""
     size = float(np.median(np.abs(u)) + np.median(np.abs(v)))
     return float(np.median(np.abs(u - v))) / size if size > 0 else math.inf
-
-
-# ---- sums of functions of one column each -----------------------------------------------------
-
-
-class SplitOuter(NamedTuple):
-    """y = wrap(sum of parts): `undo` gives the sum where `positive` y are asked for."""
-
-    undo: object
-    wrap: object
-    positive: bool
-
-
-SPLIT_OUTERS = (
-    SplitOuter(lambda y: y, lambda inner: inner, False),
-    SplitOuter(np.log, None, True),  # products: wrapped part by part
-    SplitOuter(lambda y: 1 / y, lambda inner: ("inv", *inner), False),
-    SplitOuter(np.square, lambda inner: ("pow1_2", *inner), True),
-)
-
-
-def split(problem: Problem, outer: SplitOuter, budget: Budget, rng, polish: Polisher) -> Iterator[list[Candidate]]:
-    """If a function of y is a sum of functions of one column each: the functions as problems of their own, put together."""
-    y = np.abs(problem.y) if outer.wrap is None else problem.y
-    if (outer.positive and not (y > 0).all()) or (problem.y == 0).any():
-        return
-    with np.errstate(all="ignore"):
-        S = outer.undo(y)
-    if not np.isfinite(S).all() or not S.std() > 0:
-        return
-    parts = spline_parts(problem.X, S)
-    if parts is None or len(parts) < 2:
-        return
-    choices: list[list[Base]] = []
-    for j, values in parts:
-        if outer.wrap is None:
-            values = np.exp(values)
-        sub = Problem(X=np.ascontiguousarray(problem.X[:, j : j + 1]), y=values, names=["z"])
-        pieces: list[Candidate] = []
-        for batch in solve(Smaller([(f"x{j + 1}",)], [problem.X[:, j]], values, (), None), budget, rng):
-            pieces += batch
-            yield []
-        pieces = sorted((c for c in pieces if c.fvu < 0.05 and len(c.expr) > 1), key=rough_score)
-        kept: dict[Base, None] = {}
-        for c in pieces:
-            expr = tuple(bind([t if t != "x1" else f"x{j + 1}" for t in c.expr], c.consts))
-            kept.setdefault(expr, None)
-        if not kept or len(sub.y) < 2:
-            return
-        choices.append(list(kept)[:PIECES])
-        if budget.over():
-            return
-    token = "*" if outer.wrap is None else "+"
-    exprs = []
-    for picked in islice(_by_rank(choices), 40):
-        body: Base = picked[0]
-        for piece in picked[1:]:
-            body = (token, *body, *piece)
-        body = ("+", *body, "0.01") if token == "+" else ("*", "1.01", *body)  # a free constant, which polishing finds
-        exprs.append(outer.wrap(body) if outer.wrap is not None else body)
-    candidates = [finish(expr, "structure", 1.0) for expr in dict.fromkeys(exprs)]
-    if candidates:
-        yield polish(measured(problem, exprs, "structure"), 12, 6.0)
-
-
-def _by_rank(choices: list[list[Base]]) -> Iterator[list[Base]]:
-    """One of each list, the combinations with the smallest sum of places first."""
-    from itertools import product as every
-
-    places = sorted(every(*(range(len(options)) for options in choices)), key=lambda p: (sum(p), p))
-    for place in places:
-        yield [options[i] for options, i in zip(choices, place)]
-
-
-@np.errstate(all="ignore")
-def spline_parts(X: np.ndarray, S: np.ndarray, knots: int = 9) -> list[tuple[int, np.ndarray]] | None:
-    """[(column, its function's values (M,))] if S is nearly a sum of functions of one column each, else None."""
-    M, D = X.shape
-    blocks, columns = [], []
-    for j in range(D):
-        basis = _spline_basis(X[:, j], min(knots, max(3, (M // 4) // max(1, D))))
-        if basis is not None:
-            blocks.append(basis)
-            columns.append(j)
-    if not blocks or sum(b.shape[1] for b in blocks) + 1 > M // 2:
-        return None
-    t = (S - S.mean()) / S.std()
-    A = np.column_stack([np.ones(M), *blocks])
-    error, c = (found[..., 0] for found in _cross_validated(A, t[:, None]))
-    if error > 0.02:
-        return None
-    parts, at = [], 1
-    for j, block in zip(columns, blocks):
-        f = block @ c[at : at + block.shape[1]]
-        at += block.shape[1]
-        if f.std() > 0.02:
-            parts.append((j, f * S.std()))
-    return parts
-
-
-def _spline_basis(x: np.ndarray, knots: int) -> np.ndarray | None:
-    """Natural-looking cubic basis of one column (M, knots + 1): powers and truncated cubes, on a scale of its own."""
-    if np.ptp(x) == 0:
-        return None
-    u = np.log(x) if x.min() > 0 and x.max() > 8 * x.min() else x
-    u = (u - u.min()) / np.ptp(u)
-    inner = np.unique(np.quantile(u, np.linspace(0, 1, knots + 1)[1:-1]))
-    B = np.column_stack([u, u**2, u**3, *(np.maximum(u - k, 0) ** 3 for k in inner)])
-    B = B - B.mean(axis=0)
-    size = B.std(axis=0)
-    return B[:, size > 1e-9] / size[size > 1e-9]

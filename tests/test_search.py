@@ -1,5 +1,8 @@
 """search.py: what a search chooses from what it found."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import constants as codata
@@ -70,3 +73,12 @@ def test_a_budget_spent_on_loading_still_hears_the_first_proposer(monkeypatch):
     monkeypatch.setattr(search.importlib, "import_module", slowly)
     found = search.search(problem, search.Options(proposers=("power", "evolve")), search.Budget(0.2))
     assert found.best.fvu < 1e-20
+
+
+def test_torch_is_loaded_on_the_second_core_only():
+    """Loading it takes a second, which a fit of three cannot spare; the model's proposals come from the other process."""
+    code = ("import sys; import numpy as np; from fansr import search; from fansr.problem import Budget, Problem\n"
+            "X = np.random.default_rng(0).uniform(1, 2, (60, 3)); y = np.random.default_rng(1).normal(size=60)\n"
+            "search.search(Problem(X, y, ['a', 'b', 'c']), search.Options(jobs=2), Budget(4.0)); print('torch' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

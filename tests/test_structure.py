@@ -9,7 +9,7 @@ from fansr import structure
 from fansr.evaluate import evaluate
 from fansr.expr import is_valid
 from fansr.problem import Budget, Problem
-from fansr.structure import Outside, Smaller, Surrogate, reductions, spline_parts
+from fansr.structure import Outside, Smaller, Surrogate, reductions
 
 
 def make(law, D, M=400, low=0.5, high=3.0, seed=0):
@@ -64,14 +64,6 @@ def test_surrogate_gradient_against_the_true_one():
     true = np.column_stack([2 * columns[0] * columns[1], columns[0] ** 2 + 3])
     ratio = gradient / true
     assert surrogate.error < 1e-8 and np.allclose(ratio, ratio.mean(), rtol=1e-2)
-
-
-def test_spline_parts_are_the_functions_up_to_a_constant():
-    problem = make(lambda a, b: np.sin(2 * a) + b**2, 2)
-    parts = dict(spline_parts(problem.X, problem.y))
-    for j, true in ((0, np.sin(2 * problem.X[:, 0])), (1, problem.X[:, 1] ** 2)):
-        assert np.std(parts[j] - parts[j].mean() - true + true.mean()) < 0.02 * np.std(true)
-    assert spline_parts(problem.X, np.sin(3 * problem.X[:, 0] * problem.X[:, 1])) is None
 
 
 def test_nested_law_in_four_columns():
