@@ -6,9 +6,10 @@ NaN counting as agreement.  There x3 is a law's x3 only.
 
 With renaming two things come on top.  A candidate's k variables are compared with a law's in every order.  And both
 sides get a second, wider form, `family`, which also cuts factors that a free constant stands for (mult2..5, div2..5,
-neg), writes sin for cos (a phase is a constant too) and keeps c/x apart from c*x (it becomes inv x).  In these comparisons NaN agrees with anything too, but NUMBERS
-points must have a number on both sides, one of them among the candidate's first MOST: among thousands of orders some
-pair of half-empty images would always miss each other.
+neg), so that a - b, which is a + neg b, becomes a + b (a simplified a + c*b has lost its sign to the constant), writes sin
+for cos (a phase is a constant too) and keeps c/x apart from c*x (it becomes inv x).  In these comparisons NaN agrees with
+anything too, but NUMBERS points must have a number on both sides, one of them among the candidate's first MOST: among
+thousands of orders some pair of half-empty images would always miss each other.
 
 Departure: |f - g| <= 1e-4 + 1e-9 |g|, since values of 1e9 do not agree to 1e-4 when one function is computed in two
 ways; this holds out more, never less.
@@ -55,7 +56,7 @@ _FAMILY[[TOKEN_ID[t] for t in ("neg", *(f"{word}{k}" for word in ("mult", "div")
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 _BIT = np.zeros(64, dtype=np.int64)
 _BIT[[(int(_DE_BRUIJN) << k) % (1 << 64) >> 58 for k in range(64)]] = np.arange(64)
-_OVER, _INV, _SIN, _COS = (TOKEN_ID[t] for t in ("/", "inv", "sin", "cos"))
+_OVER, _INV, _SIN, _COS, _PLUS, _MINUS = (TOKEN_ID[t] for t in ("/", "inv", "sin", "cos", "+", "-"))
 
 
 # ---- pruning ----------------------------------------------------------------------------------
@@ -65,7 +66,7 @@ _OVER, _INV, _SIN, _COS = (TOKEN_ID[t] for t in ("/", "inv", "sin", "cos"))
 def prune_rows(rows, drop, out):
     """out = rows without their constants: what depends on no variable goes, and with it the binary operator above.
 
-    drop (256,): 1 for unary operators to cut as well; with any at all, c/x becomes inv x instead of x, and cos sin.
+    drop (256,): 1 for unary operators to cut as well; with any at all, c/x becomes inv x instead of x, cos sin, and - +.
     A row without variables becomes empty.
     """
     length = rows.shape[1]
@@ -84,7 +85,7 @@ def prune_rows(rows, drop, out):
                 first, second = alive[k + 1], alive[link[k]]
                 alive[k] = first or second
                 if first and second:
-                    write[k] = token
+                    write[k] = _PLUS if family and token == _MINUS else token
                 elif family and second and token == _OVER:
                     write[k] = _INV
             else:
@@ -491,9 +492,12 @@ class Guard:
         paper = np.array([number for number in paper if sighted[number]], dtype=np.int64)
         literal = {0: [(number, own) for number in paper[_different(images[paper])]]}
         self.literal = Table(self.X, self.laws, literal, 1, 0)
-        # Of forms with equal images the one with the fewest variables stays: x/(x cos y) would miss a candidate of one.
-        rest = np.array(sorted(np.flatnonzero(sighted), key=self._width), dtype=np.int64)
-        renamed = self._entries(rest[_different(images[rest])]) if renaming else {}
+        # Of forms with equal images one of each number of variables stays: x/(x cos y) would miss a candidate of one, and
+        # a form of four is not tried in all the ways into a candidate of five, whose fifth may cancel as well.
+        widths = np.array([self._width(number) for number in range(len(self.laws))])
+        alike = [np.flatnonzero(sighted & (widths == width)) for width in np.unique(widths)]
+        chosen = [number for numbers in alike for number in numbers[_different(images[numbers])]]
+        renamed = self._entries(chosen) if renaming else {}
         self.renamed = Table(self.X, self.laws, renamed, MAX_VARIABLES + 1, NUMBERS) if renaming else None
 
     def _forms(self, forms) -> tuple[list[np.ndarray], list[int]]:
