@@ -61,12 +61,17 @@ def forms_of(tests, rules: str | None = None) -> list[tuple[str, list[str]]]:
     tests = [(label, expr) for label, expr in tests if drop_constants(expr)]
     found = [(label, form) for label, expr in tests for form in (expr, drop_constants(expr))]
     sources = [(label, *variant) for label, expr in found for variant in _spellings(expr)]
-    simplified = simplify_many([expr for _, expr, _ in sources], rules=rules)
-    for (label, _, back), (form, _reason) in zip(sources, simplified):
+    once = list({tuple(expr): None for _, expr, _ in sources})
+    simplified = dict(zip(once, simplify_many([list(expr) for expr in once], rules=rules)))
+    for label, expr, back in sources:
+        form, _reason = simplified[tuple(expr)]
         if form is not None and not problems(form, MAX_VARIABLES):
             found.append((label, rename(free(form)[0], back)))
-    found += [(label, other) for label, form in found for other in _trigonometric(form)]
-    return [(label, list(form)) for form, label in {tuple(form): label for label, form in found}.items()]
+    found = {tuple(form): label for label, form in found}
+    for form, label in list(found.items()):
+        for other in _trigonometric(form):
+            found.setdefault(tuple(other), label)
+    return [(label, list(form)) for form, label in found.items()]
 
 
 def _spellings(expr, orders: int = 6):

@@ -24,6 +24,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+
+from fansr import bare  # noqa: F401  # isort: skip  (before numba)
 from numba import njit, void
 from numba.types import Array, float64, int64
 

@@ -1,6 +1,8 @@
 """The order in which modules may import each other, and what each may import at its top."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,10 @@ import fansr
 ROOT = Path(fansr.__file__).parent
 # A module may import only modules named before it in this list.
 ORDER = [
-    "version", "onethread", "errors", "tokens", "resources", "seeds", "records", "packed", "stream", "parallel", "command", "problem",
+    "version", "onethread", "bare", "errors", "tokens", "resources", "seeds", "records", "packed", "stream", "parallel", "command", "problem",
     "expr", "evaluate", "export",
     "spell", "respell", "simplify", "equivalent", "mine",
-    "prior", "bulk", "rows", "sums", "lay", "laws", "guard", "gen", "decontam", "render", "table",
+    "prior", "bulk", "rows", "sums", "lay", "laws", "images", "guard", "gen", "decontam", "render", "table",
     "affine", "project", "descend", "refine",
     "device", "history", "stepper", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
     "draws", "view", "walk", "sample",
@@ -90,3 +92,9 @@ def test_light_commands_load_nothing_heavy(name):
 def test_simplipy_has_one_door():
     users = [name for name in modules() if any(m.split(".")[0] == "simplipy" for m in imported(name))]
     assert set(users) <= {"simplify", "mine"}
+
+
+def test_numba_is_loaded_without_scipy_and_scipy_works_afterwards():
+    code = ("import sys, fansr.evaluate; assert 'numba' in sys.modules and 'scipy' not in sys.modules, 'before'; import scipy.linalg, numpy;"
+            "assert abs(scipy.linalg.det(numpy.eye(2)) - 1) < 1e-12")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
