@@ -39,10 +39,11 @@ from fansr.spell import (
     oriented,
     prefixed,
 )
-from fansr.tokens import CONSTANT, UNARY, literal_value, variable_index
+from fansr.tokens import ARITY, CONSTANT, UNARY, literal_value, variable_index
 
 _END, _SECTION = object(), object()  # what a bag's closing tag and its <sub> or <div> leave on the stack
 _ONE = (NUMBER, 1, 1)
+_INFINITY = 'float("inf")'
 MAX_LITERALS = 4096  # parsed literals kept; the supply of different ones has no end
 
 _ODD = frozenset(("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh"))
@@ -405,6 +406,9 @@ class Respeller(Speller):
             return self._rational(base, exponent[1], exponent[2])
         if tag == CONST:
             return self._free_power(base)
+        if base[0] == NUMBER and not base[1]:  # 0^f is 0 wherever it is finite, but for points where f is 0
+            self.changed = True
+            return base
         if base[0] in (NUMBER, CONST):
             return self._exponential(exponent)
         return ATOM, ("pow",) + self._plain(base) + self._plain(exponent), None
@@ -606,6 +610,31 @@ def _may_merge(term) -> bool:
         return False
     _, _, p, q, _, factors = term
     return (len(factors) == 1 and factors[0][0][0] in "+-") or (p != q and any(CONSTANT in factor[0] for factor in factors))
+
+
+def finite_powers(tagged: list[str]) -> list[str] | None:
+    """A tagged form with 0 for every power of infinity, None where there is none.
+
+    The engine writes 0^-f as inf^f.  Where f is negative that is 0, and elsewhere it is nothing finite.
+    """
+    for i, token in enumerate(tagged):
+        if token == _INFINITY and i and tagged[i - 1] == "pow":
+            rest = tagged[_end(tagged, i + 1):]
+            return tagged[: i - 1] + ["0"] + (finite_powers(rest) or rest)
+    return None
+
+
+def _end(tagged, i) -> int:
+    """The place after the subtree that begins at place i of a tagged form."""
+    token = tagged[i]
+    i += 1
+    if token in ("<add>", "<mul>"):
+        while tagged[i] not in ("</add>", "</mul>"):
+            i = i + 1 if tagged[i] in ("<sub>", "<div>") else _end(tagged, i)
+        return i + 1
+    for _ in range(2 if token == "rootn" else ARITY.get(token, 0)):
+        i = _end(tagged, i)
+    return i
 
 
 def _normal(p, q):

@@ -24,7 +24,7 @@ import click
 from fansr import command, parallel, resources, stream
 from fansr.errors import DataError
 from fansr.expr import problems
-from fansr.respell import NonFinite, Respeller
+from fansr.respell import NonFinite, Respeller, finite_powers
 from fansr.tokens import ARITY, CONSTANT, literal_value, variable_index
 
 MAX_TOKENS = 128  # the engine needs seconds for a few thousand; the paper's prior ends at 35
@@ -86,6 +86,15 @@ class Simplifier:
             engine = self._special[met[0]] = self._engine(self._needs[met[0]])
         return engine(expr, _NODE_BUDGET, False, "tagged")
 
+    def _spelled(self, tagged) -> tuple[str, ...]:
+        try:
+            return self._respell(tagged)
+        except NonFinite:
+            finite = finite_powers(tagged)
+            if finite is None:
+                raise
+            return self._respell(finite)
+
     def __call__(self, expr, relax: bool = False) -> list[str]:
         """The canonical form of a prefix expression; Rejected says why there is none.
 
@@ -121,7 +130,7 @@ class Simplifier:
             going = []
             for i, form in tagged:
                 try:
-                    spelled = list(self._respell(form))
+                    spelled = list(self._spelled(form))
                 except NonFinite as error:
                     found[i] = Rejected("nonfinite", str(error))
                     continue

@@ -265,12 +265,17 @@ class Speller:
         return ("pow",) + body + _C
 
     def _mixed(self, body, n, d):
-        """Tokens of body^(n/d) where n has no short spelling: x^(7/5) = x * x^(2/5)."""
-        whole, rest = POWER.get(n // d), POWER.get(n % d)
-        if whole is None or rest is None or CONSTANT in body:
-            self.changed = True
-            return ("pow",) + body + _C
-        return _join("*", [whole + body, rest + self._rooted(body, d)])
+        """Tokens of body^(n/d) where n has no short spelling: x^(7/5) = x * x^(2/5), x^(11/25) = (x^2 * x^(1/5))^(1/5).
+
+        A free exponent would do for an even d only: odd roots are defined for negative bodies, too."""
+        for k in (1, 3, 5):
+            m = d // k
+            whole, rest = POWER.get(n // m), POWER.get(n % m)
+            if d % k == 0 and m > 1 and (k == 1 or d & 1) and whole is not None and rest is not None and CONSTANT not in body:
+                inside = _join("*", [whole + body, rest + self._rooted(body, m)])
+                return inside if k == 1 else (f"pow1_{k}",) + inside
+        self.changed = True
+        return ("pow",) + body + _C
 
     def _raised(self, body, n):
         """Tokens of body^n."""

@@ -3,8 +3,8 @@
     python tests/soundness.py -n 100000 --variables 17
 
 draws skeletons of the paper's prior, simplifies them, and compares both on generic points in 80-bit
-floats and, where those disagree, in 60 digits.  Constants of the simplified form are fitted from
-starts near the original's.  Prints how many of each verdict there were; test_simplify.py holds a
+floats and, where those disagree, in 60 digits.  Constants of the simplified form are computed from the
+original's piece by piece (matching.py) or, where that fails, fitted from starts near them.  Prints how many of each verdict there were; test_simplify.py holds a
 small draw to the same standard.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections import Counter
@@ -25,7 +26,9 @@ from fansr.evaluate import compile_program, evaluate
 from fansr.tokens import ARITY, CONSTANT, literal_value, variable_index
 
 LD = np.longdouble
-TRIES = 4  # draws of points and constants that a fit is tried on
+TRIES = 4  # draws of points and constants that constants are looked for on
+ATTEMPTS = 24  # draws at most until there are enough finite points
+ENOUGH = 12  # finite points that decide
 
 
 def _root(x, k):
@@ -47,8 +50,14 @@ BINARY = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "pow"
 
 def values(expr, X, consts):
     """y (M,) in 80-bit floats."""
+    return _traced(expr, X, consts)[0]
+
+
+def _traced(expr, X, consts):
+    """y (M,) in 80-bit floats, and (M,) whether every part of the expression is finite."""
     left = list(consts)
     stack = []
+    finite = np.ones(len(X), bool)
     with np.errstate(all="ignore"):
         for token in reversed(expr):
             if token == CONSTANT:
@@ -61,7 +70,8 @@ def values(expr, X, consts):
                 stack.append(X[:, variable_index(token)].astype(LD))
             else:
                 stack.append(np.full(len(X), literal_value(token), LD))
-    return stack[0]
+            finite &= np.isfinite(stack[-1])
+    return stack[0], finite
 
 
 def _exact_unary(token, a):
@@ -86,6 +96,11 @@ def _exact_unary(token, a):
     return getattr(m, token)(a)
 
 
+def _mpf(c):
+    """All 64 bits of an 80-bit float."""
+    return mpmath.mpf(float(c)) + mpmath.mpf(float(c - LD(float(c))))
+
+
 def exact(expr, x, consts, digits=60):
     """The value at one point in many digits; nan where it is not real, undefined or too large to compute,
     None where a wave of a huge number needs more digits."""
@@ -95,7 +110,7 @@ def exact(expr, x, consts, digits=60):
         try:
             for token in reversed(expr):
                 if token == CONSTANT:
-                    value = mpmath.mpf(float(left.pop()))
+                    value = _mpf(left.pop())
                 elif ARITY.get(token) == 1:
                     if token in ("sin", "cos", "tan") and abs(stack[-1]) > mpmath.mpf(10) ** (digits - 40):
                         return None
@@ -134,28 +149,79 @@ def near(a, b, tolerance):
 def judge(raw, simple, rng, n_variables, starts=40):
     """One of: same, rounding, nowhere finite, undecided, wrong; and an example for the last two.
 
-    A form with constants is the same where its constants can be fitted to the values of the original at
-    generic constants; where that fails, others are drawn, tamer ones at last, up to TRIES times.
+    A form with constants is the same where it takes the values of the original at generic constants with constants of
+    its own: computed from the original's piece by piece (matching.py), else fitted.  Where that fails, other
+    constants of the original are drawn, tamer ones too, up to TRIES times.
     """
-    finite = False
-    for attempt in range(TRIES):
-        X = draw_points(rng, n_variables)
-        consts = rng.normal(0, 5, raw.count(CONSTANT))
-        if attempt > 1:
-            consts = np.sign(consts) * rng.uniform(0.3, 2.5, len(consts))
-        y = values(raw, X, consts)
-        rows = np.isfinite(y) & (np.abs(y) < 1e200)
-        if not rows.any():
-            continue
-        finite = True
-        X, y = X[rows], y[rows]
-        if CONSTANT not in simple:
+    draws = 0
+    points = 0
+    for attempt in range(ATTEMPTS):
+        consts = _draw_constants(rng, raw.count(CONSTANT), attempt)
+        X, y = _finite_points(raw, consts, rng, n_variables, 64 if attempt < 2 else 400)
+        points = max(points, len(y))
+        if len(y) and CONSTANT not in simple:
             return _compare(raw, simple, X, y, consts, np.zeros(0))
-        if not starts:
-            return "undecided", None
-        if _fit(raw, simple, X, y, consts, rng, starts) is not None:
+        if not len(y) or (len(y) < ENOUGH and attempt < ATTEMPTS - 1):
+            continue
+        if _match(raw, simple, X, y, consts):
             return "same", None
-    return ("undecided", {"points": len(y)}) if finite else ("nowhere finite", None)
+        draws += 1
+        if draws == 2 and starts and _fit(raw, simple, X, y, consts, rng, starts) is not None:
+            return "same", None
+        if draws == TRIES:
+            break
+    if not points:
+        return "nowhere finite", None
+    return "undecided", {"points": points, "class": "few finite points" if points < ENOUGH else "no constants found"}
+
+
+def _draw_constants(rng, n, attempt):
+    """Constants of several kinds in turn: wide ones, tame ones of both signs, those below one and those above it."""
+    if attempt % 4 == 0:
+        return rng.normal(0, 5, n)
+    if attempt % 4 == 1:
+        return rng.choice([-1, 1], n) * rng.uniform(0.3, 2.5, n)
+    return rng.uniform(0.05, 1, n) if attempt % 4 == 2 else rng.uniform(1, 3, n)
+
+
+def _finite_points(raw, consts, rng, n_variables, m):
+    """X (M, D) and y (M,), M <= 64, where the original is finite; where few are, more are drawn."""
+    found_X, found_y = [], []
+    for _ in range(1 if m < 400 else 5):
+        X = draw_points(rng, n_variables, m)
+        y, whole = _traced(raw, X, consts)
+        rows = np.isfinite(y) & (np.abs(y) < 1e200)
+        if (rows & whole).any():  # else what is finite comes from an infinity: exp(-1/0)
+            rows &= whole
+        found_X.append(X[rows])
+        found_y.append(y[rows])
+        if not rows.any() or sum(map(len, found_y)) >= ENOUGH:
+            break
+    X, y = np.concatenate(found_X), np.concatenate(found_y)
+    chosen = rng.permutation(len(y))[:64]
+    return X[chosen], y[chosen]
+
+
+def _match(raw, simple, X, y, consts):
+    """Whether constants computed from the original's give its values."""
+    from matching import Matcher
+
+    return any(_meets(raw, simple, X, y, consts, found) for found in Matcher(raw, simple, X[:20], consts).found())
+
+
+def _meets(raw, simple, X, y, consts, found):
+    """Whether the simplified form has the original's values wherever those are more than rounding."""
+    got = values(simple, X, found)
+    with np.errstate(all="ignore"):
+        good = near(got, y, 1e-5) | (np.abs(got - y) < 1e-9 * min(1, np.median(np.abs(y))))
+    if good.all():
+        return True
+    if good.sum() * 2 < len(good):
+        return False
+    # Most points agree: the others may be lost in rounding (the tangent of a huge number).
+    moved = values(raw, X * (1 + 1e-15), np.asarray(consts) * (1 - 1e-15))
+    steady = near(moved, y, 1e-8)
+    return all(not steady[i] or _agree(raw, simple, X[i], consts, found) for i in np.flatnonzero(~good))
 
 
 def _compare(raw, simple, X, y, consts, found):
@@ -194,21 +260,11 @@ def _fit(raw, simple, X, y, consts, rng, starts):
     X, y = X[rows], y[rows]
     target = y.astype(np.float64)
 
-    def meets(found):
-        got = values(simple, X, found)
-        good = near(got, y, 1e-5) | (np.abs(got - y) < 1e-9)
-        if good.all():
-            return True
-        if good.sum() * 2 < len(good):
-            return False
-        # Most points agree: the others may be lost in rounding (the tangent of a huge number).
-        return all(_agree(raw, simple, X[i], consts, found) for i in np.flatnonzero(~good))
-
     for start in _starts(program, X, target, consts, rng, k, starts):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = levenberg_marquardt(program, X, target, start, rtol=1e-9, atol=1e-14, iterations=40)
-        if meets(found):
+        if _meets(raw, simple, X, y, consts, found):
             return found
     return None
 
@@ -248,8 +304,8 @@ def _best(program, X, y, grid, n):
     return grid[np.argsort(scores, kind="stable")[:n]]
 
 
-def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40):
-    """Counter of verdicts and the examples of those that are not fine."""
+def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40, keep=None):
+    """Counter of verdicts and the examples of those that are not fine; `keep` gets each of these when it is found."""
     from fansr.simplify import simplify_many
 
     rng = np.random.default_rng(seed)
@@ -265,6 +321,8 @@ def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40):
         verdicts[verdict] += 1
         if verdict in ("wrong", "undecided", "rejected though finite"):
             examples.append({"verdict": verdict, "raw": " ".join(raw), "simple": " ".join(simple or []), **(example or {})})
+            if keep:
+                keep(examples[-1])
         if report and i % 500 == 499:
             report(i + 1, verdicts)
     return verdicts, examples
@@ -275,8 +333,9 @@ def _really_nonfinite(raw, rng, n_variables):
     consts = rng.normal(0, 5, raw.count(CONSTANT))
     y = values(raw, X, consts)
     for i in np.flatnonzero(np.isfinite(y)):
-        value = exact(raw, X[i], consts)
-        if value is not None and not mpmath.isnan(value):
+        value, again = exact(raw, X[i], consts), exact(raw, X[i], consts, 300)
+        # What grows with the digits is a division by a zero that rounding hides.
+        if None not in (value, again) and abs(value - again) <= mpmath.mpf(10) ** -25 * abs(again):
             return "rejected though finite"
     return "rejected: nonfinite"
 
@@ -294,12 +353,11 @@ def main():
 
     prior = Prior(variables=options.variables)
     exprs = sample_skeletons(prior, np.arange(options.first, options.first + options.n), seed=0)
-    verdicts, examples = run(exprs, options.variables, starts=options.starts, report=lambda i, v: print(i, dict(v), file=sys.stderr, flush=True))
+    with open(options.out or os.devnull, "w") as file:
+        verdicts, _ = run(exprs, options.variables, starts=options.starts,
+                          report=lambda i, v: print(i, dict(v), file=sys.stderr, flush=True),
+                          keep=lambda example: print(json.dumps(example), file=file, flush=True))
     print(json.dumps(dict(verdicts.most_common())))
-    if options.out:
-        with open(options.out, "w") as file:
-            for example in examples:
-                print(json.dumps(example), file=file)
 
 
 if __name__ == "__main__":
