@@ -24,7 +24,7 @@ PROPOSERS = {
     "power": ("fansr.power", "propose", 8.0),
     "rational": ("fansr.rational", "propose", 8.0),
     "curves": ("fansr.curves", "propose", 8.0),
-    "separable": ("fansr.separable", "propose", 8.0),
+    "separable": ("fansr.separable", "propose", 4.0),
     "library": ("fansr.library", "propose", 2.0),
     "scan": ("fansr.scan", "propose", 1.5),
     "peel": ("fansr.peel", "propose", 3.0),

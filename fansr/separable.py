@@ -28,14 +28,17 @@ from fansr.tokens import literal_value
 MIN_ROWS = 40
 MAX_COLUMNS = 5  # 52 dealings
 ROWS = 1500  # points the splines use
-KNOTS, FINE = 6, (14, 30)  # knots of a column while dealings are compared, and of the one that holds
-ROUNDS, FIRST_ROUNDS = 30, 4
+COMPARED = 300  # of them, while dealings are compared
+KNOTS, FINE = 5, (14, 30)  # knots of a column while dealings are compared, and of the one that holds
+ROUNDS, SOME_ROUNDS, FIRST_ROUNDS = 30, 8, 3
 FOLD = 4  # every fourth row is unseen
 HOLDS = 0.05  # unexplained share of unseen rows up to which a dealing is followed
 FOLLOWED, KEPT = 3, 4  # dealings fitted to the end for each function of y, and in all taken to pieces
+SURE = 1e-8  # unseen error of a dealing that leaves no need to look at other functions of y
 MUCH_WORSE = 1e3  # times the unseen error of the best dealing
 PIECES, COMBINED = 4, 24  # candidates of each piece, and combinations of them
 TELL = 10.0  # times what the splines left open: laws of pieces that err less cannot be told apart
+BEATEN = 0.1  # share of a dealing's unseen error that another law must reach to spare it
 FLAT = 1e-3  # share of its group's spread below which a piece is nothing
 EXACT = 1e-20
 
@@ -66,7 +69,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     columns = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0]
     if len(problem.y) < MIN_ROWS or not 2 <= len(columns) <= MAX_COLUMNS or not np.ptp(problem.y) > 0:
         return
-    rows = np.sort(rng.permutation(len(problem.y))[:ROWS])
+    rows = rng.permutation(len(problem.y))[:ROWS]
     X = problem.X[np.ix_(rows, columns)]
     models = []
     for outer in OUTERS:
@@ -80,12 +83,16 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
                 yield []
             else:
                 models.append((model, outer))
+        if models and min(model.error for model, _ in models) < SURE:
+            break
     # Where two dealings hold, as products do in y and sums in log y, the one that holds better is the truer.
     models.sort(key=lambda item: item[0].error)
     polish = Polisher(problem)
     models = [item for item in models[:KEPT] if item[0].error <= max(MUCH_WORSE * models[0][0].error, 1e-9)]
     for second in (False, True):
         for model, outer in models:
+            if pool is not None and pool.best is not None and pool.best.fvu < BEATEN * model.error:
+                continue  # what was found already is better than the splines, so they are not the law
             for batch in laws_of(model, X, columns, outer, budget, second):
                 found = polish(measured(problem, batch, "separable"), COMBINED // 2, 6.0)
                 yield found
@@ -159,40 +166,44 @@ def dealings(n: int) -> list[tuple[tuple[int, ...], ...]]:
 def dealings_that_hold(X: np.ndarray, S: np.ndarray, rng) -> Iterator[Model | None]:
     """Fitted models of the dealings that unseen rows bear out; None while at work."""
     M, D = X.shape
-    knots = min(KNOTS, (M // 2) // D - 4)
+    few = slice(0, COMPARED)  # the rows come in no order of their values
+    knots = min(KNOTS, (min(M, COMPARED) // 2) // D - 4)
     if knots < 1:
         return
-    blocks = [spline(x, knots) for x in X.T]
     size = scale_of(S)
-    tried = []
-    for groups in dealings(D):
-        # A product of functions of one column each is a sum in the logarithm too, but there it may not change its sign.
-        starts = [main_effects(blocks, groups, S / size)]
-        starts += [[1 + 0.5 * _random(blocks, group, rng) for group in groups]] if len(groups) > 1 else []
-        tried += [fit(blocks, groups, S / size, start, FIRST_ROUNDS) for start in starts]
+    blocks = [spline(x, knots) for x in X[few].T]
+    for groups in most_likely(blocks, S[few] / size, rng)[:FOLLOWED]:
         yield None
-    tried.sort(key=lambda m: m.error)
-    for model in _first_of_each(tried)[:FOLLOWED]:
-        if model.error > 0.5:
-            return
-        model = fit(blocks, model.groups, S / size, model.factors, ROUNDS)
-        yield None
+        whole = [spline(x, knots) for x in X.T]
+        model = fit(whole, groups, S / size, main_effects(whole, groups, S / size), SOME_ROUNDS)
+        if model.error > 0.5:  # where main effects vanish they say nothing
+            model = min(model, fit(whole, groups, S / size, _start(whole, groups, rng), SOME_ROUNDS), key=lambda m: m.error)
+        if model.error < 2 * HOLDS:
+            model = fit(whole, groups, S / size, model.factors, ROUNDS)
         for finer in FINE:
             if model.error < HOLDS and 2 * D * (finer + 4) < M:
-                fine = fit([spline(x, finer) for x in X.T], model.groups, S / size, model.factors, ROUNDS)
                 yield None
+                fine = fit([spline(x, finer) for x in X.T], groups, S / size, model.factors, ROUNDS)
                 model = min(model, fine, key=lambda m: m.error)
         if model.error < HOLDS:
             yield model._replace(offset=model.offset * size, factors=[model.factors[0] * size, *model.factors[1:]],
                                  pieces=[{j: v * size for j, v in model.pieces[0].items()}, *model.pieces[1:]])
 
 
-def _first_of_each(tried: list[Model]) -> list[Model]:
-    """The better start of each dealing, of models sorted by their errors."""
-    found: dict[tuple, Model] = {}
-    for model in tried:
-        found.setdefault(model.groups, model)
-    return list(found.values())
+def most_likely(blocks, S: np.ndarray, rng) -> list[tuple]:
+    """The dealings by their errors after a few rounds, from main effects and, where these say little, a random start too."""
+    errors = {}
+    for groups in dealings(len(blocks)):
+        errors[groups] = fit(blocks, groups, S, main_effects(blocks, groups, S), FIRST_ROUNDS).error
+    if min(errors.values()) > HOLDS:
+        for groups in errors:
+            if len(groups) > 1:
+                errors[groups] = min(errors[groups], fit(blocks, groups, S, _start(blocks, groups, rng), FIRST_ROUNDS).error)
+    return sorted((groups for groups in errors if errors[groups] < 0.5), key=errors.get)
+
+
+def _start(blocks, groups, rng) -> list[np.ndarray]:
+    return [1 + 0.5 * _random(blocks, group, rng) for group in groups]
 
 
 def _random(blocks, group, rng) -> np.ndarray:
