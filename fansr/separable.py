@@ -120,7 +120,7 @@ def spline(x: np.ndarray, knots: int) -> np.ndarray:
     Columns that span decades are taken by their logarithm.
     """
     u = np.log(x) if x.min() > 0 and x.max() > 8 * x.min() else x
-    u = (u - u.min()) / np.ptp(u)
+    u = (u - u.min()) / (np.ptp(u) or 1.0)
     inner = np.unique(np.quantile(u, np.linspace(0, 1, knots + 2)[1:-1]))
     inner = inner[(inner > 1e-9) & (inner < 1 - 1e-9)]
     B = b_splines(u, np.r_[[0.0] * 4, inner, [1.0] * 4])
