@@ -1,6 +1,8 @@
 """Two terms with an inner constant each, and products of two beside a background, all kinds of them: a proposer.
 
-    y = c0 + c1*m1*g1(k1 a1) + c2*m2*g2(k2 a2)          y = c0 + c1*g1(k1 a1)*g2(k2 a2) [+ c2*x]
+    y = c0 + c1*m1*g1(k1 a1) + c2*m2*g2(k2 a2)
+    y = c0 + c1*g1(k1 a1)*g2(k2 a2) [+ c2*x + c3*z ...]
+    y = c0 + g1(k1 a1)*(c1 + c2*g2(k2 a2))
 
 A *kind* is a function, its argument and a multiplier.  With the inner constants on coarse grids the Gram matrix of all features
 tells how well every pair explains the target; a pair that is off the grid by a third can look worse than a wrong one that happens
@@ -29,7 +31,10 @@ TURNS = np.array([0.25, 0.5, 0.85, 1.3, 1.9, 2.7, 3.6])  # half turns to the arg
 MAX_KINDS, MAX_ARGUMENTS = 170, 9
 FITTED, LEADERS, THIRDS = 220, 10, 16  # pairs of kinds fitted; of these given a third term; third kinds for each
 PLAN = Schedule(points=48, starts=1, first=12, more=0, keep=1, last=15, last_points=512, unwrap=0)
-MIN_ROWS, SHARE = 16, 1e-3  # of a feature that must be new to the other
+MIN_ROWS = 16
+# Squared share of a feature that must be new to the other: two that are nearly one can imitate anything and would crowd the
+# rest out, but of a single column all functions are alike.
+SHARE, SHARE_OF_ONE = 1e-3, 1e-5
 EXACT = 1e-20
 
 
@@ -58,7 +63,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     fitter = Fitter(problem)
     for outside, target in views(y[rows]):
         with np.errstate(all="ignore"):
-            steps = (lambda: sums(kinds, target), lambda: products([*plain, *bare], X, columns, target))
+            steps = (lambda: shared(kinds, target), lambda: sums(kinds, target), lambda: products([*plain, *bare], X, columns, target))
         found: list[Candidate] = []
         for step in steps:
             if budget.over():
@@ -143,6 +148,7 @@ def monomials(X: np.ndarray, columns: list[int]) -> list[Kind]:
     terms += list(arguments(X, columns))[len(columns) :]
     terms += [(("inv", f"x{j + 1}"), 1 / X[:, j]) for j in columns]
     terms += [(("pow1_2", f"x{j + 1}"), np.sqrt(X[:, j])) for j in columns]
+    terms += [(("pow1_2", "*", f"x{i + 1}", f"x{j + 1}"), np.sqrt(X[:, i] * X[:, j])) for n, j in enumerate(columns) for i in columns[:n]]
     found = [_kind(tokens, values[None, :], np.array([math.nan])) for tokens, values in terms]
     return [kind for kind in found if kind is not None][:40]
 
@@ -169,16 +175,22 @@ class Stack:
 
     def __init__(self, kinds: list[Kind]):
         self.kinds = kinds
+        columns = {token for kind in kinds for token in kind.tokens if token[0] == "x"}
+        self.share = SHARE if len(columns) > 1 else SHARE_OF_ONE
         self.F = np.concatenate([kind.values for kind in kinds])
         lengths = np.array([len(kind.grid) for kind in kinds])
         self.first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         self.grid = np.concatenate([kind.grid for kind in kinds])
         self.of = np.repeat(np.arange(len(kinds)), lengths)
 
-    def best_pairs(self, explained: np.ndarray, count: int, one_of_each: bool) -> list[tuple[int, int]]:
-        """Features (i, j) of the best pairs of kinds by explained (T, T), each pair of kinds at its best places."""
+    def best_pairs(self, explained: np.ndarray, count: int, leave_out: int | None) -> list[tuple[int, int]]:
+        """Features (i, j) of the best pairs of kinds by explained (T, T), each pair of kinds at its best places.
+
+        leave_out: 0 for pairs of different kinds in one order, -1 for those with themselves too, None for both orders.
+        """
         by_kind = np.maximum.reduceat(np.maximum.reduceat(explained, self.first, axis=0), self.first, axis=1)
-        by_kind[np.tril_indices(len(by_kind), 0 if one_of_each else -1)] = -1
+        if leave_out is not None:
+            by_kind[np.tril_indices(len(by_kind), leave_out)] = -1
         count = min(count, by_kind.size)
         flat = np.argpartition(-by_kind, count - 1, axis=None)[:count]
         flat = flat[np.argsort(-by_kind.ravel()[flat], kind="stable")]
@@ -202,36 +214,57 @@ def sums(kinds: list[Kind], y: np.ndarray) -> list[Proposal]:
     t = (y - y.mean()) / (np.abs(y - y.mean()).max() or 1.0)
     B = stack.F - stack.F.mean(axis=1)[:, None]
     B /= np.maximum(np.sqrt((B * B).sum(axis=1)), 1e-300)[:, None]
-    b = (B @ t / math.sqrt(float(t @ t))).astype(np.float32)
-    g = (B @ B.T).astype(np.float32)
+    b, g = B @ t / math.sqrt(float(t @ t)), B @ B.T
     fresh = 1 - g * g
-    explained = (b[:, None] ** 2 + b[None, :] ** 2 - 2 * g * b[:, None] * b[None, :]) / np.maximum(fresh, SHARE)
-    explained[fresh < SHARE] = -1
-    return [_sum([(stack, i), (stack, j)]) for i, j in stack.best_pairs(explained, FITTED, True)]
+    explained = (b[:, None] ** 2 + b[None, :] ** 2 - 2 * g * b[:, None] * b[None, :]) / np.maximum(fresh, stack.share)
+    explained[fresh < stack.share] = -1
+    return [_sum([(stack, i), (stack, j)]) for i, j in stack.best_pairs(explained, FITTED, 0)]
 
 
 def products(kinds: list[Kind], X: np.ndarray, columns: list[int], y: np.ndarray) -> list[Proposal]:
-    """c0 + c1*f1*f2, alone and with a column beside."""
+    """c0 + c1*f1*f2, alone, with one column beside and with all of them."""
     stack = Stack(kinds)
     F, n = stack.F, len(y)
     found: list[Proposal] = []
     squares = (F * F) @ (F * F).T
     one = F @ F.T / math.sqrt(n)
-    for j in [None, *columns[:5]]:
-        basis = [np.ones(n)] if j is None else [np.ones(n), X[:, j]]
-        Q = np.linalg.qr(np.column_stack(basis))[0]
+    beside = [[], *([j] for j in columns[:5]), *([columns[:5]] if len(columns) > 1 else [])]
+    for others in beside:
+        Q = np.linalg.qr(np.column_stack([np.ones(n), *(X[:, j] for j in others)]))[0]
         t = y / np.abs(y).max()
         t = t - Q @ (Q.T @ t)
         if not t @ t > 0:
             continue
-        left = squares - one**2 if j is None else squares - one**2 - ((F * Q[:, 1]) @ F.T) ** 2
-        explained = ((F * t) @ F.T) ** 2 / float(t @ t) / np.maximum(left, SHARE * squares)
-        explained[left < SHARE * squares] = -1
-        count = FITTED if j is None else FITTED // 4
-        for a, b in stack.best_pairs(explained, count, False):
+        left = squares - one**2
+        for q in Q.T[1:]:
+            left -= ((F * q) @ F.T) ** 2
+        explained = ((F * t) @ F.T) ** 2 / float(t @ t) / np.maximum(left, stack.share * squares)
+        explained[left < stack.share * squares] = -1
+        for a, b in stack.best_pairs(explained, FITTED // 4 if others else FITTED, -1):
             expr, start = _product(stack, a, b)
-            beside = [] if j is None else ["+", "*", CONSTANT, f"x{j + 1}"]
-            found.append((["+", "*", CONSTANT, *expr, *beside, CONSTANT], [1.0, *start, *([1.0] if beside else []), 0.0]))
+            rest = [token for j in others for token in ("+", "*", CONSTANT, f"x{j + 1}")]
+            found.append((["+", "*", CONSTANT, *expr, *rest, CONSTANT], [1.0, *start, *[1.0] * len(others), 0.0]))
+    return found
+
+
+def shared(kinds: list[Kind], y: np.ndarray) -> list[Proposal]:
+    """c0 + f1*(c1 + c2*f2)."""
+    stack = Stack(kinds)
+    F, n = stack.F, len(y)
+    t = (y - y.mean()) / (np.abs(y - y.mean()).max() or 1.0)
+    u, total = F.mean(axis=1), float(t @ t)
+    mean = F @ F.T / n
+    uu = (F * F).sum(axis=1) - n * u * u
+    up = (F * F) @ F.T - n * u[:, None] * mean  # (T, T): f1 with f1*f2
+    pp = (F * F) @ (F * F).T - n * mean**2
+    bu, bp = (F @ t)[:, None], (F * t) @ F.T
+    fresh = uu[:, None] * pp - up**2
+    good = (pp > stack.share * n * mean**2) & (fresh > stack.share * uu[:, None] * pp)
+    explained = np.where(good, (bu**2 * pp + bp**2 * uu[:, None] - 2 * bu * bp * up) / np.where(good, fresh, 1.0) / total, -1)
+    found = []
+    for i, j in stack.best_pairs(explained, FITTED, None):
+        (first, k1), (second, k2) = _feature(stack, i), _feature(stack, j)
+        found.append((["+", "*", *first, "+", "*", CONSTANT, *second, CONSTANT, CONSTANT], [*k1, 1.0, *k2, 1.0, 0.0]))
     return found
 
 
@@ -267,7 +300,7 @@ def thirds(leaders: list[Candidate], outside, kinds: list[Kind], X: np.ndarray, 
         Q = np.linalg.qr(np.column_stack([np.ones(len(y)), evaluate(inner, X, leader.consts)]))[0]
         B = stack.F - (stack.F @ Q) @ Q.T
         share = (B * B).sum(axis=1)
-        gain = np.where(share > SHARE * (stack.F * stack.F).sum(axis=1), (B @ r) ** 2 / np.maximum(share, 1e-300), -1)
+        gain = np.where(share > stack.share * (stack.F * stack.F).sum(axis=1), (B @ r) ** 2 / np.maximum(share, 1e-300), -1)
         best = np.maximum.reduceat(gain, stack.first)
         for kind in np.argsort(-best, kind="stable")[:THIRDS]:
             stop = stack.first[kind] + len(kinds[kind].grid)

@@ -28,7 +28,7 @@ PROPOSERS = {
     "library": ("fansr.library", "propose", 2.0),
     "scan": ("fansr.scan", "propose", 1.5),
     "peel": ("fansr.peel", "propose", 3.0),
-    "pairs": ("fansr.pairs", "propose", 2.0),
+    "pairs": ("fansr.pairs", "propose", 4.0),
     "structure": ("fansr.structure", "propose", 3.0),
     "model": ("fansr.sample", "propose", 1.0),
     "waves": ("fansr.waves", "propose", 2.0),
@@ -48,6 +48,7 @@ EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
 PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
+LONG, PATIENCE = 14, 1.0  # tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up
 WHOLE_SHARE = 0.25  # of a time budget, kept for fitting the answer to all rows of a table longer than MAX_ROWS
 TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
 GRACE = 0.5  # seconds for the first proposer where a busy machine took the whole budget to load it
@@ -210,6 +211,7 @@ class _State:
         self.helped = False  # a partner has the second core
         self.left_out: tuple[str, ...] = ()  # proposers that are the partner's
         self.settled: set[tuple] = set()
+        self.until = math.inf  # set when the law is found
         self.pruned: set[tuple] = set()
         # The clock keeps a share for tidying, so that the whole stays within the budget.
         self.work = budget if budget.seconds is None else budget.slice(budget.left() * (1 - TIDY_SHARE))
@@ -229,7 +231,7 @@ class _State:
 
     def run(self):
         """Turns until the budget is over, nobody has more to say, or the law is found."""
-        helper = self._partner()
+        helper, started = self._partner(), time.monotonic()
         self.helped = helper is not None
         if self.helped:  # loading torch takes a second, which the other core has to spare
             self.left_out = ("model",)
@@ -240,6 +242,8 @@ class _State:
                         self.yields[candidate.source] += 1
                         self.pool.add(candidate)
                 if self._settled():
+                    self.until = min(self.until, started + (1 + PATIENCE) * (time.monotonic() - started))
+                if self.until < math.inf and (self.budget.seconds is None or self.pool.best.length <= LONG or time.monotonic() > self.until):
                     break
         finally:
             if helper is not None:

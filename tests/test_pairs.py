@@ -27,6 +27,9 @@ def candidates(infix, D, n=300):
     ("0.7*tanh(1.1*x1) + x2/(0.63 + x2)", 2),
     ("x1/x3*tanh(2.7*x2) + 0.28", 3),
     ("tanh(0.42*x1)*exp(-0.42*x2) + 1.7*x1", 2),
+    ("(4.2 + x2*exp(-0.78*x1))*tanh(0.7*x3)", 3),
+    ("(2.6 + sin(1.2*x1))/(0.56 + x2**2) - 0.4", 2),
+    ("1.2*x1 + 0.7*x2 + 2.1*sqrt(x1*x2)*cos(0.9*x3) - 0.3", 3),
     ("1/(0.3*x1 + exp(-0.8*x2) + 0.2)", 2),
 ])  # fmt: skip
 def test_two_inner_constants(infix, D):
