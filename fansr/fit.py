@@ -31,6 +31,10 @@ from fansr.expr import to_infix
 from fansr.problem import Budget, Candidate, Problem
 from fansr.version import __version__
 
+# A table's seconds begin with the process, so that `--time 10` takes ten seconds in all, but loading takes at most this share.
+LOADING_SHARE = 0.25
+_begun = [onethread.BEGUN]  # when the process began; used by the first table
+
 # ---- results ----------------------------------------------------------------------------------
 
 
@@ -285,6 +289,13 @@ def _predictions_csv(values: np.ndarray, target: str) -> str:
     return out.getvalue()
 
 
+def _budget(seconds: float | None) -> Budget:
+    """The budget of a table: the process's first one began when the process did."""
+    begun = _begun.pop() if _begun else math.inf
+    now = time.monotonic()
+    return Budget(seconds, start=now if seconds is None else min(now, max(begun, now - LOADING_SHARE * seconds)))
+
+
 def _fit_table(data, source, target, options, seconds, show, entry):
     from fansr import table
 
@@ -296,7 +307,7 @@ def _fit_table(data, source, target, options, seconds, show, entry):
     new_rows = None
     if show["predict"]:  # read before the search, so that a wrong table is said at once
         new_rows = table.input_columns(table.read_table(show["predict"]), problem.names)
-    found = robust.find(problem, options, Budget(seconds))
+    found = robust.find(problem, options, _budget(seconds))
     for name, why in found.failures.items():
         warnings.append(f"proposer {name} failed: {why}")
     if found.best is None:

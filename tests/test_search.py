@@ -82,3 +82,16 @@ def test_torch_is_loaded_on_the_second_core_only():
             "search.search(Problem(X, y, ['a', 'b', 'c']), search.Options(jobs=2), Budget(4.0)); print('torch' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_first_tables_seconds_begin_with_the_process(monkeypatch):
+    from fansr import fit
+
+    monkeypatch.setattr(fit.time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(fit, "_begun", [99.4])
+    assert fit._budget(10.0).start == 99.4
+    assert fit._budget(10.0).start == 100.0  # the second table's own
+    monkeypatch.setattr(fit, "_begun", [90.0])
+    assert fit._budget(1.0).start == 100.0 - fit.LOADING_SHARE  # a slow start leaves most of a short budget
+    monkeypatch.setattr(fit, "_begun", [90.0])
+    assert fit._budget(None).start == 100.0
