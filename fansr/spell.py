@@ -1,6 +1,6 @@
 """Tokens of Table 5 for sums and products with signs, coefficients, powers and free constants.
 
-The second half of respell.py: there terms and factors are brought together, here what they became is
+What respell.py and powers.py end in: there terms and factors are brought together, here what they became is
 spelled, in as few tokens as possible and the same way whatever the order it came in.
 
 Things to be spelled ("items") are tuples whose first entry says what they are:

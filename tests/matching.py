@@ -27,7 +27,7 @@ SEVERAL = EVEN | {"sin", "tan"}
 CLOSE = 1e-7  # relative difference of values that are taken for equal on the way
 QUORUM = 0.7  # share of the points that must agree: some are lost in rounding
 EACH = 3  # proposals kept for a piece at the values of another
-WORK = 4000  # pieces looked at before it is given up
+WORK = 2000  # pieces looked at before it is given up
 
 
 class GaveUp(Exception):
@@ -145,6 +145,14 @@ class Matcher:
             self.keep.append(node)
         return self.shifted[id(node)]
 
+    def _joined(self, factor, exponent, base):
+        """A factor, or what is divided by it, times known values."""
+        key = id(factor), exponent, base.tobytes()
+        if key not in self.shifted:
+            self.shifted[key] = ("*" if exponent == 1 else "/", base, factor)
+            self.keep.append(factor)
+        return self.shifted[key]
+
     def _at_pieces(self, node, known, scale):
         """[(constants of a piece, values)] for the values of every piece of the original that it can take."""
         own = _constants(node)
@@ -190,6 +198,7 @@ class Matcher:
     def _terms_to(self, terms, t, known, scale):
         """As `solve`, for a sum of (coefficient, term)."""
         rest, linear, others = np.zeros(len(t), LD), [], []
+        terms = [part for coefficient, term in terms for part in self._multiplied_out(coefficient, term, known)]
         for coefficient, term in terms:
             if not self.unknown(term, known):
                 rest = rest + coefficient * self.value(term, known)
@@ -207,8 +216,6 @@ class Matcher:
             (coefficient, term), = others
             for target in (t, -t) if scale else (t,):
                 yield from self.solve(term, (target - rest) / coefficient, known, False)
-            if not scale:
-                return
         others.sort(key=lambda pair: len(_constants(pair[1])))
         for coefficient, term in others:
             factors = [pair for pair in self._factors(term, 1) if self.unknown(pair[0], known)]
@@ -220,9 +227,33 @@ class Matcher:
                 else:
                     for more in self._try_pieces(factor, known):
                         yield from self._terms_to(terms, t, more, scale)
+                    base = self._known_part(term, known)
+                    if np.any(base != base[0]):  # a piece may hold what stands before it
+                        for more in self._try_pieces(self._joined(factor, exponent, base), known):
+                            yield from self._terms_to(terms, t, more, scale)
                     if linear and factor[0] in "+-":  # what is added to it may have gone to the constant of the sum
                         for more in self._try_pieces(self._shifted(factor), known):
                             yield from self._terms_to(terms, t, more, scale)
+
+    def _multiplied_out(self, coefficient, term, known):
+        """The terms of something known times a sum with unknown constants."""
+        factors = [pair for pair in self._factors(term, 1) if self.unknown(pair[0], known)]
+        if len(factors) != 1 or factors[0][1] != 1 or not isinstance(factors[0][0], tuple) or factors[0][0][0] not in "+-":
+            yield coefficient, term
+            return
+        (factor, _), = factors
+        base = self._known_part(term, known)
+        for inner, part in self._terms(factor, coefficient):
+            yield from self._multiplied_out(inner, ("*", base, part), known)
+
+    def _known_part(self, term, known):
+        """Values of the product of the known factors of a term."""
+        base = np.ones(len(self.X), LD)
+        with np.errstate(all="ignore"):
+            for factor, exponent in self._factors(term, 1):
+                if not self.unknown(factor, known):
+                    base = base * self.value(factor, known) ** exponent
+        return base
 
     def _any_size(self, terms, term, coefficient, factor, exponent, t, known, scale):
         """A term that is f^1 or f^-1 times something known, where f = C*x + C can have any size: at the values of a piece, its
@@ -259,19 +290,18 @@ class Matcher:
                     yield known
             return
         columns = [base for _, _, base in linear]
+        systems = [(columns, t - rest)]
         if scale and np.any(rest != 0):
-            columns = [*columns, -t]
-            wanted = -rest
-        else:
-            wanted = t - rest
-        solution = _least_squares(np.stack(columns, 1), wanted)
-        if solution is None or (len(columns) > len(linear) and solution[-1] == 0):
-            return
-        more = dict(known)
-        for (number, exponent, _), c in zip(linear, solution):
-            with np.errstate(all="ignore"):
-                more[number] = c if exponent == 1 else LD(1) / c
-        yield more
+            systems.append(([*columns, -t], -rest))
+        for columns, wanted in systems:
+            solution = _least_squares(np.stack(columns, 1), wanted)
+            if solution is None or (len(columns) > len(linear) and abs(solution[-1]) * np.median(np.abs(t)) < 1e-12 * np.median(np.abs(rest))):
+                continue
+            more = dict(known)
+            for (number, exponent, _), c in zip(linear, solution):
+                with np.errstate(all="ignore"):
+                    more[number] = c if exponent == 1 else LD(1) / c
+            yield more
 
     # ---- products ---------------------------------------------------------------------------
 
@@ -321,9 +351,13 @@ class Matcher:
             return
         # Those that any number can be taken out of come last: the others say which.
         others.sort(key=lambda pair: (self._is_loose(pair[0], known), len(_constants(pair[0]))))
-        for factor, _ in others:
+        for factor, exponent in others:
             for more in self._try_pieces(factor, known):
                 yield from self._product(node, t, more, scale)
+            base = self._known_part(node, known)
+            if np.any(base != base[0]):  # a piece may hold what stands before it
+                for more in self._try_pieces(self._joined(factor, exponent, base), known):
+                    yield from self._product(node, t, more, scale)
 
     def _is_loose(self, node, known):
         return all(self._lone(term, known) is not None for _, term in self._terms(node, LD(1)))
@@ -348,6 +382,9 @@ class Matcher:
                         yield from self._power(node, t, more, scale)
                 else:
                     yield from self.solve(exponent, np.log(t) / np.log(self.value(base, known)), known, False)
+                    if scale:
+                        for more in self._try_pieces(exponent, known, False):
+                            yield from self._power(node, t, more, scale)
                 return
         if isinstance(base, int):
             for piece in (exponent, self._shifted(exponent)) if scale else (exponent,):

@@ -193,6 +193,9 @@ def _finite_points(raw, consts, rng, n_variables, m):
         rows = np.isfinite(y) & (np.abs(y) < 1e200)
         if (rows & whole).any():  # else what is finite comes from an infinity: exp(-1/0)
             rows &= whole
+        steady = rows & _steady(raw, X, y, consts)
+        if steady.sum() >= ENOUGH:
+            rows = steady
         found_X.append(X[rows])
         found_y.append(y[rows])
         if not rows.any() or sum(map(len, found_y)) >= ENOUGH:
@@ -216,12 +219,16 @@ def _meets(raw, simple, X, y, consts, found):
         good = near(got, y, 1e-5) | (np.abs(got - y) < 1e-9 * min(1, np.median(np.abs(y))))
     if good.all():
         return True
-    if good.sum() * 2 < len(good):
-        return False
     # Most points agree: the others may be lost in rounding (the tangent of a huge number).
-    moved = values(raw, X * (1 + 1e-15), np.asarray(consts) * (1 - 1e-15))
-    steady = near(moved, y, 1e-8)
-    return all(not steady[i] or _agree(raw, simple, X[i], consts, found) for i in np.flatnonzero(~good))
+    steady = _steady(raw, X, y, consts)
+    if good[steady].sum() < max(8, steady.sum() / 2):
+        return False
+    return all(_agree(raw, simple, X[i], consts, found) for i in np.flatnonzero(~good & steady))
+
+
+def _steady(raw, X, y, consts):
+    """(M,) whether a value of the original is more than rounding: it hardly moves with the last digits of what it comes from."""
+    return near(values(raw, X * (1 + 1e-15), np.asarray(consts) * (1 - 1e-15)), y, 1e-8)
 
 
 def _compare(raw, simple, X, y, consts, found):

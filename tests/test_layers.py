@@ -14,7 +14,7 @@ ROOT = Path(fansr.__file__).parent
 ORDER = [
     "version", "onethread", "bare", "errors", "tokens", "resources", "seeds", "records", "packed", "stream", "parallel", "command", "problem",
     "expr", "evaluate", "export",
-    "spell", "respell", "simplify", "equivalent", "mine",
+    "spell", "powers", "respell", "simplify", "equivalent", "mine",
     "prior", "bulk", "rows", "sums", "lay", "laws", "images", "guard", "gen", "decontam", "render", "table",
     "affine", "project", "descend", "refine",
     "device", "history", "stepper", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
