@@ -529,9 +529,10 @@ def _solve(A, b):
                 R[i, j] += dot
                 v = v - dot * Q[:, i]
         R[j, j] = np.sqrt((v * v).sum())
-        if R[j, j] < 1e-13:
-            return None
-        Q[:, j] = v / R[j, j]
+        if R[j, j] < 1e-13:  # another column says the same: this one gets nothing
+            R[j, j] = 1
+        else:
+            Q[:, j] = v / R[j, j]
     y = Q.T @ b
     x = np.zeros(k, LD)
     for j in range(k - 1, -1, -1):
