@@ -270,8 +270,10 @@ class Speller:
         A free exponent would do for an even d only: odd roots are defined for negative bodies, too."""
         for k in (1, 3, 5):
             m = d // k
+            if d % k or m < 2 or (k > 1 and d % 2 == 0) or CONSTANT in body:
+                continue
             whole, rest = POWER.get(n // m), POWER.get(n % m)
-            if d % k == 0 and m > 1 and (k == 1 or d & 1) and whole is not None and rest is not None and CONSTANT not in body:
+            if whole is not None and rest is not None:
                 inside = _join("*", [whole + body, rest + self._rooted(body, m)])
                 return inside if k == 1 else (f"pow1_{k}",) + inside
         self.changed = True

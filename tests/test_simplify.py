@@ -283,6 +283,8 @@ def test_coefficients_and_powers_spell_their_value():
     ("<mul> x1 <div> <mul> x1 x2 </mul> </mul>", "inv x2"),
     ("<add> <sub> x1 x2 </add>", "neg + x1 x2"),
     ("rootn x1 6", "pow1_2 pow1_3 x1"),
+    ("pow rootn x1 2 77", "pow x1 <constant>"),  # neither 38 nor 77 has a short spelling
+    ("<mul> pow rootn x1 4 77 x2 </mul>", "* pow x1 <constant> x2"),
     ("pow x1 <mul> -1 <div> 2 </mul>", "inv pow1_2 x1"),
     ("<mul> 0 log x1 </mul>", CONSTANT),
 ])
