@@ -28,6 +28,7 @@ from fansr.tokens import CONSTANT
 ROWS = 160  # points that features are compared on
 GRID = np.array([0.08, 0.2, 0.45, 0.9, 1.8, 3.5, 7.0])  # k times the argument's largest size
 TURNS = np.array([0.25, 0.5, 0.85, 1.3, 1.9, 2.7, 3.6])  # half turns to the argument's range, for waves
+MOST_COLUMNS = 4  # two terms seldom hold more, and every pair of kinds costs
 MAX_KINDS, MAX_ARGUMENTS = 170, 9
 FITTED, LEADERS, THIRDS = 220, 10, 16  # pairs of kinds fitted; of these given a third term; third kinds for each
 PLAN = Schedule(points=48, starts=1, first=12, more=0, keep=1, last=15, last_points=512, unwrap=0)
@@ -51,7 +52,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     problem = thinned(problem, rng)
     y = problem.y
     columns = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0]
-    if len(y) < MIN_ROWS or not columns or not np.ptp(y) > 0 or not 1e-100 < np.abs(y).max() < 1e100:
+    if len(y) < MIN_ROWS or not 0 < len(columns) <= MOST_COLUMNS or not np.ptp(y) > 0 or not 1e-100 < np.abs(y).max() < 1e100:
         return
     rows = np.sort(rng.permutation(len(y))[:ROWS])
     X = problem.X[rows]

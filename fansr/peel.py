@@ -27,6 +27,7 @@ from fansr.terms import thinned
 
 ROWS = 200  # points the projections see
 MOST_COLUMNS, MOST_TERMS = 7, 60
+PAIRED = 5  # columns up to which two of them may stand in front together
 FEW = 12  # values of a column that make its powers sums of each other
 NARROWED, FINISHED = 60, 8  # views whose A is narrowed, and of these followed to the last digit
 NARROW, LAST = 18, 60  # steps of golden section
@@ -132,7 +133,7 @@ def views(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
     signed = [j for j in columns if (X[:, j] != 0).all()]
     singles = [({(f"x{j + 1}",): Fraction(e)}, X[:, j] ** float(e)) for j in signed for e in (1, -1, 2, -2)]
     doubles = [({(f"x{j + 1}",): Fraction(e), (f"x{k + 1}",): Fraction(g)}, X[:, j] ** e * X[:, k] ** g)
-               for i, j in enumerate(signed) for k in signed[:i] for e, g in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0))]
+               for i, j in enumerate(signed if len(columns) <= PAIRED else ()) for k in signed[:i] for e, g in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0))]
     for table, m in [*singles, *doubles]:
         yield from _shifted(y / m, table, {}, one)
         yield from _scaled(y / m, table)

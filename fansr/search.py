@@ -28,18 +28,18 @@ PROPOSERS = {
     "library": ("fansr.library", "propose", 2.0),
     "scan": ("fansr.scan", "propose", 1.5),
     "peel": ("fansr.peel", "propose", 3.0),
-    "pairs": ("fansr.pairs", "propose", 4.0),
+    "pairs": ("fansr.pairs", "propose", 3.0),
     "structure": ("fansr.structure", "propose", 3.0),
     "model": ("fansr.sample", "propose", 1.0),
     "waves": ("fansr.waves", "propose", 2.0),
-    "radicals": ("fansr.radicals", "propose", 1.0),
+    "radicals": ("fansr.radicals", "propose", 3.0),
     "control": ("fansr.sample", "propose_control", 1.0),
     "evolve": ("fansr.evolve", "propose", 1.5),
 }
 # The control (random draws of the model's prior over the columns in use) is the bar for the model.  At equal seconds
 # the model finds more of held-out synthetic laws, of published laws and of our own families (data/models/tiny-worth.json);
 # within the whole search the two are equal to one law in a hundred.
-DEFAULT_PROPOSERS = ("power", "rational", "curves", "separable", "library", "scan", "peel", "pairs", "waves", "structure", "radicals",
+DEFAULT_PROPOSERS = ("power", "rational", "curves", "separable", "library", "scan", "radicals", "peel", "pairs", "waves", "structure",
                      "model", "evolve")
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.04  # of the time left that cutting down may take whenever a proposer is done
