@@ -82,6 +82,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     polish = Polisher(problem)
     with np.errstate(all="ignore"):
         scan = Scanned(list(views(X[rows], y[rows], columns)))
+    yield []
     for vectors in libraries(X[rows], columns):
         if budget.over():
             return

@@ -27,8 +27,8 @@ PROPOSERS = {
     "separable": ("fansr.separable", "propose", 4.0),
     "library": ("fansr.library", "propose", 2.0),
     "scan": ("fansr.scan", "propose", 1.5),
-    "peel": ("fansr.peel", "propose", 3.0),
-    "pairs": ("fansr.pairs", "propose", 3.0),
+    "peel": ("fansr.peel", "propose", 1.5),
+    "pairs": ("fansr.pairs", "propose", 1.5),
     "structure": ("fansr.structure", "propose", 3.0),
     "model": ("fansr.sample", "propose", 1.0),
     "waves": ("fansr.waves", "propose", 2.0),
@@ -39,7 +39,7 @@ PROPOSERS = {
 # The control (random draws of the model's prior over the columns in use) is the bar for the model.  At equal seconds
 # the model finds more of held-out synthetic laws, of published laws and of our own families (data/models/tiny-worth.json);
 # within the whole search the two are equal to one law in a hundred.
-DEFAULT_PROPOSERS = ("power", "rational", "curves", "separable", "library", "scan", "radicals", "peel", "pairs", "waves", "structure",
+DEFAULT_PROPOSERS = ("power", "rational", "curves", "separable", "library", "scan", "waves", "structure", "radicals", "peel", "pairs",
                      "model", "evolve")
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.04  # of the time left that cutting down may take whenever a proposer is done
