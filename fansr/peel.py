@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.build import Base, Factors, Polisher, Term, combination, measured, near_simple, product, times
+from fansr.golden import golden
 from fansr.power import scale_of
 from fansr.problem import Budget, Candidate, Problem
 from fansr.rational import distinct_columns, monomials, short_sum, support
@@ -348,21 +349,7 @@ def _narrowed(place: Place, Q: np.ndarray, steps: int) -> Place:
     a, b = place.low, place.high
     if a == b:
         return place._replace(misfit=f(a))
-    ratio = (math.sqrt(5) - 1) / 2
-    c, d = b - ratio * (b - a), a + ratio * (b - a)
-    fc, fd = f(c), f(d)
-    for _ in range(steps):
-        if fc < fd:
-            b, d, fd = d, c, fc
-            c = b - ratio * (b - a)
-            fc = f(c)
-        else:
-            a, c, fc = c, d, fd
-            d = a + ratio * (b - a)
-            fd = f(d)
-        if abs(b - a) < 4e-16 * abs(b):
-            break
-    value, A = min((fc, c), (fd, d))
+    value, A = golden(f, a, b, steps)
     simple = near_simple(A, 1e-6)
     if simple != A and f(simple) < VANISHED:
         return Place(place.look, simple, simple, simple, f(simple))

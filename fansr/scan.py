@@ -20,6 +20,7 @@ import numpy as np
 
 from fansr.bells import bells
 from fansr.build import Base, Factors, Polisher, Term, combination, fvu_of, measured, product, times
+from fansr.golden import golden
 from fansr.power import Regression, nearest, scale_of
 from fansr.problem import Budget, Candidate, Problem
 from fansr.sparse import Subsets, best_subsets
@@ -136,24 +137,11 @@ def _golden(f, k: float, low: float, high: float, span: float) -> float:
         return k
     edge, side = (low, -1.0) if k < low else (high, 1.0)
     centre = math.log(abs(k - edge) / span)
-    a, b = centre - 2.5, centre + 2.5
-    ratio = (math.sqrt(5) - 1) / 2
 
     def at(u: float) -> float:
         return edge + side * span * math.exp(u)
 
-    c, d = b - ratio * (b - a), a + ratio * (b - a)
-    fc, fd = f(at(c)), f(at(d))
-    for _ in range(24):
-        if fc < fd:
-            b, d, fd = d, c, fc
-            c = b - ratio * (b - a)
-            fc = f(at(c))
-        else:
-            a, c, fc = c, d, fd
-            d = a + ratio * (b - a)
-            fd = f(at(d))
-    return at(a if fc < fd else b)
+    return at(golden(lambda u: f(at(u)), centre - 2.5, centre + 2.5, 24)[1])
 
 
 # ---- features with a scanned constant ---------------------------------------------------------
@@ -441,19 +429,8 @@ def _tuned(feature, fresh, t: np.ndarray, steps: int = 16):
     if family in ("sin", "cos"):
         return left(0.0), feature  # a periodogram's peak is near enough, and its surroundings are full of others
     a, b = (-1.4, 1.4) if k > 0 or family != "1+" else (-1.4, 0.0)
-    ratio = (math.sqrt(5) - 1) / 2
-    c, d = b - ratio * (b - a), a + ratio * (b - a)
-    fc, fd = left(c), left(d)
-    for _ in range(steps):
-        if fc < fd:
-            b, d, fd = d, c, fc
-            c = b - ratio * (b - a)
-            fc = left(c)
-        else:
-            a, c, fc = c, d, fd
-            d = a + ratio * (b - a)
-            fd = left(d)
-    return min(fc, fd), (family, place, k * math.exp(c if fc < fd else d))
+    value, c = golden(left, a, b, steps)
+    return value, (family, place, k * math.exp(c))
 
 
 def frequencies(v: np.ndarray, target: np.ndarray) -> list[float]:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-# Files with kernels, in the order they build on each other.  Importing one compiles what is not cached.
-KERNEL_FILES = ("evaluate", "affine", "project", "descend", "genes", "merge", "canonical", "whole", "breed", "aim")
+# Files with kernels, in the order they build on each other: the search's and the corpus's.  Importing one compiles what is not cached.
+KERNEL_FILES = (("evaluate", "affine", "project", "descend", "genes", "merge", "canonical", "whole", "breed", "aim"),
+                ("evaluate", "bulk", "rows", "sums", "lay", "images", "guard", "history"))
 
 
 def stale_caches(folder: Path) -> list[Path]:
     """Cache files under `folder`/__pycache__ of a kernel file that is older than a kernel file it builds on."""
-    stale, newest = [], 0.0
-    for name in KERNEL_FILES:
-        newest = max(newest, (folder / f"{name}.py").stat().st_mtime)
-        index = [f for f in (folder / "__pycache__").glob(f"{name}.*") if f.suffix in (".nbi", ".nbc")]
-        stale += [f for f in index if f.stat().st_mtime < newest]
-    return stale
+    stale = {}
+    for chain in KERNEL_FILES:
+        newest = 0.0
+        for name in chain:
+            newest = max(newest, (folder / f"{name}.py").stat().st_mtime)
+            index = [f for f in (folder / "__pycache__").glob(f"{name}.*") if f.suffix in (".nbi", ".nbc")]
+            stale |= {f: None for f in index if f.stat().st_mtime < newest}
+    return list(stale)
 
 
 def main() -> None:
