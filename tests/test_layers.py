@@ -19,7 +19,7 @@ ORDER = [
     "affine", "project", "descend", "refine",
     "device", "history", "stepper", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
     "draws", "view", "walk", "sample",
-    "golden", "build", "terms", "sparse", "power", "products", "library", "rational", "peel", "pairs", "radicals", "waves", "bells", "scan", "curves",
+    "golden", "build", "terms", "sparse", "power", "products", "outers", "library", "rational", "peel", "pairs", "radicals", "waves", "bells", "scan", "curves",
     "separable", "structure",
     "genes", "merge", "canonical", "whole", "breed", "aim", "genome", "stock", "island", "quotient", "evolve",
     "metrics", "rank", "constants", "tidy", "snap", "focus", "partner", "search", "robust", "score", "plot", "fit", "regressor",

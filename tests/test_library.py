@@ -5,7 +5,7 @@ import pytest
 
 from fansr import library, products
 from fansr.evaluate import evaluate
-from fansr.library import OUTERS, RARE_OUTERS
+from fansr.outers import OUTERS, RARE_OUTERS
 from fansr.problem import Budget, Problem
 from fansr.terms import exponent_vectors
 
