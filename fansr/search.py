@@ -19,7 +19,7 @@ from fansr.expr import n_constants
 from fansr.problem import Budget, Candidate, Problem
 from fansr.seeds import rng_for
 
-# name -> (module, function, share of a time budget).  Shares matter only while several are at work.
+# name -> (module, function, share of a time budget).  Shares matter only while several are at work, and large ones only at first.
 PROPOSERS = {
     "power": ("fansr.power", "propose", 8.0),
     "rational": ("fansr.rational", "propose", 8.0),
@@ -29,7 +29,7 @@ PROPOSERS = {
     "scan": ("fansr.scan", "propose", 1.5),
     "peel": ("fansr.peel", "propose", 1.5),
     "pairs": ("fansr.pairs", "propose", 1.5),
-    "structure": ("fansr.structure", "propose", 3.0),
+    "structure": ("fansr.structure", "propose", 8.0),
     "model": ("fansr.sample", "propose", 1.0),
     "waves": ("fansr.waves", "propose", 2.0),
     "radicals": ("fansr.radicals", "propose", 3.0),
@@ -41,6 +41,7 @@ PROPOSERS = {
 # within the whole search the two are equal to one law in a hundred.
 DEFAULT_PROPOSERS = ("power", "rational", "curves", "separable", "library", "scan", "waves", "structure", "radicals", "peel", "pairs",
                      "model", "evolve")
+HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.04  # of the time left that cutting down may take whenever a proposer is done
 PRUNED = 16  # candidates that are cut down, besides the front
@@ -96,7 +97,9 @@ class _Turn:
         self.seconds = 0.0
 
     def due(self) -> float:
-        return self.seconds / self.share
+        """Seconds by its share, which is one of equals after a head start: what finds its laws at once is let to, but not for long."""
+        ahead = min(self.seconds, HEAD_START)
+        return ahead / self.share + (self.seconds - ahead) / min(self.share, EQUAL)
 
 
 def search(problem: Problem, options: Options, budget: Budget | None = None, candidates=()) -> Found:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
-from itertools import chain, combinations, islice
+from itertools import combinations, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ MAX_TERMS = 126  # of the surrogate: degree 4 in 5 columns
 MIN_ROWS = 30
 TESTS_TRIED, REDUCED_KEPT = 8, 2
 SUSPECT = 0.25  # largest disagreement of gradients worth a closer look
+IDLE = 0.2  # share of the heaviest column's effect below which it is tried whether a column matters at all
 NO_WORSE, NO_MATTER = 1.15, 1e-4  # a smaller problem's surrogate may err so many times more than the larger one's, or so much
 
 
@@ -42,35 +43,41 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if M < MIN_ROWS or D < 2 or np.ptp(problem.y) == 0:
         return
     polish = Polisher(problem)
+    cut = []
     for smaller in reductions(problem, budget):
         if smaller is None:
             yield []
-            continue
-        for batch in solve(smaller, budget, rng):
-            if budget.over():
-                return
-            exprs = [smaller.restore(c.expr, c.consts) for c in batch]
-            candidates = polish(measured(problem, exprs, "structure"))
-            yield candidates
-            if any(c.fvu < 1e-22 for c in candidates):
-                return
+        else:
+            cut.append(smaller)
+    for smaller, batch in solve(cut, budget, rng):
         if budget.over():
             return
-
-
-def solve(smaller: Smaller, budget: Budget, rng) -> Iterator[list[Candidate]]:
-    """The other proposers' answers to a smaller problem, the promising of each batch."""
-    sub = smaller.problem()
-    steps = chain(power.propose(sub, budget, rng), curves.propose(sub, budget, rng), peel.propose(sub, budget, rng),
-                  library.propose_quickly(sub, budget, rng), separable.propose(sub, budget, rng), scan.propose(sub, budget, rng))
-    best = math.inf
-    for batch in steps:
-        batch = sorted(batch, key=rough_score)[:4]
-        keep = [c for c in batch if rough_score(c) < best + 0.5]
-        best = min([best, *map(rough_score, keep)])
-        yield keep
-        if best < -20:
+        exprs = [smaller.restore(c.expr, c.consts) for c in batch]
+        candidates = polish(measured(problem, exprs, "structure"))
+        yield candidates
+        if any(c.fvu < 1e-22 for c in candidates):
             return
+
+
+SOLVERS = (power.propose, curves.propose, peel.propose, separable.propose, library.propose_quickly, scan.propose)
+
+
+def solve(smaller: list[Smaller], budget: Budget, rng) -> Iterator[tuple[Smaller, list[Candidate]]]:
+    """The other proposers' answers to the smaller problems, the promising of each batch.
+
+    Each is asked about all of them before the next is, the quick ones first: a problem cut down rightly is an easy one.
+    """
+    subs = [one.problem() for one in smaller]
+    best = [math.inf] * len(subs)
+    for propose_to in SOLVERS:
+        for number, sub in enumerate(subs):
+            for batch in propose_to(sub, budget, rng):
+                batch = sorted(batch, key=rough_score)[:4]
+                keep = [c for c in batch if rough_score(c) < best[number] + 0.5]
+                best[number] = min([best[number], *map(rough_score, keep)])
+                yield smaller[number], keep
+                if best[number] < -20:
+                    return
 
 
 # ---- surrogates -------------------------------------------------------------------------------
@@ -245,7 +252,9 @@ def reductions(problem: Problem, budget: Budget) -> Iterator[Smaller | None]:
 def steps_down(state: Smaller) -> Iterator[tuple[float, Smaller] | None]:
     """One step down in all ways the gradients suggest and the surrogate bears out: (its error, smaller problem); else None."""
     for smaller, reference in suggestions(state):
-        yield _borne_out(smaller, reference)
+        # A column goes only where that costs nothing: one that hardly matters still belongs to an exact law.
+        slack = 0.0 if smaller.y is state.y and set(smaller.bases) < set(state.bases) else NO_MATTER
+        yield _borne_out(smaller, reference, slack)
 
 
 @np.errstate(all="ignore")
@@ -254,12 +263,14 @@ def suggestions(state: Smaller) -> list[tuple[Smaller, Surrogate]]:
     whole = Surrogate(state.columns, state.y)
     if whole.error > 0.5:
         return []
-    pairs = islice(merges(state, whole), TESTS_TRIED) if len(state.columns) > 1 else ()
-    return [*fronts(state, whole), *summands(state, whole), *((smaller, whole) for smaller in pairs)]
+    if len(state.columns) == 1:
+        return list(summands(state, whole))
+    fewer = [*drops(state, whole), *islice(merges(state, whole), TESTS_TRIED)]
+    return [*fronts(state, whole), *summands(state, whole), *((smaller, whole) for smaller in fewer)]
 
 
 @np.errstate(all="ignore")
-def _borne_out(smaller: Smaller, reference: Surrogate) -> tuple[float, Smaller] | None:
+def _borne_out(smaller: Smaller, reference: Surrogate, slack: float) -> tuple[float, Smaller] | None:
     """(error of its surrogate, the smaller problem) if that errs no more than the larger one's."""
     if not smaller.columns or not np.ptp(smaller.y) > 1e-9 * np.abs(smaller.y).max():
         return None
@@ -267,9 +278,20 @@ def _borne_out(smaller: Smaller, reference: Surrogate) -> tuple[float, Smaller] 
         return None
     after = Surrogate(smaller.columns, smaller.y, reference.dress)
     # Errors in the dress's own unit: a front that is divided out takes its variance with it.
-    if after.error * after.size**2 <= (NO_WORSE * reference.error + NO_MATTER) * reference.size**2:
+    if after.error * after.size**2 <= (NO_WORSE * reference.error + slack) * reference.size**2:
         return after.error, smaller
     return None
+
+
+def drops(state: Smaller, whole: Surrogate) -> Iterator[Smaller]:
+    """Without the columns that hardly move the target: those of a sum or product in which they act already, and idle ones."""
+    G = whole.gradient()
+    weights = np.array([np.median(np.abs(G[:, j])) * v.std() for j, v in enumerate(state.columns)])
+    order = np.argsort(-weights)  # the heaviest first
+    for kept in range(1, len(order)):
+        if weights[order[kept]] < IDLE * weights[order[0]]:
+            keep = sorted(order[:kept])
+            yield state._replace(bases=[state.bases[j] for j in keep], columns=[state.columns[j] for j in keep])
 
 
 def fronts(state: Smaller, whole: Surrogate) -> Iterator[tuple[Smaller, Surrogate]]:

@@ -95,3 +95,14 @@ def test_the_first_tables_seconds_begin_with_the_process(monkeypatch):
     assert fit._budget(1.0).start == 100.0 - fit.LOADING_SHARE  # a slow start leaves most of a short budget
     monkeypatch.setattr(fit, "_begun", [90.0])
     assert fit._budget(None).start == 100.0
+
+
+def test_a_share_counts_in_full_for_a_head_start_only():
+    from fansr.search import EQUAL, HEAD_START, _Turn
+
+    quick, plain = _Turn("structure", 6 * EQUAL, None), _Turn("evolve", EQUAL, None)
+    quick.seconds = plain.seconds = HEAD_START
+    assert quick.due() == pytest.approx(plain.due() / 6)
+    before = quick.due(), plain.due()
+    quick.seconds, plain.seconds = quick.seconds + 3, plain.seconds + 3
+    assert quick.due() - before[0] == pytest.approx(plain.due() - before[1])

@@ -56,6 +56,24 @@ def test_unrelated_columns_are_left_apart():
     assert not fronts and found <= {"x1", "x2"}
 
 
+def alone(problem):
+    """The smaller problems of one column."""
+    return {" ".join(s.bases[0]) for s in reductions(problem, Budget(None)) if s is not None and len(s.bases) == 1}
+
+
+def test_columns_that_act_in_a_sum_only_are_dropped_beside_it():
+    problem = make(lambda a, b, c, d, e: e * np.sin((e * b + a * d * c) / 5), 5, high=2.0)
+    a, b, c, d, e = problem.X.T
+    found = [evaluate(base.split(), problem.X) for base in alone(problem)]
+    assert any(np.allclose(v, e * b + a * d * c) for v in found)
+
+
+def test_a_column_that_hardly_matters_is_kept():
+    """Its share of the spread is 1e-7: far below the columns' others, far above what the surrogate leaves."""
+    assert "x1" not in alone(make(lambda a, b: a + 5e-4 * b**2, 2))
+    assert alone(make(lambda a, b: a + 0 * b, 2)) == {"x1"}
+
+
 def test_surrogate_gradient_against_the_true_one():
     problem = make(lambda a, b: a**2 * b + 3 * b, 2)
     columns = [problem.X[:, 0], problem.X[:, 1]]
