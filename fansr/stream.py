@@ -64,6 +64,9 @@ class Reader:
         self._finder = msgpack.Unpacker(strict_map_key=False, max_buffer_size=MAX_RECORD, read_size=1 << 16)
         self._passed = 0  # bytes of all objects found so far
         self._tail = bytearray()  # what has come of an object that is not whole yet
+        self._records = self._each()
+        self._ahead: Batch | None = None  # the batch that is being handed out record by record, and
+        self._at = 0  # how many of it were
         try:
             self._runs = self._parts()
             self.header: dict = next(self._runs)
@@ -191,20 +194,35 @@ class Reader:
         return list(self.header.get("history") or [])
 
     def __iter__(self):
-        for batch in self._runs:
-            self.checksum = (self.checksum + batch.checksum) & MASK
-            for start in range(0, len(batch), SOME):
-                for record in batch.cut(start, start + SOME).records():
+        """One iterator for all who ask, so that a second loop goes on where the first one stopped."""
+        return self._records
+
+    def _each(self):
+        for self._ahead in self._whole():
+            self._at = 0
+            while self._at < len(self._ahead):
+                for record in self._ahead.cut(self._at, self._at + SOME).records():
+                    self._at += 1
                     self.n += 1
                     yield record
+                    if self._ahead is None:  # batches() has taken the rest
+                        return
+
+    def _whole(self):
+        """The rest of a batch that was begun by record, then the batches as they come."""
+        rest, self._ahead = self._ahead, None
+        if rest is not None and self._at < len(rest):
+            yield rest.cut(self._at, len(rest))
+        for batch in self._runs:
+            self.checksum = (self.checksum + batch.checksum) & MASK
+            yield batch
 
     def batches(self, size: int):
         """The records not read yet as Batches of `size`, the last one shorter."""
         waiting: list[Batch] = []
         n = 0
-        for batch in self._runs:
+        for batch in self._whole():
             self.n += len(batch)
-            self.checksum = (self.checksum + batch.checksum) & MASK
             waiting.append(batch)
             n += len(batch)
             if n >= size:

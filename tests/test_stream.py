@@ -114,6 +114,19 @@ def test_batches_hold_what_is_read_one_by_one(tmp_path, parts, size):
         assert same(batch.cut(1, 3).records(), batch.records()[1:3])
 
 
+@pytest.mark.parametrize("taken", [0, 1, 700, 3000])
+@pytest.mark.parametrize("rest", ["records", "batches"])
+def test_a_second_loop_goes_on_where_the_first_one_stopped(tmp_path, taken, rest):
+    path = write(tmp_path / "a.zst", skeletons(3000))
+    with stream.open_reader(path) as reader:
+        ids = [record["id"] for record, _ in zip(reader, range(taken))] if taken else []
+        more = reader if rest == "records" else (r for batch in reader.batches(64) for r in batch.records())
+        ids += [record["id"] for record in more]
+        assert reader.n == 3000
+    # zip takes one record more than it hands out
+    assert sorted(ids) == sorted(set(range(3000)) - ({taken} if 0 < taken < 3000 else set()))
+
+
 def test_fields_may_stand_in_any_order(tmp_path):
     """A stream another program wrote: kinds last, strings in the long spelling, maps of more than 15 fields."""
     items = [{"id": 1, "kind": "skeleton"}, {**{f"f{i}": i for i in range(20)}, "kind": "skeleton"}, {"kind": "end_of", "id": 3}]
