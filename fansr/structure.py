@@ -1,9 +1,10 @@
 """Tests of how a target depends on its columns, each cutting a problem into smaller ones: a proposer.
 
 A polynomial surrogate gives gradients.  They show, whatever monotone function the law ends in, where two columns act only
-through one combination (x - z, x + z, x * z, x / z, x^2 + z^2, x + c z, x^a z^b), and where a column is a mere power in
-front.  Where the surrogate does as well on the fewer columns, the smaller problem goes to the other proposers and what they
-find is put back.  A test never decides anything: it only makes proposals, and candidates are measured on the whole problem.
+through one combination (x - z, x + z, x * z, x / z, x^2 + z^2, x + c z, x^a z^b), where a column is a mere power in front,
+and where one does nothing that the others do not.  Where the surrogate does as well on the fewer columns, the smaller problem
+goes to the other proposers and what they find is put back.  A test never decides anything: it only makes proposals, and
+candidates are measured on the whole problem.
 """
 
 from __future__ import annotations
