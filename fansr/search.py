@@ -43,7 +43,7 @@ DEFAULT_PROPOSERS = ("power", "rational", "curves", "separable", "library", "sca
                      "model", "evolve")
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
-PRUNE_SHARE = 0.04  # of the time left that cutting down may take whenever a proposer is done
+PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
 PRUNED = 16  # candidates that are cut down, besides the front
 EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
 PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
@@ -268,6 +268,7 @@ class _State:
         turns: list[_Turn] = []
         timed = self.budget.seconds is not None
         late = 0  # turns that are taken whatever the clock says
+        started, cutting = time.monotonic(), 0.0
         if timed and waiting:  # a mean is no answer to hand out for want of half a second
             importlib.import_module(PROPOSERS[waiting[0]][0])
             if self.work.left() < min(GRACE, self.budget.seconds / 2):
@@ -280,7 +281,9 @@ class _State:
             turn = min(turns, key=_Turn.due) if timed else turns[0]
             if not self._step(turn):
                 turns.remove(turn)
-                self._prune(self.work.slice(PRUNE_SHARE * self.work.left()).over)
+                begun = time.monotonic()
+                self._prune(self.work.slice(PRUNE_SHARE * (begun - started) - cutting).over)
+                cutting += time.monotonic() - begun
             yield turn.name
 
     def _step(self, turn: _Turn) -> bool:

@@ -198,10 +198,10 @@ class Reader:
         return self._records
 
     def _each(self):
-        for self._ahead in self._whole():
-            self._at = 0
-            while self._at < len(self._ahead):
-                for record in self._ahead.cut(self._at, self._at + SOME).records():
+        for batch in self._whole():
+            self._ahead, self._at = batch, 0
+            while self._at < len(batch):
+                for record in batch.cut(self._at, self._at + SOME).records():
                     self._at += 1
                     self.n += 1
                     yield record
