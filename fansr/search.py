@@ -97,7 +97,7 @@ class _Turn:
         self.seconds = 0.0
 
     def due(self) -> float:
-        """Seconds by its share, which is one of equals after a head start: what finds its laws at once is let to, but not for long."""
+        """Seconds by its share.  After a head start nobody's is larger than EQUAL: who is quick comes first, but not for long."""
         ahead = min(self.seconds, HEAD_START)
         return ahead / self.share + (self.seconds - ahead) / min(self.share, EQUAL)
 

@@ -252,22 +252,22 @@ def reductions(problem: Problem, budget: Budget) -> Iterator[Smaller | None]:
 
 def steps_down(state: Smaller) -> Iterator[tuple[float, Smaller] | None]:
     """One step down in all ways the gradients suggest and the surrogate bears out: (its error, smaller problem); else None."""
-    for smaller, reference in suggestions(state):
-        # A column goes only where that costs nothing: one that hardly matters still belongs to an exact law.
-        slack = 0.0 if smaller.y is state.y and set(smaller.bases) < set(state.bases) else NO_MATTER
+    for smaller, reference, slack in suggestions(state):
         yield _borne_out(smaller, reference, slack)
 
 
 @np.errstate(all="ignore")
-def suggestions(state: Smaller) -> list[tuple[Smaller, Surrogate]]:
-    """Smaller problems that the gradients speak for, each with the surrogate it must not fall behind."""
+def suggestions(state: Smaller) -> list[tuple[Smaller, Surrogate, float]]:
+    """Smaller problems that the gradients speak for, each with the surrogate it must not fall behind, and by how much it may."""
     whole = Surrogate(state.columns, state.y)
     if whole.error > 0.5:
         return []
-    if len(state.columns) == 1:
-        return list(summands(state, whole))
-    fewer = [*drops(state, whole), *islice(merges(state, whole), TESTS_TRIED)]
-    return [*fronts(state, whole), *summands(state, whole), *((smaller, whole) for smaller in fewer)]
+    found = [(*part, NO_MATTER) for part in (*fronts(state, whole), *summands(state, whole))]
+    if len(state.columns) > 1:
+        # A column goes only where that costs nothing: one that hardly matters still belongs to an exact law.
+        found += [(smaller, whole, 0.0) for smaller in drops(state, whole)]
+        found += [(smaller, whole, NO_MATTER) for smaller in islice(merges(state, whole), TESTS_TRIED)]
+    return found
 
 
 @np.errstate(all="ignore")
