@@ -20,7 +20,7 @@ test: venv
 	$(BIN)/python -m pytest
 
 lint: venv
-	$(BIN)/ruff check --line-length 140 --select E,F,W,I,B,UP --ignore B905,B023,E501 --target-version py311 fansr tests
+	$(BIN)/ruff check fansr tests bench
 
 rules: venv
 	$(BIN)/fansr-mine --config rules/mine.yaml --out rules/

@@ -8,7 +8,7 @@ A table gives one answer, printed for a person or as JSON; a stream gives one fi
 
 from __future__ import annotations
 
-from fansr import onethread  # noqa: F401  # isort: skip  (before numpy)
+from fansr.cli import single_thread  # noqa: F401  # isort: skip  (before numpy)
 
 import contextlib
 import csv
@@ -25,30 +25,32 @@ import click
 import numpy as np
 import zstandard
 
-from fansr import command, rank, records, robust, search, snap, stream
+from fansr.cli import command
 from fansr.errors import DataError, NoAnswer
-from fansr.expr import to_infix
-from fansr.problem import Budget, Candidate, Problem
+from fansr.expressions import to_infix
+from fansr.fitting import Budget, Candidate, Problem
+from fansr.search import outliers, rounding, selection, turns
+from fansr.streams import reader_writer, records
 from fansr.version import __version__
 
 # A table's seconds begin with the process, so that `--time 10` takes ten seconds in all, but loading takes at most this share.
 LOADING_SHARE = 0.25
-_begun = [onethread.BEGUN]  # when the process began; used by the first table
+_begun = [single_thread.BEGUN]  # when the process began; used by the first table
 
 # ---- results ----------------------------------------------------------------------------------
 
 
 def predict(candidate: Candidate, X: np.ndarray) -> np.ndarray:
     """Values (M,) of a fitted candidate on rows X (M, D)."""
-    from fansr.evaluate import evaluate
+    from fansr.expressions import evaluate
 
     with np.errstate(all="ignore"):
         return evaluate(candidate.expr, np.ascontiguousarray(X, dtype=np.float64), candidate.consts)
 
 
-def result_dict(found: search.Found, problem: Problem, options: search.Options, warnings=(), dropped_rows: int = 0) -> dict:
+def result_dict(found: turns.Found, problem: Problem, options: turns.Options, warnings=(), dropped_rows: int = 0) -> dict:
     """The dictionary of --json and of SymbolicRegressor.result_: every number in full precision."""
-    from fansr import export
+    from fansr.expressions import export
 
     best = found.best
     names = export.identifiers(problem.names)
@@ -65,7 +67,7 @@ def result_dict(found: search.Found, problem: Problem, options: search.Options, 
         "fvu": float(best.fvu),
         "r2": 1.0 - float(best.fvu),
         "length": best.length,
-        "score": rank.score(best.fvu, best.length, options.gamma, found.floor),
+        "score": selection.score(best.fvu, best.length, options.gamma, found.floor),
         "source": best.source,
         "seconds": round(found.seconds, 3),
         "candidates": found.candidates,
@@ -76,7 +78,7 @@ def result_dict(found: search.Found, problem: Problem, options: search.Options, 
         ],
         "dropped_rows": dropped_rows,
         "warnings": list(warnings),
-        "recognised": [snap.recognised(float(c)) if options.physics else "" for c in best.consts],
+        "recognised": [rounding.recognised(float(c)) if options.physics else "" for c in best.consts],
         **robust_part(found, problem),
         "status": found.status,
         "seed": options.seed,
@@ -84,10 +86,10 @@ def result_dict(found: search.Found, problem: Problem, options: search.Options, 
     }
 
 
-def robust_part(found: search.Found, problem: Problem) -> dict:
+def robust_part(found: turns.Found, problem: Problem) -> dict:
     """What --robust and --sigma add to the result: rows set aside (0-based rows of the table), the FVU on all rows, chi^2
     per degree of freedom."""
-    from fansr.build import fvu_of
+    from fansr.proposers import fvu_of
 
     part = {}
     if len(found.outliers):
@@ -100,13 +102,13 @@ def robust_part(found: search.Found, problem: Problem) -> dict:
     return part
 
 
-def outlier_rows(found: search.Found, problem: Problem) -> np.ndarray:
+def outlier_rows(found: turns.Found, problem: Problem) -> np.ndarray:
     """Rows set aside, counted from 0 in the table that was read (rows that were dropped count too)."""
     rows = problem.extra.get("rows")
     return found.outliers if rows is None else np.asarray(rows)[found.outliers]
 
 
-def chi2_per_dof(found: search.Found, problem: Problem) -> float | None:
+def chi2_per_dof(found: turns.Found, problem: Problem) -> float | None:
     """Sum of squared residuals in units of the stated errors over rows less constants; about 1 where law and errors are right."""
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
@@ -118,10 +120,10 @@ def chi2_per_dof(found: search.Found, problem: Problem) -> float | None:
 
 def rounded(candidate: Candidate, errors, problem: Problem, floor: float) -> str:
     """The law with as many digits as the data support: rounding may cost at most 1 % of the FVU."""
-    from fansr.build import fvu_of
-    from fansr.evaluate import evaluate
+    from fansr.expressions import evaluate
+    from fansr.proposers import fvu_of
 
-    digits = snap.digits_for(candidate.consts, errors)
+    digits = rounding.digits_for(candidate.consts, errors)
     for more in range(0, 16):
         consts = [float(f"{c:.{min(17, d + more)}g}") for c, d in zip(candidate.consts, digits)]
         with np.errstate(all="ignore"):
@@ -133,12 +135,12 @@ def rounded(candidate: Candidate, errors, problem: Problem, floor: float) -> str
     return to_infix(candidate.expr, consts, problem.names)
 
 
-def report(found: search.Found, problem: Problem, options: search.Options) -> str:
+def report(found: turns.Found, problem: Problem, options: turns.Options) -> str:
     """What a person reads."""
     best = found.best
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
-    law = rounded(best, found.errors, robust.rows_of(problem, kept), found.floor)
+    law = rounded(best, found.errors, outliers.rows_of(problem, kept), found.floor)
     lines = [f"{problem.target} = {law}", ""]
     r2 = 1 - best.fvu
     lines.append(f"  FVU {best.fvu:.3g}   R2 {r2:.6f}   length {best.length}   {len(problem.y)} rows   "
@@ -156,8 +158,8 @@ def report(found: search.Found, problem: Problem, options: search.Options) -> st
         lines += ["", "  constant  value +- standard error"]
         for k, c, e in free:
             shown = ("+- undetermined" if not e < math.inf else f"+- {e:.2g}" if e > 0 else "exact")
-            digits = snap.digits_for([c], [e])[0]
-            name = snap.recognised(float(c)) if options.physics else ""
+            digits = rounding.digits_for([c], [e])[0]
+            name = rounding.recognised(float(c)) if options.physics else ""
             lines.append(f"  c{k + 1:<8d} {c:.{digits}g} {shown}{'   taken for ' + name if name else ''}")
     lines += ["", "  length  FVU        law"]
     for c in found.front:
@@ -167,8 +169,8 @@ def report(found: search.Found, problem: Problem, options: search.Options) -> st
 
 
 def _fvu_val(candidate: Candidate, problem: Problem) -> float:
-    from fansr.build import fvu_of
-    from fansr.metrics import fvu
+    from fansr.evaluation import fvu
+    from fansr.proposers import fvu_of
 
     values = predict(candidate, problem.X_val)
     if problem.weights_val is not None and problem.weights_val.any():
@@ -179,7 +181,7 @@ def _fvu_val(candidate: Candidate, problem: Problem) -> float:
 # ---- one record of a stream -------------------------------------------------------------------
 
 
-def fit_record(problem: Problem, options: search.Options, seconds: float | None, candidates=()) -> dict:
+def fit_record(problem: Problem, options: turns.Options, seconds: float | None, candidates=()) -> dict:
     """One fit record for one problem; what the problem record carries besides the data passes through."""
     record = {"kind": "fit", "problem": problem.id, "points": len(problem.y), "target": problem.target, "names": problem.names,
               "budget": seconds, "low": problem.X.min(axis=0), "high": problem.X.max(axis=0), **problem.extra}
@@ -187,7 +189,7 @@ def fit_record(problem: Problem, options: search.Options, seconds: float | None,
             "logp": None}
     start = time.monotonic()
     try:
-        found = robust.find(problem, options, Budget(seconds), candidates)
+        found = outliers.find(problem, options, Budget(seconds), candidates)
     except Exception as error:  # our slip on one problem of many must not cost the others
         if os.environ.get("FANSR_DEBUG") == "1":
             raise
@@ -227,28 +229,28 @@ def grouped(reader):
 class _Worker:
     """Fits one group in a worker process and packs the record there."""
 
-    def __init__(self, options: search.Options, seconds: float | None):
+    def __init__(self, options: turns.Options, seconds: float | None):
         self.options, self.seconds = options, seconds
 
     def __call__(self, group):
         problem, candidates = group
         record = fit_record(problem, self.options, self.seconds, candidates)
-        packed = stream.pack(record)
+        packed = reader_writer.pack(record)
         dropped = Counter()  # a failed problem is kept, with its status
-        return packed, 1, stream.digest(packed), dropped, 1
+        return packed, 1, reader_writer.digest(packed), dropped, 1
 
 
 def _ready(proposers=()):
     """Load kernels and modules, by one small search too, so that the first problem's clock does not pay for them."""
     for name in proposers:
         with contextlib.suppress(ImportError):  # the search says which proposer is missing
-            importlib.import_module(search.PROPOSERS[name][0])
+            importlib.import_module(turns.PROPOSERS[name][0])
     X = np.linspace(1.0, 2.0, 20)[:, None]
-    search.search(Problem(X, 2.0 * X[:, 0] ** 1.5, ["x1"]), search.Options(proposers=("power",)), Budget(60.0))
+    turns.search(Problem(X, 2.0 * X[:, 0] ** 1.5, ["x1"]), turns.Options(proposers=("power",)), Budget(60.0))
 
 
 def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
-    reader = stream.open_reader(source, holds=("problem", "candidate"))
+    reader = reader_writer.open_reader(source, holds=("problem", "candidate"))
     history = [*reader.history, entry]
 
     def items(consumed):
@@ -265,7 +267,7 @@ def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
 
 def _hold_out(problem: Problem, share: float, seed: int):
     """Move a random share of the rows to X_val, y_val."""
-    from fansr.seeds import rng_for
+    from fansr.streams import rng_for
 
     M = len(problem.y)
     n = int(round(share * M))
@@ -297,17 +299,17 @@ def _budget(seconds: float | None) -> Budget:
 
 
 def _fit_table(data, source, target, options, seconds, show, entry):
-    from fansr import table
+    from fansr.tables import loading
 
-    problem, warnings, dropped = table.table_problem(table.parse_table(data, source), target, weights=show["weights"],
+    problem, warnings, dropped = loading.table_problem(loading.parse_table(data, source), target, weights=show["weights"],
                                                      sigma=show["sigma"])
     problem.extra["source"] = source
     if show["val"]:
         _hold_out(problem, show["val"], options.seed)
     new_rows = None
     if show["predict"]:  # read before the search, so that a wrong table is said at once
-        new_rows = table.input_columns(table.read_table(show["predict"]), problem.names)
-    found = robust.find(problem, options, _budget(seconds))
+        new_rows = loading.input_columns(loading.read_table(show["predict"]), problem.names)
+    found = outliers.find(problem, options, _budget(seconds))
     for name, why in found.failures.items():
         warnings.append(f"proposer {name} failed: {why}")
     if found.best is None:
@@ -316,7 +318,7 @@ def _fit_table(data, source, target, options, seconds, show, entry):
     _show(found, problem, options, warnings, sum(dropped.values()), predicted, show)
     if show["output"]:
         record = {**fit_stream_record(found, problem), "source_table": source}
-        with stream.open_writer(show["output"], "fit", [entry]) as writer:
+        with reader_writer.open_writer(show["output"], "fit", [entry]) as writer:
             writer.write(record)
     if show["plot"]:
         _plot(found, problem, show["plot"])
@@ -324,7 +326,7 @@ def _fit_table(data, source, target, options, seconds, show, entry):
         raise KeyboardInterrupt
 
 
-def fit_stream_record(found: search.Found, problem: Problem) -> dict:
+def fit_stream_record(found: turns.Found, problem: Problem) -> dict:
     """The fit record of a table, with its data, so that it can be drawn and scored later."""
     best = found.best
     record = {"kind": "fit", "problem": problem.id, "expr": best.expr, "consts": np.asarray(best.consts), "fvu": float(best.fvu),
@@ -358,7 +360,7 @@ def _show(found, problem, options, warnings, dropped_rows, predicted, show):
 
 def _plot(found, problem, path):
     try:
-        from fansr import plot
+        from fansr.evaluation import plot
 
         plot.draw_fit(problem, found.best, found.front, path)
     except ImportError as error:
@@ -372,7 +374,7 @@ def _is_stream(head: bytes) -> bool:
 
 def _peek(source: str):
     """(bytes of a table or None, source for a stream reader): told apart by content, not by name."""
-    from fansr import table
+    from fansr.tables import loading
 
     if source == "-":
         file = sys.stdin.buffer
@@ -389,25 +391,25 @@ def _peek(source: str):
             raise DataError(f"{source}: {error.strerror or error}") from None
     if _is_stream(_first_plain(head)):
         return None, source
-    return table.unpack(table.read_bytes(source), source), source
+    return loading.unpack(loading.read_bytes(source), source), source
 
 
 def _first_plain(head: bytes) -> bytes:
     """Up to 64 plain bytes from the beginning of a zstd, gzip or plain file."""
     try:
-        if head[:4] == stream._ZSTD_MAGIC:  # the first frame is whole even where the head cuts the second
+        if head[:4] == reader_writer._ZSTD_MAGIC:  # the first frame is whole even where the head cuts the second
             return zstandard.ZstdDecompressor().decompressobj().decompress(head)[:64]
-        return next(stream._decompressed(io.BytesIO(head), ""), b"")[:64]
+        return next(reader_writer._decompressed(io.BytesIO(head), ""), b"")[:64]
     except Exception:  # whatever is wrong with it, the table reader or the stream reader says it better
         return b""
 
 
 def _proposers(context, param, value):
     names = tuple(name.strip() for name in value.split(",") if name.strip())
-    unknown = [name for name in names if name not in search.PROPOSERS]
+    unknown = [name for name in names if name not in turns.PROPOSERS]
     if unknown or not names:
         raise click.UsageError(f"--proposers {value}: unknown {', '.join(unknown) or '(none)'}; known are "
-                               f"{', '.join(search.PROPOSERS)}")
+                               f"{', '.join(turns.PROPOSERS)}")
     return names
 
 
@@ -417,12 +419,12 @@ def _proposers(context, param, value):
 @click.option("--samples", type=click.IntRange(0), default=4096, show_default=True, help="Skeletons drawn from the model.")
 @click.option("--time", "seconds", type=click.FloatRange(0.05), default=None, metavar="SECONDS",
               help="Time budget for one table or problem.  [default: none, work goes by counts and is repeatable]")
-@click.option("--proposers", default=",".join(search.DEFAULT_PROPOSERS), show_default=True, callback=_proposers, metavar="LIST",
+@click.option("--proposers", default=",".join(turns.DEFAULT_PROPOSERS), show_default=True, callback=_proposers, metavar="LIST",
               help="Who proposes laws.")
-@click.option("--gamma", type=click.FloatRange(0), default=rank.GAMMA, show_default=True,
+@click.option("--gamma", type=click.FloatRange(0), default=selection.GAMMA, show_default=True,
               help="Price of a token in log10 FVU (equation 3).")
 @click.option("--restarts", type=click.IntRange(1, 1024), default=8, show_default=True, help="Starts for the constants.")
-@click.option("--select", type=click.Choice(rank.SELECTORS), default="mdl", show_default=True,
+@click.option("--select", type=click.Choice(selection.SELECTORS), default="mdl", show_default=True,
               help="How the law is chosen: description length, equation 3 (score), BIC, AICc, or FVU alone.")
 @click.option("--model", metavar="FILE", default=None, help="Checkpoint of the model.  [default: the shipped one]")
 @click.option("--physics/--no-physics", default=True, show_default=True,
@@ -444,7 +446,7 @@ def _proposers(context, param, value):
 def fit(data, target, samples, seconds, proposers, gamma, restarts, select, model, physics, weights, sigma, is_robust, val, as_json,
         predict_path, plot_path, output, jobs, seed, resume, quiet, config):
     """Find the law behind a table (CSV, TSV, ...) or behind every problem of a stream."""
-    options = search.Options(samples=samples, proposers=proposers, gamma=gamma, restarts=restarts, select=select, seed=seed,
+    options = turns.Options(samples=samples, proposers=proposers, gamma=gamma, restarts=restarts, select=select, seed=seed,
                              jobs=jobs, model=model, physics=physics, robust=is_robust)
     entry = command.history_entry(seed=seed, config={"samples": samples, "time": seconds, "proposers": list(proposers),
                                                      "gamma": gamma, "restarts": restarts, "select": select, "model": model, "physics": physics,

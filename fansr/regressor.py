@@ -14,9 +14,9 @@ import inspect
 import numpy as np
 
 from fansr import fit as fit_module
-from fansr import rank, robust, search
 from fansr.errors import DataError, NoAnswer
-from fansr.problem import Budget
+from fansr.fitting import Budget
+from fansr.search import outliers, selection, turns
 
 
 class SymbolicRegressor:
@@ -31,7 +31,7 @@ class SymbolicRegressor:
     """
 
     def __init__(self, time: float | None = None, samples: int = 4096, jobs: int = 1, seed: int = 0,
-                 proposers=search.DEFAULT_PROPOSERS, gamma: float = rank.GAMMA, restarts: int = 8, select: str = "mdl",
+                 proposers=turns.DEFAULT_PROPOSERS, gamma: float = selection.GAMMA, restarts: int = 8, select: str = "mdl",
                  model: str | None = None, physics: bool = True, robust: bool = False):
         self.time = time
         self.samples = samples
@@ -82,23 +82,23 @@ class SymbolicRegressor:
 
         ValueError for unusable data or parameters; RuntimeError when no law was found.
         """
-        from fansr.table import array_problem
+        from fansr.tables import array_problem
 
-        unknown = [name for name in self.proposers if name not in search.PROPOSERS]
+        unknown = [name for name in self.proposers if name not in turns.PROPOSERS]
         if unknown:
-            raise ValueError(f"unknown proposers {unknown}; known are {', '.join(search.PROPOSERS)}")
-        if self.select not in rank.SELECTORS:
-            raise ValueError(f"unknown select {self.select!r}; known are {', '.join(rank.SELECTORS)}")
+            raise ValueError(f"unknown proposers {unknown}; known are {', '.join(turns.PROPOSERS)}")
+        if self.select not in selection.SELECTORS:
+            raise ValueError(f"unknown select {self.select!r}; known are {', '.join(selection.SELECTORS)}")
         names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
         target = str(y.name) if getattr(y, "name", None) is not None else "y"
         try:
             problem, warnings, dropped = array_problem(X, y, names, target, sample_weight, sigma)
         except DataError as error:
             raise ValueError(str(error)) from None
-        options = search.Options(samples=self.samples, proposers=tuple(self.proposers), gamma=self.gamma,
+        options = turns.Options(samples=self.samples, proposers=tuple(self.proposers), gamma=self.gamma,
                                  restarts=self.restarts, select=self.select, seed=self.seed, jobs=self.jobs, model=self.model,
                                  physics=self.physics, robust=self.robust)
-        found = robust.find(problem, options, Budget(self.time))
+        found = outliers.find(problem, options, Budget(self.time))
         if found.best is None:
             raise RuntimeError(str(NoAnswer("no law gives finite values on all rows")))
         self.result_ = fit_module.result_dict(found, problem, options, warnings, sum(dropped.values()))
@@ -127,6 +127,6 @@ class SymbolicRegressor:
 
     def score(self, X, y) -> float:
         """R2 = 1 - FVU on the given rows."""
-        from fansr.metrics import fvu
+        from fansr.evaluation import fvu
 
         return 1.0 - fvu(np.asarray(y, dtype=np.float64).ravel(), self.predict(X))

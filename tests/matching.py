@@ -14,8 +14,8 @@ import itertools
 import numpy as np
 from soundness import BINARY, LD, UNARY
 
-from fansr.expr import to_tree
-from fansr.tokens import CONSTANT, literal_value, variable_index
+from fansr.expressions.prefix import to_tree
+from fansr.expressions.tokens import CONSTANT, literal_value, variable_index
 
 INVERSE = {"inv": "inv", "neg": "neg", "sin": "asin", "cos": "acos", "tan": "atan", "asin": "sin", "acos": "cos", "atan": "tan",
            "sinh": "asinh", "cosh": "acosh", "tanh": "atanh", "asinh": "sinh", "acosh": "cosh", "atanh": "tanh", "exp": "log",

@@ -21,9 +21,9 @@ from itertools import permutations
 import mpmath
 import numpy as np
 
-from fansr.equivalent import levenberg_marquardt
-from fansr.evaluate import compile_program, evaluate
-from fansr.tokens import ARITY, CONSTANT, literal_value, variable_index
+from fansr.expressions.programs import compile_program, evaluate
+from fansr.expressions.tokens import ARITY, CONSTANT, literal_value, variable_index
+from fansr.simplification.equivalence import levenberg_marquardt
 
 LD = np.longdouble
 TRIES = 4  # draws of points and constants that constants are looked for on
@@ -313,7 +313,7 @@ def _best(program, X, y, grid, n):
 
 def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40, keep=None):
     """Counter of verdicts and the examples of those that are not fine; `keep` gets each of these when it is found."""
-    from fansr.simplify import simplify_many
+    from fansr.simplification.simplify import simplify_many
 
     rng = np.random.default_rng(seed)
     verdicts, examples = Counter(), []
@@ -355,8 +355,8 @@ def main():
     parser.add_argument("--starts", type=int, default=12, help="starts of the fit, for each of up to 4 draws of the constants")
     parser.add_argument("--out")
     options = parser.parse_args()
-    from fansr.gen import sample_skeletons
-    from fansr.prior import Prior
+    from fansr.corpus.gen import sample_skeletons
+    from fansr.corpus.prior import Prior
 
     prior = Prior(variables=options.variables)
     exprs = sample_skeletons(prior, np.arange(options.first, options.first + options.n), seed=0)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from fansr import resources
-from fansr.evaluate import evaluate
-from fansr.expr import from_infix
-from fansr.table import load_problem
+from fansr.cli import resources
+from fansr.expressions.prefix import from_infix
+from fansr.expressions.programs import evaluate
+from fansr.tables.loading import load_problem
 
 BENCHMARK = json.loads(resources.path("data", "fastsrb.json").read_text())
 LAWS = {law["id"]: law for law in BENCHMARK["laws"]}
@@ -63,7 +63,7 @@ def test_cosmic_background_temperature():
 
 def test_stated_errors_of_the_microwave_background():
     """With them Planck's law at 2.725 K leaves chi^2 near the number of rows, 45.0 in the residuals of table 4."""
-    from fansr.table import load_problem
+    from fansr.tables.loading import load_problem
 
     problem, _, _ = load_problem(str(resources.path("data", "cmb_firas_errors.csv")), sigma="sigma_mjy_sr")
     nu = problem.X[:, 0] * 100 * 2.99792458e8

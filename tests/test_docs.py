@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from fansr.parallel import available_cores
-from fansr.resources import path
+from fansr.cli.resources import path
+from fansr.streams.parallel import available_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 SETUP = ConfigParser()
@@ -27,8 +27,17 @@ def test_help_has_an_example_and_launchers_exist(name):
     assert f"Example:\n  {name}" in command.epilog or re.search(rf"\b{name}\b", command.epilog)
     for option in command.params:
         assert option.param_type_name == "argument" or option.help, option.name
-    launcher = ROOT / "bin" / name
-    assert launcher.exists() and module.split(".")[1] in launcher.read_text()
+    assert (ROOT / "bin" / name).resolve() == ROOT / "bin" / "launch"
+
+
+def test_a_launcher_of_a_checkout_answers_also_where_the_environment_is_a_link(tmp_path):
+    for part in ("bin", "fansr", "setup.cfg", "rules", "configs", "data"):
+        (tmp_path / part).symlink_to(ROOT / part)
+    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
+    for name, python in (("fansr-gen", sys.executable), ("fansr-cat", "/usr/bin/env")):
+        words = [python, tmp_path / "bin" / name] if python == sys.executable else [tmp_path / "bin" / name]
+        done = subprocess.run([*words, "--version"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and done.stdout.startswith(name), done.stderr
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

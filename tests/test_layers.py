@@ -1,4 +1,4 @@
-"""The order in which modules may import each other, and what each may import at its top."""
+"""The order of the packages, what each may import of another, and what may be imported at a module's top."""
 
 import ast
 import subprocess
@@ -10,91 +10,139 @@ import pytest
 import fansr
 
 ROOT = Path(fansr.__file__).parent
-# A module may import only modules named before it in this list.
+# A package imports only packages named before it; modules at the top of fansr (fit, regressor, warm) may import all.
 ORDER = [
-    "version", "onethread", "bare", "errors", "tokens", "resources", "seeds", "records", "packed", "stream", "parallel", "command", "problem",
-    "expr", "evaluate", "export",
-    "spell", "powers", "respell", "simplify", "equivalent", "mine",
-    "prior", "bulk", "rows", "sums", "lay", "laws", "images", "guard", "gen", "decontam", "render", "table",
-    "affine", "project", "descend", "refine",
-    "device", "history", "stepper", "model", "render_torch", "checkpoint", "batch", "optimizer", "steps", "feed", "loop", "train",
-    "draws", "view", "walk", "sample",
-    "golden", "build", "terms", "sparse", "power", "products", "outers", "library", "rational", "peel", "pairs", "radicals", "waves", "bells", "scan", "curves",
-    "separable", "structure",
-    "genes", "merge", "canonical", "whole", "breed", "aim", "genome", "stock", "island", "quotient", "evolve",
-    "metrics", "rank", "constants", "tidy", "snap", "focus", "partner", "search", "robust", "score", "plot", "fit", "regressor",
-    "leveled", "peers", "bench", "cat", "warm",
-]
-TORCH = {"device", "stepper", "model", "batch", "checkpoint", "optimizer", "steps", "loop", "train",
-         "draws", "view", "walk", "sample", "render_torch"}
+    "streams", "expressions", "cli", "simplification", "corpus", "fitting", "network", "proposers", "search", "tables",
+    "evaluation",
+]  # fmt: skip
+FOR_ALL = {"fansr.version", "fansr.errors"}  # know nothing themselves
+TORCH = {"network", "corpus.render_torch"}
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.
 HEAVY = {"torch", "numba", "scipy", "pandas", "simplipy", "matplotlib", "sympy"}
-LIGHT = ["cat", "gen", "score", "simplify", "decontam", "render", "fit"]
+LIGHT = ["cli.cat", "corpus.gen", "evaluation.score", "simplification.simplify", "corpus.decontam", "corpus.render", "fit"]
 
 
-def modules():
-    return sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "__init__")
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(name: str, top_only: bool = False) -> set[str]:
-    """Full dotted names imported by a module: everywhere in it, or only when it is loaded."""
-    tree = ast.parse((ROOT / f"{name}.py").read_text())
-    nodes = tree.body if top_only else ast.walk(tree)
-    found = set()
-    for node in nodes:
+MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py")) if path.parent != ROOT or path.stem != "__init__"}
+
+
+def package_of(name: str) -> str:
+    """ "search" for "search.turns"; "" for a module at the top."""
+    top = name.split(".")[0]
+    return top if (ROOT / top).is_dir() else ""
+
+
+def imports(path: Path, top_only: bool = False):
+    """(module, name or None) of every import: everywhere in a file, or only of those made when it is loaded."""
+    tree = ast.parse(path.read_text())
+    for node in tree.body if top_only else ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "fansr":
-            found |= {f"fansr.{alias.name}" for alias in node.names}
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module)
-    return found
+            assert node.level == 0 or path.suffix == ".pyi", f"{path}: a relative import"
+            yield from ((node.module, alias.name) for alias in node.names)
 
 
-def ours(names):
-    return {name.split(".")[1] for name in names if name.startswith("fansr.")}
+def public(package: str) -> dict[str, str]:
+    """Names that other packages may import, with the module each comes from: what the package's stub lists."""
+    stub = ROOT / package / "__init__.pyi"
+    names = {}
+    for node in ast.parse(stub.read_text()).body if stub.exists() else []:
+        for alias in node.names:
+            inner = ".".join(part for part in (package, node.module, "" if node.module else alias.name) if part)
+            names[alias.name] = f"{inner}.{alias.name}" if f"{inner}.{alias.name}" in MODULES else inner
+    return names
 
 
-def test_every_module_has_its_place():
-    assert set(modules()) <= set(ORDER), set(modules()) - set(ORDER)
+def ours(path: Path, top_only: bool = False):
+    """(module of fansr, name) of every import of our own, as "search.turns" or "search"."""
+    for module, name in imports(path, top_only):
+        if module == "fansr" and name in MODULES:
+            yield name, None
+        elif module.startswith("fansr."):
+            yield module.removeprefix("fansr."), name
 
 
-@pytest.mark.parametrize("name", modules())
-def test_imports_point_one_way(name):
-    allowed = set(ORDER[:ORDER.index(name)])
-    wrong = ours(imported(name)) & set(ORDER) - allowed
-    assert not wrong, f"{name} imports {sorted(wrong)}, which come after it"
+def test_every_package_has_its_place():
+    assert {package_of(name) for name in MODULES} - {""} == set(ORDER)
 
 
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_one_way_and_through_public_names(name):
+    mine = package_of(name)
+    allowed = ORDER[: ORDER.index(mine) + 1] if mine else ORDER
+    for module, imported in ours(MODULES[name]):
+        other = package_of(module)
+        if f"fansr.{module}" in FOR_ALL or (other and other == mine):
+            continue
+        assert other or not mine, f"{name} imports {module}, a module above all packages"
+        assert not other or other in allowed, f"{name} imports {module}, which comes after it"
+        if other:
+            wanted = f"fansr.{other}, whose __init__.pyi lists its public names"
+            assert module == other and imported in public(other), f"{name} imports {imported} of {module}; wanted: of {wanted}"
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_no_package_imports_itself_in_a_circle(package):
+    """Modules of a package can be put in an order, counting what is imported when they are loaded."""
+    left = {
+        name: {module for module, _ in ours(path, top_only=True) if module in MODULES and module != name}
+        | {f"{module}.{inner}" for module, inner in ours(path, top_only=True) if f"{module}.{inner}" in MODULES}
+        for name, path in MODULES.items()
+        if package_of(name) == package
+    }
+    while left:
+        ready = [name for name, needs in left.items() if not needs & set(left)]
+        assert ready, f"in a circle: {sorted(left)}"
+        for name in ready:
+            del left[name]
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_public_names_are_used_and_exist(package):
+    module = __import__(f"fansr.{package}", fromlist=["x"])
+    assert (module.__doc__ or "").strip(), "an __init__ is a docstring first"
+    used = {inner for path in MODULES.values() for other, inner in ours(path) if other == package}
+    for name in public(package):
+        assert getattr(module, name) is not None
+        assert name in used, f"nobody imports {name} of fansr.{package}: it is private"
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_torch_stays_where_it_is_needed(name):
-    if name not in TORCH:
-        assert not any(module.split(".")[0] == "torch" for module in imported(name, top_only=True))
+    if not any(name == place or name.startswith(place + ".") for place in TORCH):
+        assert not any(module.split(".")[0] == "torch" for module, _ in imports(MODULES[name], top_only=True))
 
 
-def heavy_at_top(name, seen=None):
-    seen = set() if seen is None else seen
-    if name in seen or not (ROOT / f"{name}.py").exists():
+def heavy_at_top(name, seen):
+    if name in seen:
         return set()
     seen.add(name)
-    top = imported(name, top_only=True)
-    found = {module.split(".")[0] for module in top} & HEAVY
-    for other in ours(top):
-        found |= heavy_at_top(other, seen)
+    found = {module.split(".")[0] for module, _ in imports(MODULES[name], top_only=True)} & HEAVY
+    for module, inner in ours(MODULES[name], top_only=True):
+        source = public(module).get(inner, f"{module}.{inner}") if module in ORDER else module
+        for other in (source, module, f"{module}.{inner}"):
+            if other in MODULES:
+                found |= heavy_at_top(other, seen)
     return found
 
 
-@pytest.mark.parametrize("name", [n for n in LIGHT if n in modules()])
+@pytest.mark.parametrize("name", LIGHT)
 def test_light_commands_load_nothing_heavy(name):
-    assert not heavy_at_top(name)
+    assert not heavy_at_top(name, set())
 
 
 def test_simplipy_has_one_door():
-    users = [name for name in modules() if any(m.split(".")[0] == "simplipy" for m in imported(name))]
-    assert set(users) <= {"simplify", "mine"}
+    users = [name for name, path in MODULES.items() if any(m.split(".")[0] == "simplipy" for m, _ in imports(path))]
+    assert set(users) <= {"simplification.simplify", "simplification.mine"}
 
 
 def test_numba_is_loaded_without_scipy_and_scipy_works_afterwards():
-    code = ("import sys, fansr.evaluate; assert 'numba' in sys.modules and 'scipy' not in sys.modules, 'before'; import scipy.linalg, numpy;"
-            "assert abs(scipy.linalg.det(numpy.eye(2)) - 1) < 1e-12")
+    code = (
+        "import sys, fansr.expressions.programs; assert 'numba' in sys.modules and 'scipy' not in sys.modules, 'before';"
+        "import scipy.linalg, numpy; assert abs(scipy.linalg.det(numpy.eye(2)) - 1) < 1e-12"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

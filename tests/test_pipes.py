@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fansr import resources
+from fansr.cli import resources
 
 BIN = Path(sys.executable).parent
 DATA = resources.path("data")
@@ -263,12 +263,13 @@ def test_ctrl_c_prints_the_best_law_so_far(tmp_path):
 
 def test_a_slip_on_one_problem_does_not_cost_the_others(monkeypatch):
     """An exception inside the search of one problem becomes a failed record that says which."""
-    from fansr import fit, search
-    from fansr.problem import Problem
+    from fansr import fit
+    from fansr.fitting.problem import Problem
+    from fansr.search import turns
 
     def slip(*args):
         raise IndexError("off by one")
 
-    monkeypatch.setattr(search, "search", slip)
-    record = fit.fit_record(Problem(np.ones((4, 1)), np.arange(4.0), ["x"], extra={"law": "a"}), search.Options(), 1.0)
+    monkeypatch.setattr(turns, "search", slip)
+    record = fit.fit_record(Problem(np.ones((4, 1)), np.arange(4.0), ["x"], extra={"law": "a"}), turns.Options(), 1.0)
     assert record["status"] == "failed: IndexError: off by one" and record["law"] == "a" and record["expr"] == []

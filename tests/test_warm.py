@@ -7,26 +7,33 @@ from pathlib import Path
 import fansr
 from fansr.warm import KERNEL_FILES, stale_caches
 
+NAMES = {name for chain in KERNEL_FILES for name in chain}
+
 
 def test_every_file_with_kernels_is_watched():
     root = Path(fansr.__file__).parent
-    with_kernels = {path.stem for path in root.glob("*.py") if re.search(r"^@njit|^@numba", path.read_text(), re.M)}
-    assert with_kernels and with_kernels <= {name for chain in KERNEL_FILES for name in chain}
+    with_kernels = {
+        str(path.relative_to(root).with_suffix(""))
+        for path in root.rglob("*.py")
+        if re.search(r"^@njit|^@numba", path.read_text(), re.M)
+    }
+    assert with_kernels and with_kernels <= NAMES
 
 
 def test_a_cache_is_stale_when_a_file_it_builds_on_is_newer(tmp_path):
-    (tmp_path / "__pycache__").mkdir()
-
     def write(name, seconds):
         path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         os.utime(path, (seconds, seconds))
 
-    for name in {name for chain in KERNEL_FILES for name in chain}:
+    for name in NAMES:
+        folder, stem = name.rsplit("/", 1)
         write(f"{name}.py", 100)
-        write(f"__pycache__/{name}.kernel-1.nbi", 200)
+        write(f"{folder}/__pycache__/{stem}.kernel-1.nbi", 200)
     assert stale_caches(tmp_path) == []
-    write("images.py", 300)
-    assert sorted(path.name.split(".")[0] for path in stale_caches(tmp_path)) == ["guard", "history", "images"]
-    write("evaluate.py", 300)
-    assert len(stale_caches(tmp_path)) == len({name for chain in KERNEL_FILES for name in chain})
+    write("corpus/holdout_images.py", 300)
+    later = ["attention_cache", "holdout_guard", "holdout_images"]
+    assert sorted(path.name.split(".")[0] for path in stale_caches(tmp_path)) == later
+    write("expressions/programs.py", 300)
+    assert len(stale_caches(tmp_path)) == len(NAMES)

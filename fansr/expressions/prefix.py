@@ -1,0 +1,420 @@
+"""Prefix expressions: check, walk, print, parse.
+
+An expression is a list of token strings in pre-order.  Leaves are variables (x1, x2, ...), the free
+constant ``<constant>`` and numeric literals.  This module knows the operator table and nothing
+about values, data or streams; it is pure Python, since expressions are short.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+
+from fansr.expressions.tokens import (
+    ARITY,
+    COMMUTATIVE,
+    CONSTANT,
+    MAX_VARIABLES,
+    OPERATOR,
+    literal_value,
+    variable_index,
+)
+
+Expr = list[str]
+
+
+# ---- shape ------------------------------------------------------------------------------------
+
+
+def arity(token: str) -> int:
+    """Number of operands; 0 for every leaf.  ValueError for a token that is none of ours."""
+    known = ARITY.get(token)
+    if known is not None:
+        return known
+    if variable_index(token) is not None or literal_value(token) is not None:
+        return 0
+    raise ValueError(f"unknown token {token!r}: wanted an operator of the table, x1, x2, ..., {CONSTANT} or a number")
+
+
+def problems(expr: Expr, max_variables: int | None = None) -> str | None:
+    """Why `expr` is no complete expression, in words, or None when it is one."""
+    if not expr:
+        return "empty expression"
+    open_slots = 1
+    for i, token in enumerate(expr):
+        if open_slots == 0:
+            return f"{len(expr) - i} tokens too many from position {i} ({token!r})"
+        if not isinstance(token, str):
+            return f"token {i} is a {type(token).__name__}, wanted a string"
+        try:
+            open_slots += arity(token) - 1
+        except ValueError as error:
+            return f"position {i}: {error}"
+        if max_variables is not None:
+            column = variable_index(token)
+            if column is not None and column >= max_variables:
+                return f"position {i}: {token} but there are {max_variables} variables"
+    if open_slots:
+        return f"truncated: {open_slots} operands missing at the end"
+    return None
+
+
+def is_valid(expr: Expr, max_variables: int | None = None) -> bool:
+    """True for a complete prefix expression over known tokens."""
+    return problems(expr, max_variables) is None
+
+
+def end(expr: Expr, start: int = 0) -> int:
+    """Index just after the subtree that begins at `start`."""
+    open_slots = 1
+    i = start
+    while open_slots:
+        open_slots += arity(expr[i]) - 1
+        i += 1
+    return i
+
+
+def children(expr: Expr, start: int = 0) -> list[int]:
+    """Start indices of the operands of the node at `start`."""
+    found = []
+    i = start + 1
+    for _ in range(arity(expr[start])):
+        found.append(i)
+        i = end(expr, i)
+    return found
+
+
+def to_tree(expr: Expr):
+    """Nested tuples ``(token, child, ...)``; a leaf is its token."""
+    stack: list = []
+    for token in reversed(expr):
+        n = arity(token)
+        if n == 0:
+            stack.append(token)
+        elif n == 1:
+            stack.append((token, stack.pop()))
+        else:
+            stack.append((token, stack.pop(), stack.pop()))
+    (tree,) = stack
+    return tree
+
+
+def from_tree(tree) -> Expr:
+    """The prefix expression of nested tuples: the inverse of to_tree."""
+    expr: Expr = []
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, tuple):
+            expr.append(node[0])
+            stack.extend(reversed(node[1:]))
+        else:
+            expr.append(node)
+    return expr
+
+
+# ---- facts ------------------------------------------------------------------------------------
+
+
+def variables(expr: Expr) -> list[int]:
+    """Columns (from 0) that occur, sorted."""
+    return sorted({column for column in map(variable_index, expr) if column is not None})
+
+
+def n_constants(expr: Expr) -> int:
+    """How many free constants there are; each occurrence is its own."""
+    return expr.count(CONSTANT)
+
+
+def has_literals(expr: Expr) -> bool:
+    """True when some leaf is a number written out."""
+    return any(token not in ARITY and literal_value(token) is not None for token in expr)
+
+
+def total_nestedness(expr: Expr) -> int:
+    """Sum over chains of unary operators of (chain length - 1), appendix L.
+
+    A chain is a run of unary operators each being the only operand of the one before.
+    """
+    total = 0
+    for before, after in zip(expr, expr[1:]):
+        # In prefix order the operand of a unary operator is the next token.
+        total += ARITY.get(before) == 1 and ARITY.get(after) == 1
+    return total
+
+
+# ---- constants --------------------------------------------------------------------------------
+
+
+def drop_constants(expr: Expr) -> Expr:
+    """The expression without its constants, as the hold-out guard wants it (section 3.3, appendix I).
+
+    A binary operator that loses one operand is replaced by the other; a unary operator or a binary
+    one that loses all operands vanishes too.  Literals count as constants.  The result is empty
+    when nothing depends on a variable.
+    """
+
+    def walk(tree):
+        if not isinstance(tree, tuple):
+            return tree if variable_index(tree) is not None else None
+        kept = [child for child in map(walk, tree[1:]) if child is not None]
+        if not kept:
+            return None
+        if len(kept) < len(tree) - 1:
+            return kept[0]
+        return (tree[0], *kept)
+
+    tree = walk(to_tree(expr))
+    return [] if tree is None else from_tree(tree)
+
+
+def bind(expr: Expr, consts) -> Expr:
+    """`expr` with its free constants replaced, in order, by literals that read back exactly."""
+    values = iter(consts)
+    bound = [repr(float(next(values))) if token == CONSTANT else token for token in expr]
+    left = sum(1 for _ in values)
+    if left:
+        raise ValueError(f"{left} constants too many for {' '.join(expr)}")
+    return bound
+
+
+def free(expr: Expr) -> tuple[Expr, list[float | None]]:
+    """`expr` with every literal made a free constant, and the values in order (None where it was free)."""
+    freed: Expr = []
+    values: list[float | None] = []
+    for token in expr:
+        value = None if token in ARITY else literal_value(token)
+        if value is not None:
+            freed.append(CONSTANT)
+            values.append(value)
+        else:
+            freed.append(token)
+            if token == CONSTANT:
+                values.append(None)
+    return freed, values
+
+
+def rename(expr: Expr, columns: dict[int, int]) -> Expr:
+    """`expr` over other columns: column j becomes ``columns[j]``, or stays where j is no key."""
+    words = {f"x{old + 1}": f"x{new + 1}" for old, new in columns.items()}
+    return [words.get(token, token) for token in expr]
+
+
+def sort_commutative(expr: Expr) -> Expr:
+    """The same expression with the operands of + and * in one fixed order (not flattened)."""
+
+    def walk(tree):
+        if not isinstance(tree, tuple):
+            return tree
+        kids = [walk(child) for child in tree[1:]]
+        if tree[0] in COMMUTATIVE:
+            kids.sort(key=lambda kid: from_tree(kid))
+        return (tree[0], *kids)
+
+    return from_tree(walk(to_tree(expr)))
+
+
+# ---- printing ---------------------------------------------------------------------------------
+
+_ATOM = 6
+WHOLE_POWERS = {"pow3": 3, "pow5": 5}
+EVEN_ROOTS = {"pow1_2": 2, "pow1_4": 4}
+_COLUMN = {f"x{j + 1}": j for j in range(MAX_VARIABLES)}
+
+
+def format_number(value: float, digits: int | None = None) -> str:
+    """Shortest decimal that reads back exactly, or one of `digits` significant digits."""
+    if digits is not None and math.isfinite(value):
+        text = f"{value:.{max(1, digits)}g}"
+    else:
+        text = repr(float(value))
+    if text.endswith(".0"):
+        text = text[:-2]
+    return re.sub(r"e\+?(-?)0*(\d+)$", r"e\1\2", text) if "e" in text else text
+
+
+def to_infix(expr: Expr, consts=None, names=None, digits: int | None = None) -> str:
+    """An ordinary formula, e.g. ``2*sin(x1) + 0.5``.
+
+    `consts` fills the free constants in order (without them they print as ``C``), `names` gives the
+    columns' own names, `digits` the significant digits of every number.  from_infix reads it back.
+    """
+    values = list(consts)[: n_constants(expr)] if consts is not None else None
+    stack: list[tuple[str, int, tuple | None]] = []  # (text, precedence, (operand, root) of an even root)
+    for token in reversed(expr):
+        row = OPERATOR.get(token)
+        if row is None:
+            stack.append((*_leaf(token, values, names, digits), None))
+        elif len(stack) < row.arity:
+            raise ValueError(f"incomplete expression: {token!r} lacks operands")
+        elif row.arity == 2:
+            stack.append((*_binary(row, stack.pop(), stack.pop()), None))
+        else:
+            operand = stack.pop()
+            stack.append((*_unary(row, operand), (operand, EVEN_ROOTS[token]) if token in EVEN_ROOTS else None))
+    if len(stack) != 1:
+        raise ValueError(f"{len(stack)} expressions, wanted one")
+    return stack[0][0]
+
+
+def _leaf(token: str, values, names, digits) -> tuple[str, int]:
+    """Text and precedence of a leaf; takes the last of the values."""
+    column = _COLUMN.get(token)
+    if column is None and token != CONSTANT:
+        column = variable_index(token)
+    if column is not None:
+        return (names[column] if names is not None else token), _ATOM
+    if token == CONSTANT:
+        if values is None:
+            return "C", _ATOM
+        text = format_number(values.pop(), digits)
+    else:
+        arity(token)  # ValueError for what is no token
+        text = format_number(literal_value(token), digits)
+    return text, 3 if text[:1] == "-" else _ATOM
+
+
+def _wrap(part, least: int) -> str:
+    return part[0] if part[1] >= least else f"({part[0]})"
+
+
+def _unary(row, operand) -> tuple[str, int]:
+    token, p = row.token, row.precedence
+    if p == 5:
+        return row.infix.replace("{a}", operand[0]), p
+    if token in WHOLE_POWERS and operand[2] is not None:
+        # A power of an even root: both forms are undefined for negative arguments.
+        inner, root = operand[2]
+        return f"{_wrap(inner, 5)}**{format_number(WHOLE_POWERS[token] / root)}", 4
+    if token == "inv":
+        return f"1/{_wrap(operand, 4)}", p
+    if token == "neg":
+        return f"-{_wrap(operand, 2)}", p
+    if token[0] == "m":  # mult2..mult5
+        return f"{token[4:]}*{_wrap(operand, 2)}", p
+    return row.infix.replace("{a}", _wrap(operand, _ATOM - 1 if p == 4 else p)), p  # pow2..pow5 and div2..div5
+
+
+def _binary(row, left, right) -> tuple[str, int]:
+    token, p = row.token, row.precedence
+    if token == "pow":
+        return f"{_wrap(left, 5)}**{_wrap(right, 5)}", p
+    if token == "+" and right[0][:1] == "-":
+        # A leading minus belongs to the first term only, so it may join the sum from the left.
+        return f"{_wrap(left, p)} - {right[0][1:]}", p
+    text = _wrap(right, p + 1 if token in "-/" else p)
+    if text[:1] == "-":
+        text = f"({text})"
+    return f"{_wrap(left, p)} {token} {text}" if p == 1 else f"{_wrap(left, p)}{token}{text}", p
+
+
+# ---- parsing ----------------------------------------------------------------------------------
+
+_FUNCTIONS = {
+    **{row.token: row.token for row in OPERATOR.values() if row.arity == 1},
+    "sqrt": "pow1_2", "cbrt": "pow1_3", "root4": "pow1_4", "root5": "pow1_5", "ln": "log",
+    "square": "pow2", "cube": "pow3", "inverse": "inv",
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "Abs": "abs", "fabs": "abs",
+}
+_NUMBERS = {"pi": math.pi, "e": math.e, "E": math.e}
+_ROOTS = {0.5: "pow1_2", 1 / 3: "pow1_3", 0.25: "pow1_4", 0.2: "pow1_5"}
+
+
+def from_infix(text: str, names: list[str] | None = None) -> Expr:
+    """Parse an ordinary formula into a prefix expression; ValueError says what is wrong and where.
+
+    Understood: + - * / ** ^ and signs, numbers, pi and e, C as a free constant, the functions of
+    Table 5 under their usual names (sqrt, cbrt, ln, arcsin, ...).  Without `names` variables are
+    x1, x2, ... or v1, v2, ...; with `names` they are the columns' names, which hide pi and e.
+    Integer powers 2 to 5 become pow2..pow5 and 1/x becomes inv; **0.5 and **0.25 become roots,
+    **(1/3) and **(1/5) do not, since they differ from the real roots for negative arguments.
+    """
+    places = {name: j for j, name in enumerate(names)} if names is not None else {}
+    source = text.strip().replace("^", "**")
+    # Names that are no Python identifiers are replaced by ones that are, longest first.
+    for name in sorted(places, key=len, reverse=True):
+        if not name.isidentifier() or name in ("lambda",):
+            source = source.replace(name, f"_column{places[name]}_")
+    try:
+        body = ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = getattr(error, "offset", None)
+        raise ValueError(f"cannot read the formula {text!r}" + (f" near character {where}" if where else "")) from None
+
+    def name_of(word: str) -> Expr:
+        if word in places:
+            return [f"x{places[word] + 1}"]
+        hidden = re.fullmatch(r"_column(\d+)_", word)
+        if hidden:
+            return [f"x{int(hidden[1]) + 1}"]
+        if names is None and re.fullmatch(r"[xv][1-9]\d*", word):
+            return [f"x{word[1:]}"]
+        if word == "C" or word == "_constant_":
+            return [CONSTANT]
+        if word in _NUMBERS:
+            return [repr(_NUMBERS[word])]
+        wanted = "one of " + ", ".join(places) if places else "x1, x2, ..."
+        raise ValueError(f"unknown name {word!r} in {text!r}: wanted {wanted}")
+
+    def walk(node) -> Expr:
+        if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+            return [repr(float(node.value))]
+        if isinstance(node, ast.Name):
+            return name_of(node.id)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+            inner = walk(node.operand)
+            if isinstance(node.op, ast.UAdd):
+                return inner
+            value = literal_value(inner[0])
+            return [repr(-value)] if value is not None else ["neg", *inner]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
+            return call(node)
+        if isinstance(node, ast.BinOp):
+            return binary(node)
+        raise ValueError(f"cannot read {ast.unparse(node)!r} in {text!r}")
+
+    def call(node) -> Expr:
+        function = node.func.id
+        if function == "pow" and len(node.args) == 2:
+            return power(walk(node.args[0]), walk(node.args[1]))
+        if function not in _FUNCTIONS or len(node.args) != 1:
+            raise ValueError(f"unknown function {function!r} with {len(node.args)} arguments in {text!r}")
+        return [_FUNCTIONS[function], *walk(node.args[0])]
+
+    def power(base: Expr, exponent: Expr) -> Expr:
+        value = literal_value(exponent[0]) if len(exponent) == 1 else None
+        if value in (2.0, 3.0, 4.0, 5.0):
+            return [f"pow{int(value)}", *base]
+        if value in (0.5, 0.25):
+            return [_ROOTS[value], *base]
+        if value == -1.0:
+            return ["inv", *base]
+        for whole, top in WHOLE_POWERS.items():
+            for root, bottom in EVEN_ROOTS.items():
+                if value is not None and abs(value) == top / bottom:
+                    return [*(["inv"] if value < 0 else []), whole, root, *base]
+        if value is not None and value in (-2.0, -3.0, -4.0, -5.0):
+            return ["inv", f"pow{int(-value)}", *base]
+        return ["pow", *base, *exponent]
+
+    def binary(node) -> Expr:
+        left, right = walk(node.left), walk(node.right)
+        if isinstance(node.op, ast.Pow):
+            return power(left, right)
+        token = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}.get(type(node.op))
+        if token is None:
+            raise ValueError(f"cannot read {ast.unparse(node)!r} in {text!r}")
+        a = literal_value(left[0]) if len(left) == 1 else None
+        b = literal_value(right[0]) if len(right) == 1 else None
+        if a is not None and b is not None and not (token == "/" and b == 0):
+            return [repr({"+": a + b, "-": a - b, "*": a * b, "/": a / b if b else 0.0}[token])]
+        if token == "/" and a == 1.0:
+            return ["inv", *right]
+        return [token, *left, *right]
+
+    try:
+        return walk(body)
+    except RecursionError:
+        raise ValueError(f"the formula is nested too deeply: {text[:60]!r}...") from None

@@ -1,0 +1,239 @@
+"""Constants of many candidate expressions, fitted by least squares; knows nothing of proposing or ranking.
+
+For each candidate the constants are split in two.  A set that enters the expression jointly linearly is solved
+exactly at every step (variable projection: Golub & Pereyra 1973, with Kaufman's Jacobian); the others follow
+Levenberg-Marquardt on the projected problem.  So c1*exp(c2*x) + c3 is a search in one dimension.
+
+Each candidate gets several starts, presampled once per Refiner, so a candidate's answer depends on nothing but the
+seed.  Half the starts are N(0, 5), the paper's (section 4); half are *scale-aware*: a unit draw times (for +, -, /)
+or divided by (for *) the geometric-mean magnitude of the constant's sibling subtree.  Every other start first fits
+the expression with its invertible outside taken off (sqrt(c1 + c2*x) is linear in y^2).  Starts run on a few
+points, the best of them on the same points for longer, the winner on many; the FVU is computed on all points.
+
+All residuals are multiplied by sqrt(weight) / scale of y, so y may be 1e-300 or 1e300.
+
+    fvu, consts = Refiner(X, y).fit([["*", "<constant>", "sin", "x1"], ...], jobs=2)
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from fansr.expressions import Programs, columns_of, compile_many, compile_program, value_and_jacobian
+from fansr.fitting.levenberg_marquardt import MAX_CONSTANTS, fit_range, spread, squares
+from fansr.streams import rng_for
+
+
+class Schedule(NamedTuple):
+    """How much work a candidate gets; `points` of 0 means all."""
+
+    points: int = 32  # of the first two rounds
+    starts: int = 8  # at most; fewer when they agree
+    first: int = 8  # iterations of every start
+    more: int = 25  # further iterations of the best `keep`
+    keep: int = 2
+    last: int = 20  # iterations on `last_points`
+    last_points: int = 1024
+    unwrap: int = 1  # 1: take the invertible outside off for every other start
+
+
+FULL = Schedule()
+SCREEN = Schedule(points=32, starts=4, first=5, more=0, keep=1, last=0, last_points=32)
+
+
+@lru_cache(32)
+def _draws(seed: int, starts: int) -> np.ndarray:
+    """Presampled starts (starts, MAX_CONSTANTS): odd rows N(0, 5), even rows the unit draws of scale-aware starts.
+
+    Unit draws are half N(0, 1.5) and half log-uniform in size from 10^-2.5 to 10, for constants far from their siblings.
+    """
+    rng = rng_for(seed, "refine", 0)
+    draws = np.empty((starts, MAX_CONSTANTS))
+    for t in range(starts):
+        normal = rng.normal(0.0, 1.0, MAX_CONSTANTS)
+        spread_out = rng.choice((-1.0, 1.0), MAX_CONSTANTS) * 10 ** rng.uniform(-2.5, 1.0, MAX_CONSTANTS)
+        if t % 2:
+            draws[t] = 5.0 * normal
+        else:
+            draws[t] = spread_out if t % 4 == 2 else 1.5 * normal
+    return draws
+
+
+class Refiner:
+    """Fits the constants of expressions to one table: X (M, D) and y (M,), finite float64.
+
+    weights (M,) multiply squared residuals (1/sigma^2 for points with errors).  The FVU is equation 8 of the paper,
+    weighted likewise; see `spread` for a constant target.  A candidate that is not finite at some point, or whose
+    constants could not be found, has an infinite FVU.
+    """
+
+    CHUNK = 24  # candidates per call of the kernel: small enough to share evenly and to stop quickly
+
+    def __init__(self, X, y, restarts: int = 8, seed: int = 0, weights=None):
+        X, y = np.asarray(X, np.float64), np.array(y, np.float64).reshape(-1)
+        if X.ndim != 2 or len(X) != len(y):
+            raise ValueError(f"X has shape {X.shape} and y {len(y)} values, wanted (points, columns) and as many values")
+        if len(y) == 0:
+            raise ValueError("no points to fit")
+        self.schedule = FULL._replace(starts=restarts)
+        self.seed = seed
+        # A random order, so that every leading subset is a fair sample of the rows.
+        self.order = rng_for(seed, "refine", 1).permutation(len(y))
+        self.columns = columns_of(X[self.order])
+        self.y = y[self.order]
+        weights = np.ones(len(y)) if weights is None else np.array(weights, np.float64).reshape(-1)[self.order]
+        if len(weights) != len(y) or not (weights >= 0).all() or not weights.any():
+            raise ValueError("weights must be one number >= 0 a point, not all 0")
+        size = np.abs(self.y[weights > 0]).max()
+        self.scale = size if size > 1e-307 else 1.0
+        self.sw = np.sqrt(weights / weights.max()) / self.scale
+
+    def _spreads(self, schedule: Schedule, bar: float) -> np.ndarray:
+        """FVU denominators of the first subset, the last, and all points; then the bar."""
+        M = len(self.y)
+        sizes = (schedule.points or M, schedule.last_points or M, M)
+        return np.array([*(spread(self.y, self.sw, min(n, M)) for n in sizes), bar])
+
+    def run(self, programs: Programs, schedule: Schedule, given=None, jobs: int = 1, over=None, bar: float = np.inf):
+        """(fvu (K,), consts (K, most)) of compiled programs; rows of `consts` are valid up to n_constants[k].
+
+        given (K, most) holds constants to start from (NaN first: none).  Candidates whose FVU on the first points is not
+        below `bar` are spared the last round.  `over` is asked between chunks whether to
+        stop; candidates not reached keep an infinite FVU.  The answer does not depend on `jobs`.
+        """
+        K, M = len(programs), len(self.y)
+        if programs.n_columns > len(self.columns):
+            raise ValueError(f"X has {len(self.columns)} columns, an expression uses x{programs.n_columns}")
+        most = max(1, int(programs.n_constants.max(initial=0)))
+        fvu, consts = np.full(K, np.inf), np.zeros((K, most))
+        if given is None:
+            given = np.full((K, 1), np.nan)
+        draws = _draws(self.seed, max(1, schedule.starts))
+        schedule = schedule._replace(points=schedule.points or M, last_points=schedule.last_points or M)
+        spreads, plan = self._spreads(schedule, bar), np.array(schedule, np.int64)
+
+        def work(first):
+            if over is None or not over():
+                fit_range(programs.op, programs.link, programs.literal, programs.start, programs.n_constants, first,
+                          min(K, first + self.CHUNK), self.columns, self.y, self.sw, spreads, draws, given, plan, fvu,
+                          consts)  # fmt: skip
+
+        chunks = range(0, K, self.CHUNK)
+        if jobs > 1 and len(chunks) > 1:
+            with ThreadPoolExecutor(jobs) as threads:
+                list(threads.map(work, chunks))
+        else:
+            for first in chunks:
+                work(first)
+        return fvu, consts
+
+    def fit(self, exprs, jobs: int = 1, schedule: Schedule | None = None, over=None):
+        """(fvu (K,), list of K arrays of constants) of prefix expressions; jobs threads share the candidates."""
+        programs = exprs if isinstance(exprs, Programs) else compile_many(exprs)
+        fvu, consts = self.run(programs, schedule or self.schedule, jobs=jobs, over=over)
+        return fvu, [consts[k, : programs.n_constants[k]].copy() for k in range(len(programs))]
+
+    def screen(self, exprs, keep: int, jobs: int = 1, gamma: float = 0.05, over=None) -> np.ndarray:
+        """Indices of the `keep` most promising expressions, best first, by a quick fit on a few points.
+
+        Ranked by log10 FVU + gamma * length (equation 3) on the screening points; ties go to the earlier one.
+        """
+        programs = exprs if isinstance(exprs, Programs) else compile_many(exprs)
+        quick = Refiner.__new__(Refiner)
+        quick.__dict__.update(self.__dict__)
+        n = min(len(self.y), 2 * SCREEN.points)  # the verdict asks for twice the points that were fitted
+        quick.columns, quick.y, quick.sw = np.ascontiguousarray(self.columns[:, :n]), self.y[:n], self.sw[:n]
+        fvu, _ = quick.run(programs, SCREEN, jobs=jobs, over=over)
+        with np.errstate(divide="ignore"):
+            score = np.log10(np.maximum(fvu, 1e-16)) + gamma * np.diff(programs.start)
+        return np.argsort(score, kind="stable")[:keep]
+
+    def polish(self, expr, consts, iterations: int = 60):
+        """(fvu, consts): the fit carried on from `consts` (C,) on all points until nothing is gained."""
+        programs = compile_many([expr])
+        consts = np.array(consts, np.float64).reshape(-1)
+        if len(consts) == 0:
+            return float(self.run(programs, self.schedule)[0][0]), consts
+        if len(consts) > MAX_CONSTANTS:
+            raise ValueError(f"{len(consts)} constants; at most {MAX_CONSTANTS} can be fitted")
+        start_fvu = self.fvu(expr, consts)
+        plan = Schedule(points=min(len(self.y), 16384), starts=1, first=iterations, more=iterations, keep=1,
+                        last=iterations, last_points=min(len(self.y), 16384), unwrap=0)  # fmt: skip
+        fvu, found = self.run(programs, plan, given=consts[None, :])
+        best = (float(fvu[0]), found[0, : len(consts)].copy()) if fvu[0] < start_fvu else (start_fvu, consts)
+        if len(self.y) > plan.points:
+            best = self._gauss_newton(expr, *best)
+        return best
+
+    def _gauss_newton(self, expr, fvu, consts, rounds: int = 6):
+        """Damped Gauss-Newton on all points by a QR factorisation streamed over blocks, for tables too long to hold."""
+        damping = 0.0
+        for _ in range(rounds):
+            R, size = self._streamed_qr(expr, consts)
+            if R is None:
+                break
+            C = len(consts)
+            system = np.vstack([R[:, :C], math.sqrt(damping) * np.eye(C)])
+            step = np.linalg.lstsq(system, np.concatenate([R[:, C], np.zeros(C)]), rcond=1e-13)[0] / size
+            new = self.fvu(expr, consts + step)
+            if new < fvu:
+                gain = (fvu - new) / fvu if fvu > 0 else 0.0
+                fvu, consts, damping = new, consts + step, damping * 0.1
+                if gain < 1e-9:
+                    break
+            else:
+                damping = max(damping * 10, 1e-4)
+        return fvu, consts
+
+    def _streamed_qr(self, expr, consts, block: int = 65536):
+        """Triangular factor of [J / size | residual] over all points, and the columns' sizes; (None, None) if not finite."""
+        program = compile_program(expr)
+        R, size = np.zeros((0, len(consts) + 1)), None
+        for first in range(0, len(self.y), block):
+            part = slice(first, first + block)
+            y, J = value_and_jacobian(program, self.columns[:, part].T, consts)
+            rows = np.vstack([J, self.y[part] - y]).T * self.sw[part, None]  # (block, C+1)
+            rows[~np.isfinite(rows).all(1)] = 0.0
+            if size is None:
+                size = np.abs(rows[:, :-1]).max(0)
+                size[size == 0] = 1.0
+            rows[:, :-1] /= size
+            R = np.linalg.qr(np.vstack([R, rows]), mode="r")
+        return (R, size) if np.isfinite(R).all() else (None, None)
+
+    def fvu(self, expr, consts) -> float:
+        """Exact FVU of an expression with its constants on all points; infinite when it is not finite somewhere."""
+        programs = compile_many([expr])
+        program, consts = programs[0], np.array(consts, np.float64).reshape(-1)
+        V = np.empty((len(program.op), 512))
+        state = np.empty(len(program.op), np.int64)
+        padded = np.zeros(max(1, len(consts)))
+        padded[: len(consts)] = consts
+        total = squares(*program[:3], state, self.columns, padded, self.y, self.sw, 512, V)
+        return float(total / spread(self.y, self.sw, len(self.y)))
+
+    def standard_errors(self, expr, consts) -> np.ndarray:
+        """One standard error per constant (C,), from the Jacobian and the residual variance; NaN where not determined.
+
+        Linear theory: sigma^2 (J^T W J)^-1 with sigma^2 = SSR / (M - C).  Infinite when M <= C.
+        """
+        C, M = len(consts), len(self.y)
+        if C == 0:
+            return np.zeros(0)
+        R, size = self._streamed_qr(expr, np.asarray(consts, np.float64))
+        if R is None:
+            return np.full(C, np.nan)
+        if M <= C:
+            return np.full(C, np.inf)
+        _, s, Vt = np.linalg.svd(R[:, :C], full_matrices=False)
+        ssr = self.fvu(expr, consts) * spread(self.y, self.sw, M)
+        undetermined = s <= 1e-12 * s.max(initial=0.0)
+        s[undetermined] = np.nan
+        with np.errstate(divide="ignore", invalid="ignore"):
+            variance = ((Vt / s[:, None]) ** 2).sum(0) * ssr / (M - C)
+        return np.sqrt(variance) / size

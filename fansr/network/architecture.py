@@ -1,0 +1,485 @@
+"""The network: a Set Transformer encoder over the points, a causal decoder over the expression.
+
+    values (B, M, 1+D) float32, the target first -> 32 bits each -> (B, M, 32*(1+D)), +-1
+    -> linear -> ISAB x n -> PMA (S seeds) -> SAB x n -> memory (B, S, d)
+    tokens (B, L) -> embedding -> n x [causal attention with RoPE, attention to the memory, feed-forward] -> (B, L, V)
+
+Section 3.2 and appendices B, C and D of the paper.  This module knows tokens only as numbers below
+`vocabulary`; it knows nothing of streams, expressions or training.
+
+Letters: B batch, M points, D columns, S seeds, I inducing points, L tokens, V vocabulary, H heads,
+d width, E = d / H width of a head, N rows of a decoding step.
+
+Where we depart from the paper, and why:
+- A bit enters as -1 or +1, a bit of a column that does not exist as 0 (the paper: 0 or 1).  It is the
+  same family of functions, better centred; and a table of two columns costs two columns of work in
+  a network for seventeen, because whole absent columns are cut off before the first product.
+- The target comes first, so that this cut is one slice.
+- Inducing points and seeds are not projected before they act as queries: the product of two learned
+  matrices is one learned matrix.  With it the counts of Table 3 come out to the printed digits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPSILON = 1e-6  # inside the root of every norm; the paper's equation 6 leaves its size open
+ROPE_BASE = 10000.0
+NORMS = ("rms", "layer", "set")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes the shapes and the function; kept in every checkpoint.
+
+    The defaults are the paper's 3M model (appendix B, Table 3).
+    """
+
+    columns: int = 17  # D: most columns, without the target
+    bits: int = 32  # 16: half precision, as in earlier work
+    width: int = 192  # d, of encoder and decoder
+    heads: int = 3
+    feed_forward: int = 576
+    isab_layers: int = 1
+    sab_layers: int = 1
+    inducing: int = 128  # I
+    seeds: int = 128  # S
+    decoder_layers: int = 3
+    vocabulary: int = 59
+    max_length: int = 64  # longest token sequence, <bos> included
+    dropout: float = 0.1
+    norm: str = "rms"  # of the sets: rms (equations 6, 7), set (mean and deviation over the set), layer
+    post_norm: bool = False
+    bit_noise: float = 0.0  # deviation of Gaussian noise on the bits while training
+
+    def __post_init__(self):
+        if self.norm not in NORMS:
+            raise ValueError(f"norm is {self.norm!r}; it must be one of {', '.join(NORMS)}")
+        if self.bits not in (16, 32):
+            raise ValueError(f"bits is {self.bits}; it must be 16 or 32")
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} must be a multiple of twice the {self.heads} heads")
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+# ---------------------------------------------------------------------------------------------- input
+
+
+def to_bits(values: Tensor, bits: int = 32) -> Tensor:
+    """IEEE-754 bits of each number, sign first: (...,) float32 -> (..., bits) int32, 0 or 1.
+
+    Layout of 32: sign, 8 of exponent, 23 of fraction, most significant first, as struct.pack(">f")
+    gives them.  16: half precision; numbers beyond +-65504 are brought to the edge first, because
+    infinity would lose the sign of every large number but not its presence.
+    """
+    if bits == 16:
+        whole = values.clamp(-65504, 65504).to(torch.float16).contiguous().view(torch.int16).to(torch.int32)
+    else:
+        whole = values.to(torch.float32).contiguous().view(torch.int32)
+    shifts = torch.arange(bits - 1, -1, -1, dtype=torch.int32, device=values.device)
+    return (whole.unsqueeze(-1) >> shifts) & 1
+
+
+# ---------------------------------------------------------------------------------------------- norms
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean over d of x^2 + epsilon) * weight, for each token by itself."""
+
+    def __init__(self, d: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), EPSILON)
+
+
+class RMSSetNorm(nn.Module):
+    """Equations 6 and 7: one root mean square over all valid points and features of a set.
+
+    x (B, M, d), mask (B, M) bool or None when all points are valid -> (B, M, d).  Rows under a false
+    mask come out scaled like the others; whoever reads them later masks them again.
+    """
+
+    def __init__(self, d: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))  # beta in the paper
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            mean_square = x.float().square().mean((1, 2), keepdim=True)
+        else:
+            count = (mask.sum(1) * x.shape[-1]).clamp(min=1)[:, None, None]
+            # where, not times: a padded row may hold anything, NaN included.
+            squares = torch.where(mask[..., None], x.float().square(), 0.0)
+            mean_square = squares.sum((1, 2), keepdim=True) / count
+        scale = torch.rsqrt(mean_square + EPSILON)  # (B, 1, 1) float32
+        return x * (scale * self.weight).to(x.dtype)
+
+
+class SetNorm(nn.Module):
+    """Mean and deviation over all valid points and features of a set, then weight and bias (ablation)."""
+
+    def __init__(self, d: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))
+        self.bias = nn.Parameter(torch.zeros(d))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        wide = x.float()
+        if mask is None:
+            mean = wide.mean((1, 2), keepdim=True)
+            variance = (wide - mean).square().mean((1, 2), keepdim=True)
+        else:
+            count = (mask.sum(1) * x.shape[-1]).clamp(min=1)[:, None, None]
+            valid = mask[..., None]
+            mean = torch.where(valid, wide, 0.0).sum((1, 2), keepdim=True) / count
+            variance = torch.where(valid, (wide - mean).square(), 0.0).sum((1, 2), keepdim=True) / count
+        return ((wide - mean) * torch.rsqrt(variance + EPSILON) * self.weight + self.bias).to(x.dtype)
+
+
+class PointNorm(nn.LayerNorm):
+    """LayerNorm of each point by itself (ablation)."""
+
+    def __init__(self, d: int):
+        super().__init__(d, eps=EPSILON)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return super().forward(x)
+
+
+SET_NORMS = {"rms": RMSSetNorm, "set": SetNorm, "layer": PointNorm}
+
+
+# ------------------------------------------------------------------------------------------ attention
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, L, d) -> (B, H, L, E), a view."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """(B, H, L, E) -> (B, L, d)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    """Scaled dot-product attention; q (B, H, Q, E), k and v (B, H, K, E), mask broadcastable bool -> (B, H, Q, E).
+
+    On an accelerator: torch's fused (Flash) kernel.  On a CPU while training: the plain product, because
+    the fused backward pass there costs 4 to 9 times as much in bfloat16 and 1.1 to 1.6 times in float32
+    at the sizes that a CPU trains (batch 256, at most 64 points; torch 2.13, AVX-512).
+    """
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if causal:
+        length = scores.shape[-1]
+        mask = torch.ones(length, length, dtype=torch.bool).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return torch.softmax(scores, -1) @ v
+
+
+class FeedForward(nn.Module):
+    def __init__(self, d: int, hidden: int):
+        super().__init__()
+        self.up = nn.Linear(d, hidden, bias=False)
+        self.down = nn.Linear(hidden, d, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x)))
+
+
+class SetAttention(nn.Module):
+    """One attention block of the Set Transformer: queries (B, Q, d) look at a set (B, K, d).
+
+    Pre-norm: x = queries + attention(norm(queries), norm(set)); out = x + feed_forward(norm(x)).
+    Post-norm (ablation): the norms follow the two sums.  With `learned_queries` (inducing points, seeds)
+    the queries are parameters of shape (1, Q, d) and are not projected.
+    """
+
+    def __init__(self, config: ModelConfig, learned_queries: bool = False):
+        super().__init__()
+        d, norm = config.width, SET_NORMS[config.norm]
+        self.heads, self.post_norm = config.heads, config.post_norm
+        self.norm_query, self.norm_set, self.norm_inner = norm(d), norm(d), norm(d)
+        self.query = None if learned_queries else nn.Linear(d, d)
+        self.key_value = nn.Linear(d, 2 * d)
+        self.out = nn.Linear(d, d)
+        self.feed_forward = FeedForward(d, config.feed_forward)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, queries: Tensor, points: Tensor, mask: Tensor | None = None,
+                query_mask: Tensor | None = None) -> Tensor:
+        """`mask` (B, K) says which points are valid, `query_mask` (B, Q) which queries are."""
+        if self.post_norm:
+            x = self.norm_query(queries + self.dropout(self._attention(queries, points, mask)), query_mask)
+            return self.norm_inner(x + self.dropout(self.feed_forward(x)), query_mask)
+        normed = self.norm_set(points, mask)
+        x = queries + self.dropout(self._attention(self.norm_query(queries, query_mask), normed, mask))
+        return x + self.dropout(self.feed_forward(self.norm_inner(x, query_mask)))
+
+    def _attention(self, queries: Tensor, points: Tensor, mask: Tensor | None) -> Tensor:
+        k, v = self.key_value(points).chunk(2, -1)
+        q = queries if self.query is None else self.query(queries)
+        q = q.to(k.dtype).expand(len(k), -1, -1)
+        q, k, v = (split_heads(t, self.heads) for t in (q, k, v))
+        mask = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, K)
+        return self.out(join_heads(attend(q, k, v, mask)))
+
+
+class Encoder(nn.Module):
+    """Points with their target -> S vectors, whatever the number and order of the points."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        d = config.width
+        self.embed = nn.Linear(config.bits * (config.columns + 1), d)
+        self.inducing = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(1, config.inducing, d))
+                                         for _ in range(config.isab_layers))
+        self.gather = nn.ModuleList(SetAttention(config, learned_queries=True) for _ in range(config.isab_layers))
+        self.spread = nn.ModuleList(SetAttention(config) for _ in range(config.isab_layers))
+        self.seeds = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, config.seeds, d)))
+        self.pool = SetAttention(config, learned_queries=True)
+        self.refine = nn.ModuleList(SetAttention(config) for _ in range(config.sab_layers))
+        self.norm = SET_NORMS[config.norm](d)
+        self.out = nn.Linear(d, d)
+
+    def forward(self, values: Tensor, mask: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+        """values (B, M, 1+C) float32 with C <= D, target first; mask (B, M) bool; present (B, 1+C) bool -> (B, S, d)."""
+        x = self.embed_points(values, present)
+        for inducing, gather, spread in zip(self.inducing, self.gather, self.spread):
+            x = spread(x, gather(inducing.to(x.dtype), x, mask), query_mask=mask)  # (B, M, d)
+        x = self.pool(self.seeds.to(x.dtype), x, mask)  # (B, S, d)
+        for layer in self.refine:
+            x = layer(x, x)
+        return self.out(self.norm(x))
+
+    def embed_points(self, values: Tensor, present: Tensor | None) -> Tensor:
+        """The first linear layer over the bits, on the columns given only -> (B, M, d)."""
+        n = values.shape[-1]
+        if n > self.config.columns + 1:
+            raise ValueError(f"{n - 1} columns came; this network takes at most {self.config.columns}")
+        dtype = self.embed.weight.dtype
+        if torch.is_autocast_enabled(values.device.type):
+            dtype = torch.get_autocast_dtype(values.device.type)
+        signs = to_bits(values, self.config.bits).to(dtype) * 2 - 1  # (B, M, 1+C, bits)
+        if self.training and self.config.bit_noise:
+            signs = signs + self.config.bit_noise * torch.randn_like(signs)
+        if present is not None:
+            signs = signs * present[:, None, :, None].to(dtype)
+        weight = self.embed.weight[:, : n * self.config.bits]
+        return F.linear(signs.flatten(2), weight, self.embed.bias)
+
+
+# ------------------------------------------------------------------------------------------- decoder
+
+
+def rope_table(head_width: int, length: int, device=None) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary angles, each (length, E) float32 (Su et al. 2023)."""
+    inverse = ROPE_BASE ** (-torch.arange(0, head_width, 2, device=device).float() / head_width)
+    angles = torch.outer(torch.arange(length, device=device).float(), inverse)
+    angles = torch.cat((angles, angles), -1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (x_i, x_{i+E/2}) by its position's angle; x (..., L, E), cos and sin (L, E)."""
+    a, b = x.chunk(2, -1)
+    return x * cos.to(x.dtype) + torch.cat((-b, a), -1) * sin.to(x.dtype)
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention with RoPE, attention to the memory, feed-forward; pre-norm throughout."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        d = config.width
+        self.heads = config.heads
+        self.norm_self, self.norm_cross, self.norm_inner = RMSNorm(d), RMSNorm(d), RMSNorm(d)
+        self.self_qkv, self.self_out = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.cross_query, self.cross_out = nn.Linear(d, d), nn.Linear(d, d)
+        self.cross_key_value = nn.Linear(d, 2 * d)
+        self.feed_forward = FeedForward(d, config.feed_forward)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, memory: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """x (B, L, d), memory (B, S, d), cos and sin (L, E) -> (B, L, d)."""
+        q, k, v = (split_heads(t, self.heads) for t in self.self_qkv(self.norm_self(x)).chunk(3, -1))
+        attended = attend(rotate(q, cos, sin), rotate(k, cos, sin), v, causal=True)
+        x = x + self.dropout(self.self_out(join_heads(attended)))
+        q = split_heads(self.cross_query(self.norm_cross(x)), self.heads)
+        x = x + self.dropout(self.cross_out(join_heads(attend(q, *self.memory_key_value(memory)))))
+        return x + self.dropout(self.feed_forward(self.norm_inner(x)))
+
+    def memory_key_value(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, d) -> keys and values, each (B, H, S, E)."""
+        k, v = self.cross_key_value(memory).chunk(2, -1)
+        return split_heads(k, self.heads), split_heads(v, self.heads)
+
+    def step(self, x: Tensor, past, memory_kv, cos: Tensor, sin: Tensor) -> Tensor:
+        """One position of N sequences over ONE memory: x (N, d) -> (N, d).
+
+        past(q, k, v), all (N, d), takes the new keys and values in and gives the attention to all so far (N, d).
+        memory_kv: keys and values of the memory, (H, S, E) each; all N rows share it, so that a head's attention
+        to it is one matrix product.
+        """
+        n, d = x.shape
+        q, k, v = self.self_qkv(self.norm_self(x)).chunk(3, -1)
+        q, k = (rotate(u.view(n, self.heads, -1), cos, sin).reshape(n, d) for u in (q, k))
+        x = x + self.self_out(past(q, k, v))
+        q = self.cross_query(self.norm_cross(x)).view(n, self.heads, -1).transpose(0, 1)  # (H, N, E)
+        k, v = memory_kv
+        weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(1, 2), -1)
+        x = x + self.cross_out((weights @ v).transpose(0, 1).reshape(n, d))
+        return x + self.feed_forward(self.norm_inner(x))
+
+
+class Decoder(nn.Module):
+    """Embedding, layers and last norm: what Table 3 counts as the decoder."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.embed = nn.Embedding(config.vocabulary, config.width)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.norm = RMSNorm(config.width)
+
+
+class Model(nn.Module):
+    """Encoder, decoder, and between and after them a norm of the memory and the head."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        d = config.width
+        self.encoder = Encoder(config)
+        self.memory_norm = RMSNorm(d)
+        self.decoder = Decoder(config)
+        self.head = nn.Sequential(nn.Linear(d, d), nn.GELU(), nn.Linear(d, config.vocabulary))
+        # Tables, no weights: they are not part of a checkpoint.
+        cos, sin = rope_table(d // config.heads, config.max_length)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def memory(self, values: Tensor, mask: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+        """What the decoder sees of the data: (B, M, 1+C) float32 -> (B, S, d)."""
+        return self.memory_norm(self.encoder(values, mask, present))
+
+    def decode(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        """Logits of every next token, all positions at once: tokens (B, L), memory (B, S, d) -> (B, L, V)."""
+        length = tokens.shape[1]
+        if length > self.config.max_length:
+            raise ValueError(f"{length} tokens came; this network takes at most {self.config.max_length}")
+        x = self.decoder.embed(tokens).to(memory.dtype)
+        for layer in self.decoder.layers:
+            x = layer(x, memory, self.cos[:length], self.sin[:length])
+        return self.head(self.decoder.norm(x))
+
+    def forward(self, values: Tensor, tokens: Tensor, mask: Tensor | None = None,
+                present: Tensor | None = None) -> Tensor:
+        return self.decode(tokens, self.memory(values, mask, present))
+
+
+def fast_steps(memory: Tensor) -> bool:
+    """Whether decoder_step.py can decode over this memory."""
+    return memory.device.type == "cpu" and memory.dtype == torch.float32
+
+
+class Cache:
+    """N growing sequences that share one memory, decoded one position at a time.
+
+    step(tokens) gives the logits after one more token of each; keep(rows) drops or repeats sequences.
+    On a CPU no key or value is ever copied (decoder_step.py); elsewhere they are gathered by torch.
+    """
+
+    def __init__(self, model: Model, memory: Tensor, rows: int = 1, length: int | None = None):
+        assert memory.shape[0] == 1, "one cache holds the sequences of one problem"
+        self.model, self.rows, self.t = model, rows, 0
+        self.length = length or model.config.max_length
+        self.fast = None
+        if fast_steps(memory):
+            from fansr.network.decoder_step import Stepper
+
+            self.fast = Stepper(model, memory, rows, self.length, EPSILON)
+            return
+        self.memory = [tuple(kv[0].contiguous() for kv in layer.memory_key_value(memory))
+                       for layer in model.decoder.layers]
+        self.past = TensorPast(model.config, rows, self.length, memory)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Logits (N, V) after one more token of each sequence, tokens (N,)."""
+        model, t = self.model, self.t
+        if t >= self.length:
+            raise ValueError(f"the cache holds {self.length} positions and is full")
+        self.t = t + 1
+        if self.fast is not None:
+            return self.fast.step(tokens, t)
+        x = model.decoder.embed(tokens)
+        self.past.begin(t, self.rows)
+        for i, (layer, memory) in enumerate(zip(model.decoder.layers, self.memory)):
+            x = layer.step(x, lambda q, k, v, i=i: self.past.attend(i, q, k, v), memory, model.cos[t], model.sin[t])
+        return model.head(model.decoder.norm(x))
+
+    def keep(self, rows: Tensor) -> None:
+        """Let sequence i be what sequence rows[i] was; rows (N',) int64."""
+        self.rows = len(rows)
+        if self.fast is not None:
+            self.fast.keep(rows)
+        else:
+            self.past.keep(rows, self.t)
+
+
+class TensorPast:
+    """Keys and values (T, N, d) of each layer, gathered anew when sequences branch or end."""
+
+    def __init__(self, config: ModelConfig, rows: int, length: int, memory: Tensor):
+        self.heads = config.heads
+        shape = (length, rows, config.width)
+        self.keys = [memory.new_empty(shape) for _ in range(config.decoder_layers)]
+        self.values = [memory.new_empty(shape) for _ in range(config.decoder_layers)]
+
+    def begin(self, t: int, rows: int) -> None:
+        self.t = t
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values, t = self.keys[layer], self.values[layer], self.t + 1
+        keys[self.t], values[self.t] = k, v
+        n, d = q.shape
+        q, k, v = (u.unflatten(-1, (self.heads, -1)) for u in (q, keys[:t], values[:t]))
+        weights = torch.softmax(torch.einsum("nhe,tnhe->tnh", q * q.shape[-1] ** -0.5, k), 0)
+        return torch.einsum("tnh,tnhe->nhe", weights, v).reshape(n, d)
+
+    def keep(self, rows: Tensor, t: int) -> None:
+        for buffers in (self.keys, self.values):
+            for i, old in enumerate(buffers):
+                new = old.new_empty(old.shape[0], len(rows), old.shape[2])
+                torch.index_select(old[:t], 1, rows, out=new[:t])
+                buffers[i] = new
+
+
+def count(model: Model, points: int = 512, tokens: int = 26) -> dict:
+    """Parameters and training cost of one sample, for --dry-run.
+
+    Floating-point operations by the paper's rule (appendix K), 6 * parameters * tokens, once for the encoder
+    over the points and once for decoder and head over the tokens.
+    """
+    total = sum(p.numel() for p in model.parameters())
+    encoder = sum(p.numel() for p in model.encoder.parameters())
+    decoder = sum(p.numel() for p in model.decoder.parameters())
+    return {"params_total": total, "params_encoder": encoder, "params_decoder": decoder,
+            "flops_per_sample": flops_per_sample(encoder, total - encoder, points, tokens),
+            "points": points, "tokens": tokens}
+
+
+def flops_per_sample(encoder: int, rest: int, points: float, tokens: float) -> float:
+    """6 N D of Kaplan et al. (2020), encoder and the rest apart."""
+    return 6.0 * (encoder * points + rest * tokens)

@@ -1,0 +1,226 @@
+"""Checkpoints: safetensors and JSON, written whole or not at all; nothing in them is ever executed.
+
+A model is one file: weights, and in its header (all strings, as safetensors wants it)
+
+    format    "fansr-model-1"
+    config    ModelConfig as JSON: enough to build the network
+    training  what it was trained with, and how far it came
+    history   the history of the streams it learned from, then of the training runs
+
+A training run is a folder with one folder per checkpoint and a pointer to the newest whole one:
+
+    latest                 one line: the name of the newest whole checkpoint
+    step-00001200/
+      model.safetensors    as above, float32
+      state.json           step, samples, seconds, schedule, settings: see train.py
+      optimizer-0000.safetensors ...   AdamW's moments, in files of at most `part_bytes`; may be absent
+
+A folder gets its name only when all in it is written, and `latest` moves only after that: a run killed at
+any moment leaves the checkpoint before it in force.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fansr.errors import DataError
+from fansr.network.architecture import Model, ModelConfig
+
+FORMAT = "fansr-model-1"
+PART_BYTES = 16 * 1024 * 1024
+_HEADER_ROOM = 64 * 1024  # of a part, for names and offsets
+
+
+# --------------------------------------------------------------------------------------- one model file
+
+
+def save_model(path: str | os.PathLike, model: Model, training: dict | None = None, history: list | None = None,
+               dtype: torch.dtype | None = None) -> None:
+    """Write the weights and what they are, atomically; `dtype` (torch.float16, ...) packs them smaller."""
+    tensors = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in model.state_dict().items()}
+    metadata = {"format": FORMAT, "config": json.dumps(model.config.to_dict()), "training": json.dumps(training or {}),
+                "history": json.dumps(history or [])}
+    _save_atomically(Path(path), tensors, metadata)
+
+
+def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> tuple[Model, dict]:
+    """The network of a model file in float32 and eval mode, and {"training": dict, "history": list}."""
+    tensors, metadata = _read(path)
+    try:
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"its format is {metadata.get('format')!r}, wanted {FORMAT!r}")
+        config = ModelConfig(**json.loads(metadata["config"]))
+        info = {key: json.loads(metadata[key]) for key in ("training", "history")}
+        model = Model(config)  # not on the meta device: its first use alone imports for a second
+        wanted = {name: t.shape for name, t in model.state_dict().items()}
+        got = {name: t.shape for name, t in tensors.items()}
+        if wanted != got:
+            odd = sorted(set(wanted.items()) ^ set(got.items()))[0][0]
+            raise ValueError(f"its weights do not fit its config (first at {odd})")
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a fansr model: {error}") from None
+    model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
+    return model.to(device).eval().requires_grad_(False), info
+
+
+def _save_atomically(path: Path, tensors: dict, metadata: dict | None = None) -> None:
+    scratch = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, scratch, metadata)
+        scratch.chmod(0o644)  # the library writes 0600
+        with open(scratch, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except (OSError, SafetensorError) as error:
+        scratch.unlink(missing_ok=True)
+        raise DataError(f"{path}: could not be written: {getattr(error, 'strerror', None) or error}; "
+                        "an earlier file of this name is untouched") from None
+
+
+def _read(path: str | os.PathLike) -> tuple[dict, dict]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except (SafetensorError, struct.error, ValueError) as error:
+        raise DataError(f"{path}: not a whole safetensors file: {error}") from None
+
+
+# ----------------------------------------------------------------------------------- one training state
+
+
+def save_state(folder: str | os.PathLike, model: Model, state: dict, optimizer: torch.optim.Optimizer | None = None,
+               training: dict | None = None, history: list | None = None, keep: int = 2,
+               part_bytes: int = PART_BYTES) -> Path:
+    """Write the checkpoint step-NNNNNNNN of a run and let `latest` point to it.
+
+    state: JSON values with at least "step".  optimizer None leaves its moments out: a smaller checkpoint from
+    which training can go on, but not exactly.  Only the newest `keep` checkpoints stay, and every one whose
+    state says "pinned".  Returns the checkpoint's folder.
+    """
+    folder = Path(folder)
+    final = folder / f"step-{state['step']:08d}"
+    scratch = final.with_name(final.name + ".part")
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        save_model(scratch / "model.safetensors", model, training, history)
+        parts = 0
+        if optimizer is not None:
+            for part in split(optimizer_tensors(model, optimizer), part_bytes - _HEADER_ROOM):
+                _save_atomically(scratch / f"optimizer-{parts:04d}.safetensors", part)
+                parts += 1
+        _write_text(scratch / "state.json", json.dumps({**state, "optimizer_parts": parts}, indent=1))
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(scratch, final)
+        _write_text(folder / "latest", final.name + "\n")
+    except OSError as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise DataError(f"{final}: checkpoint not written: {error.strerror or error}; the one before it stands") from None
+    except DataError:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    _prune(folder, keep)
+    return final
+
+
+def load_state(folder: str | os.PathLike) -> tuple[Path, dict] | None:
+    """The newest whole checkpoint of a run: its folder and its state; None when the run has none."""
+    folder = Path(folder)
+    try:
+        name = (folder / "latest").read_text().strip()
+        return folder / name, json.loads((folder / name / "state.json").read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: unreadable checkpoint: {error}") from None
+
+
+def load_optimizer(checkpoint: Path, state: dict, model: Model, optimizer: torch.optim.Optimizer) -> bool:
+    """Fill the optimizer's moments from a checkpoint; False when it holds none."""
+    if not state.get("optimizer_parts"):
+        return False
+    pieces: dict = {}
+    for i in range(state["optimizer_parts"]):
+        pieces.update(_read(checkpoint / f"optimizer-{i:04d}.safetensors")[0])
+    tensors = join(pieces)
+    try:
+        for name, parameter in model.named_parameters():
+            found = {key: tensors[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in tensors}
+            if found:  # a matrix under Muon has no step and no second moment
+                optimizer.state[parameter] = {key: value.reshape(()) if key == "step" else
+                                              value.view(parameter.shape).to(parameter.device) for key, value in found.items()}
+    except (KeyError, RuntimeError) as error:
+        raise DataError(f"{checkpoint}: optimizer state does not fit the model: {error}") from None
+    if next(model.parameters()).device.type == "cuda":  # the fused step counts on the device
+        for entry in (entry for entry in optimizer.state.values() if "step" in entry):
+            entry["step"] = entry["step"].to(next(model.parameters()).device)
+    return True
+
+
+def optimizer_tensors(model: Model, optimizer: torch.optim.Optimizer) -> dict:
+    """The optimizer's state by parameter name: {"NAME/exp_avg": flat tensor, "NAME/exp_avg_sq": ..., "NAME/step": (1,)}."""
+    return {f"{name}/{key}": value.detach().reshape(-1).cpu()
+            for name, parameter in model.named_parameters()
+            for key, value in sorted(optimizer.state.get(parameter, {}).items())}
+
+
+def split(tensors: dict, part_bytes: int):
+    """Yield dicts of flat tensors of at most `part_bytes` each; a tensor cut in pieces is named NAME#0, NAME#1, ..."""
+    part, used = {}, 0
+    for name, tensor in tensors.items():
+        start, piece = 0, 0
+        while start < len(tensor) or piece == 0:
+            room = (part_bytes - used) // tensor.element_size()
+            if room <= 0:
+                yield part
+                part, used = {}, 0
+                continue
+            chunk = tensor[start : start + room]
+            part[f"{name}#{piece}"] = chunk.clone()
+            used += chunk.numel() * chunk.element_size()
+            start, piece = start + room, piece + 1
+    if part:
+        yield part
+
+
+def join(pieces: dict) -> dict:
+    """The reverse of split, over all its parts together."""
+    groups: dict = {}
+    for name, tensor in pieces.items():
+        base, _, index = name.rpartition("#")
+        groups.setdefault(base, {})[int(index)] = tensor
+    return {base: torch.cat([group[i] for i in sorted(group)]) for base, group in groups.items()}
+
+
+def _write_text(path: Path, text: str) -> None:
+    scratch = path.with_name(path.name + ".part")
+    with open(scratch, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints and the pinned ones."""
+    whole = sorted(p for p in folder.glob("step-*") if p.is_dir() and not p.name.endswith(".part"))
+    for old in whole[:-keep] if keep else []:
+        try:
+            pinned = json.loads((old / "state.json").read_text()).get("pinned", False)
+        except (OSError, ValueError):
+            pinned = False
+        if not pinned:
+            shutil.rmtree(old, ignore_errors=True)

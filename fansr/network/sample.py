@@ -1,0 +1,219 @@
+"""fansr-sample: laws that the network holds likely for given data; and the same as proposers of the search.
+
+    fansr-render data/fastsrb.json | fansr-sample --samples 4096 > candidates.zst
+
+The decoders are in decoders.py (tree, iid, topk, beam) and tree_search.py (mcts); what the network is shown of a table, and how its
+sequences become laws again, is in table_encoding.py.  The control draws from the prior without the network.
+
+This module knows the network and expressions; of fitting it knows only `fitter.fit(exprs)`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import click
+import numpy as np
+import torch
+
+from fansr.cli import command, resources
+from fansr.errors import DataError
+from fansr.expressions import FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, sort_commutative
+from fansr.fitting import Budget, Candidate, Problem
+from fansr.network import batches, checkpoints
+from fansr.network.architecture import Model
+from fansr.network.decoders import ROWS, Grammar, draw
+from fansr.network.table_encoding import View, finish, show, to_expr
+from fansr.network.tree_search import tree_search
+from fansr.streams import reader_writer, records, rng_for
+
+DECODERS = ("tree", "topk", "iid", "beam", "mcts")
+FIRST_DRAWS = 64  # of a proposer; doubled each time, so that other proposers get their turn early
+
+
+# -------------------------------------------------------------------------------------------- proposers
+
+
+def model_path(name: str | None = None):
+    """The file of a model: a path, the name of a shipped one ("tiny"), or the default for None."""
+    if name is None:
+        name = "tiny"
+    shipped = resources.path("data", "models", f"{name}.safetensors")
+    return shipped if shipped.exists() and "/" not in str(name) else name
+
+
+@functools.lru_cache(maxsize=4)
+def load(name: str | None = None, device: str = "cpu") -> tuple[Model, dict]:
+    """A model, read once in a process; the dict is what it was trained with."""
+    model, info = checkpoints.load_model(model_path(name), device)
+    return model, info["training"]
+
+
+def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None, *, samples: int = 4096,
+            model: str | None = None, fitter=None, decoder: str = "tree", temperature: float = 1.0, top_p: float = 1.0):
+    """Yield lists of new candidates from the network, at most `samples` draws in all (times budget.work).
+
+    Draws come in rounds of 64, 128, 256, ... so that other proposers get their turn, each over another random
+    choice of points where the table has more than the network takes.
+    """
+    network, training = load(model)
+    # Batches this small gain little from a second thread, and lose much where the other core is busy fitting.
+    torch.set_num_threads(1)
+    settings = training.get("settings", {})
+    seen: set[tuple] = set()
+    left, size = max(1, int(samples * budget.work)), FIRST_DRAWS
+    while left > 0 and not budget.over():
+        n = min(left, size, ROWS)
+        left, size = left - n, 2 * size
+        view = show(problem, network.config, settings, rng, pool)
+        if not view.columns:
+            return
+        with torch.inference_mode():
+            memory = network.memory(view.values)
+        grammar = Grammar(len(view.columns), network.config.max_length - 2)
+        if decoder == "mcts":
+            drawn = tree_search(network, memory, grammar, n, rng, lambda ids, view=view: _reward(ids, view, fitter))
+        else:
+            drawn = draw(network, memory, grammar, n, rng, decoder, temperature, top_p)
+        fresh = []
+        for candidate in finish(drawn, view)[0]:
+            if tuple(candidate.expr) not in seen:
+                seen.add(tuple(candidate.expr))
+                fresh.append(candidate)
+        yield fresh
+
+
+def propose_control(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None, *, samples: int = 4096,
+                    model: str | None = None, fitter=None):
+    """The same without the network: random laws of the prior it was trained on, over the columns in use.
+
+    A draw whose variables are more than the table's columns does not count.  It is the bar for the network.
+    """
+    from fansr.corpus import prior, sample_tokens
+
+    training = load(model)[1]
+    law = prior.from_dict(training["prior"]) if training.get("prior") else prior.load("prior")
+    settings = batches.Settings(columns=min(MAX_VARIABLES, law.variables), prior=law)
+    seen: set[tuple] = set()
+    left, size, seed, start = max(1, int(samples * budget.work)), FIRST_DRAWS, int(rng.integers(1 << 31)), 0
+    moving = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0]
+    most = min(len(moving), settings.columns)
+    while left > 0 and moving and not budget.over():
+        n = min(left, size)
+        left, size = left - n, 2 * size
+        ids: list[tuple] = []
+        while len(ids) < n and not budget.over():
+            tokens, k = batches.compact(sample_tokens(law, np.arange(start, start + 4 * n), seed))
+            start += 4 * n
+            kept = tokens[(k >= 1) & (k <= most)][: n - len(ids)]
+            ids += [tuple(row[row != PAD_ID].tolist()) for row in kept]
+        fresh = []
+        for row in ids:  # each over its own choice of the columns
+            used = max(v - FIRST_VARIABLE_ID + 1 for v in row if FIRST_VARIABLE_ID <= v < FIRST_VARIABLE_ID + MAX_VARIABLES)
+            columns = sorted(rng.choice(len(moving), used, replace=False).tolist())
+            fresh.append(to_expr(row, View([moving[j] for j in columns], np.zeros(1 + used), torch.zeros(0))))
+        candidates = []
+        for expr in _simplified(fresh):
+            if tuple(expr) not in seen:
+                seen.add(tuple(expr))
+                candidates.append(Candidate(expr, source="control"))
+        yield candidates
+
+
+def _simplified(exprs: list[list[str]]) -> list[list[str]]:
+    from fansr.simplification import simplify_many
+
+    return [expr for expr, _ in simplify_many(exprs, relax=True) if expr is not None]
+
+
+def _reward(ids: list[tuple], view: View, fitter) -> list[float]:
+    """1 / (1 + FVU) of each sequence's law after fitting its constants; 0 where nothing fits."""
+    if fitter is None:
+        return [0.0] * len(ids)
+    fvu, _ = fitter.fit([sort_commutative(to_expr(row, view)) for row in ids])
+    return [0.0 if not math.isfinite(v) else 1.0 / (1.0 + float(v)) for v in fvu]
+
+
+# ---------------------------------------------------------------------------------------------- command
+
+
+def candidates_of(record: dict, options: dict) -> tuple[list[dict], dict]:
+    """Candidate records for one problem record, and drops by reason."""
+    problem = Problem.from_record(record)
+    network, training = load(options["model"], options["device"])
+    rng = rng_for(options["seed"], "sample", problem.id)
+    view = show(problem, network.config, training.get("settings", {}), rng)
+    if not view.columns:
+        return [], {"no column varies": 1}
+    with torch.inference_mode():
+        memory = network.memory(view.values.to(options["device"]))
+    length = min(options["max_length"] or network.config.max_length - 2, network.config.max_length - 2)
+    grammar = Grammar(len(view.columns), length)
+    if options["decoder"] == "mcts":
+        fitter = _fitter(problem, options["seed"])
+        drawn = tree_search(network, memory, grammar, options["samples"], rng, lambda ids: _reward(ids, view, fitter))
+    else:
+        drawn = draw(network, memory, grammar, options["samples"], rng, options["decoder"], options["temperature"],
+                     options["top_p"])
+    found, dropped = finish(drawn, view, options["relax"])
+    return [{"kind": "candidate", "problem": problem.id, "expr": c.expr, "logp": c.logp, "n": c.n, "source": "model"}
+            for c in found], dropped
+
+
+def _fitter(problem: Problem, seed: int):
+    from fansr.fitting import Refiner
+
+    return Refiner(problem.X, problem.y, restarts=2, seed=seed)
+
+
+@command.command(example="fansr-render data/fastsrb.json | fansr-sample --samples 256 | fansr-cat --infix --head 20")
+@click.argument("inputs", nargs=-1, type=click.Path())
+@click.option("--model", default=None, metavar="FILE", help="A model file, or the name of a shipped one.  [default: tiny]")
+@click.option("--samples", type=click.IntRange(1), default=4096, show_default=True, help="Draws for each problem.")
+@click.option("--decoder", type=click.Choice(DECODERS), default="tree", show_default=True, help="How laws are drawn.")
+@click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
+              help="Divides the logits: above 1 flattens the distribution.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+              help="Keep the likeliest tokens that hold this share.")
+@click.option("--max-length", type=click.IntRange(1), default=None, help="Longest law in tokens.  [default: the network's]")
+@click.option("--relax/--no-relax", default=True, show_default=True, help="Turn mult2 and the like into free constants.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads of torch.")
+@command.output_option()
+@command.seed_option()
+@command.config_option()
+@command.quiet_option()
+def sample(inputs, output, quiet, threads, config, **options):
+    """Propose laws for each problem of a stream: each problem is passed on, its candidates after it, likeliest first."""
+    if threads:
+        torch.set_num_threads(threads)
+    if options["device"].startswith("cuda") and not torch.cuda.is_available():
+        raise DataError(f"device {options['device']}: no CUDA here; --device cpu runs everywhere")
+    load(options["model"], options["device"])  # a missing model is told before any input is read
+    inputs = list(inputs) or ["-"]
+    with reader_writer.open_reader(inputs[0], holds="problem") as reader:
+        entry = command.history_entry(options["seed"], {k: v for k, v in options.items() if v is not None})
+        history = [*reader.history, entry]
+        with reader_writer.open_writer(output, "candidate", history) as writer, command.progress(quiet=quiet, unit="problem") as bar:
+            rest = reader_writer.chain(inputs[1:], holds="problem") if inputs[1:] else []
+            for source in (reader, rest):
+                for record in source:
+                    records.check(record, "problem", f"record {writer.n + 1}")
+                    found, dropped = candidates_of(record, options)
+                    writer.write(record)
+                    for candidate in found:
+                        writer.write(candidate)
+                    for reason, n in dropped.items():
+                        writer.drop(reason, n)
+                    writer.flush()
+                    bar.update(1)
+
+
+def main():
+    """Entry point of fansr-sample."""
+    sample()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Where the skeletons of a training run come from: files, a pipe, or live stages in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+from fansr.cli import resources
+from fansr.errors import DataError
+from fansr.network import batches
+from fansr.streams import reader_writer
+
+
+class Feeder:
+    """A thread that reads skeletons from an open stream into a pool while training goes on."""
+
+    def __init__(self, source, pool: batches.Pool, process: subprocess.Popen | None = None):
+        self.pool, self.process, self.error, self.done = pool, process, None, False
+        self.reader = reader_writer.open_reader(source, holds="skeleton")
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        chunk = []
+        try:
+            for record in self.reader:
+                chunk.append(record)
+                if len(chunk) == 2048:
+                    self.pool.add(chunk)
+                    chunk = []
+            self.pool.add(chunk)
+        except Exception as error:  # handed to the training thread, which stops with it
+            self.error = error
+        self.done = True
+
+    def wait_for(self, n: int):
+        """Return when the pool holds n skeletons, or all there will be."""
+        while len(self.pool) < n and not self.done:
+            time.sleep(0.05)
+        self.check()
+        if not len(self.pool):
+            raise DataError("the input holds no skeleton to learn from: "
+                            + (", ".join(f"{n} {why}" for why, n in self.pool.dropped.items()) or "it is empty"))
+
+    def check(self):
+        if self.error is not None:
+            raise self.error
+
+    def stop(self):
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+
+
+def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jobs: int) -> subprocess.Popen:
+    """Start gen | simplify | decontam as the user would; its stdout is the stream of survivors."""
+    def command_line(name: str, *args: str) -> list[str]:
+        source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{name} import main; main()"
+        return [sys.executable, "-c", source, "-q", "-j", str(jobs if name == "simplify" else 1), *args]
+
+    many = str(1 << 40)  # more than anyone waits for
+    stages = [command_line("gen", "-n", many, "--seed", str(seed), *(["--config", prior_name] if prior_name else []))]
+    if simplify:
+        stages.append(command_line("simplify", "--relax"))
+    if tests:
+        stages.append(command_line("decontam", *(word for test in tests for word in ("--test", test))))
+    previous = None
+    for stage in stages:
+        process = subprocess.Popen(stage, stdin=previous.stdout if previous else subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE)
+        if previous:
+            previous.stdout.close()  # so that a stage that ends is noticed by the one before it
+        previous = process
+    return previous
+
+
+def open_data(inputs, options, values: dict):
+    """(pool, feeder or None, history): files whole, a pipe or live stages through a thread."""
+    if inputs and "-" not in inputs:
+        return (*batches.read_pool(inputs, options.settings, values["pool"], options.hold)[:1], None,
+                stream_history(inputs[0]))
+    pool, process, source = batches.Pool(options.settings, values["pool"], options.hold), None, "-"
+    if not inputs:
+        tests = [str(resources.path("data", "fastsrb.json"))] if not values["decontam"] else list(values["decontam"])
+        process = live(values["prior"], tests, values["simplify"], options.seed + 1_000_003 * values["leg"], values["jobs"])
+        source = process.stdout
+    try:
+        feeder = Feeder(source, pool, process)
+        feeder.wait_for(values["start_with"])
+    except BaseException:  # an interrupt too must not leave the stages running
+        if process is not None:
+            process.terminate()
+        raise
+    return pool, feeder, feeder.reader.history
+
+
+def stream_history(path) -> list:
+    with reader_writer.open_reader(path, holds="skeleton") as reader:
+        return reader.history

@@ -1,0 +1,163 @@
+"""The loop of a training run: steps until the schedule or a signal ends it, with metrics and checkpoints on the way,
+and what is shipped at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+from pathlib import Path
+
+import torch
+
+from fansr.cli import command
+from fansr.errors import DataError
+from fansr.network import checkpoints, device
+from fansr.network.skeleton_sources import Feeder
+from fansr.network.training_run import Run, public
+from fansr.streams import reader_writer
+
+
+class Stop:
+    """Ctrl-C and SIGTERM ask for an end after the step in work; a second Ctrl-C ends at once."""
+
+    def __init__(self):
+        self.asked = False
+
+    def __enter__(self):
+        self.old = {}
+        for name in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not the main thread: a test runs in-process
+                self.old[name] = signal.signal(name, self._note)
+        return self
+
+    def _note(self, signum, frame):
+        if self.asked and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_):
+        for name, handler in self.old.items():
+            signal.signal(name, handler)
+
+
+def fit(run: Run, loader, validation: list, feeder: Feeder | None = None) -> bool:
+    """Train until the schedule ends (True) or a signal asks for the end (False); checkpoints and metrics on the way."""
+    options, state = run.options, run.state
+    run.begin()
+    run.model.train()
+    started = time.monotonic() - state["seconds"]
+    last_save = last_eval = time.monotonic()
+    window: list[dict] = []
+    with Stop() as stop, contextlib.closing(Metrics(run)) as metrics, \
+            command.progress(total=None, quiet=run.quiet or not run.chief, unit="sample") as bar:
+        if validation and state["step"] == 0:
+            metrics.validation(run.evaluate(validation))
+        while not run.done() and not run_stops(stop):
+            if feeder is not None:
+                feeder.check()
+            flat = run.lr_factor() >= 1.0
+            window.append(run.step(loader))
+            bar.update(int(window[-1]["n"]))
+            state["seconds"] = agreed(time.monotonic() - started)
+            now = time.monotonic()
+            if len(window) >= options.log_every or run.done():
+                metrics.training(window)
+                window = []
+            if validation and now - last_eval >= options.eval_seconds:
+                metrics.validation(run.evaluate(validation))
+                last_eval = time.monotonic()
+            # The end of a plateau is kept: from there it can be continued.
+            turns = options.schedule == "wsd" and flat and run.lr_factor() < 1.0
+            if turns or now - last_save >= options.save_seconds:
+                run.save(pinned=turns)
+                last_save = time.monotonic()
+        finished = run.done()
+        if validation:
+            metrics.validation(run.evaluate(validation))
+        run.save(pinned=options.schedule == "plateau" and finished)
+    return finished
+
+
+def run_stops(stop: Stop) -> bool:
+    """Whether any process was asked to end: all of them must leave the loop at the same step."""
+    return agreed(float(stop.asked)) > 0
+
+
+def agreed(value: float) -> float:
+    """The largest of all processes' values, the same on each; the value itself in a run of one."""
+    if device.world() == 1:
+        return value
+    tensor = torch.tensor(value, dtype=torch.float64)
+    if torch.distributed.get_backend() == "nccl":
+        tensor = tensor.cuda()
+    torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX)
+    return float(tensor)
+
+
+class Metrics:
+    """Metric records into the run's folder, one stream a leg, and a line on stderr for each validation."""
+
+    def __init__(self, run: Run):
+        self.run, self.writer = run, None
+        if run.chief:
+            run.out.mkdir(parents=True, exist_ok=True)
+            # A killed run's metrics are whole up to their last flush: give them their name.
+            for part in run.out.glob("metrics-*.zst.part"):
+                with contextlib.suppress(DataError, OSError, ValueError):
+                    reader_writer.open_writer(part.with_suffix(""), "metric", run.history, resume=True).finish()
+            name = f"metrics-{run.state['step']:08d}"
+            taken = len(list(run.out.glob(f"{name}*.zst")))
+            self.writer = reader_writer.open_writer(run.out / f"{name}{f'-{taken}' if taken else ''}.zst", "metric", run.history)
+        self.last = (time.monotonic(), run.state["samples"])
+
+    def _write(self, split: str, values: dict):
+        state = self.run.state
+        if self.writer is not None:
+            self.writer.write({"kind": "metric", "step": state["step"], "split": split, **values,
+                               "tokens": state["tokens"], "samples": state["samples"], "flops": state["flops"],
+                               "seconds": round(state["seconds"], 3)})
+            self.writer.flush()
+
+    def training(self, window: list[dict]):
+        n_tokens, n = sum(w["n_tokens"] for w in window), sum(w["n"] for w in window)
+        now = (time.monotonic(), self.run.state["samples"])
+        rate = (now[1] - self.last[1]) / max(now[0] - self.last[0], 1e-9)
+        self.last = now
+        loss = sum(w["loss"] for w in window)
+        self._write("train", {"loss": loss / max(n_tokens, 1), "nats": loss / max(n, 1), "lr": window[-1]["lr"],
+                              "grad_norm": window[-1]["grad_norm"], "accuracy": sum(w["hits"] for w in window) / max(n_tokens, 1),
+                              "skipped": self.run.state["skipped"], "spikes": self.run.state["spikes"],
+                              "samples_per_second": round(rate, 1)})
+
+    def validation(self, values: dict):
+        state = self.run.state
+        self._write("val", {**values, "lr": self.run.options.lr * self.run.lr_factor()})
+        self.last = (time.monotonic(), state["samples"])
+        if self.run.chief:
+            command.remark(f"step {state['step']:>8,}  samples {state['samples']:>11,}  {state['seconds']:>7.0f} s  "
+                           f"loss {values['loss']:.4f} nats/token  {values['nats']:.3f} nats/law  "
+                           f"tokens right {values['accuracy']:.1%}  laws right {values['exact']:.1%}", self.run.quiet)
+
+    def close(self):
+        if self.writer is not None:
+            self.writer.finish()
+
+
+def curve(folder: Path) -> list[dict]:
+    """The validation records of a run, all legs, in order of the step."""
+    found = []
+    for file in sorted(folder.glob("metrics-*.zst")):
+        with reader_writer.open_reader(file, holds="metric") as reader:
+            found += [r for r in reader if r["split"] == "val"]
+    return sorted(({k: v for k, v in r.items() if k != "kind"} for r in found), key=lambda r: (r["step"], r["seconds"]))
+
+
+def ship(run: Run):
+    """model.safetensors in half precision and model.json with history and curve, in the run's folder."""
+    if run.chief:
+        history = public(run.history)
+        checkpoints.save_model(run.out / "model.safetensors", run.model, run.training(), history, torch.float16)
+        text = json.dumps({"training": run.training(), "history": history, "curve": curve(run.out)}, indent=1)
+        (run.out / "model.json").write_text(text + "\n")

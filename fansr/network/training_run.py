@@ -1,0 +1,268 @@
+"""One training run: the network, its optimizer and schedule, single steps, validation and checkpoints.
+
+Section 3.4 and appendix B of the paper: cross-entropy, AdamW, a learning rate that warms up, stays and
+decays (WSD), gradients clipped at norm 2.
+
+One optimizer step takes `accumulate` numbered batches; in a joint run the processes share them out, and
+the loss is the mean over all tokens of all of them, so that 2 processes do what 1 does.  Dropout is seeded by
+the batch's number, and a batch is a function of its number: a resumed run repeats an unbroken one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from fansr.corpus import prior
+from fansr.errors import DataError
+from fansr.expressions import PAD_ID
+from fansr.network import batches, checkpoints, device, optimizers
+from fansr.network.architecture import Model, ModelConfig, flops_per_sample
+from fansr.streams import key_for, rng_for
+
+SCHEDULES = ("wsd", "plateau", "decay")
+STRIKES = 10  # steps in a row without a finite gradient, after which the run stops
+SPIKE = 3.0  # times the running mean gradient norm: named in the metrics
+
+
+@dataclasses.dataclass
+class Options:
+    """Everything a run is told; the defaults are the paper's (appendix B), batch 128."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    settings: batches.Settings = dataclasses.field(default_factory=batches.Settings)
+    steps: int | None = None
+    minutes: float | None = None
+    schedule: str = "wsd"
+    optimizer: str = "adamw"
+    lr: float = 1e-4
+    warmup: float = 0.1
+    decay: float = 0.2
+    weight_decay: float = 0.01
+    beta2: float = 0.95
+    clip: float = 2.0
+    accumulate: int = 1
+    seed: int = 0
+    log_every: int = 20
+    eval_seconds: float = 120.0
+    save_seconds: float = 300.0
+    hold: float = 0.01
+
+
+# ----------------------------------------------------------------------------------------- learning rate
+
+
+def factor(schedule: str, position: float, total: float, warm: float, decay: float, decay_from: float | None) -> float:
+    """Learning rate over its maximum at `position` (steps or seconds since the beginning of the run).
+
+    wsd: rises over the first `warm`, stays, falls linearly to 0 over the last `decay` share of `total`.
+    plateau: the same without the fall.  decay: falls from `decay_from` to 0 over `total` more.
+    """
+    if schedule == "decay":
+        return max(0.0, 1.0 - (position - (decay_from or 0.0)) / max(total, 1e-9))
+    if position < warm:
+        return position / warm
+    if schedule == "plateau" or decay <= 0:
+        return 1.0
+    return min(1.0, max(0.0, (total - position) / (decay * total)))
+
+
+# -------------------------------------------------------------------------------------------------- steps
+
+
+def loss_sums(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sum of the cross-entropy, tokens whose likeliest guess is right, sequences right throughout."""
+    target = tokens[:, 1:]
+    valid = target != PAD_ID
+    loss = F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), ignore_index=PAD_ID, reduction="sum")
+    with torch.no_grad():
+        hit = (logits.argmax(-1) == target) | ~valid
+    return loss, (hit & valid).sum(), hit.all(1).sum()
+
+
+class Run:
+    """One training run: network, optimizer, data, and how far it came."""
+
+    def __init__(self, options: Options, where: device.Device, out: Path, compile: bool = False, quiet: bool = False):
+        self.options, self.where, self.out, self.quiet = options, where, out, quiet
+        self.chief = device.rank() == 0
+        if options.accumulate % device.world():
+            raise DataError(f"accumulate is {options.accumulate}; it must be a multiple of the {device.world()} processes")
+        torch.manual_seed(options.seed)
+        self.model = Model(options.model).to(where.device)
+        self.optimizer = optimizers.build(self.model, options.optimizer, options.lr, options.weight_decay, options.beta2)
+        self.state = {"step": 0, "samples": 0, "tokens": 0, "flops": 0.0, "seconds": 0.0, "skipped": 0, "spikes": 0,
+                      "warm": None, "decay_from": None, "best": None}
+        self.history: list = []
+        self.forward = self.model
+        if device.world() > 1:
+            self.forward = torch.nn.parallel.DistributedDataParallel(
+                self.model, device_ids=[where.device] if where.device.type == "cuda" else None,
+                find_unused_parameters=options.model.post_norm)
+        if compile:
+            # Lengths differ from batch to batch: one graph with symbolic sizes serves all of them.
+            self.forward = torch.compile(self.forward, dynamic=True)
+        self.strikes, self.mean_norm = 0, None
+        encoder = sum(p.numel() for p in self.model.encoder.parameters())
+        self.sizes = encoder, sum(p.numel() for p in self.model.parameters()) - encoder
+
+    def logits(self, data: batches.Batch) -> torch.Tensor:
+        with torch.autocast(self.where.device.type, self.where.dtype, enabled=self.where.autocast):
+            return self.forward(data.values, data.tokens[:, :-1], data.mask, data.present)
+
+    def step(self, loader) -> dict:
+        """One optimizer step; what it saw and did as a dict of plain numbers."""
+        options, state = self.options, self.state
+        first = state["step"] * options.accumulate
+        numbers = range(first + device.rank(), first + options.accumulate, device.world())
+        data = [loader.batch(number) for number in numbers]
+        totals = torch.tensor([sum(b.n_tokens for b in data), sum(map(len, data)),
+                               sum(flops_per_sample(*self.sizes, b.values.shape[1], b.tokens.shape[1] - 1) * len(b)
+                                   for b in data)], dtype=torch.float64)
+        totals = self._summed(totals)
+        lr = options.lr * self.lr_factor()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        sums = torch.zeros(3, dtype=torch.float64)
+        for i, (number, part) in enumerate(zip(numbers, data)):
+            torch.manual_seed(key_for(options.seed, "train.dropout", number)[0] >> 1)
+            last = i == len(data) - 1
+            with self.forward.no_sync() if device.world() > 1 and not last else contextlib.nullcontext():
+                loss, hits, whole = loss_sums(self.logits(part), part.tokens)
+                # DDP takes the mean over processes of what is a sum here.
+                (loss * (device.world() / max(float(totals[0]), 1.0))).backward()
+            sums += torch.stack((loss.detach(), hits, whole)).cpu().double()
+        sums = self._summed(sums)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip))
+        self._apply(norm)
+        state["step"] += 1
+        state["samples"] += int(totals[1])
+        state["tokens"] += int(totals[0])
+        state["flops"] += float(totals[2])
+        return {"loss": float(sums[0]), "hits": float(sums[1]), "whole": float(sums[2]), "n_tokens": float(totals[0]),
+                "n": float(totals[1]), "grad_norm": norm, "lr": lr}
+
+    def _summed(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes of a small float64 vector."""
+        if device.world() > 1:
+            values = values.to(self.where.device)
+            torch.distributed.all_reduce(values)
+        return values.cpu()
+
+    def _apply(self, norm: float):
+        """Take the step, unless its gradient is not finite; name spikes; stop after too many bad steps in a row."""
+        if math.isfinite(norm):
+            self.optimizer.step()
+            self.strikes = 0
+            if self.mean_norm is not None and norm > SPIKE * self.mean_norm:
+                self.state["spikes"] += 1
+            self.mean_norm = norm if self.mean_norm is None else 0.98 * self.mean_norm + 0.02 * norm
+        else:
+            self.strikes += 1
+            self.state["skipped"] += 1
+            if self.strikes >= STRIKES:
+                raise DataError(f"step {self.state['step']}: {STRIKES} steps in a row without a finite gradient; "
+                                f"stopped, the last good checkpoint in {self.out} stands (a smaller --lr may mend it)")
+        self.optimizer.zero_grad(set_to_none=True)
+
+    # ---- position in the schedule
+
+    def position(self) -> float:
+        """Steps, or seconds when the run is bounded by time."""
+        return float(self.state["step"]) if self.options.steps is not None else self.state["seconds"]
+
+    def total(self) -> float:
+        return float(self.options.steps) if self.options.steps is not None else self.options.minutes * 60.0
+
+    def begin(self):
+        """Fix what the schedule measures from: called once a leg, after a checkpoint was loaded."""
+        if self.state["warm"] is None:
+            self.state["warm"] = self.options.warmup * self.total()
+        if self.options.schedule == "decay" and self.state["decay_from"] is None:
+            self.state["decay_from"] = self.position()
+        elif self.options.schedule != "decay":
+            self.state["decay_from"] = None
+
+    def done(self) -> bool:
+        return self.position() - (self.state["decay_from"] or 0.0) >= self.total()
+
+    def lr_factor(self) -> float:
+        # The rate of the step about to be taken; counted from 1, so that the first one moves.
+        ahead = 1.0 if self.options.steps is not None else 0.0
+        return factor(self.options.schedule, self.position() + ahead, self.total(), self.state["warm"], self.options.decay,
+                      self.state["decay_from"])
+
+    # ---- validation and checkpoints
+
+    @torch.no_grad()
+    def evaluate(self, data: list[batches.Batch]) -> dict:
+        """Mean losses over fixed validation batches, dropout off."""
+        self.model.eval()
+        sums, n_tokens, n = torch.zeros(3, dtype=torch.float64), 0, 0
+        for part in data:
+            with torch.autocast(self.where.device.type, self.where.dtype, enabled=self.where.autocast):
+                logits = self.model(part.values, part.tokens[:, :-1], part.mask, part.present)
+            sums += torch.stack(loss_sums(logits, part.tokens)).cpu().double()
+            n_tokens, n = n_tokens + part.n_tokens, n + len(part)
+        self.model.train()
+        return {"loss": float(sums[0]) / n_tokens, "nats": float(sums[0]) / n, "accuracy": float(sums[1]) / n_tokens,
+                "exact": float(sums[2]) / n}
+
+    def save(self, with_optimizer: bool = True, pinned: bool = False):
+        if self.chief:
+            state = {**self.state, "pinned": pinned, "mean_norm": self.mean_norm, "seed": self.options.seed}
+            checkpoints.save_state(self.out, self.model, state, self.optimizer if with_optimizer else None,
+                                  self.training(), public(self.history))
+
+    def load(self) -> bool:
+        """Go on from the run's newest checkpoint; False when there is none."""
+        found = checkpoints.load_state(self.out)
+        if found is None:
+            return False
+        folder, state = found
+        model, info = checkpoints.load_model(folder / "model.safetensors")
+        if model.config != self.options.model:
+            odd = [k for k, v in model.config.to_dict().items() if v != self.options.model.to_dict()[k]]
+            raise DataError(f"{folder}: made with another {', '.join(odd)}; resume with the config it was made with")
+        self.model.load_state_dict(model.state_dict())
+        self.history = info["history"]
+        checkpoints.load_optimizer(folder, state, self.model, self.optimizer)
+        self.mean_norm = state.pop("mean_norm", None)
+        self.state.update({k: state[k] for k in self.state if k in state})
+        return True
+
+    def training(self) -> dict:
+        """What a model file says of its making."""
+        options = self.options
+        told = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in ("model", "settings")}
+        settings = {f.name: getattr(options.settings, f.name) for f in dataclasses.fields(options.settings)
+                    if f.name != "prior"}
+        return {**{k: v for k, v in self.state.items()}, "options": told, "settings": settings,
+                "prior": prior.to_dict(options.settings.prior), "torch": torch.__version__, "device": str(self.where)}
+
+
+def public(history: list) -> list:
+    """A history without the folders of the machine it was made on: absolute paths keep their last part."""
+    def name(word):
+        return Path(word).name if isinstance(word, str) and word.startswith("/") else word
+
+    return [{**entry, "argv": [name(word) for word in entry.get("argv", [])]} for entry in history]
+
+
+def validation_batches(rows: np.ndarray, settings: batches.Settings, where: torch.device, n: int = 2048) -> list:
+    """Fixed batches from held-out skeletons (N, W) uint8: the same in every run with these settings."""
+    rows, columns = batches.compact(rows[:n])
+    order = np.argsort((rows != PAD_ID).sum(1), kind="stable")
+    parts = np.array_split(order, max(1, len(order) // 256))
+    made = []
+    for i, part in enumerate(parts):
+        rng = rng_for(0, "train.validation", i)
+        points = (settings.min_points + settings.max_points) // 2
+        made.append(batches.make(rows[part], columns[part], points, settings, rng, where))
+    return [part for part in made if len(part)]

@@ -1,0 +1,117 @@
+"""A proposer: local search over expressions, seeded by the best candidates so far.
+
+Each *island* is a population that works on one view of the target: y itself, y^2, 1/y, 1/y^2, log|y| or exp(y), so that sums
+inside an outer root, quotient, exponential or logarithm are plain sums to it.  A genome stands for its top-level
+terms; it is judged by the FVU of c0 + c1*term1 + c2*term2 + ..., whose linear constants the refiner solves exactly
+(linear scaling: Keijzer 2003), on a few points, plus a price for its length.
+
+Children come in two ways: random changes of ranked parents (random_changes.py), and *aimed* ones (aimed_changes.py), where the values that a
+place in the tree would have to take are found by undoing what stands above it, and the nearest term of a library
+is put there (semantic back-propagation: Pawlak, Wieloch & Krawiec 2015).  With the root as the place this adds the
+term that best explains the residual or the factor that best explains the ratio.
+
+    for batch in propose(problem, Budget(seconds=3), rng, pool): ...
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from fansr.expressions import compile_many
+from fansr.fitting import FULL, Budget, Candidate, Problem, Refiner
+from fansr.proposers.local_search.island import POPULATION, Island
+from fansr.proposers.local_search.quotient_island import QuotientIsland
+
+LONGEST = 30  # tokens of a genome
+ROWS = 128  # points an island sees; the refiner's quick rounds use the first 32 of them
+EVALUATIONS = 60_000  # without a clock, times budget.work
+
+
+def views(y: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray, np.ndarray, tuple[str, ...]]]:
+    """(outside, target, slope, inside) for every view that fits y (M,).
+
+    `outside` are the tokens put before an expression for `target` to make one for y, `inside` those that do the
+    opposite to an expression for y, and slope = |dy / dtarget| up to a factor weighs residuals.
+    """
+    found = [((), y, np.ones(len(y)), ())]
+    size = np.abs(y)
+    sign = () if (y >= 0).all() else ("neg",) if (y <= 0).all() else None
+    with np.errstate(all="ignore"):
+        if sign is not None:
+            unit = size.max()
+            found.append(((*sign, "pow1_2"), y * (y / unit), unit / np.maximum(size, 1e-3 * unit) / 2, ("pow2",)))
+            if (size > 0).all() and size.max() / size.min() < 1e6:
+                low = size.min()
+                found.append(((*sign, "inv", "pow1_2"), (low / y) ** 2, (size / size.max()) ** 3, ("inv", "pow2")))
+            if (size > 0).all() and size.max() / size.min() < 1e12:
+                found.append(((*sign, "exp"), np.log(size), size, ("log", *sign)))
+        if (size > 0).all() and size.max() / size.min() < 1e8:
+            found.append((("inv",), 1 / y, y * (y / size.max()), ("inv",)))
+        if size.max() < 30 and np.ptp(y) > 0.05:
+            found.append((("log",), np.exp(y), np.exp(-y), ("exp",)))
+    return [(o, t, s, i) for o, t, s, i in found if np.isfinite(t).all() and np.isfinite(s).all() and np.ptp(t) > 0]
+
+
+def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1):
+    """Yield lists of fitted candidates, each an improvement of some island.
+
+    Without a clock it stops after EVALUATIONS * budget.work evaluations and depends on `rng` and the pool alone.
+    """
+    M, D = problem.X.shape
+    over = budget.over
+    seed = int(rng.integers(1 << 62))
+    rows = rng.permutation(M)[:ROWS]
+    X, y = problem.X[rows], problem.y[rows]
+    weights = None if problem.weights is None else problem.weights[rows]
+    columns = [j for j in range(D) if np.ptp(X[:, j]) > 0]
+    if not columns or not np.ptp(y) > 0:
+        return
+    judge = Refiner(problem.X, problem.y, seed=seed % 1000, weights=problem.weights)
+    longest = min(LONGEST, max(8, M))
+    first, *others = views(y)
+    plain = Island(X, y, weights, first, columns, longest, seed)
+    islands = [plain, QuotientIsland(X, y, weights, columns, longest, seed + 1, plain.library)]
+    islands += [Island(X, y, weights, view, columns, longest, seed + 2 + k, plain.library) for k, view in enumerate(others)]
+    limit = EVALUATIONS * budget.work if budget.seconds is None else math.inf
+    for island in islands:
+        island.seed(list(pool)[:60] if pool else [], jobs, over)
+        island.grow(POPULATION, jobs, over)
+        if over():
+            return
+        yield []
+    for turn in itertools.count():
+        if over() or sum(island.evaluations for island in islands) >= limit:
+            return
+        island = _next(islands, turn, rng)
+        island.generation(rng, jobs, over)
+        found = island.news(4 if turn % 8 else 12)
+        if found:
+            yield _verdicts(judge, found, jobs, over)
+        if turn % 16 == 15 and pool:
+            for other in islands:
+                other.seed(list(pool)[:20], jobs, over)
+
+
+def _next(islands, turn, rng) -> Island:
+    """Whose turn it is: each its own in the first rounds, then mostly the island with the lowest score."""
+    if turn < 3 * len(islands) or rng.random() < 0.35:
+        return islands[turn % len(islands)]
+    return min(islands, key=lambda island: island.best + 0.02 * island.stale)
+
+
+def _verdicts(judge: Refiner, found, jobs, over) -> list[Candidate]:
+    """Candidates with constants fitted to y on all points, started from the island's and from fresh draws."""
+    programs = compile_many([expr for expr, _ in found])
+    most = max(1, int(programs.n_constants.max()))
+    given = np.full((len(found), most), np.nan)
+    for k, (_, consts) in enumerate(found):
+        given[k, : len(consts)] = consts
+    fvu, consts = judge.run(programs, FULL._replace(starts=4), given=given, jobs=jobs, over=over)
+    return [
+        Candidate(expr, consts[k, : programs.n_constants[k]].copy(), float(fvu[k]), "evolve")
+        for k, (expr, _) in enumerate(found)
+        if np.isfinite(fvu[k])
+    ]

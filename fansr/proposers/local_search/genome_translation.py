@@ -1,0 +1,112 @@
+"""Genomes and prefix expressions: codes to tokens and back, top-level terms, sums written as products."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fansr.expressions import COLUMN, CONSTANT, FREE, OPERATOR, OPERATORS, Programs, literal_value, variable_index
+from fansr.proposers.local_search.genome_programs import spell
+
+
+def to_codes(expr, consts=None) -> tuple[list[int], list[float]]:
+    """Genome codes and values of a prefix expression; literals become free constants."""
+    consts = iter(() if consts is None else consts)
+    codes, values = [], []
+    for token in expr:
+        column = variable_index(token)
+        if token in OPERATOR:
+            codes.append(OPERATOR[token].opcode)
+            values.append(0.0)
+        elif column is not None:
+            codes.append(COLUMN + column)
+            values.append(0.0)
+        else:
+            codes.append(FREE)
+            values.append(float(next(consts, 1.0)) if token == CONSTANT else literal_value(token))
+    return codes, values
+
+
+def to_tokens(codes) -> list[str]:
+    """The prefix expression of genome codes."""
+    return [
+        OPERATORS[q].token if q < len(OPERATORS) else CONSTANT if q == FREE else f"x{q - COLUMN + 1}" for q in map(int, codes)
+    ]
+
+
+def terms_of(g) -> list[tuple[int, int]]:
+    """(first, stop) of each top-level term of a genome or of a whole expression without its summand."""
+    plus, spans, i = OPERATOR["+"].opcode, [], 0
+    while True:
+        more = g[i] == plus
+        i += int(more)
+        stop = stop_of(g, i) if more else len(g)
+        spans.append((i, stop))
+        if not more:
+            return spans
+        i = stop
+
+
+def stop_of(g, i: int) -> int:
+    """Index after the subtree at i."""
+    open_slots = 1
+    while open_slots:
+        q = g[i]
+        open_slots += -1 if q >= len(OPERATORS) else OPERATORS[q].arity - 1
+        i += 1
+    return i
+
+
+def product_of_powers(codes, values):
+    """(tokens, consts) of exp(c0 + c1*t1 + ...) as a product, where t = log u gives u to a power.
+
+    Powers within 0.02 of a multiple of 1/2 are taken to be that; the fit that follows says whether they are.
+    """
+    expr, consts = [], [math.exp(min(700.0, values[len(codes) - 1]))]
+    for first, stop in terms_of(codes)[:-1]:
+        c, term, inner = values[first + 1], to_tokens(codes[first + 2 : stop]), values[first + 2 : stop][codes[first + 2 : stop] == FREE]
+        if codes[first] == OPERATOR["*"].opcode and term[0] == "log":
+            half = round(2 * c)
+            if half == 0 and abs(c) < 0.02:
+                continue
+            if abs(c - half / 2) < 0.02 and _POWERS.get(abs(half)) is not None:
+                factor, own = [*(["inv"] if half < 0 else []), *_POWERS[abs(half)], *term[1:]], inner
+            else:
+                factor, own = ["pow", *term[1:], CONSTANT], [*inner, c]
+        else:
+            factor, own = ["exp", to_tokens(codes[first : first + 1])[0], CONSTANT, *term], [c, *inner]
+        expr += ["*", *factor]
+        consts = [*consts, *own]
+    # expr reads * f1 * f2 ...; the leading factor closes it.
+    return [*expr, CONSTANT], np.array([*consts[1:], consts[0]])
+
+
+# Tokens that raise to half of the key.
+_POWERS = {1: ["pow1_2"], 2: [], 3: ["pow3", "pow1_2"], 4: ["pow2"], 5: ["pow5", "pow1_2"], 6: ["pow3"], 8: ["pow4"], 10: ["pow5"]}
+
+
+def without_summand(codes):
+    """The codes of c1*t1 + (c2*t2 + (... + c0)) without c0: the last operand of the innermost top-level sum."""
+    # The ADD whose second operand is the final constant is the last top-level one; dropping both closes the gap.
+    plus = OPERATOR["+"].opcode
+    place, at = 0, 0
+    while at < len(codes) - 1 and codes[at] == plus:
+        place = at
+        open_slots, at = 1, at + 1
+        while open_slots:
+            q = codes[at]
+            open_slots += -1 if q >= len(OPERATORS) else OPERATORS[q].arity - 1
+            at += 1
+    return np.concatenate([codes[:place], codes[place + 1 : -1]])
+
+
+def spelled(G, W, lengths, full) -> tuple[Programs, np.ndarray, np.ndarray]:
+    """(Programs, given, homes) of genomes; `full` (n, 2*WIDTH) receives the whole expressions' codes."""
+    n = len(lengths)
+    room = int(lengths.sum()) + 24 * n + 1
+    op, link = np.empty(room, np.int64), np.empty(room, np.int64)
+    start, n_constants = np.empty(n + 1, np.int64), np.empty(n, np.int64)
+    given, homes = np.ones((n, 16)), np.full((n, 16), -1, np.int64)
+    used = spell(G, W, lengths, n, 1, op, link, start, n_constants, given, homes, full)
+    return Programs(op[:used], link[:used], np.zeros(used), start, n_constants), given, homes

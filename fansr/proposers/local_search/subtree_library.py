@@ -1,0 +1,74 @@
+"""The library of terms that aimed changes draw from: what few columns give by few operators, each shape once."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from fansr.expressions import COLUMN, OPERATOR
+from fansr.proposers.local_search.genomes import WIDTH
+
+
+def leading(X, y, columns: list[int], most: int = 10) -> list[int]:
+    """The columns that vary most with y: by the largest correlation of x, x^2 or 1/x with it, in table order."""
+    if len(columns) <= most:
+        return columns
+    strength = []
+    with np.errstate(all="ignore"):
+        centred = (y - y.mean()) / np.ptp(y)
+        for j in columns:
+            x = X[:, j] / np.abs(X[:, j]).max()
+            found = [abs(((f - f.mean()) * centred).sum()) / np.sqrt(((f - f.mean()) ** 2).sum()) for f in (x, x * x, 1 / x)]
+            strength.append(max([v for v in found if np.isfinite(v)], default=0.0))
+    return sorted(columns[i] for i in np.argsort(strength)[-most:])
+
+
+def stock(X: np.ndarray, columns: list[int], most: int = 1500):
+    """Terms built from few columns, shortest first: (values (N, M), codes (N, WIDTH), lengths (N,)).
+
+    Products, quotients, sums and differences of columns, functions of them, and products of a column with those.
+    A term whose values are those of an earlier one up to a factor, or not finite, is left out.
+    """
+    code = {token: row.opcode for token, row in OPERATOR.items()}
+    seen: set[bytes] = set()
+    rows, genomes = [], []
+
+    def add(genome, values):
+        size = np.abs(values).max() if len(values) else 0.0
+        if len(rows) >= most or not (0 < size < 1e200):
+            return False
+        scaled = values / size
+        scaled = scaled * (1 if scaled[np.abs(scaled).argmax()] > 0 else -1)
+        key = np.round(scaled, 7).astype(np.float32).tobytes()
+        if key in seen:
+            return False
+        seen.add(key)
+        rows.append(values)
+        genomes.append(genome)
+        return True
+
+    with np.errstate(all="ignore"):
+        leaves = [([COLUMN + j], X[:, j]) for j in columns]
+        functions = [
+            ("inv", lambda v: 1 / v), ("pow2", np.square), ("pow1_2", np.sqrt), ("pow3", lambda v: v**3), ("sin", np.sin),
+            ("cos", np.cos), ("exp", np.exp), ("log", np.log), ("tanh", np.tanh), ("pow4", lambda v: v**4),
+        ]  # fmt: skip
+        singles = [([code[f], *g], act(v)) for g, v in leaves for f, act in functions]
+        pairs = []
+        for (g, v), (h, u) in itertools.combinations(leaves, 2):
+            pairs += [([code["*"], *g, *h], v * u), ([code["/"], *g, *h], v / u), ([code["/"], *h, *g], u / v),
+                      ([code["-"], *g, *h], v - u), ([code["+"], *g, *h], v + u)]  # fmt: skip
+        mixed = [([code["*"], *g, *h], v * u) for g, v in leaves for h, u in singles]
+        mixed += [([code["/"], *g, *h], v / u) for g, v in leaves for h, u in singles]
+        outer = [([code[f], *g], act(v)) for g, v in pairs for f, act in functions[:8]]
+        triples = [([code["*"], *g, *h], v * u) for g, v in leaves for h, u in pairs]
+        triples += [([code["/"], *h, *g], u / v) for g, v in leaves for h, u in pairs]
+        products = [([code["*"], *g, *h], v * u) for (g, v), (h, u) in itertools.combinations(singles, 2)]
+        for group in (leaves, singles, pairs, mixed, outer, triples, products):
+            for genome, values in group:
+                add(genome, values)
+    codes, lengths = np.zeros((len(rows), WIDTH), np.int64), np.array([len(g) for g in genomes], np.int64)
+    for k, genome in enumerate(genomes):
+        codes[k, : len(genome)] = genome
+    return np.ascontiguousarray(rows, np.float64).reshape(len(rows), len(X)), codes, lengths

@@ -1,0 +1,102 @@
+"""Large tables: the few columns that a law is likely to use, and as many rows as tell.
+
+The proposers' work grows with a power of the number of columns; a table of 200 columns has a law in
+a handful of them.  Columns are chosen greedily, by what they add to a regression on simple functions
+of them, for the target and for its logarithm (products become sums there).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fansr.expressions import rename
+from fansr.fitting import Candidate, Problem
+from fansr.streams import rng_for
+
+MAX_COLUMNS = 12  # tables up to this width are searched whole
+ROWS = 4096  # rows looked at
+
+
+def _features(x: np.ndarray) -> np.ndarray:
+    """Standardised simple functions (F, M) of one column."""
+    scale = np.abs(x).max() or 1.0
+    z = x / scale
+    rows = [z, z * z, z**3]
+    if (z > 0).all():
+        rows += [np.log(z), np.sqrt(z), 1 / z]
+    elif (z != 0).all():
+        rows += [np.log(np.abs(z)), 1 / z, np.sign(z)]
+    s = (x - x.mean()) / (x.std() or 1.0)
+    rows += [np.sin(s), np.cos(s)]
+    F = np.array(rows)
+    F = F - F.mean(1, keepdims=True)
+    size = np.sqrt((F * F).sum(1))
+    good = np.isfinite(size) & (size > 1e-12)
+    return F[good] / size[good, None]
+
+
+def _greedy(features: list[np.ndarray], t: np.ndarray, count: int) -> list[int]:
+    """Columns in the order in which they explain t (M,)."""
+    M = len(t)
+    r = t - t.mean()
+    Q = np.zeros((0, M))
+    chosen: list[int] = []
+    for _ in range(count):
+        if not (r @ r) > 1e-20 * (t @ t) or len(Q) > 0.6 * M:
+            break
+        gains = [-1.0 if j in chosen or len(F) == 0 else float(np.abs(F @ r).max()) for j, F in enumerate(features)]
+        best = int(np.argmax(gains))
+        if gains[best] <= 0:
+            break
+        chosen.append(best)
+        for f in features[best]:
+            q = f - Q.T @ (Q @ f)
+            size = np.sqrt(q @ q)
+            if size > 1e-6:
+                q /= size
+                Q = np.vstack([Q, q])
+                r = r - q * (q @ r)
+    return chosen
+
+
+def relevant_columns(X: np.ndarray, y: np.ndarray, count: int = MAX_COLUMNS) -> list[int]:
+    """Up to `count` columns (sorted) of X (M, D) that y (M,) most likely depends on; constant ones never."""
+    X, y = X[:ROWS], y[:ROWS]
+    with np.errstate(all="ignore"):
+        features = [_features(X[:, j]) if np.ptp(X[:, j]) > 0 else np.zeros((0, len(y))) for j in range(X.shape[1])]
+        targets = [y / (np.abs(y).max() or 1.0)]
+        size = np.abs(y)
+        if (size > 0).all():
+            targets.append(np.log(size))
+        # A product of columns around zero shows in squares, not in correlations.
+        centred = targets[0] - targets[0].mean()
+        targets.append(centred * centred)
+        orders = [_greedy(features, t, count) for t in targets]
+    found: list[int] = []
+    for place in range(count):
+        for order in orders:
+            if place < len(order) and order[place] not in found and len(found) < count:
+                found.append(order[place])
+    return sorted(found) or list(range(min(count, X.shape[1])))
+
+
+def narrowed(problem: Problem, columns: list[int]) -> Problem:
+    """The problem over some of its columns only."""
+    pick = lambda X: None if X is None else np.ascontiguousarray(X[:, columns])  # noqa: E731
+    return Problem(X=pick(problem.X), y=problem.y, names=[problem.names[j] for j in columns], target=problem.target,
+                   id=problem.id, X_val=pick(problem.X_val), y_val=problem.y_val, weights=problem.weights,
+                   known=problem.known)
+
+
+def thinned(problem: Problem, rows: int, seed: int) -> Problem:
+    """The problem over a random sample of its rows, in their order."""
+    kept = np.sort(rng_for(seed, "focus.rows", problem.id).permutation(len(problem.y))[:rows])
+    weights = None if problem.weights is None else problem.weights[kept]
+    return Problem(X=np.ascontiguousarray(problem.X[kept]), y=problem.y[kept], names=problem.names, target=problem.target,
+                   id=problem.id, weights=weights, known=problem.known)
+
+
+def widened(candidate: Candidate, columns: list[int]) -> Candidate:
+    """A candidate of the narrowed problem in the columns of the whole one."""
+    back = {k: j for k, j in enumerate(columns)}
+    return Candidate(rename(candidate.expr, back), candidate.consts, candidate.fvu, candidate.source, candidate.logp, candidate.n)

@@ -1,0 +1,173 @@
+"""Rows that no law explains: the search of --robust, which sets outliers aside and says which.
+
+A search by least squares follows its worst rows.  Here it is told, in turns, to leave some out: first the rows far
+from their neighbours', then those far from the law found so far, judged with a scale that outliers do not move (the
+median of the absolute residuals).  The law is at the end the least-squares fit to the rows that were kept, and what was
+set aside is reported.  Without --robust, `find` is search.search.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from fansr.fitting import Budget, Candidate, Problem
+from fansr.search import large_tables, rounding, selection, turns
+
+LIMIT = 4.0  # robust standard deviations beyond which a row is set aside: one good row in 16,000 under Gaussian noise
+NEIGHBOURS = 6
+FAR = 8.0  # the same for a row against its neighbours, which know less than a law does
+LARGEST_SHARE = 0.4  # of the rows that may be set aside
+SHARES = (0.4, 0.5, 0.85)  # of the seconds left, for the search of each turn
+NEIGHBOUR_ROWS = 4096  # longer tables are not looked at row by row before the first search
+JUDGED_ROWS = 4096  # of a longer table, drawn at random, on which candidates are judged; the best one then judges all rows
+JUDGED = 24  # candidates of a search that are tried on the rows left out
+OUTLIER_NATS = 3.0 - 0.5 * math.log(2 * math.pi * math.e)  # odds of 1 in 20 that a row is one; less a good row's own share
+EXACT_REACH = 1e-9  # of the largest |y|: residuals below it are rounding
+
+
+def find(problem: Problem, options: turns.Options, budget: Budget | None = None, candidates=()) -> turns.Found:
+    """search.search, or with ``options.robust`` the same on the rows that are no outliers.
+
+    With robust, `Found.outliers` holds the rows (0-based, of this problem) that were set aside; FVU, standard errors
+    and the front are those of the other rows.
+    """
+    if not options.robust:
+        return turns.search(problem, options, budget, candidates)
+    started = time.monotonic()
+    budget = budget or Budget(None)
+    kept = near_neighbours(problem)
+    found, pool = None, list(candidates)
+    for turn in range(len(SHARES)):
+        part = budget if budget.seconds is None else budget.slice(budget.left() * SHARES[turn])
+        found = turns.search(rows_of(problem, kept), options, part, pool)
+        if found.best is None or found.status == "interrupted":
+            break
+        known = [found.best, *found.front]
+        judged = within(problem, known, options, budget)
+        same = judged is None or (judged == kept).all()
+        kept = kept if judged is None else judged
+        if same or (budget.seconds is not None and budget.left() < 0.1):
+            break
+        # The next search starts from what this one found, its constants to be fitted to the new rows.
+        pool = [Candidate(list(c.expr), source=c.source) for c in known]
+    if found.best is not None:
+        _on_rows(found, rows_of(problem, kept), options, budget)
+    found.outliers = np.flatnonzero(~kept)
+    found.seconds = time.monotonic() - started
+    return found
+
+
+def rows_of(problem: Problem, kept: np.ndarray) -> Problem:
+    """The problem over some of its rows (a mask)."""
+    if kept.all():
+        return problem
+    return replace(problem, X=np.ascontiguousarray(problem.X[kept]), y=problem.y[kept],
+                   weights=None if problem.weights is None else problem.weights[kept])
+
+
+def spread_of(residuals: np.ndarray, constants: int = 0) -> float:
+    """Robust standard deviation: 1.4826 times the median absolute residual, widened for the constants that were fitted."""
+    M = len(residuals)
+    return 1.4826 * float(np.median(np.abs(residuals))) * math.sqrt(M / max(1, M - constants))
+
+
+def near_neighbours(problem: Problem) -> np.ndarray:
+    """Rows (mask) whose y is not far from the median of their nearest neighbours', as far as such can be told.
+
+    Neighbours are near in the ranks of all columns, so any scale will do.  Where most rows differ much from
+    their neighbours (many columns, few rows) the scale is large and nothing is set aside.
+    """
+    X, y = problem.X, problem.y
+    M = len(y)
+    if not 3 * NEIGHBOURS <= M <= NEIGHBOUR_ROWS:
+        return np.ones(M, bool)
+    from scipy.spatial import cKDTree
+
+    ranks = np.argsort(np.argsort(X, axis=0, kind="stable"), axis=0) / M
+    _, near = cKDTree(ranks).query(ranks, k=NEIGHBOURS + 1)
+    residual = y - np.median(y[near[:, 1:]], axis=1)
+    return _trimmed(np.abs(residual), FAR * spread_of(residual))
+
+
+def _trimmed(size: np.ndarray, limit: float) -> np.ndarray:
+    """Mask of rows with size <= limit; at most LARGEST_SHARE of them are left out, the largest."""
+    kept = size <= limit
+    most = int(LARGEST_SHARE * len(size))
+    if (~kept).sum() > most:
+        kept = np.ones(len(size), bool)
+        kept[np.argsort(size, kind="stable")[len(size) - most:]] = False
+    return kept
+
+
+def within(problem: Problem, known: list[Candidate], options: turns.Options, budget: Budget | None = None) -> np.ndarray | None:
+    """Rows (mask) that agree with the law that most rows agree with; None if no candidate is finite everywhere.
+
+    Each candidate is fitted to the rows within LIMIT of it until they stay the same (a concentration step, as in least
+    trimmed squares); the one of least description length decides.  A row that is kept costs what it does under Gaussian
+    noise of the candidate's robust spread, one that is set aside the logarithm of the whole range of y and OUTLIER_NATS:
+    so a short law for a part of the table does not win by leaving the other part out.
+    """
+    from fansr.expressions import evaluate
+    from fansr.fitting import Refiner
+
+    best, best_value = None, math.inf
+    whole, problem = problem, large_tables.thinned(problem, JUDGED_ROWS, options.seed) if len(problem.y) > JUDGED_ROWS else problem
+    total = spread_of(problem.y - np.median(problem.y)) or float(np.std(problem.y)) or 1.0
+    roots = _roots(problem, whole)
+    apart = math.log(max(float(np.ptp(problem.y)) / total, 1.0)) + OUTLIER_NATS
+    reach = EXACT_REACH * float(np.abs(problem.y).max())
+    for candidate in known[:JUDGED]:
+        if best is not None and budget is not None and budget.over():
+            break
+        consts, kept = np.asarray(candidate.consts, dtype=np.float64), None
+        for _ in range(6):
+            with np.errstate(all="ignore"):
+                residual = roots * (problem.y - evaluate(candidate.expr, problem.X, consts))
+            size = np.where(np.isfinite(residual), np.abs(residual), np.inf)
+            spread = spread_of(size, len(consts))
+            new = _trimmed(size, max(LIMIT * spread, reach))
+            if not math.isfinite(spread) or (kept is not None and (new == kept).all()):
+                break
+            kept = new
+            if len(consts):
+                part = rows_of(problem, kept)
+                _, consts = Refiner(part.X, part.y, restarts=1, seed=options.seed, weights=part.weights).polish(candidate.expr, consts)
+        if kept is None or not math.isfinite(spread):
+            continue
+        like = Candidate(candidate.expr, consts, (max(spread, 0.1 * reach) / total) ** 2)
+        aside = int((~kept).sum())
+        value = selection.selection("mdl", like, len(problem.y) - aside) + aside * apart
+        if value < best_value:
+            best, best_value = (candidate.expr, consts, max(LIMIT * spread, reach)), value
+    if best is None:
+        return None
+    expr, consts, limit = best
+    with np.errstate(all="ignore"):
+        residual = _roots(whole, whole) * (whole.y - evaluate(expr, whole.X, consts))
+    return _trimmed(np.where(np.isfinite(residual), np.abs(residual), np.inf), limit)
+
+
+def _roots(problem: Problem, whole: Problem) -> np.ndarray:
+    """Square roots of the weights, 1 for the largest of the whole table."""
+    return np.ones(len(problem.y)) if problem.weights is None else np.sqrt(problem.weights / whole.weights.max())
+
+
+def _on_rows(found: turns.Found, problem: Problem, options: turns.Options, budget: Budget):
+    """Constants and FVU of the answer and of the front on these rows, in place; rounded constants stay where they lose nothing."""
+    from fansr.fitting import Refiner
+
+    fitter = Refiner(problem.X, problem.y, restarts=1, seed=options.seed, weights=problem.weights)
+    best = found.best
+    for candidate in [best, *(c for c in found.front if c is not best and not (len(problem.y) > turns.MAX_ROWS and budget.over()))]:
+        candidate.fvu = plain = fitter.fvu(candidate.expr, candidate.consts)
+        if len(candidate.consts) and plain > max(100 * found.floor, 1e-24):
+            fvu, consts = fitter.polish(candidate.expr, candidate.consts)
+            if fvu < plain * (1 - 3.0 * len(consts) / len(problem.y)):  # more than rounding the constants may cost
+                candidate.fvu, candidate.consts = fvu, np.asarray(consts)
+    found.front = selection.front_of([c for c in found.front if c.fvu < math.inf], len(problem.y), found.floor, best)
+    known = selection.known_fvu(problem)
+    found.errors = rounding.law_errors(best, problem.X, problem.y, found.floor, problem.weights, known, options.physics)

@@ -1,0 +1,202 @@
+"""Constants of a fitted law: their standard errors, the round values they stand for, and the digits worth printing.
+
+A round value is a proposal that the data judge: it is kept only where the data cannot tell the difference, by a stated
+test (`snap`), and everything else is fitted again after every change.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from fansr.expressions import CONSTANT, variable_index
+from fansr.fitting import Candidate
+from fansr.search.known_constants import physical_values, real_nats, simple_values
+from fansr.search.selection import constant_nats
+from fansr.search.shortening import absorb, factored
+
+# A round value must be this many nats likelier than a free constant, besides what both cost to tell: a wrong one
+# costs the user more than a long decimal does.  Odds of 20; of random constants about as few are taken for round ones.
+MARGIN = 3.0
+SPELLINGS, SPELLING = 4, 1.0
+TRIED = 8  # proposals polished in a round of `snap`
+NAMED_NATS = 8.0  # a number of mathematics that is cheaper than this needs no name from physics
+
+
+def standard_errors(expr, consts, X, y, fvu: float, floor: float, weights=None, known: float = 0.0) -> np.ndarray:
+    """Standard errors (C,) of fitted constants from the Jacobian at the optimum.
+
+    sigma^2 is the (weighted) residual sum over M - C, at least what rounding of y (floor) leaves; a direction
+    the data do not determine gives infinity.  known: the FVU that stated errors of the points account for
+    by themselves (rank.known_fvu); the errors are never taken to be smaller than that.
+    """
+    from fansr.expressions import value_and_jacobian
+
+    C, M = len(consts), len(y)
+    if C == 0:
+        return np.zeros(0)
+    scale = float(np.abs(y).max()) or 1.0
+    w = np.ones(M) if weights is None else np.asarray(weights, dtype=np.float64) / np.max(weights)
+    centred = y / scale - np.average(y / scale, weights=w)
+    total = max(fvu, floor) * float(w @ centred**2)  # in units of scale^2, which may be no float itself
+    rows = int((w > 0).sum())
+    sigma2 = max(total / max(1, rows - C), known * float(w @ centred**2) / M)
+    with np.errstate(all="ignore"):
+        _, J = value_and_jacobian(expr, X, np.asarray(consts, dtype=np.float64))
+        J = J / scale * np.sqrt(w)
+        J[:, ~np.isfinite(J).all(axis=0)] = 0.0  # a row where a part overflows (1 / exp(1000)) tells nothing
+        size = np.abs(J).max(axis=1, initial=0.0)
+        norms = size * np.sqrt(((J / np.where(size > 0, size, 1.0)[:, None]) ** 2).sum(1))
+        if not np.isfinite(norms).all() or (norms == 0).any():
+            return np.full(C, np.inf)
+        unit = J / norms[:, None]
+        values, vectors = np.linalg.eigh(unit @ unit.T)
+        inverse = (vectors**2 / np.maximum(values, 1e-15)).sum(1)
+        return np.sqrt(sigma2 * inverse) / norms
+
+
+def law_errors(candidate: Candidate, X, y, floor: float, weights=None, known: float = 0.0, physics: bool = True) -> np.ndarray:
+    """standard_errors (C,) of a finished law: its round constants are held, with an error of 0, and the others free."""
+    dearest = constant_nats(len(y), candidate.fvu, floor)
+    held = np.array([round_nats(float(c), physics) < dearest for c in candidate.consts], dtype=bool)
+    values = iter(zip(candidate.consts, held))
+    expr = []
+    for token in candidate.expr:
+        if token == CONSTANT:
+            c, fixed = next(values)
+            token = repr(float(c)) if fixed else CONSTANT
+        expr.append(token)
+    errors = np.zeros(len(held))
+    errors[~held] = standard_errors(expr, np.asarray(candidate.consts)[~held], X, y, candidate.fvu, floor, weights, known)
+    return errors
+
+
+def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, tokens: float = 1.5, over=lambda: False) -> Candidate:
+    """Replace constants by round values wherever that is the shorter description of the data.
+
+    fitter: a refine.Refiner over the data.  The law is tried as it stands and with coefficients taken out of its sums
+    (tidy.factored), where a round ratio shows; another spelling must save SPELLING nats more.  One constant at a time, the one with the largest gain
+    first; the others are fitted again each time.  A value is taken when the loss of fit,
+    (RSS' - RSS) / (2 sigma^2) nats with sigma^2 the residual variance, and MARGIN are less than what its shorter
+    code saves.  Literals that stay are constants again in the result, with their exact values.  over() is asked now and
+    then whether time is up: what is rounded by then is the answer.
+    """
+    best, most = _snapped(candidate, fitter, floor, physics, tokens, over)
+    for expr, consts in factored(candidate.expr, candidate.consts)[:SPELLINGS]:
+        if over():
+            break
+        fvu = fitter.fvu(expr, consts)
+        if len(expr) <= len(candidate.expr) and fvu <= max(candidate.fvu * (1 + 1e-6), floor):
+            spelt = replace(candidate, expr=expr, consts=np.array(consts), fvu=fvu)
+            other, saved = _snapped(spelt, fitter, floor, physics, tokens, over)
+            if saved > most + SPELLING:
+                best, most = other, saved
+    return best
+
+
+def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: float, over) -> tuple[Candidate, float]:
+    """One spelling of a law with its constants rounded, and the nats saved in all."""
+    X, y, weights = fitter.columns.T, fitter.y, (fitter.sw * fitter.scale) ** 2
+    expr, consts, fvu = list(candidate.expr), np.asarray(candidate.consts, dtype=np.float64), candidate.fvu
+    total = 0.0
+    M = len(y)
+    sigma2 = max(fvu, floor) / max(1, M - len(consts))  # in units of the total sum of squares
+    refused: set[tuple[int, float]] = set()
+    for _ in range(4 * len(consts) + 4):
+        if over():
+            break
+        errors = standard_errors(expr, consts, X, y, fvu, floor, weights)
+        taken = False
+        for saved, k, value in _proposals(expr, consts, errors, physics, tokens, refused):
+            at = _place(expr, k)
+            trial = [*expr[:at], repr(value), *expr[at + 1:]]
+            new_fvu, new_consts = fitter.polish(trial, np.delete(consts, k))
+            loss = 0.5 * (max(new_fvu, floor) - max(fvu, floor)) / sigma2
+            if new_fvu < math.inf and loss < saved - (MARGIN if value else 0.0):
+                expr, consts, fvu, taken = trial, np.asarray(new_consts, dtype=np.float64), new_fvu, True
+                total += saved - loss
+                break
+            refused.add((at, value))
+        if not taken:
+            break
+    return _finished(candidate, expr, consts, fvu, fitter), total
+
+
+def _proposals(expr, consts, errors, physics: bool, tokens: float, refused) -> list[tuple[float, int, float]]:
+    """(nats saved, constant, round value) worth a trial, the most promising first."""
+    options = []
+    if not any(variable_index(token) is not None for token in expr):
+        return []  # the mean of a noisy target is no round number, least of all 0
+    for k, (c, error) in enumerate(zip(consts, errors)):
+        c = float(c)
+        reach = max(4 * float(error), 4e-15 * abs(c)) if error < math.inf else 0.0
+        for value, nats in simple_values(c, reach, physics):
+            saved = real_nats(c, float(error)) - nats
+            if saved + 2 * tokens < 0 or (_place(expr, k), value) in refused:
+                continue
+            saved += tokens * _shortened(expr, consts, k, value)
+            gain = saved - 0.5 * ((value - c) / max(error, 1e-300)) ** 2
+            if gain > (MARGIN if value else 0.0):
+                options.append((gain, saved, k, value))
+    return [option[1:] for option in sorted(options, reverse=True)[:TRIED]]
+
+
+def _place(expr: list[str], k: int) -> int:
+    """Position of the k-th free constant."""
+    return [i for i, token in enumerate(expr) if token == CONSTANT][k]
+
+
+def _shortened(expr, consts, k: int, value: float) -> int:
+    """Tokens saved by writing the expression with its k-th constant at `value`."""
+    values = [float(c) for c in consts]
+    before = len(absorb(expr, values)[0])
+    values[k] = value
+    return before - len(absorb(expr, values)[0])
+
+
+def written(candidate: Candidate, fitter) -> Candidate:
+    """The same law without what says nothing: sums of constants, neutral constants, doubled signs."""
+    return _finished(candidate, candidate.expr, candidate.consts, candidate.fvu, fitter)
+
+
+def _finished(candidate, expr, consts, fvu, fitter) -> Candidate:
+    """Literals become constants with exact values, neutral ones vanish; the FVU is that of the result."""
+    short, values = absorb(expr, consts)
+    new_fvu = fitter.fvu(short, values)
+    if not new_fvu <= fvu * (1 + 1e-6) + 1e-28 and not new_fvu <= candidate.fvu:
+        short, values = absorb(candidate.expr, candidate.consts)  # a rewrite lost precision: keep what was fitted
+        new_fvu = fitter.fvu(short, values)
+        if not new_fvu <= candidate.fvu * (1 + 1e-6) + 1e-28:
+            return candidate
+    return Candidate(short, np.array(values), new_fvu, candidate.source, candidate.logp, candidate.n)
+
+
+def round_nats(c: float, physics: bool = False) -> float:
+    """Code length of a constant that is a round number to the last bits; infinite for any other."""
+    reach = 4e-16 * abs(c)
+    return min((nats for value, nats in simple_values(c, reach, physics)), default=math.inf)
+
+
+def recognised(c: float) -> str:
+    """What a constant is in terms of CODATA's ("1/2/pi*h"), where it is one to the last bits and no plainer number; or ""."""
+    if round_nats(c) < NAMED_NATS:
+        return ""
+    reach = 4e-16 * abs(c)
+    # What physics knows only to a few digits (G) lies near many numbers: near is not taken for.
+    known = [name for value, _nats, name in physical_values(abs(c), reach, most=64) if abs(value - abs(c)) <= reach]
+    return ("-" if c < 0 else "") + known[0] if known else ""
+
+
+def digits_for(consts, errors) -> list[int]:
+    """Significant digits of each constant that the data support: two beyond the standard error's first."""
+    digits = []
+    for c, error in zip(consts, errors):
+        if not error < math.inf or c == 0:
+            digits.append(4)
+        elif error <= 0:
+            digits.append(15)
+        else:
+            digits.append(int(min(15, max(2, math.ceil(math.log10(abs(c) / error)) + 2))))
+    return digits

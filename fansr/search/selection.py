@@ -1,0 +1,248 @@
+"""Which of many fitted candidates is the law: equation 3, description length, the front, the pool.
+
+Everything here works on candidates whose `fvu` is known; nothing here fits or proposes.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+
+import numpy as np
+
+from fansr.expressions import end, n_constants, sort_commutative, variable_index
+from fansr.fitting import Candidate
+
+GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
+EPS = float(np.finfo(np.float64).eps)
+EXACT = 1e-26  # FVU below which float64 arithmetic, not the law, makes the difference
+# What a token of a law costs under `mdl`, in nats: a coarse prior over the operators that laws of
+# science are written with (a uniform choice among all tokens would be 3.6 nats each).  It decides only
+# where rows are few and noisy; there it is what keeps a search over many thousand structures from
+# explaining the noise with the one that happens to fit it.  Chosen on 224 synthetic tables of 6 to 250
+# rows (`bin/bench-families tables --seed 7`); from 1.0 to 1.5 the results differ by under 2 %.
+TOKEN_NATS = 1.5
+_RARE_NATS = {
+    **dict.fromkeys(("exp", "log", "pow1_2", "abs"), 2.6),
+    "pow3": 2.2,
+    **dict.fromkeys(("pow4", "pow1_3"), 3.8),
+    **dict.fromkeys(("sin", "cos", "tanh"), 5.3),
+    **dict.fromkeys(("pow5", "pow1_4", "pow1_5", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"), 6.8),
+}
+# A power whose exponent varies costs these on top: with a constant base it is an exponential and as rare as one; x**(1/x) or
+# (1 + x)**(2 - x) fits any bump and is no law of anything.
+_EXPONENTIAL_NATS, _TOWER_NATS = 1.1, 5.3
+# Below this FVU a constant is charged the further digits it is told to, 0.5 log(CLEAN / FVU): at such
+# precision what is left is rarely the white noise that the fit's likelihood supposes.
+CLEAN = 1e-3
+
+SELECTORS = ("mdl", "score", "bic", "aicc", "fvu")
+
+
+def fvu_floor(y: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The FVU that rounding of y alone may cause; smaller values carry no information.
+
+    float64 keeps y to a relative 1e-16; where the mean of y is large against its spread that is a
+    noticeable share of the variance.  A few operations lose a few bits more, hence the factor.
+    """
+    spread = float(np.var(y / (np.abs(y).max() or 1.0)))
+    size = float(np.mean((y / (np.abs(y).max() or 1.0)) ** 2))
+    if spread == 0.0:
+        return 1.0
+    return min(1.0, max(EXACT, (4 * EPS) ** 2 * size / spread))
+
+
+def known_fvu(problem) -> float:
+    """The FVU that stated errors of the points account for: M over the weighted variance sum; 0 where none are stated.
+
+    With weights 1/sigma^2 the residuals of the true law sum to chi^2 = M on average.
+    """
+    if not problem.known or problem.weights is None:
+        return 0.0
+    scale = float(np.abs(problem.y).max()) or 1.0
+    root = np.sqrt(problem.weights) * scale
+    centred = problem.y / scale - np.average(problem.y / scale, weights=problem.weights)
+    total = float((root * centred) @ (root * centred))
+    return len(problem.y) / total if total > 0 else 0.0
+
+
+def score(fvu: float, length: int, gamma: float = GAMMA, floor: float = EXACT) -> float:
+    """Equation 3: log10 FVU + gamma * length; `floor` keeps an exact fit from counting as -inf."""
+    if not fvu < math.inf:
+        return math.inf
+    return math.log10(max(fvu, floor)) + gamma * length
+
+
+def structure_nats(expr: list[str]) -> float:
+    """Code length of a law's structure: the sum of its tokens' costs, and of what is raised to varying powers."""
+    nats = sum(_RARE_NATS.get(token, TOKEN_NATS) for token in expr)
+    for i, token in enumerate(expr):
+        if token == "pow":
+            middle = end(expr, i + 1)
+            if _varies(expr[middle:end(expr, middle)]):
+                nats += _TOWER_NATS if _varies(expr[i + 1:middle]) else _EXPONENTIAL_NATS
+    return nats
+
+
+def _varies(expr: list[str]) -> bool:
+    return any(variable_index(token) is not None for token in expr)
+
+
+def constant_nats(M: int, fvu: float, floor: float = EXACT) -> float:
+    """What a fitted constant costs under `mdl`: the precision that M rows, and very small residuals, give it."""
+    return 0.5 * (math.log(M) + max(0.0, math.log(CLEAN / max(fvu, floor))))
+
+
+def selection(method: str, candidate: Candidate, M: int, gamma: float = GAMMA, floor: float = EXACT,
+              k: int | None = None, known: float = 0.0) -> float:
+    """The number to minimise under a selection method; lower is better.
+
+    M rows were fitted; k counts the constants that were fitted to them (default: all).  known: the FVU that stated errors
+    of the points account for (known_fvu).  Up to there a better fit is worth what it is under noise of unknown size, below
+    only chi^2 / 2: the noise is taken to be as stated or larger.
+
+    - ``mdl``: description length in nats: residuals under a Gaussian of unknown width, k constants to the
+      precision that M rows (and very small residuals) give them, and the structure's code.  A law with
+      as many constants as rows is ruled out.
+    - ``bic``, ``aicc``: the criteria of those names with k + 1 parameters, halved, in nats.
+    - ``score``: equation 3.  ``fvu``: the best fit whatever its length.
+    """
+    fvu = candidate.fvu
+    if not fvu < math.inf:
+        return math.inf
+    if method == "fvu":
+        return max(fvu, floor)
+    if method == "score":
+        return score(fvu, candidate.length, gamma, floor)
+    k = n_constants(candidate.expr) if k is None else k
+    p = k + 1  # the width of the noise is a parameter too
+    at = max(fvu, floor)
+    fit = 0.5 * M * (math.log(at) if at >= known else math.log(known) + at / known - 1)
+    if method == "mdl":
+        if M - k - 1 <= 0 and k:
+            return math.inf
+        return fit + k * constant_nats(M, fvu, floor) + structure_nats(candidate.expr)
+    if method == "bic":
+        return fit + 0.5 * p * math.log(M)
+    if method == "aicc":
+        return fit + p + p * (p + 1) / (M - p - 1) if M - p - 1 > 0 else math.inf if k else fit
+    raise ValueError(f"unknown selection {method!r}, wanted one of {', '.join(SELECTORS)}")
+
+
+def pareto(candidates: list[Candidate], floor: float = EXACT) -> list[Candidate]:
+    """The candidates no other beats in both length and FVU, shortest first.
+
+    An FVU below `floor` counts as `floor`; a gain under one part in a million is none.
+    """
+    front: list[Candidate] = []
+    best = math.inf
+    for candidate in sorted(candidates, key=lambda c: (c.length, c.fvu)):
+        fvu = max(candidate.fvu, floor)
+        if fvu < best * (1 - 1e-6):
+            front.append(candidate)
+            best = fvu
+    return front
+
+
+TOLD_APART = 0.5  # nats by which a longer law must fit better to be listed beside a shorter one
+
+
+def front_of(candidates: list[Candidate], M: int, floor: float = EXACT, chosen: Candidate | None = None) -> list[Candidate]:
+    """The Pareto front as it is shown: the `chosen` law stands on it, and no law that M rows cannot tell from a shorter one.
+
+    At the chosen law's length nothing else is listed: what fits better there is the same form with a constant left
+    free, or one that the selection did not want.  A longer law must fit better by TOLD_APART nats, 0.5 M log(FVU ratio).
+    """
+    front: list[Candidate] = []
+    for candidate in pareto([c for c in candidates if chosen is None or c.length != chosen.length], floor):
+        gain = 0.5 * M * math.log(max(front[-1].fvu, floor) / max(candidate.fvu, floor)) if front else math.inf
+        if gain >= TOLD_APART:
+            front.append(candidate)
+    if chosen is None:
+        return front
+    bar = max(chosen.fvu, floor) * math.exp(-2 * TOLD_APART / M)
+    return [*(c for c in front if c.length < chosen.length), chosen,
+            *(c for c in front if c.length > chosen.length and max(c.fvu, floor) <= bar)]
+
+
+class Pool:
+    """The candidates worth keeping, sorted by the chosen selection; a sequence, best first.
+
+    Two candidates are the same law when their expressions are equal up to the order of operands, or
+    when length and FVU agree to nine digits: then the first one stays.  The pool keeps the `keep`
+    best and, for every length, the few best fits, so that the front is never lost.
+    """
+
+    PER_LENGTH = 3
+
+    def __init__(self, M: int, floor: float = EXACT, method: str = "mdl", gamma: float = GAMMA, keep: int = 400,
+                 known: float = 0.0):
+        self.M, self.floor, self.method, self.gamma, self.keep, self.known = M, floor, method, gamma, keep, known
+        self.seen = 0  # candidates offered
+        self._values: list[float] = []
+        self._sorted: list[Candidate] = []
+        self._by_expr: dict[tuple, float] = {}
+        self._by_value: dict[tuple, int] = {}
+
+    def value(self, candidate: Candidate) -> float:
+        """The candidate's number under the pool's selection."""
+        return selection(self.method, candidate, self.M, self.gamma, self.floor, known=self.known)
+
+    def add(self, candidate: Candidate) -> bool:
+        """Offer one fitted candidate; True when it is the new best."""
+        self.seen += 1
+        if candidate.consts is None or not candidate.fvu < math.inf:
+            return False
+        key = tuple(sort_commutative(candidate.expr))
+        if not candidate.fvu < self._by_expr.get(key, math.inf) * (1 - 1e-12):
+            return False
+        look = (candidate.length, f"{max(candidate.fvu, self.floor):.9e}")
+        if look in self._by_value and key not in self._by_expr:
+            return False
+        if key in self._by_expr:
+            self._remove(key)
+        value = self.value(candidate)
+        at = bisect.bisect_right(self._values, value)
+        self._values.insert(at, value)
+        self._sorted.insert(at, candidate)
+        self._by_expr[key] = candidate.fvu
+        self._by_value[look] = 1
+        if len(self._sorted) > 2 * self.keep:
+            self._trim()
+        return at == 0
+
+    def _remove(self, key: tuple):
+        for i, old in enumerate(self._sorted):
+            if tuple(sort_commutative(old.expr)) == key:
+                del self._sorted[i], self._values[i]
+                return
+
+    def _trim(self):
+        kept, counts = [], {}
+        order = sorted(range(len(self._sorted)), key=lambda i: self._sorted[i].fvu)
+        for i in order:
+            length = self._sorted[i].length
+            if counts.get(length, 0) < self.PER_LENGTH:
+                counts[length] = counts.get(length, 0) + 1
+                kept.append(i)
+        keep = set(kept) | set(range(self.keep))
+        self._sorted = [c for i, c in enumerate(self._sorted) if i in keep]
+        self._values = [v for i, v in enumerate(self._values) if i in keep]
+
+    def __len__(self):
+        return len(self._sorted)
+
+    def __getitem__(self, i):
+        return self._sorted[i]
+
+    def __iter__(self):
+        return iter(list(self._sorted))
+
+    @property
+    def best(self) -> Candidate | None:
+        """The chosen candidate so far."""
+        return self._sorted[0] if self._sorted else None
+
+    def front(self) -> list[Candidate]:
+        """The Pareto front over length and FVU."""
+        return pareto(self._sorted, self.floor)

@@ -1,0 +1,403 @@
+"""One table of numbers to its law: proposers taking turns on one budget, one pool of candidates.
+
+This is the one place that knows all proposers.  It reads no files and prints nothing; fit.py (the
+command) and regressor.py (the notebook) call search().
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fansr.expressions import n_constants
+from fansr.fitting import Budget, Candidate, Problem
+from fansr.search import large_tables, rounding, second_core, selection, shortening
+from fansr.streams import rng_for
+
+# name -> (module, function, share of a time budget).  Shares matter only while several are at work, and large ones only at first.
+PROPOSERS = {
+    "power": ("fansr.proposers.power", "propose", 8.0),
+    "rational": ("fansr.proposers.rational", "propose", 8.0),
+    "curves": ("fansr.proposers.curves", "propose", 8.0),
+    "separable": ("fansr.proposers.separable", "propose", 4.0),
+    "library": ("fansr.proposers.term_library", "propose", 2.0),
+    "scan": ("fansr.proposers.inner_constants", "propose", 1.5),
+    "peel": ("fansr.proposers.outer_constant", "propose", 1.5),
+    "pairs": ("fansr.proposers.term_pairs", "propose", 1.5),
+    "structure": ("fansr.proposers.decomposition", "propose", 8.0),
+    "model": ("fansr.network.sample", "propose", 1.0),
+    "waves": ("fansr.proposers.waves", "propose", 2.0),
+    "radicals": ("fansr.proposers.radicals", "propose", 3.0),
+    "control": ("fansr.network.sample", "propose_control", 1.0),
+    "evolve": ("fansr.proposers.local_search.evolve", "propose", 1.5),
+}
+# The control (random draws of the model's prior over the columns in use) is the bar for the model.  At equal seconds
+# the model finds more of held-out synthetic laws, of published laws and of our own families (data/models/tiny-worth.json);
+# within the whole search the two are equal to one law in a hundred.
+DEFAULT_PROPOSERS = ("power", "rational", "curves", "separable", "library", "scan", "waves", "structure", "radicals", "peel", "pairs",
+                     "model", "evolve")
+HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
+FINISHERS = 6  # candidates whose constants are rounded before one is chosen
+PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
+PRUNED = 16  # candidates that are cut down, besides the front
+EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
+PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
+MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
+PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
+LONG, PATIENCE = 14, 1.0  # tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up
+WHOLE_SHARE = 0.25  # of a time budget, kept for fitting the answer to all rows of a table longer than MAX_ROWS
+TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
+GRACE = 0.5  # seconds for the first proposer where a busy machine took the whole budget to load it
+
+
+@dataclass
+class Options:
+    """What a search may use; the fields are the options of fansr-fit of the same names."""
+
+    samples: int = 4096
+    proposers: tuple[str, ...] = DEFAULT_PROPOSERS
+    gamma: float = selection.GAMMA
+    restarts: int = 8
+    select: str = "mdl"
+    seed: int = 0
+    jobs: int = 1
+    model: str | None = None
+    physics: bool = True
+    robust: bool = False
+
+
+@dataclass
+class Found:
+    """The outcome: `best` and the Pareto `front` (candidates), standard `errors` (C,) of the best's
+    constants, `seconds`, `candidates` fitted, `yields` (candidates by proposer), `status`, `floor`, the
+    `failures` of proposers, `outliers`: rows set aside by --robust."""
+
+    best: Candidate | None
+    front: list[Candidate]
+    errors: np.ndarray
+    seconds: float
+    candidates: int
+    yields: Counter
+    status: str
+    floor: float
+    failures: dict[str, str] = field(default_factory=dict)
+    outliers: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+
+
+class _Turn:
+    """One proposer's generator and what it has cost so far."""
+
+    def __init__(self, name: str, share: float, steps):
+        self.name, self.share, self.steps = name, share, steps
+        self.seconds = 0.0
+
+    def due(self) -> float:
+        """Seconds by its share.  After a head start nobody's is larger than EQUAL: who is quick comes first, but not for long."""
+        ahead = min(self.seconds, HEAD_START)
+        return ahead / self.share + (self.seconds - ahead) / min(self.share, EQUAL)
+
+
+def search(problem: Problem, options: Options, budget: Budget | None = None, candidates=()) -> Found:
+    """Find the law of one problem.
+
+    candidates: ready proposals (from a candidate stream) that enter the pool first.
+    With ``budget.seconds`` None every proposer goes by its own counts, in order, and the result
+    depends on the seed alone.  KeyboardInterrupt ends the search with the best so far and
+    ``status`` "interrupted".
+    """
+    started = time.monotonic()
+    budget = budget or Budget(None)
+    if not np.ptp(problem.y) > 0:
+        return _constant(problem, started)
+    columns = None
+    if problem.X.shape[1] > large_tables.MAX_COLUMNS:
+        columns = large_tables.relevant_columns(problem.X, problem.y)
+        problem = large_tables.narrowed(problem, columns)
+        candidates = ()  # they speak of columns that may be gone
+    whole = None
+    if len(problem.y) > MAX_ROWS:
+        whole, problem = problem, large_tables.thinned(problem, MAX_ROWS, options.seed)
+    # A long table's answer is fitted again on all rows, within the same budget.
+    part = budget if whole is None or budget.seconds is None else budget.slice(budget.left() * (1 - WHOLE_SHARE))
+    state, status = gather(problem, options, part, candidates)
+    found = state.finish(started, status)
+    if whole is not None and found.best is not None:
+        _on_all_rows(found, whole, options, state.floor, budget if status == "ok" else Budget(0.0))
+        found.seconds = time.monotonic() - started
+    if columns is not None and found.best is not None:
+        found.best = large_tables.widened(found.best, columns)
+        found.front = [large_tables.widened(c, columns) for c in found.front]
+    return found
+
+
+def gather(problem: Problem, options: Options, budget: Budget, candidates=()):
+    """(state, status) of a search of a whole table up to the choice: everything that was found is in `state.pool`."""
+    state, status = _State(problem, options, budget), "ok"
+    try:
+        mean = float(np.average(problem.y, weights=problem.weights))
+        state.offer([Candidate(["<constant>"], np.array([mean]), 1.0, "mean"), *candidates])
+        state.run()
+    except KeyboardInterrupt:
+        status = "interrupted"
+    return state, status
+
+
+def choose(problem: Problem, options: Options, pool) -> Found:
+    """What a search whose pool is `pool` (fitted candidates, cut down already) would answer: for studying selections."""
+    state = _State(problem, options, Budget(None))
+    for candidate in pool:
+        state.pool.add(candidate)
+    state.pruned = {tuple(candidate.expr) for candidate in pool}
+    return state.finish(time.monotonic(), "ok")
+
+
+def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float, budget: Budget):
+    """Fit the constants of the answer and of the front again on the whole table, in place.
+
+    The answer comes first.  When the budget is over the others keep the constants that the sample of rows gave them; half a
+    second later they are not even measured, and leave the front.
+    """
+    from fansr.fitting import Refiner
+
+    fitter = Refiner(problem.X, problem.y, restarts=1, seed=options.seed, weights=problem.weights)
+    front = [c for c in found.front if c is not found.best]
+    found.front = [found.best]
+    for candidate in [found.best, *front]:
+        if budget.left() < -0.5 and candidate is not found.best:
+            break
+        if candidate is not found.best:
+            found.front.append(candidate)
+        # Rounded constants stay as they are where they lose nothing.
+        plain = fitter.fvu(candidate.expr, candidate.consts)
+        candidate.fvu = plain
+        if plain > max(100 * floor, 1e-24) and len(candidate.consts) and not budget.over():
+            fvu, consts = fitter.polish(candidate.expr, candidate.consts, iterations=8)
+            if fvu < plain * (1 - 0.5 / len(problem.y)):
+                candidate.fvu, candidate.consts = fvu, np.asarray(consts)
+    found.front = selection.front_of(found.front, len(problem.y), floor, found.best)
+    found.errors = rounding.law_errors(found.best, problem.X, problem.y, floor, problem.weights, selection.known_fvu(problem),
+                                   options.physics)
+
+
+def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:
+    """Significant digits the numbers of a table were written with: the most that any of the first rows needs."""
+    values = np.unique(np.concatenate([X[:rows].ravel(), y[:rows]]))
+    return max((len(repr(abs(float(v))).split("e")[0].replace(".", "").strip("0")) for v in values), default=0)
+
+
+def _constant(problem: Problem, started: float) -> Found:
+    """The law of a target that never changes."""
+    best = Candidate(["<constant>"], np.array([float(problem.y[0])]), 0.0, "constant")
+    return Found(best, [best], np.zeros(1), time.monotonic() - started, 1, Counter(constant=1), "ok", selection.EXACT)
+
+
+class _State:
+    def __init__(self, problem: Problem, options: Options, budget: Budget):
+        from fansr.fitting import Refiner
+
+        self.problem, self.options, self.budget = problem, options, budget
+        self.fitter = Refiner(problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights)
+        self.floor = selection.fvu_floor(problem.y, problem.weights)
+        self.known = selection.known_fvu(problem)
+        self.pool = selection.Pool(len(problem.y), self.floor, options.select, options.gamma, known=self.known)
+        self.exact = self.enough = max(100 * self.floor, 1e-24)
+        if budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
+            # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.
+            self.enough = max(self.enough, EPS32)
+        self.yields: Counter = Counter()
+        self.failures: dict[str, str] = {}
+        self.helped = False  # a partner has the second core
+        self.left_out: tuple[str, ...] = ()  # proposers that are the partner's
+        self.settled: set[tuple] = set()
+        self.until = math.inf  # set when the law is found
+        self.pruned: set[tuple] = set()
+        # The clock keeps a share for tidying, so that the whole stays within the budget.
+        self.work = budget if budget.seconds is None else budget.slice(budget.left() * (1 - TIDY_SHARE))
+
+    # -- turns
+
+    def _start(self, name: str) -> _Turn:
+        module, function, share = PROPOSERS[name]
+        propose = getattr(importlib.import_module(module), function)
+        extra = {}
+        if name in ("model", "control"):
+            extra = {"samples": self.options.samples, "model": self.options.model, "fitter": self.fitter}
+        elif name == "evolve" and not self.helped:
+            extra = {"jobs": self.options.jobs}
+        rng = rng_for(self.options.seed, f"fit.{name}", self.problem.id)
+        return _Turn(name, share, propose(self.problem, self.work, rng, self.pool, **extra))
+
+    def run(self):
+        """Turns until the budget is over, nobody has more to say, or the law is found."""
+        helper, started = self._partner(), time.monotonic()
+        self.helped = helper is not None
+        if self.helped:  # loading torch takes a second, which the other core has to spare
+            self.left_out = ("model",)
+        try:
+            for _ in self.run_steps():
+                if helper is not None:
+                    for candidate in helper.collect():
+                        self.yields[candidate.source] += 1
+                        self.pool.add(candidate)
+                if self._settled():
+                    self.until = min(self.until, started + (1 + PATIENCE) * (time.monotonic() - started))
+                if self.until < math.inf and (self.budget.seconds is None or self.pool.best.length <= LONG or time.monotonic() > self.until):
+                    break
+        finally:
+            if helper is not None:
+                helper.stop()
+
+    def _partner(self):
+        """On a second core: the model, and the local search with a seed of its own."""
+        if self.budget.seconds is None or self.options.jobs < 2 or "evolve" not in self.options.proposers:
+            return None
+        if not second_core.possible():
+            return None
+        theirs = tuple(name for name in ("power", "model", "evolve") if name == "power" or name in self.options.proposers)
+        options = replace(self.options, proposers=theirs, seed=self.options.seed + 1, jobs=1)
+        return second_core.Partner(lambda: _State(self.problem, options, self.work))
+
+    def run_steps(self):
+        """A generator that yields after every turn of a proposer."""
+        waiting = [name for name in self.options.proposers if name not in self.left_out]
+        turns: list[_Turn] = []
+        timed = self.budget.seconds is not None
+        late = 0  # turns that are taken whatever the clock says
+        started, cutting = time.monotonic(), 0.0
+        if timed and waiting:  # a mean is no answer to hand out for want of half a second
+            importlib.import_module(PROPOSERS[waiting[0]][0])
+            if self.work.left() < min(GRACE, self.budget.seconds / 2):
+                self.work, waiting, late = Budget(GRACE), waiting[:1], 2
+        while (waiting or turns) and (late > 0 or not self.work.over()):
+            late -= 1
+            # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
+            if waiting and (not turns or (timed and all(t.seconds > 0 for t in turns))):
+                turns.append(self._start(waiting.pop(0)))
+            turn = min(turns, key=_Turn.due) if timed else turns[0]
+            if not self._step(turn):
+                turns.remove(turn)
+                begun = time.monotonic()
+                self._prune(self.work.slice(PRUNE_SHARE * (begun - started) - cutting).over)
+                cutting += time.monotonic() - begun
+            yield turn.name
+
+    def _step(self, turn: _Turn) -> bool:
+        """One turn; False when the proposer has no more to say (or failed, which is reported)."""
+        begun = time.monotonic()
+        try:
+            with np.errstate(all="ignore"):  # around each turn: a decorator of a generator holds while it is made only
+                batch = next(turn.steps, None)
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except Exception as error:  # one proposer's slip must not cost the user the others' answers
+            import os
+
+            if os.environ.get("FANSR_DEBUG") == "1":
+                raise
+            self.failures[turn.name] = f"{type(error).__name__}: {error}"
+            return False
+        if batch is None:
+            return False
+        self.offer(batch, turn.name)
+        turn.seconds += time.monotonic() - begun
+        return True
+
+    def offer(self, batch: list[Candidate], source: str = ""):
+        """Fit what is not fitted, put all into the pool."""
+        unfitted = [c for c in batch if c.consts is None]
+        if unfitted:
+            self._fit(unfitted)
+        for candidate in batch:
+            candidate.source = candidate.source or source
+            self.yields[candidate.source] += 1
+            if candidate.consts is not None and candidate.fvu < math.inf:
+                self.pool.add(candidate)
+
+    def _fit(self, candidates: list[Candidate]):
+        fvus, consts = self.fitter.fit([c.expr for c in candidates], jobs=self.options.jobs)
+        for candidate, fvu, values in zip(candidates, fvus, consts):
+            candidate.fvu = float(fvu)
+            candidate.consts = None if values is None else np.asarray(values, dtype=np.float64)
+
+    def _prune(self, over):
+        """Cut the leading and the front's candidates down: a good fit often hides in a longer one."""
+        for candidate in [*self.pool[:PRUNED], *self.pool.front()]:
+            key = tuple(candidate.expr)
+            if over():
+                return
+            if key in self.pruned or candidate.length < 4:
+                continue
+            self.pruned.add(key)
+            short, tried = shortening.shorten(candidate, self.fitter, self.pool.value, over=over)
+            self.pruned.add(tuple(short.expr))
+            for other in tried:
+                self.pool.add(other)
+
+    # -- the end
+
+    def _settled(self) -> bool:
+        """True when the best candidate fits to rounding and no cut of it does."""
+        best = self.pool.best
+        if best is None or tuple(best.expr) in self.settled:
+            return False
+        if best.fvu > (self.enough if best.length <= PLAIN else self.exact):
+            return False
+        if not self.pool.value(best) < math.inf or len(self.problem.y) <= n_constants(best.expr) + 2:
+            return False
+        self.settled.add(tuple(best.expr))
+        short, tried = shortening.shorten(best, self.fitter, self.pool.value, over=self.work.over)
+        for candidate in tried:
+            self.pool.add(candidate)
+        self.pool.add(short)
+        self.settled.add(tuple(short.expr))
+        return True
+
+    def finish(self, started: float, status: str) -> Found:
+        """Shorten and round the leading candidates, choose one, and describe it."""
+        hurry = status == "interrupted"
+        deadline = time.monotonic() + (0.7 if hurry else max(0.3, self.budget.left()))
+
+        def over() -> bool:
+            return (hurry or self.budget.seconds is not None) and time.monotonic() > deadline
+
+        self._prune(over)
+        finals = []
+        for candidate in self._leaders():
+            if not over():
+                # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
+                candidate = rounding.written(candidate, self.fitter)
+                candidate = rounding.snap(candidate, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+            finals.append(candidate)
+        best = min(finals, key=self._final_value, default=None)
+        shown = [rounding.written(c, self.fitter) for c in self.pool.front()]
+        front = selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
+        errors = np.zeros(0)
+        if best is not None:
+            errors = rounding.law_errors(best, self.problem.X, self.problem.y, self.floor, self.problem.weights, self.known,
+                                     self.options.physics)
+        return Found(best, front, errors, time.monotonic() - started, self.pool.seen, self.yields,
+                     status if best is not None else "failed", self.floor, self.failures)
+
+    def _leaders(self) -> list[Candidate]:
+        best = self.pool.best
+        if best is None:
+            return []
+        margin = self.pool.value(best) + 12.0  # nats: what rounding and cutting may still win back
+        if self.options.select in ("score", "fvu"):
+            margin = math.inf
+        return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
+
+    def _final_value(self, candidate: Candidate) -> float:
+        """The selection's number, with a round constant charged its code instead of a fitted one's."""
+        M = len(self.problem.y)
+        free, told = 0, 0.0
+        for c in candidate.consts:
+            nats = rounding.round_nats(float(c), self.options.physics)
+            free, told = (free, told + nats) if nats < selection.constant_nats(M, candidate.fvu, self.floor) else (free + 1, told)
+        value = selection.selection(self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known)
+        return value + told if self.options.select == "mdl" else value

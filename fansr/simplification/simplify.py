@@ -1,0 +1,460 @@
+"""Simplify expressions to a canonical form: the stage between generation and everything else.
+
+    fansr-gen -n 100000 | fansr-simplify > skeletons.zst
+
+The rewriting engine is simplipy's, with rules that fansr-mine found (rules/).  It reads Table 5; its
+tagged output is spelled in Table 5 again by translation.py, which also lets free constants absorb what
+they can.  Both take turns until nothing changes, so that equivalent skeletons end in one form and a
+simplified expression stays as it is.
+
+`<constant>` stands for almost every real number: a rewrite may turn a function of constants, or a
+number without a spelling in Table 5, into a new `<constant>`, but never the other way.  Rewrites
+hold wherever the original is finite; the simplified form may be defined on more points, for
+example x1/x1 becomes a constant.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+
+import click
+
+from fansr.cli import command, resources
+from fansr.errors import DataError
+from fansr.expressions import ARITY, CONSTANT, literal_value, problems, variable_index
+from fansr.simplification.translation import NonFinite, Respeller, finite_powers
+from fansr.streams import parallel, reader_writer
+
+MAX_TOKENS = 128  # the engine needs seconds for a few thousand; the paper's prior ends at 35
+TOGETHER = 512  # expressions that the engine and the speller take turns on: few enough to stay in the cache
+ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
+_NODE_BUDGET = 48  # outer rewrite iterations of the engine, its own default
+_KNOWN = frozenset(ARITY)
+_BAGS = frozenset("+-*/")
+_FUNCTIONS = frozenset(("abs", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan",
+                        "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"))
+_RELAXED = {f"{way}{k}": ("*", CONSTANT) for way in ("mult", "div") for k in (2, 3, 4, 5)}
+
+
+class Rejected(ValueError):
+    """An expression has no simplified form; `reason` is one of nonfinite, too_long, empty, invalid, unresolved."""
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class Simplifier:
+    """The engine with one folder of rules, and the speller.  Not to be shared by threads.
+
+    A rule for a sum or product costs time in every expression, since it is tried on every choice of
+    operands.  Those of the rules that need certain functions (sin(x)^2 + cos(x)^2) therefore stand in
+    engines of their own, taken only for expressions that have the functions; those that need none
+    (x/x = 1, x + C*x = C*x) are what the engine's canonical form and translation.py do without a rule.
+    """
+
+    def __init__(self, rules: str | None = None):
+        self._whole = load_engine(rules)
+        self._needs = _needed_functions(self._whole.simplification_rules)
+        self._triggers = frozenset(token for need in self._needs for token in need)
+        self._full = self._whole._core.ac_simplify
+        self._light = self._engine(None)
+        self._special: dict = {}  # one need met -> the engine with its rules, made when it is first met
+        self._respell = Respeller()
+
+    def _engine(self, need: Counter | None):
+        """The engine without the rules of sums and products, except those that need just these functions."""
+        chosen = [rule for rule in self._whole.simplification_rules
+                  if rule[0][0] not in _BAGS or not _has_slot(rule[0]) or (need and _functions(rule[0]) == need)]
+        return type(self._whole)(self._whole._operators_config, chosen)._core.ac_simplify
+
+    def _simplify(self, expr) -> list[str]:
+        """One pass of the engine, tagged."""
+        present = self._triggers.intersection(expr)
+        if not present:
+            return self._light(expr, _NODE_BUDGET, False, "tagged")
+        met = [i for i, need in enumerate(self._needs)
+               if need.keys() <= present and all(expr.count(token) >= n for token, n in need.items())]
+        if not met:
+            return self._light(expr, _NODE_BUDGET, False, "tagged")
+        if len(met) > 1:
+            return self._full(expr, _NODE_BUDGET, False, "tagged")
+        engine = self._special.get(met[0])
+        if engine is None:
+            engine = self._special[met[0]] = self._engine(self._needs[met[0]])
+        return engine(expr, _NODE_BUDGET, False, "tagged")
+
+    def _spelled(self, tagged) -> tuple[str, ...]:
+        try:
+            return self._respell(tagged)
+        except NonFinite:
+            finite = finite_powers(tagged)
+            if finite is None:
+                raise
+            return self._respell(finite)
+
+    def __call__(self, expr, relax: bool = False) -> list[str]:
+        """The canonical form of a prefix expression; Rejected says why there is none.
+
+        relax: every multiplication or division by a small integer (mult2 .. div5) first becomes one by
+        a free constant, as the paper does with candidates before their constants are fitted.
+        """
+        (found,) = self.many([expr], relax)
+        if isinstance(found, Rejected):
+            raise found
+        return found
+
+    def many(self, exprs, relax: bool = False) -> list:
+        """For each expression its canonical form, or the Rejected that says why there is none."""
+        found: list = []
+        for start in range(0, len(exprs), TOGETHER):
+            found += self._some(exprs[start : start + TOGETHER], relax)
+        return found
+
+    def _some(self, exprs, relax) -> list:
+        """As `many`.  The engine and the speller take turns on all expressions rather than on each: a processor
+        that goes to and fro between the two takes a seventh longer."""
+        found: list = list(map(_check, exprs))
+        before = [free_coefficients(expr) if relax and fault is None else expr for expr, fault in zip(exprs, found)]
+        now = list(before)
+        going = [i for i, fault in enumerate(found) if fault is None]
+        for _ in range(ROUNDS):
+            tagged = []
+            for i in going:
+                try:
+                    tagged.append((i, self._simplify(now[i])))
+                except ValueError as error:
+                    found[i] = Rejected("unresolved", str(error))
+            going = []
+            for i, form in tagged:
+                try:
+                    spelled = list(self._spelled(form))
+                except NonFinite as error:
+                    found[i] = Rejected("nonfinite", str(error))
+                    continue
+                except ValueError as error:
+                    found[i] = Rejected("unresolved", str(error))
+                    continue
+                if self._respell.changed and spelled != now[i]:
+                    going.append(i)
+                now[i] = spelled
+            if not going:
+                break
+        for i, fault in enumerate(found):
+            if fault is None:
+                tidy = _shorter(before[i], now[i])
+                if tidy is None:
+                    found[i] = now[i]
+                else:  # simplified for its part, so that it stays as it is next time
+                    found[i] = tidy if tidy == before[i] else self._some([tidy], False)[0]
+        return found
+
+
+def _shorter(expr, spelled) -> list[str] | None:
+    """The expression much as it came, where that is shorter than `spelled`: one skeleton in a thousand, mostly for a
+    common factor that the engine multiplies out; None where it is not."""
+    # Signs, inverses and constants may go when it is ordered, so the lengths are compared after that.  As many constants
+    # as in `spelled` are taken to stay, which is the same for every other spelling of the expression.
+    gone = max(expr.count(CONSTANT) - max(spelled.count(CONSTANT), 1), 0)
+    least = len(expr) - expr.count("neg") - expr.count("inv") - 2 * gone
+    if len(spelled) > least:
+        tidy = ordered(expr)
+        if len(tidy) < len(spelled):
+            return tidy
+    return None
+
+
+_SUM, _PRODUCT, _OTHER = "+-", "*/", ""
+
+
+def ordered(expr) -> list[str]:
+    """The expression with its sums and products flat and sorted, a + neg b as a - b, a * inv b as a / b, and one
+    free constant for what has no variables: never longer, the same for any order and bracketing."""
+    stack: list[tuple[str, list, list]] = []  # (kind, operands added or multiplied, subtracted or divided by)
+    for token in reversed(expr):
+        kind = _KIND.get(token)
+        if kind is not None:
+            more, less = _parts(stack.pop(), kind)
+            if token in ("neg", "inv"):
+                more, less = less, more
+            elif token in ("+", "*"):
+                a, b = _parts(stack.pop(), kind)
+                more, less = more + a, less + b
+            else:
+                a, b = _parts(stack.pop(), kind)
+                more, less = more + b, less + a
+            stack.append((kind, more, less))
+        elif ARITY.get(token) == 1:
+            a = _flat(stack.pop())
+            stack.append((_OTHER, [a if a == (CONSTANT,) else (token, *a)], []))
+        elif token == "pow":
+            a, b = _flat(stack.pop()), _flat(stack.pop())
+            stack.append((_OTHER, [a if a == b == (CONSTANT,) else (token, *a, *b)], []))
+        else:
+            stack.append((_OTHER, [(token,) if variable_index(token) is not None else (CONSTANT,)], []))
+    return list(_flat(stack[0]))
+
+
+_KIND = {"+": _SUM, "-": _SUM, "neg": _SUM, "*": _PRODUCT, "/": _PRODUCT, "inv": _PRODUCT}
+
+
+def _parts(node, kind):
+    """Operands of a node as one of `kind`: its own where it is one, else itself."""
+    return (node[1], node[2]) if node[0] == kind else ([_flat(node)], [])
+
+
+def _flat(node) -> tuple[str, ...]:
+    """Tokens of a node, operands sorted, constants merged into one at the end."""
+    kind, more, less = node
+    if kind == _OTHER:
+        return more[0]
+    constant = (CONSTANT,)
+    free = constant in more or constant in less
+    more = sorted(part for part in more if part != constant)
+    less = sorted(part for part in less if part != constant)
+    if free:
+        more.append(constant)
+    join, split = kind
+    tokens = sum(more, (join,) * (len(more) - 1))
+    if not less:
+        return tokens
+    under = sum(less, (join,) * (len(less) - 1))
+    return (split, *tokens, *under) if more else ("neg" if kind == _SUM else "inv", *under)
+
+
+def _check(expr) -> Rejected | None:
+    """What is wrong with what is no expression of ours; the engine would take an unknown token for a variable and
+    says no more than "malformed" of the rest."""
+    if len(expr) > MAX_TOKENS:
+        return Rejected("too_long", f"{len(expr)} tokens, at most {MAX_TOKENS}")
+    if _is_plain(expr):
+        return None
+    problem = problems(expr)
+    if problem:
+        return Rejected("empty" if not expr else "invalid", problem)
+    for token in expr:
+        value = None if token in _KNOWN else literal_value(token)
+        if value is not None and not math.isfinite(value):
+            return Rejected("nonfinite", f"literal {token}")
+    return None
+
+
+def _is_plain(expr) -> bool:
+    """Whether it is a whole expression over the vocabulary: no literals, no x18."""
+    slots = 1
+    try:
+        for arity in map(ARITY.get, expr):
+            if arity is None or not slots:
+                return False
+            slots += arity - 1
+    except TypeError:  # something that is no token at all
+        return False
+    return not slots
+
+
+def _has_slot(pattern) -> bool:
+    """Whether a rule's pattern holds a placeholder such as _0 or !1, in other words is no single expression."""
+    return any(token[0] in "_?!$" and token[1:].isdigit() for token in pattern)
+
+
+def _functions(pattern) -> Counter:
+    return Counter(token for token in pattern if token in _FUNCTIONS)
+
+
+def _needed_functions(rules) -> list[Counter]:
+    """For the rules of sums and products: the functions, with counts, that an expression must have to match one."""
+    needs: list[Counter] = []
+    for pattern, _ in rules:
+        if pattern[0] in _BAGS and _has_slot(pattern):
+            need = _functions(pattern)
+            if need and need not in needs:
+                needs.append(need)
+    return needs
+
+
+def load_engine(rules: str | None = None):
+    """simplipy's engine with the operators and rules of a folder (default: the rules that come with fansr)."""
+    folder = resources.path("rules") if rules is None else rules
+    config = str(folder) + "/config.yaml"
+    try:
+        import simplipy
+
+        return simplipy.SimpliPyEngine.from_config(config)
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no rules here (config.yaml is missing); fansr-mine writes a folder of rules") from None
+    except Exception as error:  # noqa: BLE001 - simplipy reports a wrong config in many ways
+        raise DataError(f"{config}: cannot be loaded: {error}") from None
+
+
+@functools.lru_cache(maxsize=4)
+def simplifier(rules: str | None = None) -> Simplifier:
+    """The process's Simplifier for a folder of rules, made once."""
+    return Simplifier(rules)
+
+
+def simplify(expr, relax: bool = False, rules: str | None = None) -> list[str]:
+    """The canonical form of one prefix expression (tokens in, tokens out); raises Rejected with a reason."""
+    return simplifier(rules)(expr, relax)
+
+
+def simplify_many(exprs, relax: bool = False, rules: str | None = None) -> list[tuple[list[str] | None, str | None]]:
+    """For each expression (its canonical form, None), or (None, reason) where it is rejected."""
+    found = simplifier(rules).many(exprs, relax)
+    return [(None, form.reason) if isinstance(form, Rejected) else (form, None) for form in found]
+
+
+def canonical_key(expr, rules: str | None = None) -> tuple[str, ...]:
+    """Something equal for equivalent expressions, to find duplicates by: the canonical form where there is
+    one, else the tokens themselves."""
+    try:
+        return tuple(simplifier(rules)(expr))
+    except Rejected:
+        return tuple(expr)
+
+
+def free_coefficients(expr) -> list[str]:
+    """mult2 .. div5 as a product with a free constant: [mult2, x1] -> [*, <constant>, x1]."""
+    if _RELAXED.keys().isdisjoint(expr):
+        return list(expr)
+    freed: list[str] = []
+    for token in expr:
+        freed.extend(_RELAXED.get(token, (token,)))
+    return freed
+
+
+# ---- command ----------------------------------------------------------------------------------
+
+
+class _Stage:
+    """What a worker process does with a chunk of records."""
+
+    def __init__(self, rules, relax):
+        self.rules, self.relax = rules, relax
+
+    def __call__(self, records):
+        kept, dropped = [], Counter()
+        exprs = [record.get("expr") for record in records]
+        for record, expr in zip(records, exprs):
+            if not isinstance(expr, list):
+                raise DataError(f"record {_name(record)}: expr is {expr!r}, wanted a list of tokens")
+        for record, expr, form in zip(records, exprs, simplifier(self.rules).many(exprs, self.relax)):
+            if isinstance(form, Rejected):
+                if form.reason in ("empty", "invalid"):
+                    raise DataError(f"record {_name(record)}: {form}")
+                dropped[form.reason] += 1
+                continue
+            if record["kind"] == "skeleton":
+                record.setdefault("raw_len", len(expr))
+            record["expr"] = form
+            kept.append(record)
+        return kept, dropped
+
+
+def _name(record):
+    return record.get("id", record.get("problem"))
+
+
+def merge_equal(records, merged: dict | None = None) -> dict:
+    """Merge records of one `expr` (within one problem, for candidates) into the first of them.
+
+    Their `n` add up (a record without n counts once) and logp becomes the best.  Returns the dict
+    (problem, tokens) -> record, in order of first appearance; give it back as `merged` to go on.
+    """
+    merged = {} if merged is None else merged
+    for record in records:
+        kept = merged.setdefault((record.get("problem"), tuple(record["expr"])), record)
+        if kept is record:
+            kept["n"] = kept.get("n") or 1
+            continue
+        kept["n"] += record.get("n") or 1
+        logp, best = record.get("logp"), kept.get("logp")
+        if logp is not None and (best is None or logp > best):
+            kept["logp"] = logp
+    return merged
+
+
+def _called(name):
+    """Name the function below after the command: the library's own function has the plain name."""
+
+    def rename(function):
+        function.__name__ = name
+        return function
+
+    return rename
+
+
+@command.command(example="fansr-gen -n 10000 | fansr-simplify > skeletons.zst")
+@click.argument("inputs", nargs=-1, metavar="[IN ...]")
+@click.option("--rules", type=click.Path(file_okay=False), default=None, metavar="DIR",
+              help="Folder of rules written by fansr-mine.  [default: the rules that come with fansr]")
+@click.option("--relax", is_flag=True, help="First make every factor 2..5 and divisor 2..5 a free constant.")
+@click.option("--dedup", is_flag=True, help="Merge records of equal form (per problem) and add up their counts n.")
+@command.output_option()
+@command.jobs_option()
+@command.resume_option()
+@command.quiet_option()
+@command.config_option()
+@_called("simplify")
+def simplify_command(inputs, rules, relax, dedup, output, jobs, resume, quiet, config):
+    """Bring skeletons or candidates to their canonical form.
+
+    Records whose form holds an infinity (nonfinite), or that are longer than 128 tokens (too_long), are
+    dropped and counted by reason.  A token that is neither operator, variable, constant nor number is an error.
+    """
+    folder = None if rules is None else str(rules)
+    if folder is not None:
+        load_engine(folder)  # a wrong folder is said here, not by a worker
+    entry = command.history_entry(config={"relax": relax, "dedup": dedup}, rules=rules_name(folder))
+    stage = _Stage(folder, relax)
+    if dedup and resume:
+        raise click.UsageError("--resume cannot go on with --dedup, which writes only when it has read everything")
+    if dedup:
+        return _dedup(inputs, output, stage, entry, jobs, quiet)
+    command.filter_stream(inputs, output, stage, reads=("skeleton", "candidate"), jobs=jobs, entry=entry, quiet=quiet,
+                          resume=resume)
+    return None
+
+
+def _dedup(inputs, output, stage, entry, jobs, quiet):
+    """The command with --dedup: everything is read before anything is written, since counts add up over all."""
+    inputs = list(inputs) or ["-"]
+    first = reader_writer.open_reader(inputs[0], holds=("skeleton", "candidate"))
+    merged: dict = {}
+    dropped: Counter = Counter()
+    with first:
+        results = parallel.ordered_map(_Unpacked(stage), command.batches(first, inputs[1:], first.header["holds"]), jobs)
+        for kept, tally in command.progress(results, quiet=quiet, unit="chunk"):
+            merge_equal(kept, merged)
+            dropped.update(tally)
+    with reader_writer.open_writer(output, first.header["holds"], [*first.history, entry]) as writer:
+        writer.dropped.update(dropped)
+        for record in merged.values():
+            writer.write(record)
+
+
+class _Unpacked:
+    """The stage over the records of a batch, which stay records; runs in worker processes."""
+
+    def __init__(self, stage):
+        self.stage = stage
+
+    def __call__(self, batch):
+        return self.stage(batch.records())
+
+
+def rules_name(folder: str | None = None) -> str:
+    """Short hash of a rule set, for histories: equal names mean equal rules."""
+    import hashlib
+    from pathlib import Path
+
+    path = Path(folder) if folder is not None else resources.path("rules")
+    digest = hashlib.blake2b(digest_size=6)
+    for name in ("config.yaml", "rules.json"):
+        if (path / name).exists():
+            digest.update((path / name).read_bytes())
+    return digest.hexdigest()
+
+
+main = simplify_command

@@ -1,0 +1,156 @@
+"""prefix.py against Python's own parser, the paper's worked examples and round trips."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from fansr.expressions import prefix as ex
+from fansr.expressions.tokens import CONSTANT, OPERATOR, OPERATORS, literal_value, variable_index
+
+LEAVES = st.sampled_from(["x1", "x2", "x3", CONSTANT, "2.5", "-0.75", "3.0"])
+
+
+def _grow(children):
+    unary = st.tuples(st.sampled_from([r.token for r in OPERATORS if r.arity == 1]), children)
+    binary = st.tuples(st.sampled_from([r.token for r in OPERATORS if r.arity == 2]), children, children)
+    return st.one_of(unary, binary)
+
+
+TREES = st.recursive(LEAVES, _grow, max_leaves=8)
+
+
+def plain_value(tree, X, consts):
+    """A direct reading of the operator table's numpy column, one node at a time."""
+    if not isinstance(tree, tuple):
+        if tree == CONSTANT:
+            return np.float64(next(consts))
+        column = variable_index(tree)
+        return X[:, column] if column is not None else np.float64(literal_value(tree))
+    kids = [plain_value(kid, X, consts) for kid in tree[1:]]
+    source = OPERATOR[tree[0]].numpy.format(a="a", b="b")
+    return eval(source, {"np": np, "a": kids[0], "b": kids[-1]})
+
+
+PYTHON = {
+    **{name: getattr(np, name) for name in ("sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "log", "abs")},
+    "root4": lambda v: np.sqrt(np.sqrt(v)),
+    "root5": lambda v: np.sign(v) * np.abs(v) ** 0.2,
+    **{"a" + n: getattr(np, "arc" + n) for n in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+}
+
+
+@given(TREES)
+def test_infix_means_what_the_tree_means(tree):
+    expr = ex.from_tree(tree)
+    X = np.random.default_rng(0).uniform(0.2, 0.9, (5, 3))
+    consts = np.linspace(-1.5, 1.3, expr.count(CONSTANT))
+    with np.errstate(all="ignore"):
+        want = plain_value(tree, X, iter(consts)) * np.ones(5)
+        text = ex.to_infix(expr, consts)
+        names = {f"x{j + 1}": X[:, j] for j in range(3)}
+        # numpy scalars keep Python from raising on 1/0
+        source = __import__("re").sub(r"(?<![\w.])(\d+\.?\d*(?:e-?\d+)?)", r"F(\1)", text)
+        got = eval(source, {**PYTHON, **names, "F": np.float64}) * np.ones(5)
+    # Python takes a negative base to a fraction as numpy does here: NaN on both sides.
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+
+
+@given(TREES)
+def test_print_then_parse_keeps_the_value(tree):
+    expr = ex.from_tree(tree)
+    consts = np.linspace(0.3, 1.7, expr.count(CONSTANT))
+    back = ex.from_infix(ex.to_infix(expr, consts))
+    assert ex.is_valid(back)
+    X = np.random.default_rng(1).uniform(0.2, 0.9, (5, 3))
+    with np.errstate(all="ignore"):
+        want = plain_value(tree, X, iter(consts)) * np.ones(5)
+        got = plain_value(ex.to_tree(back), X, iter(())) * np.ones(5)
+    finite = np.isfinite(want) & (np.abs(want) < 1e100)
+    np.testing.assert_allclose(got[finite], want[finite], rtol=1e-8, atol=1e-10)
+
+
+@given(TREES)
+def test_tree_round_trip_and_subtrees(tree):
+    expr = ex.from_tree(tree)
+    assert ex.to_tree(expr) == tree
+    assert ex.problems(expr) is None
+    assert ex.end(expr) == len(expr)
+    spans = [ex.from_tree(kid) for kid in tree[1:]] if isinstance(tree, tuple) else []
+    assert [expr[i:ex.end(expr, i)] for i in ex.children(expr)] == spans
+    if len(expr) > 1:
+        assert not ex.is_valid(expr[:-1]) and not ex.is_valid(expr + ["x1"])
+
+
+@given(TREES)
+def test_bind_and_free_are_inverse(tree):
+    expr = ex.from_tree(tree)
+    values = [0.1 * k for k in range(1, expr.count(CONSTANT) + 1)]
+    bound = ex.bind(expr, values)
+    assert not ex.n_constants(bound)
+    freed, found = ex.free(bound)
+    literal_positions = [t for t in expr if t not in (CONSTANT,) and literal_value(t) is not None]
+    assert len(found) == len(values) + len(literal_positions)
+    assert ex.bind(freed, found) == [repr(float(t)) if literal_value(t) is not None else t for t in bound]
+
+
+def test_paper_examples():
+    # Appendix L's two nestedness examples, appendix I's two pruned skeletons.
+    assert ex.total_nestedness("sin log acosh x1".split()) == 2
+    assert ex.total_nestedness(f"sin log + x1 {CONSTANT}".split()) == 1
+    assert ex.drop_constants(f"+ mult2 sin x1 {CONSTANT}".split()) == "mult2 sin x1".split()
+    assert ex.drop_constants(f"mult2 sin / x1 {CONSTANT}".split()) == "mult2 sin x1".split()
+    assert ex.drop_constants(f"* / x1 pow2 x2 {CONSTANT}".split()) == "/ x1 pow2 x2".split()
+    assert ex.drop_constants(f"+ {CONSTANT} sin 2.0".split()) == []
+
+
+@pytest.mark.parametrize("text, want", [
+    ("-x1**2", "neg pow2 x1"),
+    ("x1/x2/x3", "/ / x1 x2 x3"),
+    ("1/x1", "inv x1"),
+    ("2*3*x1", "* 6.0 x1"),
+    ("v1^2 + sqrt(v2)", "+ pow2 x1 pow1_2 x2"),
+    ("C*exp(x1)", f"* {CONSTANT} exp x1"),
+    ("x1**1.5", "pow3 pow1_2 x1"),
+    ("x1**-2", "inv pow2 x1"),
+    ("x1**-1.5", "inv pow3 pow1_2 x1"),
+    ("x1**0.75", "pow3 pow1_4 x1"),
+    ("pow(x1, 7)", "pow x1 7.0"),
+])
+def test_parse(text, want):
+    assert ex.from_infix(text) == want.split()
+
+
+def test_columns_by_name():
+    names = ["T [K]", "e", "große Länge"]
+    assert ex.from_infix("T [K]*e + große Länge", names) == ["+", "*", "x1", "x2", "x3"]
+    assert ex.to_infix(["+", "x1", "x3"], names=names) == "T [K] + große Länge"
+
+
+@pytest.mark.parametrize("text, word", [
+    ("x1 +", "cannot read"), ("foo(x1)", "unknown function"), ("y + 1", "unknown name"), ("x1 if x2 else 3", "cannot read"),
+    ("__import__('os')", "unknown function"), ("(" * 5000 + "x1", "cannot read"), ("", "cannot read"),
+])
+def test_parse_errors_are_value_errors(text, word):
+    with pytest.raises(ValueError, match=word):
+        ex.from_infix(text)
+
+
+@pytest.mark.parametrize("expr, word", [
+    ([], "empty"), (["+", "x1"], "truncated"), (["x1", "x2"], "too many"), (["foo"], "unknown token"), (["x0"], "unknown"),
+    (["sin", 3], "wanted a string"),
+])
+def test_problems_are_named(expr, word):
+    assert word in ex.problems(expr)
+
+
+def test_a_power_of_a_root_prints_as_one_power():
+    assert ex.to_infix("* <constant> pow3 pow1_2 x1".split(), [365.25], ["axis"]) == "365.25*axis**1.5"
+
+
+def test_numbers_read_back():
+    for value in (0.1, 1e-300, 1e300, -math.pi, 2.0, 1e22, 123456789.123):
+        assert float(ex.format_number(value)) == value
+    assert ex.format_number(math.pi, 4) == "3.142"
+    assert ex.format_number(1.5e-7, 3) == "1.5e-7"

@@ -1,0 +1,145 @@
+"""Checkpoints: round trips, splitting, and what is left when writing fails."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from fansr.errors import DataError
+from fansr.network import checkpoints
+from fansr.network.architecture import Model, ModelConfig
+
+CONFIG = ModelConfig(columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12)
+
+
+def trained(steps: int = 2):
+    """A small model and its AdamW after a few steps."""
+    torch.manual_seed(0)
+    model = Model(CONFIG)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
+    for _ in range(steps):
+        loss = model(torch.randn(2, 5, 4), torch.randint(3, 59, (2, 6))).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model, optimizer
+
+
+def test_a_model_file_round_trips_and_is_plain_safetensors(tmp_path):
+    model, _ = trained()
+    path = tmp_path / "m.safetensors"
+    checkpoints.save_model(path, model, {"step": 7}, [{"cmd": "fansr-train"}])
+    again, info = checkpoints.load_model(path)
+    assert again.config == CONFIG and info == {"training": {"step": 7}, "history": [{"cmd": "fansr-train"}]}
+    read = safetensors.numpy.load_file(path)  # another reader of the format
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(read[name], tensor.numpy())
+        torch.testing.assert_close(again.state_dict()[name], tensor)
+    values, tokens = torch.randn(1, 5, 4), torch.randint(3, 59, (1, 6))
+    torch.testing.assert_close(again(values, tokens), model.eval()(values, tokens))
+
+
+def test_half_precision_is_half_the_size(tmp_path):
+    model, _ = trained()
+    checkpoints.save_model(tmp_path / "a", model)
+    checkpoints.save_model(tmp_path / "b", model, dtype=torch.float16)
+    assert os.path.getsize(tmp_path / "b") < 0.55 * os.path.getsize(tmp_path / "a")
+    again, _ = checkpoints.load_model(tmp_path / "b")
+    assert all(p.dtype == torch.float32 for p in again.parameters())
+
+
+@pytest.mark.parametrize("part_bytes", [100, 4096, 1 << 30])
+def test_split_and_join_undo_each_other(part_bytes):
+    tensors = {"a": torch.arange(100.0), "b/c#1": torch.arange(7.0), "d": torch.ones(1)}
+    parts = list(checkpoints.split(tensors, part_bytes))
+    assert all(sum(t.numel() * 4 for t in part.values()) <= part_bytes for part in parts)
+    joined = checkpoints.join({k: v for part in parts for k, v in part.items()})
+    assert joined.keys() == tensors.keys()
+    assert all(torch.equal(joined[k], tensors[k]) for k in tensors)
+
+
+def test_optimizer_state_round_trips_in_small_files(tmp_path):
+    model, optimizer = trained()
+    limit = 100_000
+    folder = checkpoints.save_state(tmp_path, model, {"step": 2}, optimizer, part_bytes=limit)
+    parts = sorted(folder.glob("optimizer-*"))
+    assert len(parts) > 1 and all(os.path.getsize(p) <= limit for p in parts)
+    other = Model(CONFIG)
+    fresh = torch.optim.AdamW(other.parameters(), lr=1e-2, fused=True)
+    found, state = checkpoints.load_state(tmp_path)
+    assert found == folder and checkpoints.load_optimizer(found, state, other, fresh)
+    for (_, p), (_, q) in zip(model.named_parameters(), other.named_parameters()):
+        for key, value in optimizer.state[p].items():
+            torch.testing.assert_close(fresh.state[q][key], value)
+
+
+def test_optimizer_state_is_optional(tmp_path):
+    model, optimizer = trained()
+    folder = checkpoints.save_state(tmp_path, model, {"step": 1}, None)
+    assert not list(folder.glob("optimizer-*"))
+    assert not checkpoints.load_optimizer(folder, checkpoints.load_state(tmp_path)[1], model, optimizer)
+
+
+def test_old_checkpoints_go_and_pinned_ones_stay(tmp_path):
+    model, _ = trained()
+    for step in range(5):
+        checkpoints.save_state(tmp_path, model, {"step": step, "pinned": step == 1}, keep=2)
+    assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-00000001", "step-00000003", "step-00000004"]
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert checkpoints.load_state(tmp_path / "nowhere") is None
+
+
+def test_a_failed_write_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    model, _ = trained()
+    checkpoints.save_state(tmp_path, model, {"step": 1})
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(DataError, match="No space left"):
+        checkpoints.save_state(tmp_path, model, {"step": 2})
+    folder, state = checkpoints.load_state(tmp_path)
+    assert state["step"] == 1 and folder.name == "step-00000001"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_half_written_checkpoint_is_ignored(tmp_path):
+    model, _ = trained()
+    checkpoints.save_state(tmp_path, model, {"step": 1})
+    (tmp_path / "step-00000002.part").mkdir()
+    (tmp_path / "step-00000002.part" / "model.safetensors").write_bytes(b"half")
+    assert checkpoints.load_state(tmp_path)[1]["step"] == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x80\x04\x95" + bytes(100), bytes(64)])
+def test_what_is_no_model_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="m.safetensors: "):
+        checkpoints.load_model(path)
+
+
+def test_cut_and_foreign_models_are_refused(tmp_path):
+    model, _ = trained()
+    path = tmp_path / "m.safetensors"
+    checkpoints.save_model(path, model)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(DataError, match="not a whole safetensors file"):
+        checkpoints.load_model(path)
+    safetensors.numpy.save_file({"a": np.ones(3)}, path)
+    with pytest.raises(DataError, match="not a fansr model"):
+        checkpoints.load_model(path)
+    narrow = json.dumps({**CONFIG.to_dict(), "width": 12})
+    safetensors.torch.save_file(model.state_dict(), path, {"format": checkpoints.FORMAT, "config": narrow, "training": "{}",
+                                                           "history": "[]"})
+    with pytest.raises(DataError, match="do not fit its config"):
+        checkpoints.load_model(path)
+    with pytest.raises(DataError, match="no such file"):
+        checkpoints.load_model(tmp_path / "absent")

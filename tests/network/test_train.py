@@ -1,0 +1,323 @@
+"""fansr-train: schedule, exact resume, joint runs, and what happens when things go wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from fansr.corpus.gen import sample_skeletons
+from fansr.corpus.prior import Prior, Skeletons
+from fansr.errors import DataError
+from fansr.expressions.tokens import PAD_ID
+from fansr.network import batches, checkpoints, device
+from fansr.network.architecture import ModelConfig
+from fansr.network.train import train
+from fansr.network.training_loop import curve, fit
+from fansr.network.training_run import Options, Run, factor, loss_sums
+from fansr.streams import reader_writer
+
+CONFIG = """
+batch = 8
+min_points = 4
+max_points = 8
+lr = 3e-3
+log_every = 5
+hold = 0.1
+[model]
+columns = 3
+width = 24
+heads = 2
+feed_forward = 40
+inducing = 4
+seeds = 4
+decoder_layers = 1
+max_length = 12
+dropout = 0.1
+"""
+PRIOR = Prior(variables=3, skeletons=(Skeletons(min_ops=1, max_ops=3),))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A folder with a small skeleton stream and a small config."""
+    folder = tmp_path_factory.mktemp("corpus")
+    with reader_writer.open_writer(folder / "train.zst", "skeleton", [{"cmd": "fansr-gen"}]) as writer:
+        for i, expr in enumerate(sample_skeletons(PRIOR, np.arange(600))):
+            writer.write({"kind": "skeleton", "id": i, "expr": expr})
+    (folder / "c.toml").write_text(CONFIG)
+    return folder
+
+
+def arguments(corpus, out, *more):
+    return [str(corpus / "train.zst"), "--config", str(corpus / "c.toml"), "--out", str(out), "-q", "--threads", "1",
+            "--dtype", "float32", "--no-compile", *more]
+
+
+def invoke(*args):
+    return CliRunner().invoke(train, list(args))
+
+
+def losses(folder):
+    """{step: loss} of the training records of all legs."""
+    found = {}
+    for file in sorted(folder.glob("metrics-*.zst")):
+        with reader_writer.open_reader(file, holds="metric") as reader:
+            found |= {r["step"]: r["loss"] for r in reader if r["split"] == "train"}
+    return found
+
+
+def weights(folder):
+    at, _ = checkpoints.load_state(folder)
+    return checkpoints.load_model(at / "model.safetensors")[0].state_dict()
+
+
+def command_line(*args):
+    return [sys.executable, "-m", "fansr.network.train", *args]
+
+
+# ---- schedule and loss
+
+
+def test_the_schedule_has_the_papers_shape():
+    at = [factor("wsd", p, 100, 10, 0.2, None) for p in (0, 5, 10, 50, 80, 90, 100)]
+    assert at == pytest.approx([0, 0.5, 1, 1, 1, 0.5, 0])
+    assert [factor("plateau", p, 100, 10, 0.2, None) for p in (5, 50, 1000)] == [0.5, 1, 1]
+    assert [factor("decay", p, 40, 10, 0.2, 100.0) for p in (100, 120, 140, 150)] == pytest.approx([1, 0.5, 0, 0])
+
+
+def test_the_loss_is_the_mean_negative_log_likelihood():
+    logits, tokens = torch.randn(3, 4, 59), torch.tensor([[1, 5, 6, 2, 0], [1, 7, 2, 0, 0], [1, 5, 5, 5, 2]])
+    loss, hits, whole = loss_sums(logits, tokens)
+    wanted = 0.0
+    for row, target in zip(logits, tokens[:, 1:]):
+        for scores, t in zip(row, target):
+            if t != PAD_ID:
+                wanted -= float(torch.log(torch.exp(scores[t]) / torch.exp(scores).sum()))
+    assert float(loss) == pytest.approx(wanted, rel=1e-5)
+    likeliest = logits.clone()
+    likeliest.scatter_(2, tokens[:, 1:, None], 100.0)
+    _, hits, whole = loss_sums(likeliest, tokens)
+    assert int(hits) == 9 and int(whole) == 3
+
+
+# ---- learning, resuming, stopping
+
+
+def test_it_learns_and_a_resumed_run_repeats_an_unbroken_one(corpus, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert invoke(*arguments(corpus, whole, "--steps", "60")).exit_code == 0
+    # The same schedule, stopped by hand on the way.
+    options = ["--steps", "60"]
+    stop_at(corpus, broken, 25)
+    result = invoke(*arguments(corpus, broken, *options, "--resume"))
+    assert result.exit_code == 0, result.output
+    a, b = losses(whole), losses(broken)
+    assert a[60] < 0.8 * a[5]
+    for step in range(30, 61, 5):
+        assert b[step] == pytest.approx(a[step], rel=1e-6)
+    for name, tensor in weights(whole).items():
+        torch.testing.assert_close(weights(broken)[name], tensor, rtol=1e-6, atol=1e-7)
+    shipped, info = checkpoints.load_model(broken / "model.safetensors")
+    assert shipped.config.width == 24 and info["training"]["step"] == 60
+    assert info["history"][0]["cmd"] == "fansr-gen"
+    points = json.loads((whole / "model.json").read_text())["curve"]
+    assert points[-1]["loss"] < points[0]["loss"] and points[-1]["samples"] > 300
+
+
+def stop_at(corpus, out, steps):
+    """Run the first `steps` of a 60-step run in-process, then save as a signal would make it."""
+    settings = batches.Settings(batch=8, min_points=4, max_points=8, columns=3, max_length=12)
+    model = ModelConfig(columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12)
+    options = Options(model=model, settings=settings, steps=60, lr=3e-3, log_every=5, hold=0.1)
+    run = Run(options, device.choose("cpu", "float32"), out, quiet=True)
+    pool, run.history = batches.read_pool([corpus / "train.zst"], settings, hold=0.1)
+    loader = batches.Loader(pool, settings)
+    done = run.done
+    run.done = lambda: done() or run.state["step"] >= steps
+    fit(run, loader, [])
+
+
+def test_a_plateau_can_be_continued_and_decayed(corpus, tmp_path):
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "20", "--schedule", "plateau")).exit_code == 0
+    assert not (tmp_path / "model.safetensors").exists()
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "30", "--schedule", "plateau", "--resume")).exit_code == 0
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "10", "--schedule", "decay", "--resume")).exit_code == 0
+    at, state = checkpoints.load_state(tmp_path)
+    assert state["step"] == 40 and state["decay_from"] == 30
+    assert (tmp_path / "step-00000030").exists()  # the plateau is pinned: it can be gone on from again
+    rates = {}
+    for file in sorted(tmp_path.glob("metrics-*.zst")):
+        with reader_writer.open_reader(file) as reader:
+            rates |= {r["step"]: r["lr"] for r in reader if r["split"] == "train"}
+    assert rates[30] == pytest.approx(3e-3) and rates[35] == pytest.approx(1.5e-3) and rates[40] == pytest.approx(0)
+    assert (tmp_path / "model.safetensors").exists() and len(curve(tmp_path)) >= 4
+
+
+def test_a_run_in_one_piece_keeps_the_end_of_its_plateau(corpus, tmp_path):
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "30", "--decay", "0.5", "--save-seconds", "0.001")).exit_code == 0
+    kept = {int(p.name[5:]): json.loads((p / "state.json").read_text())["pinned"] for p in tmp_path.glob("step-*")}
+    assert kept == {15: True, 29: False, 30: False}
+    # Rates from there on are those of a plateau.
+    (tmp_path / "latest").write_text("step-00000015\n")
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "20", "--schedule", "plateau", "--resume")).exit_code == 0
+    with reader_writer.open_reader(tmp_path / "metrics-00000015.zst") as reader:
+        assert [r["lr"] for r in reader if r["split"] == "train"] == pytest.approx([3e-3])
+
+
+def test_checkpoints_do_not_name_the_machines_folders(corpus, tmp_path):
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "2")).exit_code == 0
+    at, _ = checkpoints.load_state(tmp_path)
+    assert str(tmp_path) not in json.dumps(checkpoints.load_model(at / "model.safetensors")[1]["history"])
+
+
+def test_sigterm_checkpoints_and_kill_loses_one_interval_at_most(corpus, tmp_path):
+    args = command_line(*arguments(corpus, tmp_path, "--steps", "100000", "--save-seconds", "0.2"))
+    run = subprocess.Popen(args)
+    try:
+        wait_for(lambda: checkpoints.load_state(tmp_path) is not None and checkpoints.load_state(tmp_path)[1]["step"] > 20)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(30) == 130
+    finally:
+        run.kill()
+    first = checkpoints.load_state(tmp_path)[1]["step"]
+    assert max(losses(tmp_path)) <= first  # the stream was closed and names no step beyond the checkpoint
+    run = subprocess.Popen([*args, "--resume"])
+    try:
+        wait_for(lambda: checkpoints.load_state(tmp_path)[1]["step"] > first + 20)
+    finally:
+        run.kill()
+        run.wait()
+    second = checkpoints.load_state(tmp_path)[1]["step"]
+    assert second > first
+    result = invoke(*arguments(corpus, tmp_path, "--steps", str(second + 10), "--resume"))
+    assert result.exit_code == 0, result.output
+    assert checkpoints.load_state(tmp_path)[1]["step"] >= second + 10
+    assert max(losses(tmp_path)) >= second
+
+
+def wait_for(condition, seconds=60):
+    """The time limit only ends a test that would hang; nothing is measured by it."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_pipe_feeds_training(corpus, tmp_path):
+    cat = (corpus / "train.zst").read_bytes()
+    args = arguments(corpus, tmp_path, "--steps", "10")[1:]
+    run = subprocess.run(command_line("-", *args, "--start-with", "100"), input=cat, capture_output=True)
+    assert run.returncode == 0, run.stderr
+    assert checkpoints.load_state(tmp_path)[1]["step"] == 10
+
+
+# ---- joint runs
+
+
+def test_two_processes_do_what_one_does(corpus, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    more = ["--steps", "12", "--accumulate", "2", "--log-every", "1"]
+    assert invoke(*arguments(corpus, one, *more)).exit_code == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fansr.network.train"]
+    run = subprocess.run([*launch, *arguments(corpus, two, *more)], capture_output=True, text=True,
+                         env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert run.returncode == 0, run.stderr[-2000:]
+    a, b = losses(one), losses(two)
+    assert a.keys() == b.keys() and len(a) == 12
+    for step in a:
+        assert b[step] == pytest.approx(a[step], rel=1e-4)
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_accumulate_must_suit_the_processes(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(DataError, match="accumulate is 1; it must be a multiple of the 2 processes"):
+        Run(Options(), device.choose("cpu", "float32"), tmp_path)
+
+
+# ---- faults
+
+
+def small_run(corpus, out, steps=30):
+    settings = batches.Settings(batch=8, min_points=4, max_points=8, columns=3, max_length=12)
+    model = ModelConfig(columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12)
+    run = Run(Options(model=model, settings=settings, steps=steps, log_every=1), device.choose("cpu", "float32"), out, quiet=True)
+    pool, run.history = batches.read_pool([corpus / "train.zst"], settings)
+    return run, batches.Loader(pool, settings)
+
+
+def test_a_step_without_finite_gradient_is_skipped_and_counted(corpus, tmp_path):
+    run, loader = small_run(corpus, tmp_path, steps=6)
+    logits = run.logits
+    run.logits = lambda data: logits(data) * (float("nan") if run.state["step"] == 2 else 1.0)
+    assert fit(run, loader, [])
+    assert run.state["skipped"] == 1
+    assert all(torch.isfinite(p).all() for p in run.model.parameters())
+
+
+def test_a_run_that_cannot_recover_stops_with_the_last_good_checkpoint(corpus, tmp_path):
+    run, loader = small_run(corpus, tmp_path)
+    run.save()
+    good = weights(tmp_path)
+    logits = run.logits
+    run.logits = lambda data: logits(data) * float("nan")
+    with pytest.raises(DataError, match="10 steps in a row without a finite gradient"):
+        fit(run, loader, [])
+    for name, tensor in weights(tmp_path).items():
+        assert torch.equal(tensor, good[name])
+
+
+def test_poisoned_records_are_left_out_and_told(corpus, tmp_path):
+    path = tmp_path / "poison.zst"
+    with reader_writer.open_writer(path, "skeleton", []) as writer, reader_writer.open_reader(corpus / "train.zst") as reader:
+        for record in list(reader)[:100]:
+            writer.write(record)
+        for expr in (["+", "x1"], ["no-such-token"], 7, ["x1"] * 50):
+            writer.write({"kind": "skeleton", "id": 0, "expr": expr})
+    args = [str(path), *arguments(corpus, tmp_path / "run", "--steps", "2")[1:]]
+    args.remove("-q")
+    result = invoke(*args)
+    assert result.exit_code == 0, result.output
+    for told in ("1 no expression", "1 no valid prefix expression", "1 too long", "1 unknown token"):
+        assert told in result.output
+
+
+@pytest.mark.parametrize("args, code, message", [
+    ([], 2, "say how long"),
+    (["--steps", "5", "--schedule", "decay"], 2, "add --resume"),
+    (["--steps", "5", "--min-points", "9", "--max-points", "3"], 1, "min-points 9 is above max-points 3"),
+    (["--steps", "5", "--device", "cuda"], 1, "has no CUDA"),
+    (["--steps", "5", "--prior", "absent.toml"], 1, "absent.toml: no such file"),
+])
+def test_wrong_calls_are_told_in_one_line(corpus, tmp_path, args, code, message):
+    if "cuda" in args and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    result = invoke(*arguments(corpus, tmp_path / "run", *args))
+    assert result.exit_code == code and message in result.output and len(result.output.splitlines()) == 1
+
+
+def test_wrong_inputs_are_told_in_one_line(corpus, tmp_path):
+    other = arguments(corpus, tmp_path / "run", "--steps", "5")[1:]
+    (tmp_path / "junk").write_bytes(os.urandom(500))
+    (tmp_path / "c.toml").write_text(CONFIG + "wings = 2\n")
+    for args, message in (([str(tmp_path / "absent.zst"), *other], "absent.zst"), ([str(tmp_path / "junk"), *other], "junk"),
+                          ([*arguments(corpus, tmp_path, "--steps", "5"), "--config", str(tmp_path / "c.toml")], "wings")):
+        result = invoke(*args)
+        assert result.exit_code == 1 and message in result.output and len(result.output.splitlines()) == 1, result.output
+
+
+def test_a_run_is_not_overwritten_and_not_resumed_with_another_shape(corpus, tmp_path):
+    assert invoke(*arguments(corpus, tmp_path, "--steps", "2")).exit_code == 0
+    result = invoke(*arguments(corpus, tmp_path, "--steps", "2"))
+    assert result.exit_code == 1 and "--resume goes on with it" in result.output
+    (tmp_path / "wide.toml").write_text(CONFIG.replace("width = 24", "width = 48"))
+    result = invoke(*arguments(corpus, tmp_path, "--steps", "4", "--resume"), "--config", str(tmp_path / "wide.toml"))
+    assert result.exit_code == 1 and "made with another width" in result.output

@@ -1,0 +1,119 @@
+"""Curves of one column against laws written down here, least squares by numpy and an optimiser of scipy's."""
+
+import numpy as np
+import pytest
+from scipy.optimize import curve_fit
+
+from fansr.expressions.prefix import is_valid
+from fansr.expressions.programs import evaluate
+from fansr.fitting.problem import Budget, Problem
+from fansr.proposers.curves import FRONTS, INNERS, OUTERS, Fitter, curves, propose, single
+
+LAWS = {
+    "saturation": (lambda x: 3 * x / (x + 2), 0.1, 9),
+    "Hill": (lambda x: 3 * x**2.3 / (x**2.3 + 2**2.3) + 1, 0.1, 9),
+    "Gompertz": (lambda x: 3 * np.exp(-2 * np.exp(-0.7 * x)), 0, 9),
+    "logistic": (lambda x: 5 / (1 + np.exp(-(x - 4) / 0.8)), 0, 9),
+    "decay": (lambda x: 2 + 3 * np.exp(-x / 3), 0, 10),
+    "two decays": (lambda x: 2 * np.exp(-x) + 3 * np.exp(-x / 5), 0, 10),
+    "bell": (lambda x: 4 * np.exp(-((x - 3) ** 2) / 0.5) + 0.2, 0, 6),
+    "peak": (lambda x: 1 / (1.2 + (x - 2.5) ** 2), 0.3, 4),
+    "Antoine": (lambda x: 7 - 1500 / (x + 230), 0, 100),
+    "wave on a parabola": (lambda x: x**2 + 3 * np.sin(4 * x), 0, 6),
+    "rise and fall": (lambda x: 2 * x * np.exp(-x), 0, 6),
+    "cotangent": (lambda x: 1 / np.tan(x), 0.1, 1.4),
+    "root": (lambda x: 2 * np.sqrt(x**2 + 3) - 1, -2, 5),
+}
+
+
+def table(name, M=200, noise=0.0, seed=0):
+    law, low, high = LAWS[name]
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(low, high, M)
+    y = law(x)
+    return x, y + noise * y.std() * rng.normal(size=M)
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_textbook_curves_are_found_exactly(name):
+    x, y = table(name)
+    problem = Problem(X=x[:, None].copy(), y=y, names=["x1"])
+    best = min((c for batch in propose(problem, Budget(None), np.random.default_rng(0)) for c in batch), key=lambda c: c.fvu)
+    assert best.fvu < 1e-14 and is_valid(best.expr)
+    # What is said of it is true of it, on points it never saw too.
+    fresh, truth = table(name, seed=1)
+    values = evaluate(best.expr, fresh[:, None], best.consts)
+    assert np.sum((values - truth) ** 2) < 1e-9 * np.sum((truth - truth.mean()) ** 2)
+
+
+def test_shares_against_least_squares_by_numpy():
+    rng = np.random.default_rng(0)
+    x, weights = rng.uniform(0.5, 3, 40), rng.uniform(0.2, 2, 40)
+    y, known, F = np.log(x) + x**2, x**2, np.stack([np.exp(-x), np.sqrt(x), np.ones(40)])
+    shares = Fitter(x, y, weights, [known]).shares(F)
+    mean = np.average(y, weights=weights)
+    for share, f in zip(shares[:2], F[:2]):
+        A = np.column_stack([np.ones(40), known, f]) * np.sqrt(weights)[:, None]
+        c = np.linalg.lstsq(A, y * np.sqrt(weights), rcond=None)[0]
+        left = np.sum((A @ c - y * np.sqrt(weights)) ** 2) / np.sum(weights * (y - mean) ** 2)
+        assert np.isclose(share, left, rtol=1e-6)
+    assert shares[2] == np.inf  # the constant is there already
+
+
+def test_waves_carry_their_phase():
+    x = np.linspace(0, 5, 80)
+    y = 1.5 + 2 * np.sin(3 * x + 0.7)
+    S, C = np.sin(3 * x)[None], np.cos(3 * x)[None]
+    share, phase = Fitter(x, y).pair_shares(S, C)
+    assert share[0] < 1e-25 and np.isclose(phase[0], 0.7)
+
+
+@pytest.mark.parametrize("name, outer", OUTERS.items())
+def test_spelling_and_values_agree(name, outer):
+    x = np.linspace(0.3, 2.0, 30)
+    for inner in outer.inners:
+        t = INNERS[inner].value(x)
+        for k, m in outer.grid(t)[::7]:
+            values = outer.values(t, np.array([k]), np.array([m]))[0]
+            law = [*outer.spell(INNERS[inner].expr, float(k), float(m))]
+            with np.errstate(all="ignore"):
+                shown = evaluate(law, x[:, None])
+            # Over log x exp(k t) stands as x^k; both overflow alike elsewhere.
+            fine = np.isfinite(values) & np.isfinite(shown) & (np.abs(values) < 1e100)
+            assert fine.any() and np.allclose(shown[fine], values[fine], rtol=1e-7, atol=1e-280)
+    assert set(outer.fronts) <= set(FRONTS)
+
+
+def test_noisy_saturation_as_well_as_scipy():
+    x, y = table("saturation", M=30, noise=0.05)
+    share, _law = curves(x, y, second=False)[0]
+    popt, _ = curve_fit(lambda x, a, b: a * x / (x + b), x, y, p0=[1, 1])
+    residual = np.sum((popt[0] * x / (x + popt[1]) - y) ** 2) / np.sum((y - y.mean()) ** 2)
+    best = min(share for share, _ in curves(x, y, second=False))
+    assert best <= residual * 1.001 and share < 2 * residual
+
+
+def test_the_scale_of_a_table_does_not_matter():
+    x, y = table("decay", M=50)
+    for size in (1e-200, 1e150):
+        share, law = curves(x, y * size)[0]
+        assert share < 1e-20 and np.allclose(evaluate([*law], x[:, None]), y * size, rtol=1e-6)
+
+
+@pytest.mark.parametrize("x, y", [
+    (np.zeros(9), np.arange(9.0)), (np.arange(9.0), np.ones(9)), (np.arange(3.0), np.arange(3.0)),
+    (np.array([0, 0, 0, 1, 1, 1.0]), np.arange(6.0)), (np.geomspace(1e-300, 1e300, 40), np.arange(40.0)),
+])
+def test_odd_tables_do_no_harm(x, y, recwarn):
+    for share, law in curves(x, y):
+        assert np.isfinite(share) and is_valid([t if not t[-1].isdigit() or t in ("x1",) or t[0].isalpha() else "1.0" for t in law])
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
+def test_weights_count():
+    x = np.linspace(0, 4, 60)
+    y = np.exp(-x)
+    y[::5] += 3.0
+    weights = np.ones(60)
+    weights[::5] = 1e-12
+    assert single(Fitter(x, y, weights))[0].share < 1e-4 < single(Fitter(x, y))[0].share

@@ -1,0 +1,103 @@
+"""Polynomials and quotients found whole, against the laws they were made of and numpy's own arithmetic."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from fansr.expressions.programs import evaluate
+from fansr.fitting.problem import Budget, Problem
+from fansr.proposers import rational
+from fansr.proposers.rational import completed, monomials, parted, short_sum
+
+
+def make(law, D, M=300, low=0.4, high=3.0, seed=1):
+    X = np.random.default_rng(seed).uniform(low, high, (M, D))
+    return Problem(X=X, y=law(*X.T), names=[f"x{j + 1}" for j in range(D)])
+
+
+def best(problem):
+    found = [c for batch in rational.propose(problem, Budget(None), np.random.default_rng(0)) for c in batch]
+    return min(found, key=lambda c: c.length, default=None)
+
+
+@pytest.mark.parametrize("law, D, longest", [
+    (lambda a, b, c, d: a * b * (c - d) + 2.5 * b**2 * d - c / d + (a + c) * (b - d), 4, 40),
+    (lambda a, b: (1.5 + a * b**2) / (2 + 0.3 * a**2 + b), 2, 22),
+    (lambda a: a**9 + a**8 + a**7 + a**6 + a**5 + a**4 + a**3 + a**2 + a, 1, 33),
+    (lambda a, b, c: np.sqrt(a**2 + 3 * b * c + 0.7), 3, 12),
+    (lambda a, b: 2 * np.exp(-(a**2) - 0.3 * a * b), 2, 14),
+    (lambda a, b, c, d: -1.5 * b**2 / np.sqrt(a) * np.exp(-a * b * c / 3 + 0.2 * d), 4, 24),
+    (lambda a, b: b / (1 + ((a - 2.5) / 0.25) ** 2) + 0.28, 2, 14),
+    (lambda a, b: np.sqrt(a) * b + 3 * np.sqrt(b) - 1.7, 2, 14),
+])  # fmt: skip
+def test_whole_laws(law, D, longest):
+    problem = make(law, D)
+    c = best(problem)
+    assert c is not None and c.length <= longest
+    unseen = make(law, D, seed=2)
+    assert np.allclose(evaluate(c.expr, unseen.X, c.consts), unseen.y, rtol=1e-7)
+
+
+@pytest.mark.parametrize("law, D", [(np.exp, 1), (np.cos, 1), (lambda a, b: np.sin(a * b), 2)])
+def test_no_series_for_what_is_no_polynomial(law, D):
+    c = best(make(law, D, low=-1.0, high=1.0))
+    assert c is None or c.length < 8
+
+
+def test_columns_of_few_values_make_no_polynomials():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(0, 4, 200).astype(float), rng.uniform(1, 2, 200)])
+    c = best(Problem(X=X, y=np.exp(X[:, 0]) * X[:, 1], names=["a", "b"]))
+    assert c is None or c.length < 7
+
+
+def test_multiples_of_a_column_are_left_out():
+    X = make(lambda a, b: a, 2).X
+    X = np.column_stack([X[:, 0], 2 * X[:, 0], X[:, 1]])
+    c = best(Problem(X=X, y=X[:, 0] ** 2 + 3 * X[:, 0] * X[:, 2] - 1.5, names=["a", "b", "c"]))
+    assert c is not None and "x2" not in c.expr and c.length <= 12
+
+
+def test_nothing_on_noise():
+    problem = make(lambda a, b: a * b + b**2, 2)
+    problem.y += 1e-3 * np.random.default_rng(3).normal(size=len(problem.y))
+    assert best(problem) is None
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e150])
+def test_any_unit(scale):
+    problem = make(lambda a, b: (a + 2 * b) * 3 / (a + 0.5), 2)
+    problem.y *= scale
+    problem.X = problem.X * np.array([1e20, 1e-20])
+    c = best(problem)
+    assert c is None or np.allclose(evaluate(c.expr, problem.X, c.consts), problem.y, rtol=1e-6)
+
+
+def test_monomials_are_all_there():
+    assert len(set(monomials(3, 4))) == 35 and max(map(sum, monomials(3, 4))) == 4
+
+
+def value(expr, X):
+    return evaluate(list(expr), X)
+
+
+def test_forms_keep_the_sum():
+    x, z = ("x1",), ("x2",)
+    terms = [(2.0, {x: Fraction(2)}), (-6.0, {x: Fraction(1)}), (1.0, {x: Fraction(1), z: Fraction(1)}), (7.0, {}),
+             (0.5, {z: Fraction(2)}), (4.0, {z: Fraction(1)})]
+    X = np.random.default_rng(0).uniform(0.5, 2, (50, 2))
+    a, b = X.T
+    true = 2 * a**2 - 6 * a + a * b + 7 + 0.5 * b**2 + 4 * b
+    assert np.allclose(value(short_sum(terms), X), true)
+    square = completed(terms)
+    assert len(square) < len(terms)
+    assert np.allclose(sum(c * np.prod([value(base, X) ** float(e) for base, e in f.items()] or [np.ones(50)], axis=0)
+                           for c, f in square), true)
+
+
+def test_parted_quotients():
+    x = ("x1",)
+    above = [(3.0, {}), (2.0, {x: Fraction(1)}), (2.0, {x: Fraction(2)})]  # (3 + 2x + 2x^2) / (1 + x + x^2) = 2 + 1 / (1 + x + x^2)
+    below = [(1.0, {}), (1.0, {x: Fraction(1)}), (1.0, {x: Fraction(2)})]
+    assert any(len(rest) == 1 and len(whole) == 1 and whole[0][0] == 2 for whole, rest in parted(above, below))

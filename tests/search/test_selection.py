@@ -1,0 +1,102 @@
+"""Ranking against the paper's inequality, hand-worked values and plain sorts."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from fansr.fitting.problem import Candidate
+from fansr.search import selection
+
+FVUS = st.floats(1e-20, 1.0)
+
+
+def candidate(fvu, length, k=0, name="x1"):
+    expr = ["neg"] * (length - 1) + [name] if not k else ["+"] * k + ["<constant>"] * k + ["neg"] * (length - 2 * k - 1) + [name]
+    return Candidate(expr, np.zeros(k), fvu)
+
+
+@given(FVUS, FVUS, st.integers(1, 40), st.integers(1, 40))
+def test_equation_3_orders_as_equation_4(fa, fb, la, lb):
+    ratio, bound = fb / fa, 10 ** (-0.05 * (lb - la))
+    if not math.isclose(ratio, bound, rel_tol=1e-9):
+        assert (selection.score(fb, lb) < selection.score(fa, la)) == (ratio < bound)
+
+
+def test_a_token_must_pay_eleven_percent():
+    assert selection.score(0.89, 6) < selection.score(1.0, 5) < selection.score(0.90, 6)
+
+
+@given(st.lists(st.tuples(FVUS, st.integers(1, 12)), min_size=1, max_size=20))
+def test_the_front_is_what_nothing_beats(pairs):
+    candidates = [candidate(f, n) for f, n in pairs]
+    front = selection.pareto(candidates)
+    lengths = [c.length for c in front]
+    assert lengths == sorted(set(lengths))
+    for c in candidates:
+        beaten = any(o.length <= c.length and o.fvu <= c.fvu * (1 + 1e-5) for o in front)
+        assert beaten
+    for a, b in zip(front, front[1:]):
+        assert b.fvu < a.fvu
+
+
+def test_the_pool_is_sorted_and_knows_twins():
+    pool = selection.Pool(100, method="score")
+    x = Candidate(["+", "x1", "<constant>"], np.array([1.0]), 0.5)
+    assert pool.add(x)
+    assert not pool.add(Candidate(["+", "<constant>", "x1"], np.array([1.0]), 0.5))  # the same law with operands swapped
+    assert not pool.add(Candidate(["-", "x1", "<constant>"], np.array([-1.0]), 0.5))  # the same values in other clothes
+    assert pool.add(Candidate(["sin", "x1"], np.zeros(0), 0.1))
+    assert pool.add(Candidate(["+", "x1", "<constant>"], np.array([2.0]), 0.01))  # refitted, better
+    assert [c.fvu for c in pool] == sorted((c.fvu for c in pool), key=lambda f: f)
+    assert len(pool) == 2 and pool.best.fvu == 0.01 and pool.seen == 5
+
+
+@given(st.lists(st.tuples(FVUS, st.integers(1, 15)), min_size=1, max_size=80))
+def test_the_pool_keeps_the_best_and_the_front(pairs):
+    pool = selection.Pool(50, keep=5)
+    candidates = [candidate(f, n, name=f"x{i + 1}") for i, (f, n) in enumerate(pairs)]
+    for c in candidates:
+        pool.add(c)
+    values = [pool.value(c) for c in pool]
+    assert values == sorted(values)
+    assert math.isclose(pool.value(pool.best), min(map(pool.value, candidates)), rel_tol=1e-6)
+    want, got = selection.pareto(candidates), pool.front()
+    assert [c.length for c in got] == [c.length for c in want]
+
+
+def test_a_constant_for_every_row_is_no_law():
+    """Six constants on six rows fit anything; the default selection prefers the plain law, equation 3 does not."""
+    plain, wild = (1e-2, 3, 1), (1e-25, 23, 6)
+    value = lambda method, c: selection.selection(method, candidate(*c), 6)  # noqa: E731
+    assert value("mdl", plain) < value("mdl", wild)
+    assert value("aicc", plain) < value("aicc", wild)
+    assert value("score", wild) < value("score", plain)
+
+
+def test_bic_is_the_textbook_one():
+    M, k, rss_a, rss_b = 40, 3, 0.2, 0.1
+    bic = lambda rss, p: M * math.log(rss / M) + p * math.log(M)  # noqa: E731
+    ours = selection.selection("bic", candidate(rss_a, 9, k), M) - selection.selection("bic", candidate(rss_b, 9, k + 1), M)
+    assert math.isclose(2 * ours, bic(rss_a, k + 1) - bic(rss_b, k + 2), rel_tol=1e-12)
+
+
+def test_rounding_of_a_target_far_from_zero_is_no_misfit():
+    rng = np.random.default_rng(0)
+    clean = rng.normal(size=200)
+    y = 1e8 + clean
+    noise = np.var((y - 1e8) - clean) / np.var(clean)
+    assert noise / 100 < selection.fvu_floor(y) < 1e4 * noise
+    assert selection.fvu_floor(clean) == selection.EXACT
+
+
+def test_unknown_selection_is_named():
+    with pytest.raises(ValueError, match="mdl, score"):
+        selection.selection("best", candidate(0.1, 3, 1), 10)
+
+
+def test_varying_exponents_cost_more():
+    """x**(C*x) is dearer than C**x, and that than x**C, though their tokens are the same or fewer."""
+    nats = [selection.structure_nats(text.split()) for text in ("pow x1 <constant>", "pow <constant> x1", "pow x1 x1")]
+    assert nats[0] < nats[1] < nats[2] and selection.structure_nats(["pow", "pow", "x1", "x1", "x1"]) > 2 * nats[2] - 4
