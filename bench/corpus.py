@@ -57,7 +57,9 @@ def commuted(tree, rng):
 
 def rescaled(tree, rng):
     """Times a constant, free or written as a multiplier."""
-    factor = rng.choice([("*", CONSTANT, tree), ("*", tree, CONSTANT), ("/", tree, CONSTANT), ("mult3", tree), ("div2", tree)])
+    factor = rng.choice(
+        [("*", CONSTANT, tree), ("*", tree, CONSTANT), ("/", tree, CONSTANT), ("mult3", tree), ("div2", tree)]
+    )
     return ("neg", factor) if rng.random() < 0.3 else factor
 
 
@@ -66,7 +68,11 @@ def constants_added(tree, rng):
     if not isinstance(tree, tuple):
         return ("*", CONSTANT, tree) if rng.random() < 0.3 and tree != CONSTANT else tree
     grown = (tree[0], *(constants_added(child, rng) for child in tree[1:]))
-    return rng.choice([("+", grown, CONSTANT), ("-", grown, CONSTANT), ("*", CONSTANT, grown)]) if rng.random() < 0.4 else grown
+    return (
+        rng.choice([("+", grown, CONSTANT), ("-", grown, CONSTANT), ("*", CONSTANT, grown)])
+        if rng.random() < 0.4
+        else grown
+    )
 
 
 def renamed(tree, rng):
@@ -137,12 +143,24 @@ def planted_command(repeats):
         for kind in KINDS:
             rng = random.Random(kind)
             made = [(law.id, p) for law in collection for _ in range(repeats) if (p := planted(kind, law, rng))]
-            for name, exprs in (("raw", [p for _, p in made]), ("simplified", [f for f, _ in simplify_many([p for _, p in made])])):
-                usable = [(label, e) for (label, _), e in zip(made, exprs) if e is not None and expressions.variables(e)]
+            for name, exprs in (
+                ("raw", [p for _, p in made]),
+                ("simplified", [f for f, _ in simplify_many([p for _, p in made])]),
+            ):
+                usable = [
+                    (label, e) for (label, _), e in zip(made, exprs) if e is not None and expressions.variables(e)
+                ]
                 kept, _ = stage([{"kind": "skeleton", "id": i, "expr": e} for i, (_, e) in enumerate(usable)])
                 missed = sorted({usable[record["id"]][0] for record in kept})
-                say(what="planted", kind=kind, form=name, renaming=renaming, n=len(usable),
-                    caught=round(1 - len(kept) / len(usable), 4), missed=missed[:12])
+                say(
+                    what="planted",
+                    kind=kind,
+                    form=name,
+                    renaming=renaming,
+                    n=len(usable),
+                    caught=round(1 - len(kept) / len(usable), 4),
+                    missed=missed[:12],
+                )
 
 
 # ---- leaks ------------------------------------------------------------------------------------
@@ -220,7 +238,11 @@ def in_every_order(forms, X):
     """
     from fansr.corpus import holdout_guard
 
-    pruned = {tuple(gen.to_exprs(holdout_guard.pruned(draw_kernels.to_rows([form]), wider))[0]) for _, form in forms for wider in (False, True)}
+    pruned = {
+        tuple(gen.to_exprs(holdout_guard.pruned(draw_kernels.to_rows([form]), wider))[0])
+        for _, form in forms
+        for wider in (False, True)
+    }
     entries = {k: [] for k in range(18)}
     for form in sorted(pruned - {()}):
         n = len(expressions.variables(form))
@@ -239,8 +261,10 @@ def in_orders(form, orders, X) -> np.ndarray:
     """Values (orders, M) of a form whose variables, in rising order, are read from these columns of X (M, D)."""
     own = expressions.variables(form)
     compact = expressions.rename(list(form), dict(zip(own, range(len(own)))))
-    parts = [evaluate(compact, X[:, some].transpose(1, 0, 2).reshape(-1, len(own))).reshape(len(some), -1)
-             for some in (orders[i : i + 1024] for i in range(0, len(orders), 1024))]
+    parts = [
+        evaluate(compact, X[:, some].transpose(1, 0, 2).reshape(-1, len(own))).reshape(len(some), -1)
+        for some in (orders[i : i + 1024] for i in range(0, len(orders), 1024))
+    ]
     return np.concatenate(parts)
 
 
@@ -286,7 +310,9 @@ class SlowCheck:
     def _literal(self, forms):
         chosen = np.flatnonzero(forms[:, 0])
         for n in (64, len(self.X)):  # what agrees with no law at 64 points agrees with none at all
-            chosen = chosen[[self.pairs(values, self.literal, n, 0, *self.work) > 0 for values in self._valued(forms[chosen], n)]]
+            chosen = chosen[
+                [self.pairs(values, self.literal, n, 0, *self.work) > 0 for values in self._valued(forms[chosen], n)]
+            ]
         return chosen.tolist()
 
     def _renamed(self, forms, k_of):
@@ -315,7 +341,13 @@ def pruned_slowly(expr, wider: bool) -> list[str]:
             return tree if tree != CONSTANT else None
         kids = [walk(child) for child in tree[1:]]
         if len(kids) == 2 and None in kids:
-            return ("inv", kids[1]) if tree[0] == "/" and kids[1] is not None else kids[0] if kids[0] is not None else kids[1]
+            return (
+                ("inv", kids[1])
+                if tree[0] == "/" and kids[1] is not None
+                else kids[0]
+                if kids[0] is not None
+                else kids[1]
+            )
         if None in kids:
             return None
         if tree[0] == "neg" or tree[0][:-1] in ("mult", "div"):
@@ -347,10 +379,14 @@ def leaks(number, seed, simplify, again, skeletons):
     begin, block = time.process_time(), 2048
     with contextlib.ExitStack() as opened, np.errstate(all="ignore"):
         # One iterator: a reader begun twice loses what it had read ahead.
-        given = iter(opened.enter_context(reader_writer.open_reader(skeletons, holds="skeleton"))) if skeletons else None
+        given = (
+            iter(opened.enter_context(reader_writer.open_reader(skeletons, holds="skeleton"))) if skeletons else None
+        )
         for turn, start in enumerate(range(0, number, block)):
             if given:
-                rows = draw_kernels.to_rows([record["expr"] for record in itertools.islice(given, min(block, number - start))])
+                rows = draw_kernels.to_rows(
+                    [record["expr"] for record in itertools.islice(given, min(block, number - start))]
+                )
             else:
                 rows = gen.sample_tokens(prior.Prior(), np.arange(start, min(start + block, number)), seed)
             if simplify:
@@ -369,9 +405,17 @@ def leaks(number, seed, simplify, again, skeletons):
                 looked_at += int((~kept).sum())
                 confirmed += len(slow(rows[~kept]))
             if start + block >= number or turn % 50 == 0:
-                say(what="leaks", drawn=min(start + block, number), survivors=survivors, dropped=dropped, simplified=simplify,
-                    leaks=found, entries=slow.n, confirmed_of_dropped=[confirmed, looked_at],
-                    cpu_seconds=round(time.process_time() - begin, 1))
+                say(
+                    what="leaks",
+                    drawn=min(start + block, number),
+                    survivors=survivors,
+                    dropped=dropped,
+                    simplified=simplify,
+                    leaks=found,
+                    entries=slow.n,
+                    confirmed_of_dropped=[confirmed, looked_at],
+                    cpu_seconds=round(time.process_time() - begin, 1),
+                )
 
 
 # ---- statistics of appendix J -----------------------------------------------------------------
@@ -384,8 +428,14 @@ def counted(exprs) -> np.ndarray:
     rows = draw_kernels.to_rows(exprs)
     low, high = draw_kernels.FIRST_VARIABLE_ID, draw_kernels.FIRST_OPERATOR_ID
     unique = sum((rows == token).any(axis=1).astype(int) for token in range(low, high))
-    return np.column_stack([(rows == draw_kernels.CONSTANT_ID).sum(axis=1), unique, ((rows >= low) & (rows < high)).sum(axis=1),
-                            (rows != 0).sum(axis=1)])
+    return np.column_stack(
+        [
+            (rows == draw_kernels.CONSTANT_ID).sum(axis=1),
+            unique,
+            ((rows >= low) & (rows < high)).sum(axis=1),
+            (rows != 0).sum(axis=1),
+        ]
+    )
 
 
 @main.command()
@@ -402,8 +452,14 @@ def stats(number, picture):
         found[name, "simplified"] = counted([form for form, _ in simplify_many(exprs) if form is not None])
     for (name, form), table in found.items():
         for column, what in enumerate(COUNTS):
-            say(what=f"appendix J: {what}", prior=name, form=form, n=len(table), mean=round(float(table[:, column].mean()), 2),
-                deciles=np.percentile(table[:, column], range(10, 100, 10)).astype(int).tolist())
+            say(
+                what=f"appendix J: {what}",
+                prior=name,
+                form=form,
+                n=len(table),
+                mean=round(float(table[:, column].mean()), 2),
+                deciles=np.percentile(table[:, column], range(10, 100, 10)).astype(int).tolist(),
+            )
     if picture:
         draw_statistics(found, picture)
 
@@ -426,16 +482,30 @@ def draw_statistics(found, picture):
                 values = np.sort(found[name, form][:, column])
                 panel.step(values, np.arange(1, len(values) + 1) / len(values), where="post", label=what)
             if (name, form) == ("prior", "simplified"):
-                panel.plot(PRINTED, (0.5, 0.5), "k+", markersize=11, markeredgewidth=1.6, label="medians the paper prints")
-            panel.set(title=f"{name}, {form}", xlabel="count", ylabel="share of skeletons", xlim=(-0.5, 36), ylim=(0, 1.01))
+                panel.plot(
+                    PRINTED, (0.5, 0.5), "k+", markersize=11, markeredgewidth=1.6, label="medians the paper prints"
+                )
+            panel.set(
+                title=f"{name}, {form}", xlabel="count", ylabel="share of skeletons", xlim=(-0.5, 36), ylim=(0, 1.01)
+            )
             panel.grid(alpha=0.25)
         table = found[name, "simplified"]
         panel = row[2]
         # Logarithmic: half of the wide prior's mass lies in three cells.
-        *_, shades = panel.hist2d(table[:, 1], table[:, 2], bins=(np.arange(19) - 0.5, np.arange(20) - 0.5), cmap="viridis",
-                                  norm=LogNorm(1, len(table)))
-        panel.set(title=f"{name}, simplified", xlabel="unique variables", ylabel="variable nodes", xticks=range(0, 18, 3),
-                  yticks=range(0, 19, 3))
+        *_, shades = panel.hist2d(
+            table[:, 1],
+            table[:, 2],
+            bins=(np.arange(19) - 0.5, np.arange(20) - 0.5),
+            cmap="viridis",
+            norm=LogNorm(1, len(table)),
+        )
+        panel.set(
+            title=f"{name}, simplified",
+            xlabel="unique variables",
+            ylabel="variable nodes",
+            xticks=range(0, 18, 3),
+            yticks=range(0, 19, 3),
+        )
         figure.colorbar(shades, ax=panel, label=f"skeletons of {len(table):,}")
     handles, labels = axes[0, 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
@@ -448,7 +518,11 @@ def draw_statistics(found, picture):
 def cpu(line: str) -> tuple[float, float]:
     """CPU seconds of a shell line with all its children, and its wall seconds."""
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{ROOT / 'bin'}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{ROOT / 'bin'}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     subprocess.run(["bash", "-o", "pipefail", "-c", line], check=True, env=env)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.perf_counter() - begin
@@ -468,30 +542,55 @@ def rate(name: str, line: str, numbers: tuple[int, int], prepare: str = "", made
             with reader_writer.open_reader(made) as reader:
                 kept.append(sum(len(batch) for batch in reader.batches(4096)))
     (a, wall_a), (b, wall_b) = used
-    say(what=name, per_cpu_second=round((numbers[1] - numbers[0]) / (b - a)), per_wall_second=round((numbers[1] - numbers[0])
-        / (wall_b - wall_a)), start_up_seconds=round(a - numbers[0] * (b - a) / (numbers[1] - numbers[0]), 2), n=numbers,
-        **({"kept_per_cpu_second": round((kept[1] - kept[0]) / (b - a))} if made else {}))
+    say(
+        what=name,
+        per_cpu_second=round((numbers[1] - numbers[0]) / (b - a)),
+        per_wall_second=round((numbers[1] - numbers[0]) / (wall_b - wall_a)),
+        start_up_seconds=round(a - numbers[0] * (b - a) / (numbers[1] - numbers[0]), 2),
+        n=numbers,
+        **({"kept_per_cpu_second": round((kept[1] - kept[0]) / (b - a))} if made else {}),
+    )
 
 
 @main.command()
 @click.option("--scale", default=1.0, show_default=True, help="Multiplies all sizes.")
-@click.option("--flash-ansr", "peer", default=None, metavar="DIR", help="Virtual environment with flash-ansr (bin/bench-corpus-peer).")
+@click.option(
+    "--flash-ansr",
+    "peer",
+    default=None,
+    metavar="DIR",
+    help="Virtual environment with flash-ansr (bin/bench-corpus-peer).",
+)
 def speed(scale, peer):
     """Rates of each command alone and of the whole pipe on one and two workers."""
+
     def size(n):
         return int(n * scale)
 
     with tempfile.TemporaryDirectory() as folder:
         test = TESTS[0]
         rate("gen", f"fansr-gen -n {{n}} -j 1 -o {folder}/g", (size(50_000), size(400_000)))
-        rate("decontam", f"fansr-decontam --test {test} -j 1 -o {folder}/d {folder}/s", (size(10_000), size(60_000)),
-             f"fansr-gen -n {{n}} -j 1 | fansr-simplify -j 1 -q -o {folder}/s")
-        rate("render M=128", f"fansr-render --points 128 -j 1 -o {folder}/p {folder}/s", (size(10_000), size(60_000)),
-             f"fansr-gen -n {{n}} -j 1 | fansr-simplify -j 1 -q -o {folder}/s", f"{folder}/p")
+        rate(
+            "decontam",
+            f"fansr-decontam --test {test} -j 1 -o {folder}/d {folder}/s",
+            (size(10_000), size(60_000)),
+            f"fansr-gen -n {{n}} -j 1 | fansr-simplify -j 1 -q -o {folder}/s",
+        )
+        rate(
+            "render M=128",
+            f"fansr-render --points 128 -j 1 -o {folder}/p {folder}/s",
+            (size(10_000), size(60_000)),
+            f"fansr-gen -n {{n}} -j 1 | fansr-simplify -j 1 -q -o {folder}/s",
+            f"{folder}/p",
+        )
         for jobs in (1, 2):
             pin = "taskset -c 0 " if jobs == 1 else ""
-            rate(f"pipe, {jobs} core(s)", f"{pin}bash -c 'fansr-gen -n {{n}} -j 1 | fansr-simplify -j {jobs} | fansr-decontam "
-                 f"--test {test} -j 1 > {folder}/t'", (size(10_000), size(40_000)))
+            rate(
+                f"pipe, {jobs} core(s)",
+                f"{pin}bash -c 'fansr-gen -n {{n}} -j 1 | fansr-simplify -j {jobs} | fansr-decontam "
+                f"--test {test} -j 1 > {folder}/t'",
+                (size(10_000), size(40_000)),
+            )
     accepted()
     if peer:
         flash_ansr(peer)
@@ -512,8 +611,13 @@ def accepted():
                 part = rows[start : start + 64]
                 n += int((draw_kernels.draw(law, part, np.arange(len(part)), points)["status"] >= 0).sum())
             seconds = time.process_time() - begin
-            say(what="render (no stream)", prior=name, M=points, accepted_per_cpu_second=round(n / seconds),
-                accepted=round(n / len(rows), 3))
+            say(
+                what="render (no stream)",
+                prior=name,
+                M=points,
+                accepted_per_cpu_second=round(n / seconds),
+                accepted=round(n / len(rows), 3),
+            )
 
 
 def flash_ansr(folder):
@@ -530,14 +634,23 @@ def memory(number):
     """Peak resident memory (MiB) of gen, decontam, both in a pipe, and a check, at a tenth of n and at n."""
     with tempfile.TemporaryDirectory() as folder:
         for n in (number // 10, number):
-            for name, line in (("gen", f"fansr-gen -n {n} -j 1 -o {folder}/g"),
-                               ("decontam", f"fansr-decontam --test {TESTS[0]} -j 1 -o {folder}/d {folder}/g"),
-                               ("pipe", f"fansr-gen -n {n} -j 1 | fansr-decontam --test {TESTS[0]} -j 1 -o {folder}/d"),
-                               ("check", f"fansr-cat --check {folder}/g")):
-                code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1], shell=True, check=True, "
-                        "stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
-                env = {**os.environ, "PATH": f"{ROOT / 'bin'}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
-                out = subprocess.run([sys.executable, "-c", code, line], check=True, capture_output=True, text=True, env=env)
+            for name, line in (
+                ("gen", f"fansr-gen -n {n} -j 1 -o {folder}/g"),
+                ("decontam", f"fansr-decontam --test {TESTS[0]} -j 1 -o {folder}/d {folder}/g"),
+                ("pipe", f"fansr-gen -n {n} -j 1 | fansr-decontam --test {TESTS[0]} -j 1 -o {folder}/d"),
+                ("check", f"fansr-cat --check {folder}/g"),
+            ):
+                code = (
+                    "import resource, subprocess, sys; subprocess.run(sys.argv[1], shell=True, check=True, "
+                    "stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+                )
+                env = {
+                    **os.environ,
+                    "PATH": f"{ROOT / 'bin'}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+                }
+                out = subprocess.run(
+                    [sys.executable, "-c", code, line], check=True, capture_output=True, text=True, env=env
+                )
                 say(what="memory", command=name, n=n, peak_mib=round(int(out.stdout) / 1024))
 
 

@@ -19,9 +19,18 @@ import types
 import warnings
 
 SECONDS, POINTS = 4.0, 128
-INVERSES = {"+": "-", "-": "+", "*": "/", "/": "*", "neg": "neg", "inv": "inv", "exp": "log", "log": "exp",
-            **{a + f: b + f for f in ("sin", "cos", "tan", "sinh", "cosh", "tanh") for a, b in (("", "a"), ("a", ""))},
-            **{a + k: b + k for k in "2345" for a, b in (("mult", "div"), ("div", "mult"), ("pow", "pow1_"), ("pow1_", "pow"))}}
+INVERSES = {
+    "+": "-",
+    "-": "+",
+    "*": "/",
+    "/": "*",
+    "neg": "neg",
+    "inv": "inv",
+    "exp": "log",
+    "log": "exp",
+    **{a + f: b + f for f in ("sin", "cos", "tan", "sinh", "cosh", "tanh") for a, b in (("", "a"), ("a", ""))},
+    **{a + k: b + k for k in "2345" for a, b in (("mult", "div"), ("div", "mult"), ("pow", "pow1_"), ("pow1_", "pow"))},
+}
 
 
 def the_pool():
@@ -40,10 +49,17 @@ def engine():
 
     named = {"/": "simplipy.operators.div", "+": "+", "-": "-", "*": "*"}
     precedence = {"+": 1, "-": 1, "*": 2, "/": 2}
-    operators = {token: {"arity": 2 if token in (*precedence, "pow") else 1, "alias": [], "inverse": INVERSES.get(token),
-                         "commutative": token in ("+", "*"), "precedence": precedence.get(token, 3),
-                         "realization": named.get(token, f"simplipy.operators.{token}")}
-                 for token in [*precedence, "pow", "abs", *(token for token in INVERSES if token not in precedence)]}
+    operators = {
+        token: {
+            "arity": 2 if token in (*precedence, "pow") else 1,
+            "alias": [],
+            "inverse": INVERSES.get(token),
+            "commutative": token in ("+", "*"),
+            "precedence": precedence.get(token, 3),
+            "realization": named.get(token, f"simplipy.operators.{token}"),
+        }
+        for token in [*precedence, "pow", "abs", *(token for token in INVERSES if token not in precedence)]
+    }
     return SimpliPyEngine(operators, rules=[])
 
 
@@ -55,12 +71,26 @@ def main():
     for simplify in (False, True):
         np.random.seed(0)
         pool = module.SkeletonPool(
-            simplipy, {"n_operator_distribution": "length_exponential", "min_operators": 0, "max_operators": 17, "power": 0.7, "lambda": 1.0,
-                       "max_length": 35, "max_tries": 100, "independent_dimensions": True},
-            {"name": "normal", "kwargs": {"loc": 0, "scale": 5}}, [f"x{j + 1}" for j in range(17)],
-            support_sampler_config={"support_prior": {"name": "uniform", "kwargs": {"low": -10, "high": 10}},
-                                    "n_support_prior": {"name": "uniform", "kwargs": {"low": POINTS, "high": POINTS}}},
-            operator_weights=weights, simplify=simplify)
+            simplipy,
+            {
+                "n_operator_distribution": "length_exponential",
+                "min_operators": 0,
+                "max_operators": 17,
+                "power": 0.7,
+                "lambda": 1.0,
+                "max_length": 35,
+                "max_tries": 100,
+                "independent_dimensions": True,
+            },
+            {"name": "normal", "kwargs": {"loc": 0, "scale": 5}},
+            [f"x{j + 1}" for j in range(17)],
+            support_sampler_config={
+                "support_prior": {"name": "uniform", "kwargs": {"low": -10, "high": 10}},
+                "n_support_prior": {"name": "uniform", "kwargs": {"low": POINTS, "high": POINTS}},
+            },
+            operator_weights=weights,
+            simplify=simplify,
+        )
         made, begin = [], time.process_time()
         while time.process_time() - begin < SECONDS:
             try:
@@ -68,7 +98,10 @@ def main():
             except module.NoValidSampleFoundError:
                 pass
         told = {"simplified": simplify, "simplipy_rules": 0}
-        print(json.dumps({"what": "flash-ansr: sample_skeleton", **told, "per_cpu_second": round(len(made) / SECONDS)}), flush=True)
+        print(
+            json.dumps({"what": "flash-ansr: sample_skeleton", **told, "per_cpu_second": round(len(made) / SECONDS)}),
+            flush=True,
+        )
         pool.sample_strategy["max_tries"] = 5  # one draw and four redraws, as in section 3.3
         accepted, seen, begin = 0, 0, time.process_time()
         while time.process_time() - begin < SECONDS:
@@ -79,8 +112,17 @@ def main():
                 accepted += 1
             except module.NoValidSampleFoundError:
                 pass
-        print(json.dumps({"what": f"flash-ansr: sample_data, M={POINTS}", **told, "accepted_per_cpu_second": round(accepted / SECONDS),
-                          "accepted": round(accepted / seen, 3)}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "what": f"flash-ansr: sample_data, M={POINTS}",
+                    **told,
+                    "accepted_per_cpu_second": round(accepted / SECONDS),
+                    "accepted": round(accepted / seen, 3),
+                }
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

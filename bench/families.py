@@ -59,7 +59,11 @@ def nested_radicals(rng):
         factor = "" if rng.random() < 0.5 else f"{_number(rng)}*"
         inner = f"{_term(rng, names)} + {factor}{root}({inner})"
     outer = f"sqrt({inner})"
-    return (outer, f"{_term(rng, names, 1)}*{outer}", f"{_term(rng, names, 1)}/{outer}")[rng.integers(3)], names, (0.5, 5.0)
+    return (
+        (outer, f"{_term(rng, names, 1)}*{outer}", f"{_term(rng, names, 1)}/{outer}")[rng.integers(3)],
+        names,
+        (0.5, 5.0),
+    )
 
 
 def three_body(rng):
@@ -143,9 +147,16 @@ def saturations(rng):
     factors = []
     for name in names[: rng.integers(1, 4)]:
         k = _number(rng, 0.3, 3.0)
-        factors.append((f"{name}/({k} + {name})", f"{name}**2/({k} + {name}**2)", f"(1 - exp(-{k}*{name}))", f"exp(-{k}*{name})",
-                        f"tanh({k}*{name})")[rng.integers(5)])
-    rest = names[len(factors):]
+        factors.append(
+            (
+                f"{name}/({k} + {name})",
+                f"{name}**2/({k} + {name}**2)",
+                f"(1 - exp(-{k}*{name}))",
+                f"exp(-{k}*{name})",
+                f"tanh({k}*{name})",
+            )[rng.integers(5)]
+        )
+    rest = names[len(factors) :]
     form = "*".join([*rest, *factors])
     return form + ("", f" + {_number(rng)}", f" + {_number(rng)}*{names[-1]}")[rng.integers(3)], names, (0.2, 4.0)
 
@@ -154,13 +165,25 @@ def logs_of_sums(rng):
     """Logarithms and exponentials of sums, added to or multiplied with other columns: x3*log(1 + x1*exp(-0.4*x2)) + x2**2."""
     names = list(_names(rng, 2, 5))
     a, b = rng.permutation(names)[:2]
-    inner = (f"{_number(rng)} + {a}*exp(-{_number(rng, 0.2, 1.0)}*{b})", f"{a}**2 + {_number(rng)}*{b}", f"{a} + {b} + {a}*{b}",
-             f"{a}*{b} + {_number(rng)}")[rng.integers(4)]
-    body = (f"log({inner})", f"sqrt({inner})*log({inner})", f"1/log({_number(rng, 1.5, 4.0)} + {inner})",
-            f"exp(-1/({inner}))")[rng.integers(4)]
+    inner = (
+        f"{_number(rng)} + {a}*exp(-{_number(rng, 0.2, 1.0)}*{b})",
+        f"{a}**2 + {_number(rng)}*{b}",
+        f"{a} + {b} + {a}*{b}",
+        f"{a}*{b} + {_number(rng)}",
+    )[rng.integers(4)]
+    body = (
+        f"log({inner})",
+        f"sqrt({inner})*log({inner})",
+        f"1/log({_number(rng, 1.5, 4.0)} + {inner})",
+        f"exp(-1/({inner}))",
+    )[rng.integers(4)]
     others = [name for name in names if name not in (a, b)] or [a]
     tail = _term(rng, others, 2)
-    return (f"{tail}*{body}", f"{body} + {tail}", f"{body}/{tail}", f"{tail}*{body} - {a}**2")[rng.integers(4)], names, (0.5, 3.0)
+    return (
+        (f"{tail}*{body}", f"{body} + {tail}", f"{body}/{tail}", f"{tail}*{body} - {a}**2")[rng.integers(4)],
+        names,
+        (0.5, 3.0),
+    )
 
 
 def two_waves(rng):
@@ -169,12 +192,21 @@ def two_waves(rng):
 
     def wave():
         x, z = rng.permutation(names)[:2]
-        inside = (f"{_number(rng, 1.0, 9.0)}*{x}", f"{_number(rng, 1.0, 5.0)}*{x} + {z}", f"{x}*{z}", f"{x} - {_number(rng, 1.0, 4.0)}*{z}")[rng.integers(4)]
+        inside = (
+            f"{_number(rng, 1.0, 9.0)}*{x}",
+            f"{_number(rng, 1.0, 5.0)}*{x} + {z}",
+            f"{x}*{z}",
+            f"{x} - {_number(rng, 1.0, 4.0)}*{z}",
+        )[rng.integers(4)]
         return f"{('sin', 'cos')[rng.integers(2)]}({inside})"
 
     amplitude = _term(rng, names, 1)
-    form = (f"{amplitude}*{wave()} + {_number(rng)}*{wave()}", f"{_number(rng)}*{wave()}*{wave()}", f"{amplitude}*{wave()}*{wave()} + {_number(rng)}",
-            f"{wave()} + {wave()} + {_number(rng)}*{amplitude}")[rng.integers(4)]
+    form = (
+        f"{amplitude}*{wave()} + {_number(rng)}*{wave()}",
+        f"{_number(rng)}*{wave()}*{wave()}",
+        f"{amplitude}*{wave()}*{wave()} + {_number(rng)}",
+        f"{wave()} + {wave()} + {_number(rng)}*{amplitude}",
+    )[rng.integers(4)]
     return form, names, (0.2, 3.5)
 
 
@@ -186,8 +218,20 @@ def _simple(rng, names):
     a, *more = rng.permutation(names)
     b = more[0] if more else a
     k = _number(rng, 0.3, 3.0)
-    return (f"{a}*{b}" if more else f"{a}**2", f"{a}/{b}" if more else f"1/{a}", f"{k}*{a}", f"{a}**2", f"sqrt({a})", f"{a}/({k} + {b})",
-            f"exp(-{k}*{a})", f"log({k} + {a})", f"sin({k}*{a})", f"{a}*exp(-{k}*{b})", f"tanh({k}*{a})", f"1/({k} + {a}**2)")[rng.integers(12)]
+    return (
+        f"{a}*{b}" if more else f"{a}**2",
+        f"{a}/{b}" if more else f"1/{a}",
+        f"{k}*{a}",
+        f"{a}**2",
+        f"sqrt({a})",
+        f"{a}/({k} + {b})",
+        f"exp(-{k}*{a})",
+        f"log({k} + {a})",
+        f"sin({k}*{a})",
+        f"{a}*exp(-{k}*{b})",
+        f"tanh({k}*{a})",
+        f"1/({k} + {a}**2)",
+    )[rng.integers(12)]
 
 
 def _polynomial(rng, names, most=3):
@@ -204,8 +248,18 @@ def _polynomial(rng, names, most=3):
 def _wrapped(rng, inner):
     """A function around an inner expression that is positive and of order one to ten."""
     k = _number(rng, 0.1, 0.6)
-    return (f"sqrt({inner})", f"log({inner})", f"exp(-{k}*({inner}))", f"sin({k}*({inner}))", f"tanh({k}*({inner}))", f"1/(1 + {inner})",
-            f"1/sqrt({inner})", f"({inner})**2", f"1/(1 + exp({inner} - {_number(rng, 2.0, 6.0)}))", f"cbrt({inner})")[rng.integers(10)]
+    return (
+        f"sqrt({inner})",
+        f"log({inner})",
+        f"exp(-{k}*({inner}))",
+        f"sin({k}*({inner}))",
+        f"tanh({k}*({inner}))",
+        f"1/(1 + {inner})",
+        f"1/sqrt({inner})",
+        f"({inner})**2",
+        f"1/(1 + exp({inner} - {_number(rng, 2.0, 6.0)}))",
+        f"cbrt({inner})",
+    )[rng.integers(10)]
 
 
 def _used(form, names):
@@ -227,23 +281,47 @@ def factored(rng):
     names = list(_names(rng, 3, 6))
     order = list(rng.permutation(names))
     body = _wrapped(rng, _polynomial(rng, order[1:]))
-    return *_used((f"{order[0]}*{body}", f"{body}/{order[0]}", f"{body} + {_number(rng)}*{order[0]}", f"{order[0]}**2*{body}",
-            f"{order[0]}*{order[1]}*{body}")[rng.integers(5)], names), (0.3, 3.0)
+    return *_used(
+        (
+            f"{order[0]}*{body}",
+            f"{body}/{order[0]}",
+            f"{body} + {_number(rng)}*{order[0]}",
+            f"{order[0]}**2*{body}",
+            f"{order[0]}*{order[1]}*{body}",
+        )[rng.integers(5)],
+        names,
+    ), (0.3, 3.0)
 
 
 def ratios(rng):
     """Ratios of sums, with a factor or a function in one of them: x1*(x2 + 2*x3)/(x1 + x2*x3)."""
     names = list(_names(rng, 2, 5))
     upper, lower = _polynomial(rng, names, 2), _polynomial(rng, names, 2)
-    return *_used((f"({upper})/({lower})", f"{_term(rng, names)}/({lower})", f"({upper})/({_simple(rng, names)} + {_number(rng)})",
-            f"{_number(rng)} + {_term(rng, names)}/({lower})", f"sqrt(({upper})/({lower}))")[rng.integers(5)], names), (0.3, 3.0)
+    return *_used(
+        (
+            f"({upper})/({lower})",
+            f"{_term(rng, names)}/({lower})",
+            f"({upper})/({_simple(rng, names)} + {_number(rng)})",
+            f"{_number(rng)} + {_term(rng, names)}/({lower})",
+            f"sqrt(({upper})/({lower}))",
+        )[rng.integers(5)],
+        names,
+    ), (0.3, 3.0)
 
 
 def two_terms(rng):
     """Two different simple terms with inner constants, one with a factor: 2.1*exp(-0.4*x1) + x2/(1.3 + x3)."""
     names = list(_names(rng, 2, 4))
     a, b = _simple(rng, names), _simple(rng, names)
-    return *_used((f"{_number(rng)}*{a} + {b}", f"{a} + {_number(rng)}*{b}", f"{_number(rng)} + {a} + {b}", f"{a} - {_number(rng)}*{b}")[rng.integers(4)], names), (0.3, 3.5)
+    return *_used(
+        (
+            f"{_number(rng)}*{a} + {b}",
+            f"{a} + {_number(rng)}*{b}",
+            f"{_number(rng)} + {a} + {b}",
+            f"{a} - {_number(rng)}*{b}",
+        )[rng.integers(4)],
+        names,
+    ), (0.3, 3.5)
 
 
 def products(rng):
@@ -252,13 +330,31 @@ def products(rng):
     order = list(rng.permutation(names))
     half = max(1, len(order) // 2)
     a, b = _simple(rng, order[:half]), _simple(rng, order[half:])
-    return *_used((f"{a}*{b}", f"({_number(rng)} + {a})*{b}", f"{a}*({_number(rng)} + {b})", f"{a}*{b} + {_number(rng)}",
-            f"({a} + {b})*{order[0]}")[rng.integers(5)], names), (0.3, 3.5)
+    return *_used(
+        (
+            f"{a}*{b}",
+            f"({_number(rng)} + {a})*{b}",
+            f"{a}*({_number(rng)} + {b})",
+            f"{a}*{b} + {_number(rng)}",
+            f"({a} + {b})*{order[0]}",
+        )[rng.integers(5)],
+        names,
+    ), (0.3, 3.5)
 
 
 RANDOM = {function.__name__: function for function in (wrapped, factored, ratios, two_terms, products)}
-FAMILIES = {function.__name__: function for function in (nested_radicals, three_body, damped_oscillations, deep_mixtures,
-                                                         rational, fast_oscillations, peaks)}
+FAMILIES = {
+    function.__name__: function
+    for function in (
+        nested_radicals,
+        three_body,
+        damped_oscillations,
+        deep_mixtures,
+        rational,
+        fast_oscillations,
+        peaks,
+    )
+}
 # Written when the proposers were finished, and measured once.
 LATER = {function.__name__: function for function in (saturations, logs_of_sums, two_waves)}
 
@@ -292,9 +388,22 @@ def make_laws(seed: int = 0, families=None, each: int = LAWS_EACH) -> dict:
             if infix in seen or not all(name in infix for name in names) or not usable(infix, names, bounds):
                 continue
             seen.add(infix)
-            laws.append({"id": f"{family} {len(seen)}", "difficulty": family, "infix": infix, "variables": [
-                {"name": name, "low": bounds[0], "high": bounds[1], "dist": "uni", "sign": "pos"} for name in names]})
-    return {"name": "families" if families is None else "_".join(families), "sources": ["bin/bench-families laws"], "laws": laws}
+            laws.append(
+                {
+                    "id": f"{family} {len(seen)}",
+                    "difficulty": family,
+                    "infix": infix,
+                    "variables": [
+                        {"name": name, "low": bounds[0], "high": bounds[1], "dist": "uni", "sign": "pos"}
+                        for name in names
+                    ],
+                }
+            )
+    return {
+        "name": "families" if families is None else "_".join(families),
+        "sources": ["bin/bench-families laws"],
+        "laws": laws,
+    }
 
 
 # ---- small noisy tables -----------------------------------------------------------------------
@@ -322,12 +431,18 @@ SIZES, NOISES = (6, 8, 12, 20, 40, 100, 250), (0.01, 0.03, 0.1, 0.3)
 
 # Real table: (textbook model over its columns, start)
 REAL = {
-    "planets": ("p1*x1**1.5", (365.0,)), "galilean_moons": ("p1*x1**1.5", (6e-9,)),
-    "hydrogen_lines": ("p1/(1/x1**2 - 1/x2**2)", (91.0,)), "boyle_1662": ("p1/x1", (1400.0,)),
-    "ohm_1826": ("p1/(p2 + x1)", (7000.0, 20.0)), "hubble_1929": ("p1*x1", (400.0,)),
-    "cmb_firas": ("p1*x1**3/(exp(p2*x1) - 1)", (40.0, 0.5)), "water_vapour": ("exp(p1 - p2/(x1 + p3))", (16.0, 3900.0, -43.0)),
-    "filament": ("p1*x1**p2", (0.8, 4.0)), "oxygen_demand": ("p1*(1 - exp(-p2*x1))", (200.0, 0.5)),
-    "puromycin": ("p1*x1/(p2 + x1)", (210.0, 0.06)), "stopping_distance": ("p1*x1 + p2*x1**2", (1.0, 0.1)),
+    "planets": ("p1*x1**1.5", (365.0,)),
+    "galilean_moons": ("p1*x1**1.5", (6e-9,)),
+    "hydrogen_lines": ("p1/(1/x1**2 - 1/x2**2)", (91.0,)),
+    "boyle_1662": ("p1/x1", (1400.0,)),
+    "ohm_1826": ("p1/(p2 + x1)", (7000.0, 20.0)),
+    "hubble_1929": ("p1*x1", (400.0,)),
+    "cmb_firas": ("p1*x1**3/(exp(p2*x1) - 1)", (40.0, 0.5)),
+    "water_vapour": ("exp(p1 - p2/(x1 + p3))", (16.0, 3900.0, -43.0)),
+    "filament": ("p1*x1**p2", (0.8, 4.0)),
+    "oxygen_demand": ("p1*(1 - exp(-p2*x1))", (200.0, 0.5)),
+    "puromycin": ("p1*x1/(p2 + x1)", (210.0, 0.06)),
+    "stopping_distance": ("p1*x1 + p2*x1**2", (1.0, 0.1)),
 }
 
 
@@ -384,9 +499,22 @@ def synthetic(seed: int, repeats: int):
             X_val = np.linspace(X[0], X[-1], 512)  # unseen values, but within what the table covers
             clean, y_val = (evaluate(expr, rows, [p[k] for k in order]) for rows in (X, X_val))
             y = clean + rng.normal(0, 1, m) * noise * np.std(clean)
-            yield {"kind": "problem", "id": number, "X": X, "y": y, "X_val": X_val, "y_val": y_val, "names": ["x"], "target": "y",
-                   "noise": noise, "points": m, "law": name, "group": "textbook", "constants": len(p),
-                   "reference": reference(infix, p, X, y, X_val, y_val)}
+            yield {
+                "kind": "problem",
+                "id": number,
+                "X": X,
+                "y": y,
+                "X_val": X_val,
+                "y_val": y_val,
+                "names": ["x"],
+                "target": "y",
+                "noise": noise,
+                "points": m,
+                "law": name,
+                "group": "textbook",
+                "constants": len(p),
+                "reference": reference(infix, p, X, y, X_val, y_val),
+            }
 
 
 def real():
@@ -396,9 +524,23 @@ def real():
     for k, (name, (infix, start)) in enumerate(REAL.items()):
         problem, _warnings, _dropped = load_problem(str(resources.path("data", f"{name}.csv")))
         X, y = problem.X, problem.y
-        yield {"kind": "problem", "id": 1_000_000 + k, "X": X, "y": y, "names": list(problem.names), "target": problem.target,
-               "points": len(y), "law": name, "group": "real", "constants": len(start), "table": True,
-               "reference": {**reference(infix, start, X, y), "left_out": left_out(*parametric(infix, X.shape[1]), start, X, y)}}
+        yield {
+            "kind": "problem",
+            "id": 1_000_000 + k,
+            "X": X,
+            "y": y,
+            "names": list(problem.names),
+            "target": problem.target,
+            "points": len(y),
+            "law": name,
+            "group": "real",
+            "constants": len(start),
+            "table": True,
+            "reference": {
+                **reference(infix, start, X, y),
+                "left_out": left_out(*parametric(infix, X.shape[1]), start, X, y),
+            },
+        }
 
 
 def left_out(expr, order, start, X, y) -> float | None:
@@ -411,7 +553,7 @@ def left_out(expr, order, start, X, y) -> float | None:
         keep = np.arange(len(y)) != row
         _, consts = polish(expr, [start[k] for k in order], X[keep], y[keep])
         with np.errstate(all="ignore"):
-            predicted[row] = evaluate(expr, X[row:row + 1], consts)[0]
+            predicted[row] = evaluate(expr, X[row : row + 1], consts)[0]
     return fvu(y, predicted)
 
 
@@ -433,21 +575,34 @@ def verdict(fit: dict, problem: dict | None) -> dict:
         ours = left_out(fit["expr"], range(len(fit["consts"])), list(fit["consts"]), problem["X"], problem["y"])
         theirs = truth["left_out"]
     ours = math.inf if ours is None else ours
-    return {"law": fit["law"], "group": fit["group"], "points": fit["points"], "noise": fit.get("noise"), "constants": constants,
-            "more_constants": constants > fit["constants"], "unseen": ours, "unseen_truth": theirs,
-            "as_good": bool(ours <= 1.2 * theirs and constants <= fit["constants"]),
-            "no_worse": bool(ours <= 1.2 * theirs),
-            "overfits": bool(fit["fvu"] < truth["fvu"] and ours > 2 * theirs),
-            "underfits": bool(fit["fvu"] > 1.2 * truth["fvu"] and ours > 2 * theirs)}
+    return {
+        "law": fit["law"],
+        "group": fit["group"],
+        "points": fit["points"],
+        "noise": fit.get("noise"),
+        "constants": constants,
+        "more_constants": constants > fit["constants"],
+        "unseen": ours,
+        "unseen_truth": theirs,
+        "as_good": bool(ours <= 1.2 * theirs and constants <= fit["constants"]),
+        "no_worse": bool(ours <= 1.2 * theirs),
+        "overfits": bool(fit["fvu"] < truth["fvu"] and ours > 2 * theirs),
+        "underfits": bool(fit["fvu"] > 1.2 * truth["fvu"] and ours > 2 * theirs),
+    }
 
 
 def summary(rows: list[dict], by: str) -> str:
     """A markdown table of shares by a field."""
-    lines = [f"| {by} | n | as good % | no worse % | overfits % | underfits % | more constants % |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        f"| {by} | n | as good % | no worse % | overfits % | underfits % | more constants % |",
+        "|---|---|---|---|---|---|---|",
+    ]
     groups = sorted({row[by] for row in rows if row[by] is not None})
     for name, some in [("all", rows), *((g, [row for row in rows if row[by] == g]) for g in groups)]:
-        shares = [f"{100 * np.mean([row[key] for row in some]):.0f}" for key in
-                  ("as_good", "no_worse", "overfits", "underfits", "more_constants")]
+        shares = [
+            f"{100 * np.mean([row[key] for row in some]):.0f}"
+            for key in ("as_good", "no_worse", "overfits", "underfits", "more_constants")
+        ]
         lines.append(f"| {name} | {len(some)} | " + " | ".join(shares) + " |")
     return "\n".join(lines)
 
@@ -493,14 +648,28 @@ def pools(problems, output, seconds, seed):
     from fansr.search import turns
 
     options = turns.Options(seed=seed)
-    with open_reader(problems, holds="problem") as reader, open_writer(output, "fit", [*reader.history, command.history_entry(seed=seed)]) as writer:
+    with (
+        open_reader(problems, holds="problem") as reader,
+        open_writer(output, "fit", [*reader.history, command.history_entry(seed=seed)]) as writer,
+    ):
         for record in reader:
             problem = Problem.from_record(record)
             start = time.process_time()
             state, _status = turns.gather(problem, options, Budget(seconds))
             state._prune(lambda: False)
-            writer.write({**record, "kind": "fit", "problem": problem.id, "expr": [], "seconds": time.process_time() - start,
-                          "pool": [{"expr": c.expr, "consts": np.asarray(c.consts), "fvu": c.fvu, "source": c.source} for c in state.pool]})
+            writer.write(
+                {
+                    **record,
+                    "kind": "fit",
+                    "problem": problem.id,
+                    "expr": [],
+                    "seconds": time.process_time() - start,
+                    "pool": [
+                        {"expr": c.expr, "consts": np.asarray(c.consts), "fvu": c.fvu, "source": c.source}
+                        for c in state.pool
+                    ],
+                }
+            )
 
 
 def _prices(context, param, value):
@@ -533,21 +702,43 @@ def select(kept, prices, methods):
     plain, tower, clean, margin = selection.structure_nats, selection._TOWER_NATS, selection.CLEAN, rounding.MARGIN
     with open_reader(kept, holds="fit") as reader:
         records = [record for record in reader if record["group"] == "textbook"]
-    click.echo("| selection | rows | n | as good % | no worse % | overfits % | underfits % | more constants % |\n|---|---|---|---|---|---|---|---|")
+    click.echo(
+        "| selection | rows | n | as good % | no worse % | overfits % | underfits % | more constants % |\n|---|---|---|---|---|---|---|---|"
+    )
     for method, factor, selection.CLEAN, selection._TOWER_NATS, rounding.MARGIN in itertools.product(
-            methods.split(","), prices.get("tokens", [1.0]), prices.get("clean", [clean]), prices.get("tower", [tower]),
-            prices.get("margin", [margin])):
+        methods.split(","),
+        prices.get("tokens", [1.0]),
+        prices.get("clean", [clean]),
+        prices.get("tower", [tower]),
+        prices.get("margin", [margin]),
+    ):
         selection.structure_nats = lambda expr: factor * plain(expr)
         rows = []
         for record in records:
             problem = Problem.from_record(record)
-            found = turns.choose(problem, turns.Options(select=method), [Candidate(c["expr"], c["consts"], c["fvu"], c["source"])
-                                                                           for c in record["pool"]]).best
-            rows.append(verdict({**record, "expr": found.expr, "consts": found.consts, "fvu": found.fvu, "fvu_val": _fvu_val(found, problem)}, None))
+            found = turns.choose(
+                problem,
+                turns.Options(select=method),
+                [Candidate(c["expr"], c["consts"], c["fvu"], c["source"]) for c in record["pool"]],
+            ).best
+            rows.append(
+                verdict(
+                    {
+                        **record,
+                        "expr": found.expr,
+                        "consts": found.consts,
+                        "fvu": found.fvu,
+                        "fvu_val": _fvu_val(found, problem),
+                    },
+                    None,
+                )
+            )
         name = f"{method} tokens={factor:g} clean={selection.CLEAN:g} tower={selection._TOWER_NATS:g} margin={rounding.MARGIN:g}"
         for label, some in (("all", rows), ("6-12", [row for row in rows if row["points"] <= 12])):
-            shares = [f"{100 * np.mean([row[key] for row in some]):.0f}" for key in
-                      ("as_good", "no_worse", "overfits", "underfits", "more_constants")]
+            shares = [
+                f"{100 * np.mean([row[key] for row in some]):.0f}"
+                for key in ("as_good", "no_worse", "overfits", "underfits", "more_constants")
+            ]
             click.echo(f"| {name} | {label} | {len(some)} | " + " | ".join(shares) + " |")
 
 
@@ -564,10 +755,15 @@ def judge(fits, each):
         from fansr.expressions.prefix import to_infix
 
         for fit, row in zip(kept, rows):
-            says = ", ".join(key for key in ("as_good", "overfits", "underfits", "more_constants") if row[key]) or "between"
+            says = (
+                ", ".join(key for key in ("as_good", "overfits", "underfits", "more_constants") if row[key])
+                or "between"
+            )
             law = to_infix(fit["expr"], fit["consts"], fit["names"], digits=4) if fit["expr"] else "none"
-            click.echo(f"{row['law']:22s} m={row['points']:<4d} noise={row['noise'] or 0:<5g} unseen {row['unseen']:.2e} true "
-                       f"{row['unseen_truth']:.2e}  {says:20s} {law[:90]}")
+            click.echo(
+                f"{row['law']:22s} m={row['points']:<4d} noise={row['noise'] or 0:<5g} unseen {row['unseen']:.2e} true "
+                f"{row['unseen_truth']:.2e}  {says:20s} {law[:90]}"
+            )
     for group in sorted({row["group"] for row in rows}):
         some = [row for row in rows if row["group"] == group]
         click.echo(f"\n{group}\n")

@@ -79,8 +79,10 @@ def cells_of(experiments, methods, budgets, at: float, values=None, marked: bool
             if experiment == "ladder" and marked and method != "fansr":
                 some = [Cell(**fields, budget=max(budgets), marks=tuple(sorted(set(budgets))))]
             else:
-                some = [Cell(**{**fields, "budget": at, field: value})
-                        for value in (budgets if experiment == "ladder" else values or usual)]
+                some = [
+                    Cell(**{**fields, "budget": at, field: value})
+                    for value in (budgets if experiment == "ladder" else values or usual)
+                ]
             cells.update({cell.name: cell for cell in some})
     return list(cells.values())
 
@@ -97,9 +99,11 @@ def program(name: str, clock: str = "wall") -> list[str]:
     module = {"fansr-render": "corpus.render", "fansr-fit": "fit", "fansr-peer": "evaluation.peer"}[name]
     code = f"import sys; sys.argv[0] = {name!r}; from fansr.{module} import main; "
     if clock == "cpu":
-        code += ("import time, types, fansr.fitting.problem, fansr.search.turns, fansr.evaluation.peer; clock = types.SimpleNamespace(**vars(time)); "
-                 f"clock.monotonic = time.process_time; fansr.evaluation.peer.PATIENCE = {CPU_PATIENCE}; "
-                 "fansr.fitting.problem.time = fansr.search.turns.time = fansr.evaluation.peer.time = clock; ")
+        code += (
+            "import time, types, fansr.fitting.problem, fansr.search.turns, fansr.evaluation.peer; clock = types.SimpleNamespace(**vars(time)); "
+            f"clock.monotonic = time.process_time; fansr.evaluation.peer.PATIENCE = {CPU_PATIENCE}; "
+            "fansr.fitting.problem.time = fansr.search.turns.time = fansr.evaluation.peer.time = clock; "
+        )
     return [sys.executable, "-c", code + "main()"]
 
 
@@ -112,8 +116,22 @@ def render(laws: str, cell: Cell, repeats: int, seed: int, folder: Path, share: 
     """
     path = folder / f"problems-m{cell.points}-n{cell.noise:g}-d{cell.dummies}{share}.zst"
     if not path.exists():
-        words = ["--points", max(BASE_POINTS, cell.points), "--noise", cell.noise, "--dummies", cell.dummies, "--repeats",
-                 repeats, "--seed", seed, "--val", "-q", "-o", path]
+        words = [
+            "--points",
+            max(BASE_POINTS, cell.points),
+            "--noise",
+            cell.noise,
+            "--dummies",
+            cell.dummies,
+            "--repeats",
+            repeats,
+            "--seed",
+            seed,
+            "--val",
+            "-q",
+            "-o",
+            path,
+        ]
         run([*program("fansr-render"), laws, *map(str, words)])
     return path
 
@@ -125,7 +143,9 @@ def cut(record: dict, points: int) -> dict:
 
 def run(words: list[str]):
     """One of our commands; Ctrl-C and SIGTERM reach it, and are passed on when it has closed its stream."""
-    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent if sys.platform == "linux" else None)
+    child = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent if sys.platform == "linux" else None
+    )
     try:
         code = child.wait()
     except KeyboardInterrupt:
@@ -158,7 +178,9 @@ def finished(folder: Path, stem: str) -> set[int]:
     return done
 
 
-def run_cell(cell: Cell, problems: Path, folder: Path, jobs: int, seed: int, shard: int, shards: int, quiet: bool) -> Path:
+def run_cell(
+    cell: Cell, problems: Path, folder: Path, jobs: int, seed: int, shard: int, shards: int, quiet: bool
+) -> Path:
     """Fit every problem of a cell once; returns its stream.  Safe to call again after any interruption."""
     stem = cell.name if shards == 1 else f"{cell.name}.s{shard}of{shards}"
     final = folder / f"{stem}.zst"
@@ -206,7 +228,9 @@ class _Every:
 def _fit(cell: Cell, todo: Path, part: Path, jobs: int, seed: int, resume: bool = False):
     peer = [*program("fansr-peer", cell.clock), "--method", cell.method]
     words = program("fansr-fit", cell.clock) if cell.method == "fansr" else peer
-    seconds = ["--marks", ",".join(f"{mark:g}" for mark in cell.marks)] if cell.marks else ["--time", f"{cell.budget:g}"]
+    seconds = (
+        ["--marks", ",".join(f"{mark:g}" for mark in cell.marks)] if cell.marks else ["--time", f"{cell.budget:g}"]
+    )
     words += [*seconds, "-j", str(jobs), "--seed", str(seed), "-q", "-o", str(part), str(todo)]
     run([*words, *shlex.split(cell.options), *(["--resume"] if resume else [])])
 
@@ -257,8 +281,10 @@ def markdown(records: list[dict], by: tuple[str, ...], n_bootstrap: int = 1000, 
     """A table for a README: one row a group, rates in percent with 95 % intervals."""
     metrics = [metric for metric in METRICS if metric.name in columns]
     metrics.sort(key=lambda metric: columns.index(metric.name))
-    lines = ["| " + " | ".join([*by, "n", *(m.label + (" %" if m.rate else "") for m in metrics)]) + " |",
-             "|" + "---|" * (len(by) + 1 + len(metrics))]
+    lines = [
+        "| " + " | ".join([*by, "n", *(m.label + (" %" if m.rate else "") for m in metrics)]) + " |",
+        "|" + "---|" * (len(by) + 1 + len(metrics)),
+    ]
     for name, summary in summary_of(records, by, n_bootstrap, 0)["groups"].items():
         cells = [*name.split(" "), str(summary["n"])]
         for metric in metrics:
@@ -279,7 +305,11 @@ def shared(records: list[dict]) -> list[dict]:
 def swept(records: list[dict], at: float, field: str) -> list[dict]:
     """Records of the budget `at` in which only `field` is not as usual, of the methods that ran several values of it."""
     usual = {"points": BASE_POINTS, "noise": 0, "dummies": 0}
-    some = [r for r in records if r["budget"] == at and all((r.get(f) or 0) == value for f, value in usual.items() if f != field)]
+    some = [
+        r
+        for r in records
+        if r["budget"] == at and all((r.get(f) or 0) == value for f, value in usual.items() if f != field)
+    ]
     values: dict = {}
     for r in some:
         values.setdefault(r.get("method"), set()).add(r.get(field))
@@ -311,8 +341,10 @@ def report(folder: Path, at: float, say=click.echo):
         if len({tuple(r.get(field) for field in by) for r in some}) > 1 or (some and title == "All"):
             text.append(f"## {title}\n\n{markdown(some, by)}\n")
             if kind:
-                plot.save(plot.draw(kind, "score", {"": [{**r, "label": r.get("method")} for r in some]}, True),
-                          str(folder / f"{kind}.png"))
+                plot.save(
+                    plot.draw(kind, "score", {"": [{**r, "label": r.get("method")} for r in some]}, True),
+                    str(folder / f"{kind}.png"),
+                )
 
     section("All", base, ("method", "budget"), "time" if len({r["budget"] for r in base}) > 1 else None)
     section("The laws that all of these ran", shared(base), ("method", "budget"))
@@ -324,7 +356,10 @@ def report(folder: Path, at: float, say=click.echo):
         picture = plot.draw("laws", "score", {"": [r for r in chosen if r.get("method") == method]}, False)
         plot.save(picture, str(folder / f"laws-{method}.png"))
     facts = ", ".join(f"{key} {value}" for key, value in machine().items())
-    text = [f"Budget of the sweeps: {at:g} s a law.  Intervals: 95 %, 1,000 bootstraps over laws.  Here: {facts}.\n", *text]
+    text = [
+        f"Budget of the sweeps: {at:g} s a law.  Intervals: 95 %, 1,000 bootstraps over laws.  Here: {facts}.\n",
+        *text,
+    ]
     (folder / "report.md").write_text("\n".join(text))
     say("\n".join(text))
 
@@ -341,31 +376,74 @@ def _numbers(context, param, value):
 
 @command.command(example="bin/bench-fastsrb ladder --methods fansr,operon --budgets 1 --repeats 1 --out out/quick")
 @click.argument("experiments", nargs=-1, metavar="[ladder|sparsity|noise|dummies ...]")
-@click.option("--out", default="out/fastsrb", show_default=True, metavar="DIR", help="Where streams, tables, pictures go.")
-@click.option("--laws", default="data/fastsrb.json", show_default=True, metavar="FILE", help="JSON or text file of laws.")
+@click.option(
+    "--out", default="out/fastsrb", show_default=True, metavar="DIR", help="Where streams, tables, pictures go."
+)
+@click.option(
+    "--laws", default="data/fastsrb.json", show_default=True, metavar="FILE", help="JSON or text file of laws."
+)
 @click.option("--methods", default="fansr", show_default=True, help="fansr and any of fansr-peer's, with commas.")
 @click.option("--budgets", default="1,3,10,30", show_default=True, callback=_numbers, help="Seconds of the ladder.")
 @click.option("--at", default=10.0, show_default=True, help="Seconds a law in the other experiments.")
 @click.option("--marks", is_flag=True, help="A peer's ladder as one search, recorded at each budget; fansr as ever.")
-@click.option("--every", default=1, show_default=True, type=click.IntRange(1), metavar="K",
-              help="Only each K-th law of every difficulty.")
+@click.option(
+    "--every",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="K",
+    help="Only each K-th law of every difficulty.",
+)
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(1), help="Draws of each law.")
 @click.option("--values", default=None, help="Other values for the one sweep named, with commas.")
 @click.option("--fit-options", default="", metavar="WORDS", help="Further options for fansr-fit, in quotes.")
-@click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
-              help="Which seconds budgets and times count; cpu for a machine that does other work too.")
-@click.option("--shard", default=lambda: int(os.environ.get("SLURM_ARRAY_TASK_ID", 0)), type=click.IntRange(0),
-              help="Which share of the problems, from 0.  [default: SLURM_ARRAY_TASK_ID, else 0]")
-@click.option("--shards", default=lambda: int(os.environ.get("SLURM_ARRAY_TASK_COUNT", 1)), type=click.IntRange(1),
-              help="How many shares.  [default: SLURM_ARRAY_TASK_COUNT, else 1]")
+@click.option(
+    "--clock",
+    type=click.Choice(["wall", "cpu"]),
+    default="wall",
+    show_default=True,
+    help="Which seconds budgets and times count; cpu for a machine that does other work too.",
+)
+@click.option(
+    "--shard",
+    default=lambda: int(os.environ.get("SLURM_ARRAY_TASK_ID", 0)),
+    type=click.IntRange(0),
+    help="Which share of the problems, from 0.  [default: SLURM_ARRAY_TASK_ID, else 0]",
+)
+@click.option(
+    "--shards",
+    default=lambda: int(os.environ.get("SLURM_ARRAY_TASK_COUNT", 1)),
+    type=click.IntRange(1),
+    help="How many shares.  [default: SLURM_ARRAY_TASK_COUNT, else 1]",
+)
 @click.option("--report", "only_report", is_flag=True, help="Run nothing; tables and pictures of what is there.")
 @click.option("--no-report", is_flag=True, help="Run only.  [default for shares of a cluster job]")
 @command.jobs_option()
 @command.seed_option()
 @command.quiet_option()
 @command.config_option()
-def bench_fastsrb(experiments, out, laws, methods, budgets, at, marks, every, repeats, values, fit_options, clock, shard, shards,
-                  only_report, no_report, jobs, seed, quiet, config):
+def bench_fastsrb(
+    experiments,
+    out,
+    laws,
+    methods,
+    budgets,
+    at,
+    marks,
+    every,
+    repeats,
+    values,
+    fit_options,
+    clock,
+    shard,
+    shards,
+    only_report,
+    no_report,
+    jobs,
+    seed,
+    quiet,
+    config,
+):
     """Run and resume the benchmark; with everything done, print its tables and draw its pictures."""
     unknown = [name for name in experiments if name not in EXPERIMENTS]
     if unknown:
@@ -380,8 +458,17 @@ def bench_fastsrb(experiments, out, laws, methods, budgets, at, marks, every, re
                 raise click.UsageError("--values goes with exactly one of sparsity, noise, dummies")
             number = float if experiments[0] == "noise" else int
             values = [number(value) for value in _numbers(None, click.Option(["--values"]), values)]
-        cells = cells_of(experiments or ("ladder",), methods.split(","), budgets, at, values, marks, options=fit_options,
-                         clock=clock, every=every)
+        cells = cells_of(
+            experiments or ("ladder",),
+            methods.split(","),
+            budgets,
+            at,
+            values,
+            marks,
+            options=fit_options,
+            clock=clock,
+            every=every,
+        )
         for cell in cells:
             problems = render(laws, cell, repeats, seed, folder, f".s{shard}of{shards}" if shards > 1 else "")
             run_cell(cell, problems, folder / "fits", jobs, seed, shard, shards, quiet)

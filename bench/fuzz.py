@@ -29,8 +29,14 @@ def column(rng, m: int) -> np.ndarray:
     """One column (m,) of some shape and scale."""
     kind = rng.integers(9)
     values = (
-        rng.normal(size=m), rng.uniform(1, 5, m), np.exp(rng.normal(0, 3, m)), rng.integers(0, 4, m).astype(float),
-        np.full(m, rng.normal()), np.arange(m, dtype=float), np.round(rng.normal(size=m), 1), rng.standard_cauchy(m),
+        rng.normal(size=m),
+        rng.uniform(1, 5, m),
+        np.exp(rng.normal(0, 3, m)),
+        rng.integers(0, 4, m).astype(float),
+        np.full(m, rng.normal()),
+        np.arange(m, dtype=float),
+        np.round(rng.normal(size=m), 1),
+        rng.standard_cauchy(m),
         rng.choice([0.0, 1.0], m),
     )[kind]
     if rng.random() < 0.25:
@@ -44,10 +50,22 @@ def target(rng, columns: list[np.ndarray], m: int) -> np.ndarray:
     """A law of the columns, noisy or not, or something no law explains."""
     x, z = columns[rng.integers(len(columns))], columns[rng.integers(len(columns))]
     with np.errstate(all="ignore"):
-        y = (x * z, x + 2 * z, x / z, np.sin(x), np.sqrt(np.abs(x)) * z, np.exp(-np.abs(x)), rng.normal(size=m),
-             np.full(m, 3.25), x**3, np.sign(x))[rng.integers(10)]
+        y = (
+            x * z,
+            x + 2 * z,
+            x / z,
+            np.sin(x),
+            np.sqrt(np.abs(x)) * z,
+            np.exp(-np.abs(x)),
+            rng.normal(size=m),
+            np.full(m, 3.25),
+            x**3,
+            np.sign(x),
+        )[rng.integers(10)]
         if rng.random() < 0.5:
-            y = y + rng.normal(size=m) * 10.0 ** rng.uniform(-4, 0) * (np.nanstd(y) if np.isfinite(np.nanstd(y)) else 1.0)
+            y = y + rng.normal(size=m) * 10.0 ** rng.uniform(-4, 0) * (
+                np.nanstd(y) if np.isfinite(np.nanstd(y)) else 1.0
+            )
     return y
 
 
@@ -66,7 +84,9 @@ def table(seed: int) -> str:
     cells = [[f"{v:.{rng.integers(2, 17)}g}" for v in values] for values in (*columns, y)]
     if rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 4))):
-            cells[rng.integers(d + 1)][rng.integers(m)] = str(rng.choice(["", "NA", "nan", "inf", "-inf", "abc", "1e400", "?"]))
+            cells[rng.integers(d + 1)][rng.integers(m)] = str(
+                rng.choice(["", "NA", "nan", "inf", "-inf", "abc", "1e400", "?"])
+            )
     names = [str(rng.choice([f"x{j}", f"my col {j}", f"α{j}", f"a-b{j}", f"{j}", f"exp{j}"])) for j in range(d)] + ["y"]
     lines = [",".join(names), *(",".join(row) for row in zip(*cells))]
     if rng.random() < 0.05:
@@ -103,6 +123,7 @@ def verdict(seed: int, seconds: float) -> tuple[int, str, str]:
 
 def _law(text: str) -> tuple[str, str]:
     """Is the JSON strict, and is every number of the law and of the front finite?"""
+
     def refuse(word):
         raise ValueError(f"{word} in the JSON")
 
@@ -147,7 +168,9 @@ def main(number, first, seconds, show, jobs, quiet):
     """Fit many random tables and report everything that is not as promised."""
     outcomes: Counter = Counter()
     seeds = range(first, first + number)
-    for seed, outcome, details in command.progress(parallel.ordered_map(Task(seconds), seeds, jobs, ready), total=number, quiet=quiet):
+    for seed, outcome, details in command.progress(
+        parallel.ordered_map(Task(seconds), seeds, jobs, ready), total=number, quiet=quiet
+    ):
         outcomes[outcome] += 1
         if show:
             click.echo(table(seed))

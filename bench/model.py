@@ -48,8 +48,18 @@ def held_out(path, model, n, points):
         X, y = drawn["X"][i, : columns[i]].T.copy(), drawn["y"][i]
         if drawn["status"][i] < 0 or not np.ptp(y[:points]) > 0 or not np.ptp(y[points:]) > 0:
             continue
-        yield " ".join(decode(rows[i])), "held out", Problem(X[:points].copy(), y[:points].copy(), [f"x{j + 1}" for j in range(X.shape[1])],
-                                                id=i, X_val=X[points:].copy(), y_val=y[points:].copy())
+        yield (
+            " ".join(decode(rows[i])),
+            "held out",
+            Problem(
+                X[:points].copy(),
+                y[:points].copy(),
+                [f"x{j + 1}" for j in range(X.shape[1])],
+                id=i,
+                X_val=X[points:].copy(),
+                y_val=y[points:].copy(),
+            ),
+        )
         made += 1
         if made == n:
             return
@@ -65,8 +75,18 @@ def benchmark(path, n, each, points):
         if each and taken[law.difficulty] > each:
             continue
         X, y = law.draw(2 * points, rng_for(0, "bench-model.law", i))
-        yield law.id, law.difficulty, Problem(X[:points].copy(), y[:points].copy(), [c.name for c in law.columns], id=i,
-                              X_val=X[points:].copy(), y_val=y[points:].copy())
+        yield (
+            law.id,
+            law.difficulty,
+            Problem(
+                X[:points].copy(),
+                y[:points].copy(),
+                [c.name for c in law.columns],
+                id=i,
+                X_val=X[points:].copy(),
+                y_val=y[points:].copy(),
+            ),
+        )
 
 
 def run(propose, problem, model, samples):
@@ -94,15 +114,27 @@ def table(laws, most):
     steps = [n for k in range(1, 20) if (n := sample.FIRST_DRAWS * (2**k - 1)) <= most]
     for proposer in ("model", "control"):
         for draws in steps:
-            reached = [([state for state in law[proposer] if state[0] <= draws] or [(0, 0.0, False)])[-1] for law in laws]
-            yield {"proposer": proposer, "draws": draws, "laws": len(laws), "found": sum(bool(r[2]) for r in reached),
-                   "seconds": round(float(np.mean([r[1] for r in reached])), 3)}
+            reached = [
+                ([state for state in law[proposer] if state[0] <= draws] or [(0, 0.0, False)])[-1] for law in laws
+            ]
+            yield {
+                "proposer": proposer,
+                "draws": draws,
+                "laws": len(laws),
+                "found": sum(bool(r[2]) for r in reached),
+                "seconds": round(float(np.mean([r[1] for r in reached])), 3),
+            }
 
 
 def within(laws, seconds, group):
     """Laws of a group found by each proposer within so many CPU seconds a law."""
     laws = [law for law in laws if law["group"] == group]
-    return {"group": group, "laws": len(laws), "seconds": seconds, **{p: sum(any(s[2] and s[1] <= seconds for s in law[p]) for law in laws) for p in ("model", "control")}}
+    return {
+        "group": group,
+        "laws": len(laws),
+        "seconds": seconds,
+        **{p: sum(any(s[2] and s[1] <= seconds for s in law[p]) for law in laws) for p in ("model", "control")},
+    }
 
 
 def ratios(laws, most):
@@ -110,6 +142,7 @@ def ratios(laws, most):
 
     A law that one side did not find counts as found at twice its last draw there: in favour of that side.
     """
+
     def first(law, proposer, what):
         hit = next((s for s in law[proposer] if s[2]), None)
         return hit[what] if hit else 2 * law[proposer][-1][what]
@@ -119,8 +152,11 @@ def ratios(laws, most):
     for what, name in ((0, "draws"), (1, "seconds")):
         values = sorted(first(law, "control", what) / max(first(law, "model", what), 1e-9) for law in either)
         if values:
-            found[name] = {"median": round(float(np.median(values)), 2), "share of 8 or more": round(float(np.mean(np.array(values) >= 8)), 3),
-                           "geometric mean": round(float(np.exp(np.mean(np.log(values)))), 2)}
+            found[name] = {
+                "median": round(float(np.median(values)), 2),
+                "share of 8 or more": round(float(np.mean(np.array(values) >= 8)), 3),
+                "geometric mean": round(float(np.exp(np.mean(np.log(values)))), 2),
+            }
     return found
 
 
@@ -135,7 +171,13 @@ def plot(rows, path):
     for axis, key in zip(axes, ("draws", "seconds")):
         for proposer, colour in (("model", "C0"), ("control", "C1")):
             mine = [row for row in rows if row["proposer"] == proposer]
-            axis.plot([row[key] for row in mine], [100 * row["found"] / row["laws"] for row in mine], "o-", color=colour, label=proposer)
+            axis.plot(
+                [row[key] for row in mine],
+                [100 * row["found"] / row["laws"] for row in mine],
+                "o-",
+                color=colour,
+                label=proposer,
+            )
         axis.set(xscale="log", xlabel={"draws": "draws a law", "seconds": "mean CPU seconds a law"}[key])
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("laws found (%)")
@@ -159,17 +201,34 @@ def main():
         parser.error("wanted a skeleton stream or --bench FILE")
     sample.FIRST_DRAWS = FIRST
     sample.load(args.model)
-    problems = (benchmark(args.bench, args.laws, args.each, args.points) if args.bench
-                else held_out(args.skeletons, args.model, args.laws, args.points))
+    problems = (
+        benchmark(args.bench, args.laws, args.each, args.points)
+        if args.bench
+        else held_out(args.skeletons, args.model, args.laws, args.points)
+    )
     laws = []
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: the summary of what was done
         for name, group, problem in problems:
-            laws.append({"law": name, "group": group, "model": run(sample.propose, problem, args.model, args.samples),
-                         "control": run(sample.propose_control, problem, args.model, args.samples)})
+            laws.append(
+                {
+                    "law": name,
+                    "group": group,
+                    "model": run(sample.propose, problem, args.model, args.samples),
+                    "control": run(sample.propose_control, problem, args.model, args.samples),
+                }
+            )
             told = {p: next((s[0] for s in laws[-1][p] if s[2]), None) for p in ("model", "control")}
             print(json.dumps({"law": name, **told}), file=sys.stderr, flush=True)
     rows = list(table(laws, args.samples))
-    summary = [*rows, *(within(laws, t, group) for group in dict.fromkeys(law["group"] for law in laws) for t in (0.1, 0.3, 1.0, 3.0)), ratios(laws, args.samples)]
+    summary = [
+        *rows,
+        *(
+            within(laws, t, group)
+            for group in dict.fromkeys(law["group"] for law in laws)
+            for t in (0.1, 0.3, 1.0, 3.0)
+        ),
+        ratios(laws, args.samples),
+    ]
     for row in summary:
         print(json.dumps(row))
     if args.out:

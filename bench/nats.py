@@ -25,9 +25,15 @@ def kinds(prior):
     far = tuple(kind for kind in prior.columns if kind.high - kind.low > 8)
     near = tuple(kind for kind in prior.columns if kind not in far)
     plain = dataclasses.replace(prior, noisy=0.0, irrelevant=0.0, columns=near)
-    return {"ordinary": (plain, 20), "far columns": (dataclasses.replace(plain, columns=far), 20),
-            "noisy": (dataclasses.replace(plain, noisy=1.0), 20), "8 points": (plain, 8), "16 points": (plain, 16),
-            "32 points": (plain, 32), "64 points": (plain, 64)}
+    return {
+        "ordinary": (plain, 20),
+        "far columns": (dataclasses.replace(plain, columns=far), 20),
+        "noisy": (dataclasses.replace(plain, noisy=1.0), 20),
+        "8 points": (plain, 8),
+        "16 points": (plain, 16),
+        "32 points": (plain, 32),
+        "64 points": (plain, 64),
+    }
 
 
 def held_out(path, training, n):
@@ -40,13 +46,19 @@ def held_out(path, training, n):
 @torch.inference_mode()
 def nats(model, training, rows, prior, points):
     """Mean nats a law, and the share of laws whose every token is the likeliest."""
-    settings = batches.Settings(columns=model.config.columns, max_length=model.config.max_length, prior=prior,
-                                scale_columns=training["settings"]["scale_columns"])
+    settings = batches.Settings(
+        columns=model.config.columns,
+        max_length=model.config.max_length,
+        prior=prior,
+        scale_columns=training["settings"]["scale_columns"],
+    )
     rows, columns = batches.compact(rows)
     order = np.argsort((rows != PAD_ID).sum(1), kind="stable")
     total, whole, n = 0.0, 0, 0
     for i, part in enumerate(np.array_split(order, max(1, len(order) // 256))):
-        data = batches.make(rows[part], columns[part], points, settings, rng_for(0, "bench-nats.numbers", i), torch.device("cpu"))
+        data = batches.make(
+            rows[part], columns[part], points, settings, rng_for(0, "bench-nats.numbers", i), torch.device("cpu")
+        )
         loss, _, exact = loss_sums(model(data.values, data.tokens[:, :-1], data.mask, data.present), data.tokens)
         total, whole, n = total + float(loss), whole + int(exact), n + len(data)
     return round(total / n, 3), round(whole / n, 4)
@@ -55,7 +67,9 @@ def nats(model, training, rows, prior, points):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("skeletons", help="the stream the models were trained on")
-    parser.add_argument("models", nargs="+", help="model files, or names of shipped ones; the first one's prior draws the numbers")
+    parser.add_argument(
+        "models", nargs="+", help="model files, or names of shipped ones; the first one's prior draws the numbers"
+    )
     parser.add_argument("--laws", type=int, default=4096)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -65,9 +79,19 @@ def main():
         if rows is None:
             rows, prior = held_out(args.skeletons, training, args.laws), priors.from_dict(training["prior"])
         told = {kind: nats(model, training, rows, *numbers) for kind, numbers in kinds(prior).items()}
-        print(json.dumps({"model": name, "laws": len(rows), "samples": training["samples"], "minutes": round(training["seconds"] / 60, 1),
-                          "nats": {kind: value for kind, (value, _) in told.items()},
-                          "likeliest": {kind: value for kind, (_, value) in told.items()}}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "model": name,
+                    "laws": len(rows),
+                    "samples": training["samples"],
+                    "minutes": round(training["seconds"] / 60, 1),
+                    "nats": {kind: value for kind, (value, _) in told.items()},
+                    "likeliest": {kind: value for kind, (_, value) in told.items()},
+                }
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -55,7 +55,9 @@ def by_scipy(expr, X, y, rng, restarts):
     program, best = compile_program(expr), np.inf
     for _ in range(restarts):
         try:
-            c, _ = curve_fit(lambda X, *c: evaluate(program, X, c), X, y, rng.normal(0, 5, program.n_constants), maxfev=1000)
+            c, _ = curve_fit(
+                lambda X, *c: evaluate(program, X, c), X, y, rng.normal(0, 5, program.n_constants), maxfev=1000
+            )
             best = min(best, np.mean((evaluate(program, X, c) - y) ** 2) / y.var())
         except (RuntimeError, ValueError):
             continue
@@ -93,7 +95,9 @@ def main():
 
     n = len(cases)
     print(f"{n} candidates, {options.points} points, {options.restarts} restarts, {len(with_constants)} with constants")
-    print(f"refiner, each on its own planted values   {own / n * 1e3:8.3f} ms a candidate, planted found {found}/{len(with_constants)}")
+    print(
+        f"refiner, each on its own planted values   {own / n * 1e3:8.3f} ms a candidate, planted found {found}/{len(with_constants)}"
+    )
     print(f"refiner, all on one table                 {shared / n * 1e3:8.3f} ms a candidate")
     print(f"screening ({SCREEN.points} points, {SCREEN.starts} starts)         {screen / n * 1e3:8.3f} ms a candidate")
     if options.scipy:

@@ -25,18 +25,49 @@ def peer(choices, length):
     # Checking and simplifying are left out on both sides: an engine that finds every sequence valid.
     engine = types.SimpleNamespace(is_valid=lambda *_, **__: True)
     model = FlashANSRModel(
-        engine, Tokenizer([f"t{i}" for i in range(52)]), 0.0, 18, encoder_dim=192, encoder_n_heads=3, encoder_n_isab=1,
-        encoder_n_sab=1, encoder_n_inducing_points=128, encoder_n_seeds=128, encoder_ffn_hidden_dim=576,
-        encoder_attn_norm="rms_set", encoder_ffn_norm="rms_set", encoder_output_norm="rms_set", decoder_input_dim=192,
-        decoder_model_dim=192, decoder_n_layers=3, decoder_n_heads=3, decoder_ffn_hidden_dim=576,
-        decoder_use_rope_self_attn=True).eval()
+        engine,
+        Tokenizer([f"t{i}" for i in range(52)]),
+        0.0,
+        18,
+        encoder_dim=192,
+        encoder_n_heads=3,
+        encoder_n_isab=1,
+        encoder_n_sab=1,
+        encoder_n_inducing_points=128,
+        encoder_n_seeds=128,
+        encoder_ffn_hidden_dim=576,
+        encoder_attn_norm="rms_set",
+        encoder_ffn_norm="rms_set",
+        encoder_output_norm="rms_set",
+        decoder_input_dim=192,
+        decoder_model_dim=192,
+        decoder_n_layers=3,
+        decoder_n_heads=3,
+        decoder_ffn_hidden_dim=576,
+        decoder_use_rope_self_attn=True,
+    ).eval()
     last = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == 59][-1]
     last.bias.data[2] = -1e9  # no sequence ends early
     started = time.process_time()
-    model.sample_top_kp(torch.randn(1, 512, 18), choices=choices, max_len=length + 1, valid_only=False, simplify=False,
-                        unique=False, initial_tokens=[1])
-    print(json.dumps({"tool": "flash-ansr", "draws": choices, "tokens": length,
-                      "seconds": round(time.process_time() - started, 3)}))
+    model.sample_top_kp(
+        torch.randn(1, 512, 18),
+        choices=choices,
+        max_len=length + 1,
+        valid_only=False,
+        simplify=False,
+        unique=False,
+        initial_tokens=[1],
+    )
+    print(
+        json.dumps(
+            {
+                "tool": "flash-ansr",
+                "draws": choices,
+                "tokens": length,
+                "seconds": round(time.process_time() - started, 3),
+            }
+        )
+    )
 
 
 if len(sys.argv) > 1 and sys.argv[1] == "--as-peer":
@@ -67,7 +98,10 @@ def fixed_length(draws, length, rounds=3):
             memory = model.memory(torch.randn(1, 512, 18))
         decoders.draw(model, memory, grammar, draws, np.random.default_rng(seed), "iid")
         best = min(best, time.process_time() - started)
-    print(json.dumps({"tool": "fansr", "draws": draws, "tokens": length, "decoder": "iid", "seconds": round(best, 3)}), flush=True)
+    print(
+        json.dumps({"tool": "fansr", "draws": draws, "tokens": length, "decoder": "iid", "seconds": round(best, 3)}),
+        flush=True,
+    )
 
 
 def laws(n):
@@ -95,7 +129,9 @@ def compare(name, draws, n):
             found, _ = views.finish(drawn, view)
             whole = time.process_time() - started
             rows.setdefault((decoder, k), []).append((seconds, whole, drawn.decoded, len(drawn.ids), len(found)))
-        drawn = decoders.draw(network, memory, decoders.Free(network.config.max_length - 2), 512, np.random.default_rng(1))
+        drawn = decoders.draw(
+            network, memory, decoders.Free(network.config.max_length - 2), 512, np.random.default_rng(1)
+        )
         ids = [tuple(v for v in row if v != EOS_ID) for row in drawn.ids]
         bad = sum(int(c) for row, c in zip(ids, drawn.n) if not is_valid(decode(row), len(view.columns)))
         rows.setdefault(("invalid", 512), []).append((bad / 512,))
@@ -104,9 +140,21 @@ def compare(name, draws, n):
         if decoder == "invalid":
             print(json.dumps({"without the mask": "tree", "draws": k, "invalid": round(float(mean[0]), 3)}))
             continue
-        print(json.dumps({"decoder": decoder, "draws": k, "seconds": round(mean[0], 3), "with simplification": round(mean[1], 3),
-                          "decoded": int(mean[2]), "distinct": int(mean[3]), "unique": int(mean[4]),
-                          "unique per second": int(mean[4] / mean[1])}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "decoder": decoder,
+                    "draws": k,
+                    "seconds": round(mean[0], 3),
+                    "with simplification": round(mean[1], 3),
+                    "decoded": int(mean[2]),
+                    "distinct": int(mean[3]),
+                    "unique": int(mean[4]),
+                    "unique per second": int(mean[4] / mean[1]),
+                }
+            ),
+            flush=True,
+        )
 
 
 def main():

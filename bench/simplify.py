@@ -91,7 +91,12 @@ def sympy_length(tree) -> int:
     lengths = [sympy_length(part) for part in tree.args]
     if tree.is_Pow:
         exponent = tree.args[1]
-        if exponent.is_Rational and abs(exponent) != 1 and max(abs(exponent.p), exponent.q) <= 5 and 1 in (abs(exponent.p), exponent.q):
+        if (
+            exponent.is_Rational
+            and abs(exponent) != 1
+            and max(abs(exponent.p), exponent.q) <= 5
+            and 1 in (abs(exponent.p), exponent.q)
+        ):
             return lengths[0] + 1 + (exponent < 0)
         if exponent == -1:
             return lengths[0] + 1
@@ -102,8 +107,12 @@ def sympy_length(tree) -> int:
     joined = sum(lengths) + len(lengths) - 1
     if isinstance(tree, (sympy.Add, sympy.Mul)):
         # x + (-1)*y and x * y**-1 are one binary operator in Table 5.
-        spared = sum(1 for part in tree.args if (part.is_Mul and part.args[0] == -1 and len(part.args) == 2)
-                     or (part.is_Pow and part.args[1] == -1 and tree.is_Mul))
+        spared = sum(
+            1
+            for part in tree.args
+            if (part.is_Mul and part.args[0] == -1 and len(part.args) == 2)
+            or (part.is_Pow and part.args[1] == -1 and tree.is_Mul)
+        )
         return joined - min(spared, len(lengths) - 1)
     return joined
 
@@ -114,8 +123,12 @@ def with_sympy(exprs, rng, limit=1.0):
 
     seconds, lengths = np.empty(len(exprs)), np.empty(len(exprs))
     local = {f"x{j}": sympy.Symbol(f"x{j}", real=True) for j in range(1, 18)}
-    local.update(inv=lambda a: 1 / a, root4=lambda a: a ** sympy.Rational(1, 4), cbrt=sympy.real_root and (lambda a: sympy.real_root(a, 3)),
-                 root5=lambda a: sympy.real_root(a, 5))
+    local.update(
+        inv=lambda a: 1 / a,
+        root4=lambda a: a ** sympy.Rational(1, 4),
+        cbrt=sympy.real_root and (lambda a: sympy.real_root(a, 3)),
+        root5=lambda a: sympy.real_root(a, 5),
+    )
     signal.signal(signal.SIGPROF, _alarm)
     for i, expr in enumerate(exprs):
         bound = bind(expr, np.round(rng.uniform(-10, 10, expr.count(CONSTANT)), 3))
@@ -159,8 +172,13 @@ def command_seconds(exprs, jobs):
             for i, expr in enumerate(exprs):
                 writer.write({"kind": "skeleton", "id": i, "expr": expr})
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", COMMAND, str(jobs), str(source), str(Path(folder) / "out.zst")],
-                              check=True, capture_output=True, text=True, cwd=ROOT)
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, str(jobs), str(source), str(Path(folder) / "out.zst")],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
         wall = time.perf_counter() - start
     return wall, *map(float, done.stdout.split())
 
@@ -170,11 +188,15 @@ def report_command(exprs):
     n = len(exprs)
     wall1, own1, _ = command_seconds(exprs, 1)
     wall2, own2, workers2 = command_seconds(exprs, 2)
-    print(f"fansr-simplify, {n} records stream to stream, start included: {n / own1:.0f} a CPU second ({wall1:.1f} s wall); "
-          f"two workers {wall2:.1f} s wall, speed-up {wall1 / wall2:.2f}")
+    print(
+        f"fansr-simplify, {n} records stream to stream, start included: {n / own1:.0f} a CPU second ({wall1:.1f} s wall); "
+        f"two workers {wall2:.1f} s wall, speed-up {wall1 / wall2:.2f}"
+    )
     # The parent's own seconds (start-up, reading, writing) overlap with the workers' but for the start.
-    print(f"  of two workers' CPU seconds the parent's own are {own2:.2f}, the workers' {workers2:.2f}: "
-          f"two free cores would be {own1 / (own2 + workers2 / 2):.2f} times as fast if nothing of it overlapped")
+    print(
+        f"  of two workers' CPU seconds the parent's own are {own2:.2f}, the workers' {workers2:.2f}: "
+        f"two free cores would be {own1 / (own2 + workers2 / 2):.2f} times as fast if nothing of it overlapped"
+    )
 
 
 def report_again(n, first, variables):
@@ -184,9 +206,11 @@ def report_again(n, first, variables):
     kept = [(expr, form) for expr, form in zip(exprs, simplifier.many(exprs)) if not isinstance(form, Rejected)]
     again = simplifier.many([form for _expr, form in kept])
     changed = [(expr, form, second) for (expr, form), second in zip(kept, again) if second != form]
-    print(f"{len(kept)} of {n} skeletons, {variables} variables, from id {first}: mean length ratio "
-          f"{np.mean([len(form) / len(expr) for expr, form in kept]):.4f}, longer {sum(len(form) > len(expr) for expr, form in kept)}, "
-          f"changed when simplified again {len(changed)}")
+    print(
+        f"{len(kept)} of {n} skeletons, {variables} variables, from id {first}: mean length ratio "
+        f"{np.mean([len(form) / len(expr) for expr, form in kept]):.4f}, longer {sum(len(form) > len(expr) for expr, form in kept)}, "
+        f"changed when simplified again {len(changed)}"
+    )
     for expr, form, second in changed[:20]:
         print("", " ".join(expr), " ".join(form), spelled(second), sep="\n  ")
 
@@ -245,8 +269,10 @@ def spelled(form):
 def report_forms(n, first, variables):
     """Write n fresh skeletons in seven other ways and say how many of the pairs end in one form."""
     counts = count_forms(sample_skeletons(Prior(variables=variables), np.arange(first, first + n), seed=0))
-    print(f"{n} skeletons, {variables} variables, from id {first}: {sum(pairs for pairs, _ in counts.values())} pairs, "
-          f"{sum(len(different) for _, different in counts.values())} end in two forms")
+    print(
+        f"{n} skeletons, {variables} variables, from id {first}: {sum(pairs for pairs, _ in counts.values())} pairs, "
+        f"{sum(len(different) for _, different in counts.values())} end in two forms"
+    )
     for way, (pairs, different) in counts.items():
         print(f"  {way:15s} {pairs} pairs, {len(different)} different")
         for expr, a, b in different[:10]:
@@ -255,9 +281,42 @@ def report_forms(n, first, variables):
 
 # ---- odd input --------------------------------------------------------------------------------
 
-LEAVES = [*(f"x{j}" for j in range(1, 18)), *[CONSTANT] * 4, "0", "1", "-1", "2", "3.5", "1e-3", "-2.7", "1e300", "1e-300",
-          "123456789123456789", "0.1", "inf", "-inf", "nan"]
-GARBAGE = ["", "foo", "X1", "x0", "<mul>", "</add>", "pow6", "mult1", "(-1)", "np.pi", "--1", "1e", "\0", "\u03c0", "_0", "?0"]
+LEAVES = [
+    *(f"x{j}" for j in range(1, 18)),
+    *[CONSTANT] * 4,
+    "0",
+    "1",
+    "-1",
+    "2",
+    "3.5",
+    "1e-3",
+    "-2.7",
+    "1e300",
+    "1e-300",
+    "123456789123456789",
+    "0.1",
+    "inf",
+    "-inf",
+    "nan",
+]
+GARBAGE = [
+    "",
+    "foo",
+    "X1",
+    "x0",
+    "<mul>",
+    "</add>",
+    "pow6",
+    "mult1",
+    "(-1)",
+    "np.pi",
+    "--1",
+    "1e",
+    "\0",
+    "\u03c0",
+    "_0",
+    "?0",
+]
 
 
 def odd_input(rng: random.Random, longest: int = 35) -> list[str]:
@@ -277,7 +336,9 @@ def odd_input(rng: random.Random, longest: int = 35) -> list[str]:
         left = grown
     if rng.random() < 0.125:
         place = rng.randrange(len(expr))
-        expr[place : place + 1] = rng.choice([[], [expr[place]] * 2, [rng.choice(GARBAGE)], [rng.choice(LEAVES)], [rng.choice(ALL_OPERATORS)]])
+        expr[place : place + 1] = rng.choice(
+            [[], [expr[place]] * 2, [rng.choice(GARBAGE)], [rng.choice(LEAVES)], [rng.choice(ALL_OPERATORS)]]
+        )
     return expr
 
 
@@ -305,8 +366,10 @@ def report_fuzz(n):
     """Fuzz and say what came."""
     start = time.process_time()
     outcomes, slowest = fuzz(Simplifier(), n)
-    print(f"{n} odd inputs of up to 35 tokens in {time.process_time() - start:.0f} CPU s: "
-          + ", ".join(f"{outcome} {count}" for outcome, count in outcomes.most_common()))
+    print(
+        f"{n} odd inputs of up to 35 tokens in {time.process_time() - start:.0f} CPU s: "
+        + ", ".join(f"{outcome} {count}" for outcome, count in outcomes.most_common())
+    )
     for seconds, expr in slowest:
         print(f"  {seconds * 1e3:.1f} ms  {' '.join(expr)}")
 
@@ -350,9 +413,19 @@ def main():
     parser.add_argument("--variables", type=int, default=17)
     parser.add_argument("--sympy", type=int, default=400, help="how many of them SymPy gets (about 0.3 s each)")
     parser.add_argument("--command", type=int, default=100_000, help="skeletons for the whole command; 0 leaves it out")
-    parser.add_argument("--fuzz", type=int, default=0, metavar="N", help="instead of all that: simplify N odd inputs and say what came")
-    parser.add_argument("--again", type=int, default=0, metavar="N", help="instead of all that: simplify N skeletons twice over")
-    parser.add_argument("--forms", type=int, default=0, metavar="N", help="instead of all that: N skeletons, each spelled in seven other ways")
+    parser.add_argument(
+        "--fuzz", type=int, default=0, metavar="N", help="instead of all that: simplify N odd inputs and say what came"
+    )
+    parser.add_argument(
+        "--again", type=int, default=0, metavar="N", help="instead of all that: simplify N skeletons twice over"
+    )
+    parser.add_argument(
+        "--forms",
+        type=int,
+        default=0,
+        metavar="N",
+        help="instead of all that: N skeletons, each spelled in seven other ways",
+    )
     parser.add_argument("--first", type=int, default=5_000_000, help="--again, --forms: id of the first")
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
@@ -372,7 +445,7 @@ def main():
 
     times, ratios = {}, {}
     # Blocks in turn, so that a slow spell of the machine falls on both.
-    parts = [exprs[i:i + 2048] for i in range(0, len(exprs), 2048)]
+    parts = [exprs[i : i + 2048] for i in range(0, len(exprs), 2048)]
     together = 0.0
     found = []
     for part in parts:
@@ -385,24 +458,35 @@ def main():
     results = [result for ours, _ in found for result in ours[1]]
     ratios["fansr"] = np.array([len(s) / len(e) for e, s in zip(exprs, results) if s is not None])
     if options.sympy:
-        seconds, lengths = with_sympy(exprs[:options.sympy], np.random.default_rng(0))
+        seconds, lengths = with_sympy(exprs[: options.sympy], np.random.default_rng(0))
         times["sympy"] = seconds
-        ratios["sympy"] = lengths / np.array([len(e) for e in exprs[:len(lengths)]])
+        ratios["sympy"] = lengths / np.array([len(e) for e in exprs[: len(lengths)]])
 
     print(f"{options.n} skeletons, {options.variables} variables, mean length {np.mean([len(e) for e in exprs]):.2f}")
     for name, seconds in times.items():
-        ratio = f", mean length ratio {ratios[name].mean():.4f}, longer {np.mean(ratios[name] > 1):.2%}" if name in ratios else ""
+        ratio = (
+            f", mean length ratio {ratios[name].mean():.4f}, longer {np.mean(ratios[name] > 1):.2%}"
+            if name in ratios
+            else ""
+        )
         print(f"{name:7s} median {np.median(seconds) * 1e6:.0f} us, mean {seconds.mean() * 1e6:.0f} us{ratio}")
-    print(f"rejected {sum(r is None for r in results) / len(results):.2%}; "
-          f"fansr / engine's two passes {times['fansr'].sum() / times['engine'].sum():.2f}; many at once, as the command "
-          f"does: {together / len(exprs) * 1e6:.0f} us each, {together / times['engine'].sum():.2f}")
+    print(
+        f"rejected {sum(r is None for r in results) / len(results):.2%}; "
+        f"fansr / engine's two passes {times['fansr'].sum() / times['engine'].sum():.2f}; many at once, as the command "
+        f"does: {together / len(exprs) * 1e6:.0f} us each, {together / times['engine'].sum():.2f}"
+    )
     if options.sympy:
         unfinished = np.mean(times["sympy"] >= 1.0)
-        print(f"sympy's median / fansr's {np.median(times['sympy']) / np.median(times['fansr']):.0f}; "
-              f"sympy unfinished after 1 s {unfinished:.1%}")
+        print(
+            f"sympy's median / fansr's {np.median(times['sympy']) / np.median(times['fansr']):.0f}; "
+            f"sympy unfinished after 1 s {unfinished:.1%}"
+        )
     if options.command:
-        many = exprs[:options.command] if options.command <= len(exprs) else sample_skeletons(
-            Prior(variables=options.variables), np.arange(options.command), seed=0)
+        many = (
+            exprs[: options.command]
+            if options.command <= len(exprs)
+            else sample_skeletons(Prior(variables=options.variables), np.arange(options.command), seed=0)
+        )
         report_command(many)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -26,10 +26,27 @@ def peer(size, B, M, L, rounds=2):
     d, heads, layers, blocks = {"3m": (192, 3, 3, 1), "20m": (384, 6, 6, 2)}[size]
     vocabulary = [f"t{i}" for i in range(52)]  # with its 7 special tokens: 59, as many as ours
     model = FlashANSRModel(
-        None, Tokenizer(vocabulary), 0.0, 18, encoder_dim=d, encoder_n_heads=heads, encoder_n_isab=blocks, encoder_n_sab=blocks,
-        encoder_n_inducing_points=128, encoder_n_seeds=128, encoder_ffn_hidden_dim=3 * d, encoder_attn_norm="rms_set",
-        encoder_ffn_norm="rms_set", encoder_output_norm="rms_set", decoder_input_dim=d, decoder_model_dim=d,
-        decoder_n_layers=layers, decoder_n_heads=heads, decoder_ffn_hidden_dim=3 * d, decoder_use_rope_self_attn=True).train()
+        None,
+        Tokenizer(vocabulary),
+        0.0,
+        18,
+        encoder_dim=d,
+        encoder_n_heads=heads,
+        encoder_n_isab=blocks,
+        encoder_n_sab=blocks,
+        encoder_n_inducing_points=128,
+        encoder_n_seeds=128,
+        encoder_ffn_hidden_dim=3 * d,
+        encoder_attn_norm="rms_set",
+        encoder_ffn_norm="rms_set",
+        encoder_output_norm="rms_set",
+        decoder_input_dim=d,
+        decoder_model_dim=d,
+        decoder_n_layers=layers,
+        decoder_n_heads=heads,
+        decoder_ffn_hidden_dim=3 * d,
+        decoder_use_rope_self_attn=True,
+    ).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     values, tokens = torch.randn(B, M, 18), torch.randint(7, 59, (B, L))
 
@@ -48,8 +65,19 @@ def peer(size, B, M, L, rounds=2):
         step()
         best = min(best, time.process_time() - started)
     total = sum(p.numel() for p in model.parameters())
-    print(json.dumps({"tool": "flash-ansr", "config": size, "points": M, "batch": B, "dtype": "float32", "params": total,
-                      "samples_per_second": round(B / best, 1)}))
+    print(
+        json.dumps(
+            {
+                "tool": "flash-ansr",
+                "config": size,
+                "points": M,
+                "batch": B,
+                "dtype": "float32",
+                "params": total,
+                "samples_per_second": round(B / best, 1),
+            }
+        )
+    )
 
 
 if len(sys.argv) > 1 and sys.argv[1] == "--as-peer":  # run by the other environment's python
@@ -78,7 +106,9 @@ def one_batch(B, M, L, columns, where):
     values = torch.randn(B, M, 1 + columns, generator=generator)
     tokens = torch.randint(3, 59, (B, L), generator=generator)
     tokens[:, 0] = 1
-    return batches.Batch(values.to(where), None, torch.ones(B, 1 + columns, dtype=torch.bool, device=where), tokens.to(where))
+    return batches.Batch(
+        values.to(where), None, torch.ones(B, 1 + columns, dtype=torch.bool, device=where), tokens.to(where)
+    )
 
 
 def prepared(config, B, M, L, where, compiled):
@@ -86,7 +116,13 @@ def prepared(config, B, M, L, where, compiled):
     model = ModelConfig(**read_toml(config)["model"])
     settings = batches.Settings(batch=B, min_points=M, max_points=M, columns=model.columns)
     name = read_toml(config).get("optimizer", "adamw")
-    run = Run(Options(model=model, settings=settings, optimizer=name, steps=10**6), where, pathlib.Path("unused"), compiled, quiet=True)
+    run = Run(
+        Options(model=model, settings=settings, optimizer=name, steps=10**6),
+        where,
+        pathlib.Path("unused"),
+        compiled,
+        quiet=True,
+    )
     run.begin()
     run.model.train()
     return run, Fixed(one_batch(B, M, L, model.columns, where.device))
@@ -113,7 +149,10 @@ GROUPS = (
     ("optimizer", ("adam", "clip", "lerp", "_foreach", "linalg_vector_norm", "baddbmm")),
     ("attention", ("bmm", "softmax", "scaled_dot", "masked_fill", "flash")),
     ("matrix products", ("mm", "linear", "matmul", "gemm")),
-    ("number formats, copies", ("copy", "_to_copy", "empty", "cat", "clone", "contiguous", "stack", "zeros", "fill", "zero_")),
+    (
+        "number formats, copies",
+        ("copy", "_to_copy", "empty", "cat", "clone", "contiguous", "stack", "zeros", "fill", "zero_"),
+    ),
     ("norms", ("norm", "rsqrt", "mean", "pow")),
     ("gelu", ("gelu",)),
     ("loss", ("nll", "cross_entropy", "argmax")),
@@ -139,8 +178,17 @@ def profile(config, B, M, L, where, path, steps=10):
         group = next((group for group, parts in GROUPS if any(part in name for part in parts)), "the rest")
         shares[group] += event.self_device_time_total if cuda else event.self_cpu_time_total
     total = sum(shares.values())
-    print(json.dumps({"config": config, "points": M, "batch": B, "dtype": str(where.dtype).removeprefix("torch."),
-                      "shares": {k: round(v / total, 3) for k, v in shares.items()}}))
+    print(
+        json.dumps(
+            {
+                "config": config,
+                "points": M,
+                "batch": B,
+                "dtype": str(where.dtype).removeprefix("torch."),
+                "shares": {k: round(v / total, 3) for k, v in shares.items()},
+            }
+        )
+    )
     bars(shares, path)
 
 
@@ -179,14 +227,41 @@ def main():
     for config in args.configs:
         for M in args.points:
             if args.peer_python:
-                out = subprocess.run([args.peer_python, "-m", "bench.train", "--as-peer", config, str(args.batch), str(M), str(args.tokens),
-                                      str(args.threads)], capture_output=True, text=True)
+                out = subprocess.run(
+                    [
+                        args.peer_python,
+                        "-m",
+                        "bench.train",
+                        "--as-peer",
+                        config,
+                        str(args.batch),
+                        str(M),
+                        str(args.tokens),
+                        str(args.threads),
+                    ],
+                    capture_output=True,
+                    text=True,
+                )
                 print(out.stdout.strip() or out.stderr.strip().splitlines()[-1], flush=True)
             for dtype in args.dtypes:
                 for compiled in (False, True) if args.compile else (False,):
-                    rate = measure(config, args.batch, M, args.tokens, device.choose(args.device, dtype), compiled, args.rounds)
-                    print(json.dumps({"tool": "fansr", "config": config, "points": M, "batch": args.batch, "dtype": dtype,
-                                      "compiled": compiled, "samples_per_second": round(rate, 1)}), flush=True)
+                    rate = measure(
+                        config, args.batch, M, args.tokens, device.choose(args.device, dtype), compiled, args.rounds
+                    )
+                    print(
+                        json.dumps(
+                            {
+                                "tool": "fansr",
+                                "config": config,
+                                "points": M,
+                                "batch": args.batch,
+                                "dtype": dtype,
+                                "compiled": compiled,
+                                "samples_per_second": round(rate, 1),
+                            }
+                        ),
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

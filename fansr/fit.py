@@ -48,7 +48,9 @@ def predict(candidate: Candidate, X: np.ndarray) -> np.ndarray:
         return evaluate(candidate.expr, np.ascontiguousarray(X, dtype=np.float64), candidate.consts)
 
 
-def result_dict(found: turns.Found, problem: Problem, options: turns.Options, warnings=(), dropped_rows: int = 0) -> dict:
+def result_dict(
+    found: turns.Found, problem: Problem, options: turns.Options, warnings=(), dropped_rows: int = 0
+) -> dict:
     """The dictionary of --json and of SymbolicRegressor.result_: every number in full precision."""
     from fansr.expressions import export
 
@@ -72,8 +74,13 @@ def result_dict(found: turns.Found, problem: Problem, options: turns.Options, wa
         "seconds": round(found.seconds, 3),
         "candidates": found.candidates,
         "front": [
-            {"length": c.length, "fvu": float(c.fvu), "expression": to_infix(c.expr, c.consts, problem.names),
-             "numpy": export.numpy_source(c.expr, c.consts, names), "source": c.source}
+            {
+                "length": c.length,
+                "fvu": float(c.fvu),
+                "expression": to_infix(c.expr, c.consts, problem.names),
+                "numpy": export.numpy_source(c.expr, c.consts, names),
+                "source": c.source,
+            }
             for c in found.front
         ],
         "dropped_rows": dropped_rows,
@@ -143,8 +150,10 @@ def report(found: turns.Found, problem: Problem, options: turns.Options) -> str:
     law = rounded(best, found.errors, outliers.rows_of(problem, kept), found.floor)
     lines = [f"{problem.target} = {law}", ""]
     r2 = 1 - best.fvu
-    lines.append(f"  FVU {best.fvu:.3g}   R2 {r2:.6f}   length {best.length}   {len(problem.y)} rows   "
-                 f"by {best.source}, {found.candidates} candidates, {found.seconds:.2f} s")
+    lines.append(
+        f"  FVU {best.fvu:.3g}   R2 {r2:.6f}   length {best.length}   {len(problem.y)} rows   "
+        f"by {best.source}, {found.candidates} candidates, {found.seconds:.2f} s"
+    )
     if problem.y_val is not None:
         lines.append(f"  FVU on held-out rows {_fvu_val(best, problem):.3g}")
     if len(found.outliers):
@@ -157,7 +166,7 @@ def report(found: turns.Found, problem: Problem, options: turns.Options) -> str:
     if free:
         lines += ["", "  constant  value +- standard error"]
         for k, c, e in free:
-            shown = ("+- undetermined" if not e < math.inf else f"+- {e:.2g}" if e > 0 else "exact")
+            shown = "+- undetermined" if not e < math.inf else f"+- {e:.2g}" if e > 0 else "exact"
             digits = rounding.digits_for([c], [e])[0]
             name = rounding.recognised(float(c)) if options.physics else ""
             lines.append(f"  c{k + 1:<8d} {c:.{digits}g} {shown}{'   taken for ' + name if name else ''}")
@@ -183,10 +192,27 @@ def _fvu_val(candidate: Candidate, problem: Problem) -> float:
 
 def fit_record(problem: Problem, options: turns.Options, seconds: float | None, candidates=()) -> dict:
     """One fit record for one problem; what the problem record carries besides the data passes through."""
-    record = {"kind": "fit", "problem": problem.id, "points": len(problem.y), "target": problem.target, "names": problem.names,
-              "budget": seconds, "low": problem.X.min(axis=0), "high": problem.X.max(axis=0), **problem.extra}
-    none = {**record, "expr": [], "consts": np.zeros(0), "fvu": math.inf, "fvu_val": math.inf, "length": 0, "source": "",
-            "logp": None}
+    record = {
+        "kind": "fit",
+        "problem": problem.id,
+        "points": len(problem.y),
+        "target": problem.target,
+        "names": problem.names,
+        "budget": seconds,
+        "low": problem.X.min(axis=0),
+        "high": problem.X.max(axis=0),
+        **problem.extra,
+    }
+    none = {
+        **record,
+        "expr": [],
+        "consts": np.zeros(0),
+        "fvu": math.inf,
+        "fvu_val": math.inf,
+        "length": 0,
+        "source": "",
+        "logp": None,
+    }
     start = time.monotonic()
     try:
         found = outliers.find(problem, options, Budget(seconds), candidates)
@@ -199,12 +225,26 @@ def fit_record(problem: Problem, options: turns.Options, seconds: float | None, 
     if best is None:
         return {**none, "status": "failed", "seconds": found.seconds, "candidates": found.candidates}
     fvu_val = _fvu_val(best, problem) if problem.y_val is not None else None
-    front = [{"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length, "source": c.source}
-             for c in found.front]
-    return {**record, "expr": best.expr, "consts": np.asarray(best.consts, dtype=np.float64), "fvu": float(best.fvu),
-            "fvu_val": fvu_val, "length": best.length, "status": found.status, "source": best.source, "logp": best.logp,
-            "seconds": found.seconds, "candidates": found.candidates, "front": front, "failures": found.failures,
-            **({"outliers": found.outliers} if len(found.outliers) else {})}
+    front = [
+        {"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length, "source": c.source}
+        for c in found.front
+    ]
+    return {
+        **record,
+        "expr": best.expr,
+        "consts": np.asarray(best.consts, dtype=np.float64),
+        "fvu": float(best.fvu),
+        "fvu_val": fvu_val,
+        "length": best.length,
+        "status": found.status,
+        "source": best.source,
+        "logp": best.logp,
+        "seconds": found.seconds,
+        "candidates": found.candidates,
+        "front": front,
+        "failures": found.failures,
+        **({"outliers": found.outliers} if len(found.outliers) else {}),
+    }
 
 
 def grouped(reader):
@@ -218,10 +258,18 @@ def grouped(reader):
             problem, waiting = Problem.from_record(records.check(record, "problem", where)), []
         elif record["kind"] == "candidate":
             if problem is None or record.get("problem") != problem.id:
-                raise DataError(f"candidate {' '.join(record.get('expr', []))!r} of problem {record.get('problem')} comes "
-                                "without its problem record before it: give the stream fansr-sample wrote")
-            waiting.append(Candidate(list(record["expr"]), source=record.get("source") or "", logp=record.get("logp"),
-                                     n=record.get("n") or 1))
+                raise DataError(
+                    f"candidate {' '.join(record.get('expr', []))!r} of problem {record.get('problem')} comes "
+                    "without its problem record before it: give the stream fansr-sample wrote"
+                )
+            waiting.append(
+                Candidate(
+                    list(record["expr"]),
+                    source=record.get("source") or "",
+                    logp=record.get("logp"),
+                    n=record.get("n") or 1,
+                )
+            )
     if problem is not None:
         yield problem, waiting
 
@@ -258,8 +306,18 @@ def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
             if i >= consumed:
                 yield group
 
-    command.write_stream(output, items, _Worker(options, seconds), holds="fit", history=history, jobs=jobs, quiet=quiet,
-                         resume=resume, initializer=_ready, initargs=(options.proposers,))
+    command.write_stream(
+        output,
+        items,
+        _Worker(options, seconds),
+        holds="fit",
+        history=history,
+        jobs=jobs,
+        quiet=quiet,
+        resume=resume,
+        initializer=_ready,
+        initargs=(options.proposers,),
+    )
 
 
 # ---- one table --------------------------------------------------------------------------------
@@ -301,8 +359,9 @@ def _budget(seconds: float | None) -> Budget:
 def _fit_table(data, source, target, options, seconds, show, entry):
     from fansr.tables import loading
 
-    problem, warnings, dropped = loading.table_problem(loading.parse_table(data, source), target, weights=show["weights"],
-                                                     sigma=show["sigma"])
+    problem, warnings, dropped = loading.table_problem(
+        loading.parse_table(data, source), target, weights=show["weights"], sigma=show["sigma"]
+    )
     problem.extra["source"] = source
     if show["val"]:
         _hold_out(problem, show["val"], options.seed)
@@ -329,12 +388,27 @@ def _fit_table(data, source, target, options, seconds, show, entry):
 def fit_stream_record(found: turns.Found, problem: Problem) -> dict:
     """The fit record of a table, with its data, so that it can be drawn and scored later."""
     best = found.best
-    record = {"kind": "fit", "problem": problem.id, "expr": best.expr, "consts": np.asarray(best.consts), "fvu": float(best.fvu),
-              "length": best.length, "status": found.status, "source": best.source, "logp": best.logp,
-              "seconds": found.seconds, "points": len(problem.y), "names": problem.names, "target": problem.target,
-              "X": problem.X, "y": problem.y,
-              "front": [{"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length}
-                        for c in found.front]}
+    record = {
+        "kind": "fit",
+        "problem": problem.id,
+        "expr": best.expr,
+        "consts": np.asarray(best.consts),
+        "fvu": float(best.fvu),
+        "length": best.length,
+        "status": found.status,
+        "source": best.source,
+        "logp": best.logp,
+        "seconds": found.seconds,
+        "points": len(problem.y),
+        "names": problem.names,
+        "target": problem.target,
+        "X": problem.X,
+        "y": problem.y,
+        "front": [
+            {"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length}
+            for c in found.front
+        ],
+    }
     if len(found.outliers):
         record["outliers"] = found.outliers
     if problem.y_val is not None:
@@ -408,53 +482,148 @@ def _proposers(context, param, value):
     names = tuple(name.strip() for name in value.split(",") if name.strip())
     unknown = [name for name in names if name not in turns.PROPOSERS]
     if unknown or not names:
-        raise click.UsageError(f"--proposers {value}: unknown {', '.join(unknown) or '(none)'}; known are "
-                               f"{', '.join(turns.PROPOSERS)}")
+        raise click.UsageError(
+            f"--proposers {value}: unknown {', '.join(unknown) or '(none)'}; known are {', '.join(turns.PROPOSERS)}"
+        )
     return names
 
 
 @command.command(example="fansr-fit data/planets.csv --samples 4096")
 @click.argument("data", default="-", metavar="[DATA.csv | STREAM]")
 @click.option("--target", metavar="NAME", help="Column to explain.  [default: the last column of numbers]")
-@click.option("--samples", type=click.IntRange(0), default=4096, show_default=True, help="Skeletons drawn from the model.")
-@click.option("--time", "seconds", type=click.FloatRange(0.05), default=None, metavar="SECONDS",
-              help="Time budget for one table or problem.  [default: none, work goes by counts and is repeatable]")
-@click.option("--proposers", default=",".join(turns.DEFAULT_PROPOSERS), show_default=True, callback=_proposers, metavar="LIST",
-              help="Who proposes laws.")
-@click.option("--gamma", type=click.FloatRange(0), default=selection.GAMMA, show_default=True,
-              help="Price of a token in log10 FVU (equation 3).")
-@click.option("--restarts", type=click.IntRange(1, 1024), default=8, show_default=True, help="Starts for the constants.")
-@click.option("--select", type=click.Choice(selection.SELECTORS), default="mdl", show_default=True,
-              help="How the law is chosen: description length, equation 3 (score), BIC, AICc, or FVU alone.")
+@click.option(
+    "--samples", type=click.IntRange(0), default=4096, show_default=True, help="Skeletons drawn from the model."
+)
+@click.option(
+    "--time",
+    "seconds",
+    type=click.FloatRange(0.05),
+    default=None,
+    metavar="SECONDS",
+    help="Time budget for one table or problem.  [default: none, work goes by counts and is repeatable]",
+)
+@click.option(
+    "--proposers",
+    default=",".join(turns.DEFAULT_PROPOSERS),
+    show_default=True,
+    callback=_proposers,
+    metavar="LIST",
+    help="Who proposes laws.",
+)
+@click.option(
+    "--gamma",
+    type=click.FloatRange(0),
+    default=selection.GAMMA,
+    show_default=True,
+    help="Price of a token in log10 FVU (equation 3).",
+)
+@click.option(
+    "--restarts", type=click.IntRange(1, 1024), default=8, show_default=True, help="Starts for the constants."
+)
+@click.option(
+    "--select",
+    type=click.Choice(selection.SELECTORS),
+    default="mdl",
+    show_default=True,
+    help="How the law is chosen: description length, equation 3 (score), BIC, AICc, or FVU alone.",
+)
 @click.option("--model", metavar="FILE", default=None, help="Checkpoint of the model.  [default: the shipped one]")
-@click.option("--physics/--no-physics", default=True, show_default=True,
-              help="Recognise products of CODATA values among the constants.")
+@click.option(
+    "--physics/--no-physics",
+    default=True,
+    show_default=True,
+    help="Recognise products of CODATA values among the constants.",
+)
 @click.option("--weights", metavar="NAME", help="Column of weights of the squared residuals; it is no input then.")
-@click.option("--sigma", metavar="NAME", help="Column of standard errors of the target: weights 1/sigma^2, and the noise is known.")
+@click.option(
+    "--sigma",
+    metavar="NAME",
+    help="Column of standard errors of the target: weights 1/sigma^2, and the noise is known.",
+)
 @click.option("--robust", "is_robust", is_flag=True, help="Set rows aside that no law explains, and say which.")
-@click.option("--val", type=click.FloatRange(0, 0.9), default=0.0, help="Share of the rows held out and only reported on.")
+@click.option(
+    "--val", type=click.FloatRange(0, 0.9), default=0.0, help="Share of the rows held out and only reported on."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
-@click.option("--predict", "predict_path", metavar="NEW.csv", help="Write the law's values for these rows to stdout as CSV.")
+@click.option(
+    "--predict", "predict_path", metavar="NEW.csv", help="Write the law's values for these rows to stdout as CSV."
+)
 @click.option("--plot", "plot_path", metavar="FILE", help="Draw fit, residuals and front (png or svg).")
-@click.option("-o", "--output", default=None, metavar="FILE",
-              help="Record stream of the result.  [default: stdout for a stream, none for a table]")
+@click.option(
+    "-o",
+    "--output",
+    default=None,
+    metavar="FILE",
+    help="Record stream of the result.  [default: stdout for a stream, none for a table]",
+)
 @command.jobs_option()
 @command.seed_option()
 @command.resume_option()
 @command.quiet_option()
 @command.config_option()
-def fit(data, target, samples, seconds, proposers, gamma, restarts, select, model, physics, weights, sigma, is_robust, val, as_json,
-        predict_path, plot_path, output, jobs, seed, resume, quiet, config):
+def fit(
+    data,
+    target,
+    samples,
+    seconds,
+    proposers,
+    gamma,
+    restarts,
+    select,
+    model,
+    physics,
+    weights,
+    sigma,
+    is_robust,
+    val,
+    as_json,
+    predict_path,
+    plot_path,
+    output,
+    jobs,
+    seed,
+    resume,
+    quiet,
+    config,
+):
     """Find the law behind a table (CSV, TSV, ...) or behind every problem of a stream."""
-    options = turns.Options(samples=samples, proposers=proposers, gamma=gamma, restarts=restarts, select=select, seed=seed,
-                             jobs=jobs, model=model, physics=physics, robust=is_robust)
-    entry = command.history_entry(seed=seed, config={"samples": samples, "time": seconds, "proposers": list(proposers),
-                                                     "gamma": gamma, "restarts": restarts, "select": select, "model": model, "physics": physics,
-                                                     "robust": is_robust})
+    options = turns.Options(
+        samples=samples,
+        proposers=proposers,
+        gamma=gamma,
+        restarts=restarts,
+        select=select,
+        seed=seed,
+        jobs=jobs,
+        model=model,
+        physics=physics,
+        robust=is_robust,
+    )
+    entry = command.history_entry(
+        seed=seed,
+        config={
+            "samples": samples,
+            "time": seconds,
+            "proposers": list(proposers),
+            "gamma": gamma,
+            "restarts": restarts,
+            "select": select,
+            "model": model,
+            "physics": physics,
+            "robust": is_robust,
+        },
+    )
     table_bytes, source = _peek(data)
     if table_bytes is None:
-        for name, value in (("--target", target), ("--predict", predict_path), ("--plot", plot_path), ("--val", val),
-                            ("--json", as_json), ("--weights", weights), ("--sigma", sigma)):
+        for name, value in (
+            ("--target", target),
+            ("--predict", predict_path),
+            ("--plot", plot_path),
+            ("--val", val),
+            ("--json", as_json),
+            ("--weights", weights),
+            ("--sigma", sigma),
+        ):
             if value:
                 raise click.UsageError(f"{name} goes with a table, but {data} is a stream")
         options.jobs = 1  # the problems themselves are spread over the workers
@@ -462,7 +631,16 @@ def fit(data, target, samples, seconds, proposers, gamma, restarts, select, mode
         return
     if weights and sigma:
         raise click.UsageError("--weights and --sigma: give one of them (weights are 1/sigma^2)")
-    show = {"weights": weights, "sigma": sigma, "val": val, "json": as_json, "predict": predict_path, "plot": plot_path, "output": output, "quiet": quiet}
+    show = {
+        "weights": weights,
+        "sigma": sigma,
+        "val": val,
+        "json": as_json,
+        "predict": predict_path,
+        "plot": plot_path,
+        "output": output,
+        "quiet": quiet,
+    }
     _fit_table(table_bytes, "stdin" if source == "-" else source, target, options, seconds, show, entry)
 
 

@@ -30,9 +30,20 @@ class SymbolicRegressor:
     `front_`, `prefix_`, `constants_`, `n_features_in_`, `feature_names_in_`.
     """
 
-    def __init__(self, time: float | None = None, samples: int = 4096, jobs: int = 1, seed: int = 0,
-                 proposers=turns.DEFAULT_PROPOSERS, gamma: float = selection.GAMMA, restarts: int = 8, select: str = "mdl",
-                 model: str | None = None, physics: bool = True, robust: bool = False):
+    def __init__(
+        self,
+        time: float | None = None,
+        samples: int = 4096,
+        jobs: int = 1,
+        seed: int = 0,
+        proposers=turns.DEFAULT_PROPOSERS,
+        gamma: float = selection.GAMMA,
+        restarts: int = 8,
+        select: str = "mdl",
+        model: str | None = None,
+        physics: bool = True,
+        robust: bool = False,
+    ):
         self.time = time
         self.samples = samples
         self.jobs = jobs
@@ -69,8 +80,13 @@ class SymbolicRegressor:
     def __sklearn_tags__(self):
         from sklearn.utils import Tags, TargetTags
 
-        return Tags(estimator_type="regressor", target_tags=TargetTags(required=True), transformer_tags=None,
-                    regressor_tags=None, classifier_tags=None)
+        return Tags(
+            estimator_type="regressor",
+            target_tags=TargetTags(required=True),
+            transformer_tags=None,
+            regressor_tags=None,
+            classifier_tags=None,
+        )
 
     # -- fit and use
 
@@ -95,9 +111,18 @@ class SymbolicRegressor:
             problem, warnings, dropped = array_problem(X, y, names, target, sample_weight, sigma)
         except DataError as error:
             raise ValueError(str(error)) from None
-        options = turns.Options(samples=self.samples, proposers=tuple(self.proposers), gamma=self.gamma,
-                                 restarts=self.restarts, select=self.select, seed=self.seed, jobs=self.jobs, model=self.model,
-                                 physics=self.physics, robust=self.robust)
+        options = turns.Options(
+            samples=self.samples,
+            proposers=tuple(self.proposers),
+            gamma=self.gamma,
+            restarts=self.restarts,
+            select=self.select,
+            seed=self.seed,
+            jobs=self.jobs,
+            model=self.model,
+            physics=self.physics,
+            robust=self.robust,
+        )
         found = outliers.find(problem, options, Budget(self.time))
         if found.best is None:
             raise RuntimeError(str(NoAnswer("no law gives finite values on all rows")))

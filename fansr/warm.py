@@ -34,7 +34,9 @@ def stale_caches(folder: Path) -> list[Path]:
         for name in chain:
             source = folder / f"{name}.py"
             newest = max(newest, source.stat().st_mtime)
-            index = [f for f in (source.parent / "__pycache__").glob(f"{source.stem}.*") if f.suffix in (".nbi", ".nbc")]
+            index = [
+                f for f in (source.parent / "__pycache__").glob(f"{source.stem}.*") if f.suffix in (".nbi", ".nbc")
+            ]
             stale |= {f: None for f in index if f.stat().st_mtime < newest}
     return list(stale)
 

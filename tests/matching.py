@@ -17,10 +17,29 @@ from soundness import BINARY, LD, UNARY
 from fansr.expressions.prefix import to_tree
 from fansr.expressions.tokens import CONSTANT, literal_value, variable_index
 
-INVERSE = {"inv": "inv", "neg": "neg", "sin": "asin", "cos": "acos", "tan": "atan", "asin": "sin", "acos": "cos", "atan": "tan",
-           "sinh": "asinh", "cosh": "acosh", "tanh": "atanh", "asinh": "sinh", "acosh": "cosh", "atanh": "tanh", "exp": "log",
-           "log": "exp", **{f"pow{k}": f"pow1_{k}" for k in (2, 3, 4, 5)}, **{f"pow1_{k}": f"pow{k}" for k in (2, 3, 4, 5)}}
-SCALES = frozenset(("abs", *(f"pow{k}" for k in (2, 3, 4, 5)), *(f"pow1_{k}" for k in (2, 3, 4, 5))))  # f(a*x) = f(a) * f(x)
+INVERSE = {
+    "inv": "inv",
+    "neg": "neg",
+    "sin": "asin",
+    "cos": "acos",
+    "tan": "atan",
+    "asin": "sin",
+    "acos": "cos",
+    "atan": "tan",
+    "sinh": "asinh",
+    "cosh": "acosh",
+    "tanh": "atanh",
+    "asinh": "sinh",
+    "acosh": "cosh",
+    "atanh": "tanh",
+    "exp": "log",
+    "log": "exp",
+    **{f"pow{k}": f"pow1_{k}" for k in (2, 3, 4, 5)},
+    **{f"pow1_{k}": f"pow{k}" for k in (2, 3, 4, 5)},
+}
+SCALES = frozenset(
+    ("abs", *(f"pow{k}" for k in (2, 3, 4, 5)), *(f"pow1_{k}" for k in (2, 3, 4, 5)))
+)  # f(a*x) = f(a) * f(x)
 TURNED = SCALES | {"exp", "pow", "/"}  # 1/f may stand for f of 1/x and the like
 EVEN = frozenset(("cos", "cosh", "abs", "pow2", "pow4"))
 SEVERAL = EVEN | {"sin", "tan"}
@@ -188,7 +207,9 @@ class Matcher:
                 yield from self._terms(node[1], -coefficient)
                 return
             if token[:4] == "mult" or token[:3] == "div":
-                yield from self._terms(node[1], coefficient * int(token[4:]) if token[0] == "m" else coefficient / LD(int(token[3:])))
+                yield from self._terms(
+                    node[1], coefficient * int(token[4:]) if token[0] == "m" else coefficient / LD(int(token[3:]))
+                )
                 return
         yield coefficient, node
 
@@ -213,7 +234,7 @@ class Matcher:
             yield from self._linear(linear, rest, t, known, scale)
             return
         if len(others) == 1 and not linear:
-            (coefficient, term), = others
+            ((coefficient, term),) = others
             for target in (t, -t) if scale else (t,):
                 yield from self.solve(term, (target - rest) / coefficient, known, False)
         others.sort(key=lambda pair: len(_constants(pair[1])))
@@ -238,10 +259,15 @@ class Matcher:
     def _multiplied_out(self, coefficient, term, known):
         """The terms of something known times a sum with unknown constants."""
         factors = [pair for pair in self._factors(term, 1) if self.unknown(pair[0], known)]
-        if len(factors) != 1 or factors[0][1] != 1 or not isinstance(factors[0][0], tuple) or factors[0][0][0] not in "+-":
+        if (
+            len(factors) != 1
+            or factors[0][1] != 1
+            or not isinstance(factors[0][0], tuple)
+            or factors[0][0][0] not in "+-"
+        ):
             yield coefficient, term
             return
-        (factor, _), = factors
+        ((factor, _),) = factors
         base = self._known_part(term, known)
         for inner, part in self._terms(factor, coefficient):
             yield from self._multiplied_out(inner, ("*", base, part), known)
@@ -264,7 +290,7 @@ class Matcher:
                 more = {**known, **dict.fromkeys(_constants(factor), LD(1))}
                 base = self.value(term, more) / self.value(factor, more) ** exponent
                 size = next(self.fresh)
-                for sized in self._terms_to([*others, (coefficient, ("*", size, base * y ** exponent))], t, known, scale):
+                for sized in self._terms_to([*others, (coefficient, ("*", size, base * y**exponent))], t, known, scale):
                     yield from self.solve(factor, y * sized[size] ** exponent, sized, False)
 
     def _lone(self, term, known):
@@ -295,7 +321,10 @@ class Matcher:
             systems.append(([*columns, -t], -rest))
         for columns, wanted in systems:
             solution = _least_squares(np.stack(columns, 1), wanted)
-            if solution is None or (len(columns) > len(linear) and abs(solution[-1]) * np.median(np.abs(t)) < 1e-12 * np.median(np.abs(rest))):
+            if solution is None or (
+                len(columns) > len(linear)
+                and abs(solution[-1]) * np.median(np.abs(t)) < 1e-12 * np.median(np.abs(rest))
+            ):
                 continue
             more = dict(known)
             for (number, exponent, _), c in zip(linear, solution):
@@ -340,7 +369,7 @@ class Matcher:
                 yield {**known, lone[0]: value if lone[1] == 1 else 1 / value}
             return
         if len(others) == 1:
-            (factor, exponent), = others
+            ((factor, exponent),) = others
             with np.errstate(all="ignore"):
                 target = rest if exponent == 1 else 1 / rest
             for more in self.solve(factor, target, known, scale or lone is not None):
@@ -373,7 +402,9 @@ class Matcher:
         with np.errstate(all="ignore"):
             if not free_base or not free_exponent:
                 if isinstance(exponent, int) and free_exponent:
-                    yield from self._slope(exponent, np.log(np.abs(t)), np.log(np.abs(self.value(base, known))), known, scale, LD)
+                    yield from self._slope(
+                        exponent, np.log(np.abs(t)), np.log(np.abs(self.value(base, known))), known, scale, LD
+                    )
                 elif isinstance(base, int) and free_base:
                     yield from self._slope(base, np.log(t), self.value(exponent, known), known, scale, np.exp)
                 elif free_base:
@@ -484,7 +515,11 @@ def _constant(t):
     if len(finite) < max(4, len(t) // 3):
         return None
     middle = np.sort(finite)[len(finite) // 2]
-    return middle if (np.abs(finite - middle) <= CLOSE * np.abs(middle) + LD(1e-30)).sum() >= QUORUM * len(finite) else None
+    return (
+        middle
+        if (np.abs(finite - middle) <= CLOSE * np.abs(middle) + LD(1e-30)).sum() >= QUORUM * len(finite)
+        else None
+    )
 
 
 def _least_squares(A, b):
@@ -536,7 +571,5 @@ def _solve(A, b):
     y = Q.T @ b
     x = np.zeros(k, LD)
     for j in range(k - 1, -1, -1):
-        x[j] = (y[j] - (R[j, j + 1:] * x[j + 1:]).sum()) / R[j, j]
+        x[j] = (y[j] - (R[j, j + 1 :] * x[j + 1 :]).sum()) / R[j, j]
     return x / norms
-
-

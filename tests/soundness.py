@@ -37,10 +37,24 @@ def _root(x, k):
 
 
 UNARY = {
-    "abs": np.abs, "inv": lambda a: LD(1) / a, "neg": np.negative, "sin": np.sin, "cos": np.cos, "tan": np.tan,
-    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
-    "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "exp": np.exp, "log": np.log,
-    **{f"pow{k}": (lambda a, k=k: a ** k) for k in (2, 3, 4, 5)},
+    "abs": np.abs,
+    "inv": lambda a: LD(1) / a,
+    "neg": np.negative,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "exp": np.exp,
+    "log": np.log,
+    **{f"pow{k}": (lambda a, k=k: a**k) for k in (2, 3, 4, 5)},
     **{f"pow1_{k}": (lambda a, k=k: _root(a, k)) for k in (2, 3, 4, 5)},
     **{f"mult{k}": (lambda a, k=k: LD(k) * a) for k in (2, 3, 4, 5)},
     **{f"div{k}": (lambda a, k=k: a / LD(k)) for k in (2, 3, 4, 5)},
@@ -125,7 +139,11 @@ def exact(expr, x, consts, digits=60):
                     value = mpmath.mpf(float(x[variable_index(token)]))
                 else:
                     value = mpmath.mpf(token)
-                if isinstance(value, mpmath.mpc) or not mpmath.isfinite(value) or abs(mpmath.log10(abs(value) + 1)) > 1e5:
+                if (
+                    isinstance(value, mpmath.mpc)
+                    or not mpmath.isfinite(value)
+                    or abs(mpmath.log10(abs(value) + 1)) > 1e5
+                ):
                     return mpmath.nan
                 stack.append(value)
         except (ZeroDivisionError, OverflowError, ValueError, mpmath.libmp.NoConvergence):
@@ -136,8 +154,12 @@ def exact(expr, x, consts, digits=60):
 def draw_points(rng, n_variables, m=64):
     """X (M, D): generic values of several sizes, so that asin, log and acosh all see their domains."""
     q = m // 4
-    blocks = [rng.normal(0, 5, (q, n_variables)), rng.uniform(0, 1, (q, n_variables)),
-              np.abs(rng.normal(0, 2, (q, n_variables))), rng.uniform(-1, 1, (q, n_variables))]
+    blocks = [
+        rng.normal(0, 5, (q, n_variables)),
+        rng.uniform(0, 1, (q, n_variables)),
+        np.abs(rng.normal(0, 2, (q, n_variables))),
+        rng.uniform(-1, 1, (q, n_variables)),
+    ]
     return np.concatenate(blocks)
 
 
@@ -242,7 +264,9 @@ def _compare(raw, simple, X, y, consts, found):
                 wanted, came = exact(raw, X[i], consts, digits), exact(simple, X[i], found, digits)
                 if wanted is None or came is None:
                     continue
-                if mpmath.isnan(wanted) or abs(wanted - came) <= mpmath.mpf(10) ** -25 * (abs(wanted) + mpmath.mpf(10) ** -40):
+                if mpmath.isnan(wanted) or abs(wanted - came) <= mpmath.mpf(10) ** -25 * (
+                    abs(wanted) + mpmath.mpf(10) ** -40
+                ):
                     break
         else:
             if wanted is None or came is None:
@@ -254,7 +278,12 @@ def _compare(raw, simple, X, y, consts, found):
 def _agree(raw, simple, x, consts, found):
     with mpmath.workdps(60):
         a, b = exact(raw, x, consts), exact(simple, x, found)
-        return a is None or b is None or mpmath.isnan(a) or (not mpmath.isnan(b) and abs(a - b) <= mpmath.mpf(10) ** -6 * abs(a))
+        return (
+            a is None
+            or b is None
+            or mpmath.isnan(a)
+            or (not mpmath.isnan(b) and abs(a - b) <= mpmath.mpf(10) ** -6 * abs(a))
+        )
 
 
 def _fit(raw, simple, X, y, consts, rng, starts):
@@ -278,7 +307,23 @@ def _fit(raw, simple, X, y, consts, rng, starts):
 
 def _hints(consts):
     """Numbers the simplified form's constants may be: small ratios, and functions of the original's constants."""
-    small = [0.0, *range(1, 11), 12, 15, 16, 20, 25, 27, 32, *(1 / k for k in range(2, 11)), 2 / 3, 3 / 4, 4 / 3, 3 / 2, 5 / 3]
+    small = [
+        0.0,
+        *range(1, 11),
+        12,
+        15,
+        16,
+        20,
+        25,
+        27,
+        32,
+        *(1 / k for k in range(2, 11)),
+        2 / 3,
+        3 / 4,
+        4 / 3,
+        3 / 2,
+        5 / 3,
+    ]
     hints = [*small, *(-h for h in small), *consts, *(-c for c in consts)]
     with np.errstate(all="ignore"):
         for function in UNARY.values():
@@ -306,8 +351,12 @@ def _starts(program, X, y, consts, rng, k, n):
 def _best(program, X, y, grid, n):
     """The `n` rows of constants that come nearest on a few points."""
     with np.errstate(all="ignore"):
-        scores = [np.median(np.nan_to_num(np.abs(evaluate(program, X[:16], c) - y[:16]) / (np.abs(y[:16]) + 1e-12),
-                                          nan=1e300)) for c in grid]
+        scores = [
+            np.median(
+                np.nan_to_num(np.abs(evaluate(program, X[:16], c) - y[:16]) / (np.abs(y[:16]) + 1e-12), nan=1e300)
+            )
+            for c in grid
+        ]
     return grid[np.argsort(scores, kind="stable")[:n]]
 
 
@@ -327,7 +376,9 @@ def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40, keep=No
             verdict, example = judge(raw, simple, rng, n_variables, starts)
         verdicts[verdict] += 1
         if verdict in ("wrong", "undecided", "rejected though finite"):
-            examples.append({"verdict": verdict, "raw": " ".join(raw), "simple": " ".join(simple or []), **(example or {})})
+            examples.append(
+                {"verdict": verdict, "raw": " ".join(raw), "simple": " ".join(simple or []), **(example or {})}
+            )
             if keep:
                 keep(examples[-1])
         if report and i % 500 == 499:
@@ -352,7 +403,9 @@ def main():
     parser.add_argument("-n", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--variables", type=int, default=17)
-    parser.add_argument("--starts", type=int, default=12, help="starts of the fit, for each of up to 4 draws of the constants")
+    parser.add_argument(
+        "--starts", type=int, default=12, help="starts of the fit, for each of up to 4 draws of the constants"
+    )
     parser.add_argument("--out")
     options = parser.parse_args()
     from fansr.corpus.gen import sample_skeletons
@@ -361,9 +414,13 @@ def main():
     prior = Prior(variables=options.variables)
     exprs = sample_skeletons(prior, np.arange(options.first, options.first + options.n), seed=0)
     with open(options.out or os.devnull, "w") as file:
-        verdicts, _ = run(exprs, options.variables, starts=options.starts,
-                          report=lambda i, v: print(i, dict(v), file=sys.stderr, flush=True),
-                          keep=lambda example: print(json.dumps(example), file=file, flush=True))
+        verdicts, _ = run(
+            exprs,
+            options.variables,
+            starts=options.starts,
+            report=lambda i, v: print(i, dict(v), file=sys.stderr, flush=True),
+            keep=lambda example: print(json.dumps(example), file=file, flush=True),
+        )
     print(json.dumps(dict(verdicts.most_common())))
 
 

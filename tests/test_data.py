@@ -40,17 +40,20 @@ def test_certified_fits_of_the_reference_data_sets():
     assert np.allclose(p, (212.68, 0.06412), rtol=1e-3) and math.isclose(rss, 1195.449, rel_tol=1e-5)
 
 
-@pytest.mark.parametrize("name, law, start, fvu", [
-    ("planets", lambda x, c: c * x**1.5, (365.0,), 1e-7),
-    ("galilean_moons", lambda x, c: c * x**1.5, (6e-9,), 1e-7),
-    ("hydrogen_lines", lambda n, c: c / (1 / n[0] ** 2 - 1 / n[1] ** 2), (91.0,), 1e-9),
-    ("boyle_1662", lambda v, c: c / v, (1400.0,), 1e-4),
-    ("ohm_1826", lambda x, a, b: a / (b + x), (7000, 20), 2e-4),
-    ("hubble_1929", lambda r, h: h * r, (400.0,), 0.4),
-    ("cmb_firas", lambda n, a, b: a * n**3 / np.expm1(b * n), (40.0, 0.53), 1e-6),
-    ("water_vapour", lambda t, a, b, c: np.exp(a - b / (t + c)), (16.0, 3800.0, -46.0), 1e-6),
-    ("stopping_distance", lambda v, a, b: a * v + b * v * v, (1.0, 0.1), 0.35),
-])
+@pytest.mark.parametrize(
+    "name, law, start, fvu",
+    [
+        ("planets", lambda x, c: c * x**1.5, (365.0,), 1e-7),
+        ("galilean_moons", lambda x, c: c * x**1.5, (6e-9,), 1e-7),
+        ("hydrogen_lines", lambda n, c: c / (1 / n[0] ** 2 - 1 / n[1] ** 2), (91.0,), 1e-9),
+        ("boyle_1662", lambda v, c: c / v, (1400.0,), 1e-4),
+        ("ohm_1826", lambda x, a, b: a / (b + x), (7000, 20), 2e-4),
+        ("hubble_1929", lambda r, h: h * r, (400.0,), 0.4),
+        ("cmb_firas", lambda n, a, b: a * n**3 / np.expm1(b * n), (40.0, 0.53), 1e-6),
+        ("water_vapour", lambda t, a, b, c: np.exp(a - b / (t + c)), (16.0, 3800.0, -46.0), 1e-6),
+        ("stopping_distance", lambda v, a, b: a * v + b * v * v, (1.0, 0.1), 0.35),
+    ],
+)
 def test_textbook_law_holds_to_the_noise_stated(name, law, start, fvu):
     assert fitted(name, law, start)[2] < fvu
 
@@ -68,7 +71,10 @@ def test_stated_errors_of_the_microwave_background():
     problem, _, _ = load_problem(str(resources.path("data", "cmb_firas_errors.csv")), sigma="sigma_mjy_sr")
     nu = problem.X[:, 0] * 100 * 2.99792458e8
     planck = 2e20 * 6.62607015e-34 * nu**3 / 2.99792458e8**2 / np.expm1(6.62607015e-34 * nu / (1.380649e-23 * 2.725))
-    chi2 = (problem.weights * (problem.y - planck * np.average(problem.y / planck, weights=problem.weights * planck**2)) ** 2).sum()
+    chi2 = (
+        problem.weights
+        * (problem.y - planck * np.average(problem.y / planck, weights=problem.weights * planck**2)) ** 2
+    ).sum()
     assert problem.names == ["wavenumber_per_cm"] and 40 < chi2 < 50
     assert np.array_equal(problem.y, table("cmb_firas")[1])
 
@@ -129,8 +135,25 @@ def test_law_is_finite_on_its_ranges_and_uses_all_columns(key):
     # The same text as Python reads it.
     with np.errstate(all="ignore"):
         scope = {n: X[:, j] for j, n in enumerate(names)}
-        python = eval(law["infix"], {"__builtins__": {}}, {**{f: getattr(np, f) for f in (  # noqa: S307 - our own file
-            "sin", "cos", "tanh", "sqrt", "exp", "log", "pi")}, **scope})
+        python = eval(
+            law["infix"],
+            {"__builtins__": {}},
+            {
+                **{
+                    f: getattr(np, f)
+                    for f in (  # noqa: S307 - our own file
+                        "sin",
+                        "cos",
+                        "tanh",
+                        "sqrt",
+                        "exp",
+                        "log",
+                        "pi",
+                    )
+                },
+                **scope,
+            },
+        )
     # Differences such as exp(x) - 1 keep few digits for tiny x, whoever computes them.
     assert np.allclose(y[finite], (python + np.zeros(len(X)))[finite], rtol=1e-7, atol=0)
 

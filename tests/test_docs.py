@@ -60,8 +60,9 @@ def test_the_first_example_prints_what_the_readme_shows():
     text = (ROOT / "README.md").read_text()
     shown = re.search(r"^    \$ fansr-fit data/planets\.csv.*\n((?:    .*\n|\n)+)", text, re.M).group(1)
     law = next(line.strip() for line in shown.splitlines() if " = " in line)
-    out = subprocess.run([BIN / "fansr-fit", path("data", "planets.csv"), "--samples", "0"], capture_output=True, text=True,
-                         timeout=120).stdout
+    out = subprocess.run(
+        [BIN / "fansr-fit", path("data", "planets.csv"), "--samples", "0"], capture_output=True, text=True, timeout=120
+    ).stdout
     assert out.splitlines()[0] == law
 
 

@@ -19,7 +19,15 @@ FOR_ALL = {"fansr.version", "fansr.errors"}  # know nothing themselves
 TORCH = {"network", "corpus.render_torch"}
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.
 HEAVY = {"torch", "numba", "scipy", "pandas", "simplipy", "matplotlib", "sympy"}
-LIGHT = ["cli.cat", "corpus.gen", "evaluation.score", "simplification.simplify", "corpus.decontam", "corpus.render", "fit"]
+LIGHT = [
+    "cli.cat",
+    "corpus.gen",
+    "evaluation.score",
+    "simplification.simplify",
+    "corpus.decontam",
+    "corpus.render",
+    "fit",
+]
 
 
 def name_of(path: Path) -> str:
@@ -82,7 +90,9 @@ def test_imports_point_one_way_and_through_public_names(name):
         assert not other or other in allowed, f"{name} imports {module}, which comes after it"
         if other:
             wanted = f"fansr.{other}, whose __init__.pyi lists its public names"
-            assert module == other and imported in public(other), f"{name} imports {imported} of {module}; wanted: of {wanted}"
+            assert module == other and imported in public(other), (
+                f"{name} imports {imported} of {module}; wanted: of {wanted}"
+            )
 
 
 @pytest.mark.parametrize("package", ORDER)

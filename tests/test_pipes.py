@@ -24,8 +24,9 @@ FAST = "--proposers power,library --samples 0"
 
 def sh(line, stdin=b"", cwd=None, timeout=240):
     """Run a shell line with pipefail; (exit status, stdout, stderr)."""
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], input=stdin, capture_output=True, env=ENV, cwd=cwd,
-                          timeout=timeout)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], input=stdin, capture_output=True, env=ENV, cwd=cwd, timeout=timeout
+    )
     return done.returncode, done.stdout, done.stderr.decode()
 
 
@@ -43,8 +44,10 @@ def lines(out):
 
 
 def corpus(jobs):
-    return (f"fansr-gen -n 6000 --seed 1 -j {jobs} | fansr-simplify -j {jobs} "
-            f"| fansr-decontam --test {DATA}/fastsrb.json -j {jobs}")
+    return (
+        f"fansr-gen -n 6000 --seed 1 -j {jobs} | fansr-simplify -j {jobs} "
+        f"| fansr-decontam --test {DATA}/fastsrb.json -j {jobs}"
+    )
 
 
 def test_the_corpus_pipe_is_the_same_for_any_number_of_workers(tmp_path):
@@ -63,7 +66,9 @@ def test_the_corpus_pipe_is_the_same_for_any_number_of_workers(tmp_path):
 
 
 def test_two_shards_joined_read_as_one(tmp_path):
-    good(f"fansr-gen -n 500 --seed 1 --shard 0/2 -o {tmp_path}/a; fansr-gen -n 500 --seed 1 --shard 1/2 -o {tmp_path}/b")
+    good(
+        f"fansr-gen -n 500 --seed 1 --shard 0/2 -o {tmp_path}/a; fansr-gen -n 500 --seed 1 --shard 1/2 -o {tmp_path}/b"
+    )
     good(f"fansr-gen -n 500 --seed 1 -o {tmp_path}/whole")
     joined = lines(good(f"cat {tmp_path}/a {tmp_path}/b | fansr-cat --json"))
     whole = lines(good(f"fansr-cat {tmp_path}/whole"))
@@ -73,15 +78,40 @@ def test_two_shards_joined_read_as_one(tmp_path):
 
 
 def test_render_fit_score_is_one_line(tmp_path):
-    laws = {"name": "two", "laws": [
-        {"id": "a", "difficulty": "easy", "name": "a", "infix": "v1*v2/2", "target": "y", "excluded": False, "variables": [
-            {"name": f"v{j}", "symbol": f"v{j}", "low": 1, "high": 5, "dist": "uni", "sign": "pos"} for j in (1, 2)]},
-        {"id": "b", "difficulty": "hard", "name": "b", "infix": "v1**2 + 3*v2", "target": "y", "excluded": False, "variables": [
-            {"name": f"v{j}", "symbol": f"v{j}", "low": 1, "high": 5, "dist": "uni", "sign": "pos"} for j in (1, 2)]},
-    ]}
+    laws = {
+        "name": "two",
+        "laws": [
+            {
+                "id": "a",
+                "difficulty": "easy",
+                "name": "a",
+                "infix": "v1*v2/2",
+                "target": "y",
+                "excluded": False,
+                "variables": [
+                    {"name": f"v{j}", "symbol": f"v{j}", "low": 1, "high": 5, "dist": "uni", "sign": "pos"}
+                    for j in (1, 2)
+                ],
+            },
+            {
+                "id": "b",
+                "difficulty": "hard",
+                "name": "b",
+                "infix": "v1**2 + 3*v2",
+                "target": "y",
+                "excluded": False,
+                "variables": [
+                    {"name": f"v{j}", "symbol": f"v{j}", "low": 1, "high": 5, "dist": "uni", "sign": "pos"}
+                    for j in (1, 2)
+                ],
+            },
+        ],
+    }
     (tmp_path / "two.json").write_text(json.dumps(laws))
-    out = good(f"fansr-render {tmp_path}/two.json --points 64 --repeats 2 --val | fansr-fit {FAST} -j 2 "
-               f"| fansr-score --by difficulty --json --bootstrap 50")
+    out = good(
+        f"fansr-render {tmp_path}/two.json --points 64 --repeats 2 --val | fansr-fit {FAST} -j 2 "
+        f"| fansr-score --by difficulty --json --bootstrap 50"
+    )
     summary = json.loads(out)
     assert summary["n"] == 4 and summary["vnrr"] == 1.0 and summary["exact"] == 1.0
     assert set(summary["groups"]) == {"easy", "hard"}
@@ -108,9 +138,28 @@ def test_planets():
 
 def test_the_json_object_is_what_was_promised():
     result = fit_json(DATA / "boyle_1662.csv")
-    wanted = {"expression": str, "numpy": str, "latex": str, "sympy": str, "prefix": list, "constants": list, "variables": list,
-              "target": str, "fvu": float, "r2": float, "length": int, "score": float, "source": str, "seconds": float,
-              "candidates": int, "front": list, "dropped_rows": int, "warnings": list, "seed": int, "version": str}
+    wanted = {
+        "expression": str,
+        "numpy": str,
+        "latex": str,
+        "sympy": str,
+        "prefix": list,
+        "constants": list,
+        "variables": list,
+        "target": str,
+        "fvu": float,
+        "r2": float,
+        "length": int,
+        "score": float,
+        "source": str,
+        "seconds": float,
+        "candidates": int,
+        "front": list,
+        "dropped_rows": int,
+        "warnings": list,
+        "seed": int,
+        "version": str,
+    }
     for name, kind in wanted.items():
         assert isinstance(result[name], kind), name
     for row in result["front"]:
@@ -165,27 +214,36 @@ def test_a_bad_table_is_one_line_and_exit_1(tmp_path, name):
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
 
 
-@pytest.mark.parametrize("line, want, word", [
-    ("fansr-fit none.csv", 1, "no such file"),
-    ("fansr-fit .", 1, "directory"),
-    ("fansr-fit {data}/planets.csv --target mass", 1, "semi_major_axis_au"),
-    ("fansr-fit {data}/planets.csv --proposers magic", 2, "known are"),
-    ("fansr-fit {data}/planets.csv --config bad.toml", 2, "unknown key 'sample'"),
-    ("fansr-fit {data}/planets.csv --nonsense", 2, "nonsense"),
-    ("fansr-simplify none.zst", 1, "no such file"),
-    ("fansr-gen -n 10 | fansr-fit", 1, "holds skeleton"),
-    ("fansr-gen -n 10 | fansr-score", 1, "holds skeleton"),
-    ("fansr-gen -n 2000 | head -c 3000 | fansr-simplify -o out.zst", 1, "good record"),
-    ("fansr-gen -n 10 -o /dev/full", 1, "[Nn]o space"),
-    ("fansr-gen -n 10 > /dev/full", 1, "[Nn]o space"),
-    ("fansr-cat --count {data}/planets.csv", 1, "not a fansr stream"),
-    ("fansr-decontam --test none.json < /dev/null", 1, "none.json"),
-])
+@pytest.mark.parametrize(
+    "line, want, word",
+    [
+        ("fansr-fit none.csv", 1, "no such file"),
+        ("fansr-fit .", 1, "directory"),
+        ("fansr-fit {data}/planets.csv --target mass", 1, "semi_major_axis_au"),
+        ("fansr-fit {data}/planets.csv --proposers magic", 2, "known are"),
+        ("fansr-fit {data}/planets.csv --config bad.toml", 2, "unknown key 'sample'"),
+        ("fansr-fit {data}/planets.csv --nonsense", 2, "nonsense"),
+        ("fansr-simplify none.zst", 1, "no such file"),
+        ("fansr-gen -n 10 | fansr-fit", 1, "holds skeleton"),
+        ("fansr-gen -n 10 | fansr-score", 1, "holds skeleton"),
+        ("fansr-gen -n 2000 | head -c 3000 | fansr-simplify -o out.zst", 1, "good record"),
+        ("fansr-gen -n 10 -o /dev/full", 1, "[Nn]o space"),
+        ("fansr-gen -n 10 > /dev/full", 1, "[Nn]o space"),
+        ("fansr-cat --count {data}/planets.csv", 1, "not a fansr stream"),
+        ("fansr-decontam --test none.json < /dev/null", 1, "none.json"),
+    ],
+)
 def test_bad_calls_and_streams(tmp_path, line, want, word):
     (tmp_path / "bad.toml").write_text("sample = 3\n")
     # Without pipefail: the command under test is the last one.
-    done = subprocess.run(["bash", "-c", line.format(data=DATA)], capture_output=True, env=ENV, cwd=tmp_path, timeout=120,
-                          stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        ["bash", "-c", line.format(data=DATA)],
+        capture_output=True,
+        env=ENV,
+        cwd=tmp_path,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
     err = done.stderr.decode()
     assert done.returncode == want, err
     assert re.search(word, err) and "Traceback" not in err
@@ -202,12 +260,15 @@ def test_missing_cells_are_dropped_counted_and_reported(tmp_path):
     assert result["variables"][0].isidentifier()
 
 
-@pytest.mark.parametrize("name, content", [
-    ("constant", "a,b\n1,7\n2,7\n3,7\n4,7\n"),
-    ("tiny", "a,b\n" + "".join(f"{i}e-300,{3 * i}e-300\n" for i in range(1, 9))),
-    ("huge", "a,b\n" + "".join(f"{i}e300,{3 * i}\n" for i in range(1, 9))),
-    ("twins", "a,a,b\n" + "".join(f"{i},{i * i},{2 * i * i}\n" for i in range(1, 9))),
-])
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("constant", "a,b\n1,7\n2,7\n3,7\n4,7\n"),
+        ("tiny", "a,b\n" + "".join(f"{i}e-300,{3 * i}e-300\n" for i in range(1, 9))),
+        ("huge", "a,b\n" + "".join(f"{i}e300,{3 * i}\n" for i in range(1, 9))),
+        ("twins", "a,a,b\n" + "".join(f"{i},{i * i},{2 * i * i}\n" for i in range(1, 9))),
+    ],
+)
 def test_odd_but_good_tables_have_laws(tmp_path, name, content):
     (tmp_path / "t.csv").write_text(content)
     result = fit_json(tmp_path / "t.csv")
@@ -219,7 +280,9 @@ def test_many_columns(tmp_path):
     X = rng.normal(size=(100, 200))
     y = 3 * X[:, 17] - X[:, 150]
     table = np.c_[X, y]
-    np.savetxt(tmp_path / "t.csv", table, delimiter=",", header=",".join(f"c{j}" for j in range(200)) + ",y", comments="")
+    np.savetxt(
+        tmp_path / "t.csv", table, delimiter=",", header=",".join(f"c{j}" for j in range(200)) + ",y", comments=""
+    )
     result = fit_json(tmp_path / "t.csv", FAST, "--time 20")
     assert result["fvu"] < 1e-20 and set(re.findall(r"c\d+", result["expression"])) == {"c17", "c150"}
 
@@ -228,8 +291,12 @@ def test_many_columns(tmp_path):
 
 
 def test_a_closed_pipe_is_quiet():
-    done = subprocess.run(["bash", "-c", "fansr-gen -n 300000 | head -c 100 > /dev/null; echo ${PIPESTATUS[0]}"],
-                          capture_output=True, env=ENV, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", "fansr-gen -n 300000 | head -c 100 > /dev/null; echo ${PIPESTATUS[0]}"],
+        capture_output=True,
+        env=ENV,
+        timeout=60,
+    )
     assert done.stdout.decode().strip() == "0" and not done.stderr
 
 
@@ -251,8 +318,13 @@ def test_ctrl_c_prints_the_best_law_so_far(tmp_path):
     X = rng.normal(size=(200, 4))
     y = np.sin(3 * X[:, 0] * X[:, 1]) + X[:, 2] ** 3 / (1 + X[:, 3] ** 2) + rng.normal(size=200)
     np.savetxt(tmp_path / "t.csv", np.c_[X, y], delimiter=",", header="a,b,c,d,y", comments="")
-    process = subprocess.Popen(["fansr-fit", "t.csv", "--time", "100", "--json", "--samples", "0"], env=ENV, cwd=tmp_path,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        ["fansr-fit", "t.csv", "--time", "100", "--json", "--samples", "0"],
+        env=ENV,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     time.sleep(8)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)

@@ -112,8 +112,10 @@ def _check(inputs, quiet):
         dropped = ", ".join(f"{reason} {n}" for reason, n in sorted(reader.dropped.items())) or "none"
         if not quiet:
             stages = " | ".join(str(entry.get("cmd")) for entry in reader.history) or "unknown"
-            click.echo(f"{reader.name}: ok, {reader.n} {reader.header.get('holds')} records, dropped: {dropped}, "
-                       f"checksum {reader.checksum:016x}, made by {stages}")
+            click.echo(
+                f"{reader.name}: ok, {reader.n} {reader.header.get('holds')} records, dropped: {dropped}, "
+                f"checksum {reader.checksum:016x}, made by {stages}"
+            )
         histories.append(reader.history)
     whole = joined_shards(histories)
     if len(inputs) > 1 and not quiet:
@@ -129,8 +131,10 @@ def joined_shards(histories: list[list[dict]]) -> list[int] | None:
     firsts = [history[0] if history else {} for history in histories]
     configs = [entry["config"] if isinstance(entry.get("config"), dict) else {} for entry in firsts]
     parts = [config.get("ids") for config in configs]
-    made = {json.dumps([entry.get("seed"), {k: v for k, v in config.items() if k != "ids"}], sort_keys=True)
-            for entry, config in zip(firsts, configs)}
+    made = {
+        json.dumps([entry.get("seed"), {k: v for k, v in config.items() if k != "ids"}], sort_keys=True)
+        for entry, config in zip(firsts, configs)
+    }
     if len(parts) < 2 or len(made) != 1 or None in parts or all(config["ids"] == config["of"] for config in configs):
         return None
     start, stop = configs[0]["of"]
@@ -138,8 +142,10 @@ def joined_shards(histories: list[list[dict]]) -> list[int] | None:
     for low, high in sorted(parts):
         if low != reached:
             word = "in none" if low > reached else "in more than one"
-            raise DataError(f"shards: ids {min(low, reached)} to {max(low, reached) - 1} of {start} to {stop - 1} are {word} "
-                            "of the files given")
+            raise DataError(
+                f"shards: ids {min(low, reached)} to {max(low, reached) - 1} of {start} to {stop - 1} are {word} "
+                "of the files given"
+            )
         reached = high
     if reached != stop:
         raise DataError(f"shards: ids {reached} to {stop - 1} of {start} to {stop - 1} are in none of the files given")
@@ -170,7 +176,9 @@ def _merge(inputs, output):
 @click.option("--count", "mode", flag_value="count", help="Print the number of records.")
 @click.option("--check", "mode", flag_value="check", help="Read everything and say whether it is whole.")
 @click.option("--merge", "mode", flag_value="merge", help="Write one stream that holds all inputs.")
-@click.option("--json", "mode", flag_value="json", default=True, help="One JSON object a line, header and end included.")
+@click.option(
+    "--json", "mode", flag_value="json", default=True, help="One JSON object a line, header and end included."
+)
 @click.option("--tsv", "mode", flag_value="tsv", help="A table, columns from the first record.")
 @click.option("--infix", "mode", flag_value="infix", help="One formula a line.")
 @command.output_option("Where --merge writes; - is stdout.")

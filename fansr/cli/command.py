@@ -33,14 +33,27 @@ def output_option(help: str = "Where to write; - is stdout."):
 
 
 def jobs_option():
-    return click.option("-j", "--jobs", type=click.IntRange(1, 1024), default=None, metavar="N",
-                        help="Worker processes.  [default: the cores this process may use]",
-                        callback=lambda ctx, param, value: value or parallel.available_cores())
+    return click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(1, 1024),
+        default=None,
+        metavar="N",
+        help="Worker processes.  [default: the cores this process may use]",
+        callback=lambda ctx, param, value: value or parallel.available_cores(),
+    )
 
 
 def number_option(help: str, default: int | None = None):
-    return click.option("-n", "--number", type=click.IntRange(0), default=default, show_default=default is not None,
-                        metavar="N", help=help)
+    return click.option(
+        "-n",
+        "--number",
+        type=click.IntRange(0),
+        default=default,
+        show_default=default is not None,
+        metavar="N",
+        help=help,
+    )
 
 
 def quiet_option():
@@ -48,8 +61,9 @@ def quiet_option():
 
 
 def seed_option():
-    return click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-                        help="The same seed gives the same result.")
+    return click.option(
+        "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same result."
+    )
 
 
 def resume_option():
@@ -58,8 +72,16 @@ def resume_option():
 
 def config_option():
     """--config FILE.toml: defaults for the command's own options; a flag wins over the file."""
-    return click.option("--config", type=click.Path(dir_okay=False), default=None, is_eager=True, expose_value=True,
-                        metavar="FILE", callback=_load_config, help="TOML file with defaults for these options.")
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False),
+        default=None,
+        is_eager=True,
+        expose_value=True,
+        metavar="FILE",
+        callback=_load_config,
+        help="TOML file with defaults for these options.",
+    )
 
 
 def read_toml(path: str | os.PathLike) -> dict:
@@ -172,7 +194,9 @@ class _Command(click.Command):
             name = f"{error.filename}: " if error.filename else ""
             return self._say(f"{name}{error.strerror or error}", 1, error)
         except Exception as error:  # our slip: say so in one line, with the way to see where
-            return self._say(f"internal error: {type(error).__name__}: {error} (set FANSR_DEBUG=1 to see where)", 1, error)
+            return self._say(
+                f"internal error: {type(error).__name__}: {error} (set FANSR_DEBUG=1 to see where)", 1, error
+            )
 
     def _say(self, message: str, code: int, error: BaseException | None = None) -> int:
         if error is not None and os.environ.get("FANSR_DEBUG") == "1":
@@ -222,8 +246,15 @@ def history_entry(seed: int | None = None, config: dict | str | None = None, rul
     """What this command adds to a stream's history; only `argv` and `utc` differ between equal runs."""
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
-    return {"cmd": name.removesuffix(".py"), "argv": sys.argv[1:], "seed": seed, "version": __version__, "config": config,
-            "rules": rules, "utc": now.isoformat().replace("+00:00", "Z")}
+    return {
+        "cmd": name.removesuffix(".py"),
+        "argv": sys.argv[1:],
+        "seed": seed,
+        "version": __version__,
+        "config": config,
+        "rules": rules,
+        "utc": now.isoformat().replace("+00:00", "Z"),
+    }
 
 
 def remark(message: str, quiet: bool = False):
@@ -236,8 +267,15 @@ def progress(iterable=None, total: int | None = None, quiet: bool = False, unit:
     """A tqdm bar on stderr, shown only on a terminal and never with -q."""
     from tqdm import tqdm
 
-    return tqdm(iterable, total=total, unit=unit, disable=quiet or not sys.stderr.isatty(), dynamic_ncols=True,
-                unit_scale=True, **extra)
+    return tqdm(
+        iterable,
+        total=total,
+        unit=unit,
+        disable=quiet or not sys.stderr.isatty(),
+        dynamic_ncols=True,
+        unit_scale=True,
+        **extra,
+    )
 
 
 # ---- the filter loop --------------------------------------------------------------------------
@@ -267,8 +305,22 @@ class _Whole:
         return bytes(data) if self.away else data, *rest, len(batch)
 
 
-def filter_stream(inputs, output, stage_function, *, reads, holds=None, jobs=1, entry=None, quiet=False, chunk=CHUNK,
-                  resume=False, packs=False, initializer=None, initargs=()):
+def filter_stream(
+    inputs,
+    output,
+    stage_function,
+    *,
+    reads,
+    holds=None,
+    jobs=1,
+    entry=None,
+    quiet=False,
+    chunk=CHUNK,
+    resume=False,
+    packs=False,
+    initializer=None,
+    initargs=(),
+):
     """The loop of every filter command: read, map chunks over workers in order, write, count drops.
 
     inputs: file names ("-" or none is stdin), read one after another as `cat` would.
@@ -290,8 +342,18 @@ def filter_stream(inputs, output, stage_function, *, reads, holds=None, jobs=1, 
         return batches(first, inputs[1:], reads, chunk, consumed)
 
     function = _Whole(stage_function, jobs > 1) if packs else _Packed(stage_function)
-    return write_stream(output, items, function, holds=holds or first.header["holds"],
-                        history=history, jobs=jobs, quiet=quiet, resume=resume, initializer=initializer, initargs=initargs)
+    return write_stream(
+        output,
+        items,
+        function,
+        holds=holds or first.header["holds"],
+        history=history,
+        jobs=jobs,
+        quiet=quiet,
+        resume=resume,
+        initializer=initializer,
+        initargs=initargs,
+    )
 
 
 def batches(first, rest, reads, size: int = CHUNK, skip: int = 0):
@@ -306,8 +368,20 @@ def batches(first, rest, reads, size: int = CHUNK, skip: int = 0):
                     yield batch.cut(left, len(batch)) if left else batch
 
 
-def write_stream(output, items, function, *, holds, history, jobs=1, quiet=False, resume=False, total=None,
-                 initializer=None, initargs=()):
+def write_stream(
+    output,
+    items,
+    function,
+    *,
+    holds,
+    history,
+    jobs=1,
+    quiet=False,
+    resume=False,
+    total=None,
+    initializer=None,
+    initargs=(),
+):
     """The writing half of filter_stream, for stages that make records from no input too.
 
     items: called with the count of inputs that a resumed file already accounts for; gives the chunks to do.

@@ -115,8 +115,10 @@ def _trigonometric(expr) -> list[list[str]]:
     def sine_to_product(tree):
         return ("*", ("sin", tree[1]), ("cos", tree[1])) if tree[0] == "sin" else tree
 
-    found = [from_tree(rewrite(to_tree(expr), rule))
-             for rule in (square_to_double, product_to_double, cosine_to_square, sine_to_product)]
+    found = [
+        from_tree(rewrite(to_tree(expr), rule))
+        for rule in (square_to_double, product_to_double, cosine_to_square, sine_to_product)
+    ]
     return [form for form in found if form != list(expr)]
 
 
@@ -161,13 +163,27 @@ class Decontaminator:
         return [i for i, hit in zip(usable.nonzero()[0].tolist(), found) if hit is None], +dropped
 
 
-@command.command(example="fansr-gen -n 1000 | fansr-simplify | fansr-decontam --test data/fastsrb.json | fansr-cat --check")
+@command.command(
+    example="fansr-gen -n 1000 | fansr-simplify | fansr-decontam --test data/fastsrb.json | fansr-cat --check"
+)
 @click.argument("inputs", nargs=-1, metavar="[IN]...")
-@click.option("--test", "tests", multiple=True, required=True, metavar="FILE",
-              help="What to hold out: benchmark JSON, text with a formula a line, or a stream.  May be repeated.")
-@click.option("--renaming/--no-renaming", default=True, show_default=True,
-              help="Hold a law out under every order of variables, or (the paper's guard) as it names them.")
-@click.option("--rules", default=None, metavar="DIR", help="Rules that simplify the held-out laws.  [default: the shipped]")
+@click.option(
+    "--test",
+    "tests",
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="What to hold out: benchmark JSON, text with a formula a line, or a stream.  May be repeated.",
+)
+@click.option(
+    "--renaming/--no-renaming",
+    default=True,
+    show_default=True,
+    help="Hold a law out under every order of variables, or (the paper's guard) as it names them.",
+)
+@click.option(
+    "--rules", default=None, metavar="DIR", help="Rules that simplify the held-out laws.  [default: the shipped]"
+)
 @command.output_option()
 @command.jobs_option()
 @command.resume_option()
@@ -180,12 +196,16 @@ def decontam(inputs, tests, renaming, rules, output, jobs, resume, quiet, config
     stage = Decontaminator(forms, renaming)
     guard = guard_for(stage.forms, renaming)  # before workers are forked, which then share it
     if guard.shallow:
-        command.remark(f"{len(guard.shallow)} laws of more than 8 variables are compared in their own order only", quiet)
+        command.remark(
+            f"{len(guard.shallow)} laws of more than 8 variables are compared in their own order only", quiet
+        )
     if guard.blind:
-        command.remark(f"laws without a value at any check point are held out as written only: {', '.join(guard.blind)}",
-                       quiet)
-    command.filter_stream(inputs, output, stage.batch, reads="skeleton", jobs=jobs, entry=entry, quiet=quiet, resume=resume,
-                          packs=True)
+        command.remark(
+            f"laws without a value at any check point are held out as written only: {', '.join(guard.blind)}", quiet
+        )
+    command.filter_stream(
+        inputs, output, stage.batch, reads="skeleton", jobs=jobs, entry=entry, quiet=quiet, resume=resume, packs=True
+    )
 
 
 def main():

@@ -20,11 +20,29 @@ from fansr.expressions import I1, JIT
 
 LANES = 8
 BLOCK = 128  # bytes of a message that are mixed in at once
-IV = (0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
-      0x510E527FADE682D1, 0x9B05688C2B3E6C1F, 0x1F83D9ABFB41BD6B, 0x5BE0CD19137E2179)
+IV = (
+    0x6A09E667F3BCC908,
+    0xBB67AE8584CAA73B,
+    0x3C6EF372FE94F82B,
+    0xA54FF53A5F1D36F1,
+    0x510E527FADE682D1,
+    0x9B05688C2B3E6C1F,
+    0x1F83D9ABFB41BD6B,
+    0x5BE0CD19137E2179,
+)
 START = np.array(IV, dtype=np.uint64) ^ np.array([0x01010008, *[0] * 7], dtype=np.uint64)  # 8 bytes asked for, no key
-SIGMA = ("0123456789abcdef", "ea489fd61c02b753", "b8c052fdae367194", "7931dcbe265a40f8", "905724afe1bc683d",
-         "2c6a0b834d75fe19", "c51fed4a0763928b", "db7ec13950f4862a", "6fe9b308c2d714a5", "a2847615fb9e3cd0")
+SIGMA = (
+    "0123456789abcdef",
+    "ea489fd61c02b753",
+    "b8c052fdae367194",
+    "7931dcbe265a40f8",
+    "905724afe1bc683d",
+    "2c6a0b834d75fe19",
+    "c51fed4a0763928b",
+    "db7ec13950f4862a",
+    "6fe9b308c2d714a5",
+    "a2847615fb9e3cd0",
+)
 
 
 @intrinsic
@@ -48,8 +66,10 @@ def compress(typingctx, h, m, t, last):
     vector = ir.VectorType(ir.IntType(64), LANES)
 
     def codegen(context, builder, signature, arguments):
-        pointers = [builder.bitcast(context.make_array(kind)(context, builder, value).data, vector.as_pointer())
-                    for kind, value in zip(signature.args, arguments)]
+        pointers = [
+            builder.bitcast(context.make_array(kind)(context, builder, value).data, vector.as_pointer())
+            for kind, value in zip(signature.args, arguments)
+        ]
 
         def place(array, i):
             return builder.gep(pointers[array], [ir.Constant(ir.IntType(64), i)])

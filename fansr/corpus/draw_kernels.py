@@ -38,8 +38,16 @@ from fansr.streams import key_for
 LAST_BINARY = OPERATOR["pow"].opcode  # the table puts the binary operators first
 FREE, COLUMN = CONSTANT_OPCODE, VARIABLE_OPCODE
 NORMAL, LOG, INTEGER, FRACTION, EDGES, POSITIVE, SCALED, UNIFORM = range(8)
-_CODE = {"normal": NORMAL, "log": LOG, "integer": INTEGER, "fraction": FRACTION, "edges": EDGES, "positive": POSITIVE,
-         "scaled": SCALED, "uniform": UNIFORM}
+_CODE = {
+    "normal": NORMAL,
+    "log": LOG,
+    "integer": INTEGER,
+    "fraction": FRACTION,
+    "edges": EDGES,
+    "positive": POSITIVE,
+    "scaled": SCALED,
+    "uniform": UNIFORM,
+}
 assert set(_CODE) == {*CONSTANT_KINDS, *COLUMN_KINDS}
 
 BLOCK = 256  # points evaluated at once, so that all intermediate values stay in the second-level cache
@@ -221,7 +229,6 @@ def value_rows(rows, X, out):
             out[k, first : first + width] = V[0, :width]
 
 
-
 @njit(int64(U2, I2, I2, I2, I2, I1, I1), **JIT)
 def plan_rows(rows, node, first, second, info, root, starts):
     """Lay the nodes of B rows out so that equal work lies together; returns their number N.
@@ -262,6 +269,7 @@ def plan_rows(rows, node, first, second, info, root, starts):
                 starts[key + 1] += starts[key]
                 info[key, 0] = starts[key]
     return starts[len(starts) - 1]
+
 
 @njit(int64(F1, int64, float64), **JIT)
 def verdict(y, n, reach):
@@ -348,8 +356,19 @@ def draw_rows(rows, ids, points, fit, key, constants, columns, scalars, X, y, co
             add_noise(random, y[b], fit[b], noise[b])
 
 
-def draw(prior: Prior, rows: np.ndarray, ids, points, seed: int = 0, *, fit=None, noise: float | None = None,
-         dummies: int = 0, stage: str = "render", space: dict | None = None) -> dict[str, np.ndarray]:
+def draw(
+    prior: Prior,
+    rows: np.ndarray,
+    ids,
+    points,
+    seed: int = 0,
+    *,
+    fit=None,
+    noise: float | None = None,
+    dummies: int = 0,
+    stage: str = "render",
+    space: dict | None = None,
+) -> dict[str, np.ndarray]:
     """Constants, points and values for B skeletons (section 3.3): redrawn where a value is no finite number.
 
     rows: (B, L) uint8 vocabulary ids padded with 0; ids: (B,); points: M for all, or (B,) of them.
@@ -366,14 +385,40 @@ def draw(prior: Prior, rows: np.ndarray, ids, points, seed: int = 0, *, fit=None
     points = np.full(B, points, dtype=np.int64)
     fit = points if fit is None else np.full(B, fit, dtype=np.int64)
     M = int(points.max(initial=1))
-    shapes = {"X": (B, D, M), "y": (B, M), "consts": (B, rows.shape[1]), "noise": (B,), "status": (B,), "filled": (B, D)}
+    shapes = {
+        "X": (B, D, M),
+        "y": (B, M),
+        "consts": (B, rows.shape[1]),
+        "noise": (B,),
+        "status": (B,),
+        "filled": (B, D),
+    }
     kinds = {"status": np.int64, "filled": np.uint8}
     out = {name: _array(name, shape, kinds.get(name, np.float64), space) for name, shape in shapes.items()}
-    scalars = np.array([prior.redraws, prior.reach, prior.irrelevant, prior.noisy, math.log(prior.noise_low),
-                        math.log(prior.noise_high), -1.0 if noise is None else noise, dummies])
+    scalars = np.array(
+        [
+            prior.redraws,
+            prior.reach,
+            prior.irrelevant,
+            prior.noisy,
+            math.log(prior.noise_low),
+            math.log(prior.noise_high),
+            -1.0 if noise is None else noise,
+            dummies,
+        ]
+    )
     key = np.array(key_for(seed, stage), dtype=np.uint64)
-    draw_rows(rows, np.array(ids, dtype=np.uint64), points, fit, key, draw_table(prior.constants),
-              draw_table(prior.columns), scalars, *out.values())
+    draw_rows(
+        rows,
+        np.array(ids, dtype=np.uint64),
+        points,
+        fit,
+        key,
+        draw_table(prior.constants),
+        draw_table(prior.columns),
+        scalars,
+        *out.values(),
+    )
     return out
 
 
@@ -397,7 +442,9 @@ def to_rows(exprs: list[list[str]], length: int | None = None) -> np.ndarray:
     return np.frombuffer(data, dtype=np.uint8).reshape(len(exprs), length)
 
 
-_STEP = np.full(256, 99, dtype=np.int8)  # operands an id asks for, less the place it takes; 99: no token of an expression
+_STEP = np.full(
+    256, 99, dtype=np.int8
+)  # operands an id asks for, less the place it takes; 99: no token of an expression
 _STEP[[CONSTANT_ID, *range(FIRST_VARIABLE_ID, FIRST_OPERATOR_ID)]] = -1
 _STEP[[FIRST_OPERATOR_ID + row.opcode for row in OPERATORS]] = [row.arity - 1 for row in OPERATORS]
 _STEP[0] = 0

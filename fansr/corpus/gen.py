@@ -64,7 +64,9 @@ class _Tables:
         parts = prior.skeletons
         self.kind = np.cumsum([part.share for part in parts])[:-1] / sum(part.share for part in parts)
         # n_ops: cumulative, offset by c so that one sorted list serves every kind.
-        self.n_ops = np.concatenate([c + _cumulative(_ops_weights(part, prior.max_ops)) for c, part in enumerate(parts)])
+        self.n_ops = np.concatenate(
+            [c + _cumulative(_ops_weights(part, prior.max_ops)) for c, part in enumerate(parts)]
+        )
         walks = [self._walk(part) for part in parts]
         self.leaf, self.unary = (np.stack(table) for table in zip(*walks))  # (c, n, e)
         self.operators = {arity: self._operators(arity) for arity in (1, 2)}
@@ -75,8 +77,14 @@ class _Tables:
         self.rates = np.ones((len(parts), symbols))
         self.rates[:, 0] = [max(part.constant, 1e-9) for part in parts]
         # Words of a skeleton's block, four to a counter of the generator.
-        sizes = {"head": 3, "shape": self.steps, "operator": self.steps, "set": symbols, "copy": self.leaves,
-                 "order": self.leaves}
+        sizes = {
+            "head": 3,
+            "shape": self.steps,
+            "operator": self.steps,
+            "set": symbols,
+            "copy": self.leaves,
+            "order": self.leaves,
+        }
         starts = np.cumsum([0, *sizes.values()])
         self.span = {name: slice(int(a), int(a) + size) for (name, size), a in zip(sizes.items(), starts)}
         self.counters = -(-int(starts[-1]) // 4)
@@ -104,7 +112,7 @@ def _cumulative(weights) -> np.ndarray:
     """Cumulative probabilities; the last is exactly 1, also for those of weight 0 at the end."""
     total = np.cumsum(weights)
     share = total / total[-1]
-    share[np.flatnonzero(np.asarray(weights))[-1]:] = 1.0
+    share[np.flatnonzero(np.asarray(weights))[-1] :] = 1.0
     return share
 
 
@@ -275,8 +283,9 @@ def parse_shard(text: str | None) -> tuple[int, int]:
         return 0, 1
     i, _, n = text.partition("/")
     if not (i.isdigit() and n.isdigit() and int(i) < int(n)):
-        raise click.BadParameter(f"{text!r} is no shard; wanted i/n with i from 0 to n - 1, such as 0/8",
-                                 param_hint="--shard")
+        raise click.BadParameter(
+            f"{text!r} is no shard; wanted i/n with i from 0 to n - 1, such as 0/8", param_hint="--shard"
+        )
     return int(i), int(n)
 
 
@@ -291,9 +300,17 @@ _FIELDS = tuple(f.name for f in dataclasses.fields(Prior))
 
 @command.command(example="fansr-gen -n 5 --seed 1 | fansr-cat --infix", config_sections=_FIELDS)
 @command.number_option("How many skeletons in all, over all shards.", default=1000)
-@click.option("--first", type=click.IntRange(0, 1 << 62), default=0, show_default=True, metavar="ID",
-              help="Id of the first skeleton: a corpus grows by going on where it ended.")
-@click.option("--shard", metavar="i/n", default=None, help="Make only part i (from 0) of n; all n joined are the whole.")
+@click.option(
+    "--first",
+    type=click.IntRange(0, 1 << 62),
+    default=0,
+    show_default=True,
+    metavar="ID",
+    help="Id of the first skeleton: a corpus grows by going on where it ended.",
+)
+@click.option(
+    "--shard", metavar="i/n", default=None, help="Make only part i (from 0) of n; all n joined are the whole."
+)
 @command.output_option()
 @command.jobs_option()
 @command.seed_option()
@@ -311,8 +328,17 @@ def gen(number, first, shard, output, jobs, seed, resume, quiet, config):
     def items(done):
         return (ids[start : start + CHUNK] for start in range(done, len(ids), CHUNK))
 
-    command.write_stream(output, items, Maker(prior, seed), holds="skeleton", history=[entry], jobs=jobs, quiet=quiet,
-                         resume=resume, total=len(ids))
+    command.write_stream(
+        output,
+        items,
+        Maker(prior, seed),
+        holds="skeleton",
+        history=[entry],
+        jobs=jobs,
+        quiet=quiet,
+        resume=resume,
+        total=len(ids),
+    )
 
 
 def main():

@@ -173,7 +173,8 @@ class Guard:
         # A form without a number at any check point would agree with the whole corpus: it is held out as written only.
         sighted = ~np.isnan(images).all(axis=1)
         self.blind = {label for label, seen in zip(self.labels, sighted) if not seen} - {
-            label for label, seen in zip(self.labels, sighted) if seen}
+            label for label, seen in zip(self.labels, sighted) if seen
+        }
         paper = np.array([number for number in paper if sighted[number]], dtype=np.int64)
         literal = {0: [(number, own) for number in paper[different(images[paper])]]}
         self.literal = Table(self.X, self.laws, literal, 1, 0)
@@ -269,5 +270,3 @@ class Guard:
         out = np.empty((1, POINTS))
         draw_kernels.value_rows(np.array(row, dtype=np.uint8, order="C").reshape(1, -1), self.X, out)
         return out[0]
-
-

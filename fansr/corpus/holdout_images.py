@@ -97,7 +97,12 @@ def fill_orders(row, orders, X, out):
     """out (n, M') = values of a row at the first M' points of X (D, M) in each of n orders of columns, as in fill()."""
     length = len(row)
     op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
-    here, literal, state, V = np.zeros(length + 1, np.int64), np.zeros(length + 1), np.ones(length + 1, np.int64), np.empty((length, BLOCK))
+    here, literal, state, V = (
+        np.zeros(length + 1, np.int64),
+        np.zeros(length + 1),
+        np.ones(length + 1, np.int64),
+        np.empty((length, BLOCK)),
+    )
     used = draw_kernels.program(row, op, link, size)
     for o in range(len(orders)):
         for k in range(used):
@@ -221,7 +226,25 @@ def may_agree(f, where, found, rising, order, numbers_of, blank, word_of, k, sta
 
 
 @njit(void(U2, I1, I1, F2, F2, F2, F2, S2, I2, W2, I1, I1, U2, I1, I2, int64, I1), **JIT)
-def screen(rows, k_of, wanted, X, table, front, rising, order, numbers_of, blank, word_of, starts, laws, form_of, order_of, minimum, result):
+def screen(
+    rows,
+    k_of,
+    wanted,
+    X,
+    table,
+    front,
+    rising,
+    order,
+    numbers_of,
+    blank,
+    word_of,
+    starts,
+    laws,
+    form_of,
+    order_of,
+    minimum,
+    result,
+):
     """result (K,) = number of an entry that agrees with each wanted row, or NONE or NOTHING.
 
     X (D, 512); table (E, TABLE or all points) the laws' values, an entry being a form (row form_of[e] of laws) in an order
@@ -262,7 +285,9 @@ def screen(rows, k_of, wanted, X, table, front, rising, order, numbers_of, blank
         n = -1
         while n < 0:
             enough = BLANKS if known < TABLE else stop - start
-            n = may_agree(f, where, found, rising, order, numbers_of, blank, word_of, k, start, stop, enough, left, entries)
+            n = may_agree(
+                f, where, found, rising, order, numbers_of, blank, word_of, k, start, stop, enough, left, entries
+            )
             if n < 0:
                 after = next_points(known)
                 go_on(op, link, literal, state, used, X, known, after, f, V)
@@ -375,8 +400,25 @@ class Table:
     def ask(self, rows, k_of, wanted) -> np.ndarray:
         """(K,) entry numbers, NONE or NOTHING."""
         result = np.full(len(rows), NONE, dtype=np.int64)
-        screen(rows, k_of, wanted, self.X, self.values, self.front, self.rising, self.order, self.numbers_of, self.blank, self.word_of,
-               self.starts, self.laws, self.form_of, self.order_of, self.minimum, result)
+        screen(
+            rows,
+            k_of,
+            wanted,
+            self.X,
+            self.values,
+            self.front,
+            self.rising,
+            self.order,
+            self.numbers_of,
+            self.blank,
+            self.word_of,
+            self.starts,
+            self.laws,
+            self.form_of,
+            self.order_of,
+            self.minimum,
+            result,
+        )
         return result
 
 

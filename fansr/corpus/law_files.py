@@ -82,8 +82,10 @@ class Law:
             y[bad] = evaluate(self.expr, np.ascontiguousarray(X[bad]))
         if np.isfinite(y).all():
             return X, y
-        raise DataError(f"law {self.id}: {int((~np.isfinite(y)).sum())} of {n} points had no finite value in "
-                        f"{MAX_ROUNDS} draws; narrow the ranges of its variables")
+        raise DataError(
+            f"law {self.id}: {int((~np.isfinite(y)).sum())} of {n} points had no finite value in "
+            f"{MAX_ROUNDS} draws; narrow the ranges of its variables"
+        )
 
 
 @dataclass(frozen=True)
@@ -161,9 +163,18 @@ def _from_entry(entry, i: int, path: str) -> Law:
     specs = entry.get("variables")
     if not isinstance(specs, list) or not all(isinstance(s, dict) and isinstance(s.get("name"), str) for s in specs):
         raise DataError(f"{where}: variables must be a list of maps, each with a name")
-    columns = tuple(_column(where, **{k: s[k] for k in ("name", "low", "high", "dist", "sign") if k in s}) for s in specs)
-    return Law(str(entry.get("id", i + 1)), entry["infix"], _parse(entry["infix"], columns, where), columns,
-               entry.get("difficulty"), str(entry.get("target") or "y"), entry.get("excluded") or False)
+    columns = tuple(
+        _column(where, **{k: s[k] for k in ("name", "low", "high", "dist", "sign") if k in s}) for s in specs
+    )
+    return Law(
+        str(entry.get("id", i + 1)),
+        entry["infix"],
+        _parse(entry["infix"], columns, where),
+        columns,
+        entry.get("difficulty"),
+        str(entry.get("target") or "y"),
+        entry.get("excluded") or False,
+    )
 
 
 def _from_line(line: str, number: int, path: str) -> Law | None:
@@ -176,7 +187,9 @@ def _from_line(line: str, number: int, path: str) -> Law | None:
         columns = []
         for words in (part.split() for part in ranges.split(",")):
             if len(words) not in (3, 4, 5):
-                raise DataError(f"{where}: {' '.join(words)!r} is no range, wanted NAME LOW HIGH [log|uni|int] [pos|neg|pos_neg]")
+                raise DataError(
+                    f"{where}: {' '.join(words)!r} is no range, wanted NAME LOW HIGH [log|uni|int] [pos|neg|pos_neg]"
+                )
             columns.append(_column(where, **dict(zip(("name", "low", "high", "dist", "sign"), words))))
         named = {column.name for column in columns}
         columns += [Column(name) for name in _names(formula) if name not in named]

@@ -301,9 +301,21 @@ def _words(*parts) -> tuple[np.ndarray, np.ndarray]:
 
 
 KIND_ID, X_, Y_, X_VAL, Y_VAL, NAMES, TARGET_NOISE, TRUTH, CONSTS, INFIX, SOURCE, REPEAT, DUMMIES = range(13)
-WORDS, WORD_AT = _words(msgpack.packb("kind") + msgpack.packb("problem") + msgpack.packb("id"), "X", "y", "X_val", "y_val", "names",
-                        msgpack.packb("target") + msgpack.packb("y") + msgpack.packb("noise"),
-                        msgpack.packb("truth") + b"\x83" + msgpack.packb("expr"), "consts", "infix", "source", "repeat", "dummies")
+WORDS, WORD_AT = _words(
+    msgpack.packb("kind") + msgpack.packb("problem") + msgpack.packb("id"),
+    "X",
+    "y",
+    "X_val",
+    "y_val",
+    "names",
+    msgpack.packb("target") + msgpack.packb("y") + msgpack.packb("noise"),
+    msgpack.packb("truth") + b"\x83" + msgpack.packb("expr"),
+    "consts",
+    "infix",
+    "source",
+    "repeat",
+    "dummies",
+)
 SKELETON = np.frombuffer(b"skeleton ", np.uint8).copy()
 HEAD, PER_TOKEN = 600, 64  # bytes a record takes at most beside its points; of a token in expr, consts, infix and texts
 
@@ -349,7 +361,11 @@ def lay_rows(rows, ids, sources, repeats, fit, val, filled, X, y, consts, noise,
     """
     length, D = rows.shape[1], X.shape[1]
     op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
-    precedence, minus, stack = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(8 * length + 8, np.int64)
+    precedence, minus, stack = (
+        np.zeros(length + 1, np.int64),
+        np.zeros(length + 1, np.int64),
+        np.zeros(8 * length + 8, np.int64),
+    )
     columns, name_of = np.zeros(D, np.int64), np.zeros(D, np.int64)
     first = 0
     for n in range(len(chosen)):
@@ -398,7 +414,10 @@ def lay_rows(rows, ids, sources, repeats, fit, val, filled, X, y, consts, noise,
 
 def texts_of(values) -> tuple[np.ndarray, np.ndarray]:
     """Numbers as expr.format_number prints them: all the text, and where each begins and the last ends."""
-    texts = [text if "e" not in (text := repr(value)) and text[-2:] != ".0" else format_number(value) for value in values.tolist()]
+    texts = [
+        text if "e" not in (text := repr(value)) and text[-2:] != ".0" else format_number(value)
+        for value in values.tolist()
+    ]
     return np.frombuffer("".join([*texts, " "]).encode(), np.uint8).copy(), np.cumsum([0, *map(len, texts)])
 
 
@@ -430,7 +449,16 @@ class Sheet:
             grown[: self.size] = self._bytes[: self.size]
             self._bytes = grown
 
-    def lay(self, rows: np.ndarray, ids: np.ndarray, sources: np.ndarray, repeats: int, fit: np.ndarray, val: bool, drawn: dict):
+    def lay(
+        self,
+        rows: np.ndarray,
+        ids: np.ndarray,
+        sources: np.ndarray,
+        repeats: int,
+        fit: np.ndarray,
+        val: bool,
+        drawn: dict,
+    ):
         """Append the problems of the rows that could be drawn.
 
         rows (B, L), ids (B,) and fit (B,) are those given to bulk.draw, drawn what it gave; sources (B,) the skeletons' ids;
@@ -443,6 +471,23 @@ class Sheet:
         values = (fit[chosen] * (2 if val else 1) * (1 + (drawn["filled"][chosen] > 0).sum(axis=1))).sum()
         self._make_room(8 * int(values) + len(chosen) * (HEAD + PER_TOKEN * rows.shape[1]) + len(texts))
         ends = np.zeros(len(chosen), np.int64)
-        self.size = lay_rows(rows, ids, sources, repeats, fit, int(val), drawn["filled"], drawn["X"], drawn["y"], drawn["consts"],
-                             drawn["noise"], chosen, texts, text_at, self._bytes, self.size, ends)
+        self.size = lay_rows(
+            rows,
+            ids,
+            sources,
+            repeats,
+            fit,
+            int(val),
+            drawn["filled"],
+            drawn["X"],
+            drawn["y"],
+            drawn["consts"],
+            drawn["noise"],
+            chosen,
+            texts,
+            text_at,
+            self._bytes,
+            self.size,
+            ends,
+        )
         self._ends.append(ends)

@@ -95,8 +95,17 @@ class SkeletonRenderer:
         rows, sources = np.repeat(rows, s.repeats, axis=0), np.repeat(sources, s.repeats)
         ids = sources * np.uint64(s.repeats) + np.tile(np.arange(s.repeats, dtype=np.uint64), len(sources) // s.repeats)
         fit = self._points(ids)
-        drawn = draw_kernels.draw(self.prior, rows, ids, fit * 2 if s.val else fit, s.seed, fit=fit, noise=s.noise,
-                          dummies=s.dummies, space=self._space)
+        drawn = draw_kernels.draw(
+            self.prior,
+            rows,
+            ids,
+            fit * 2 if s.val else fit,
+            s.seed,
+            fit=fit,
+            noise=s.noise,
+            dummies=s.dummies,
+            space=self._space,
+        )
         for status, reason in ((draw_kernels.NOT_FINITE, "not_finite"), (draw_kernels.TOO_LARGE, "beyond_float32")):
             if n := int((drawn["status"] == status).sum()):
                 dropped[reason] += n
@@ -140,10 +149,16 @@ class LawRenderer:
         if s.val:
             record |= {"X_val": np.ascontiguousarray(X[m:]), "y_val": y[m:]}
         return record | {
-            "names": names, "target": law.target, "noise": noise,
+            "names": names,
+            "target": law.target,
+            "noise": noise,
             "truth": {"expr": law.expr, "consts": np.zeros(0), "infix": law.infix, "law": law.id},
-            "source": f"{self.collection.name} {law.id}", "law": law.id, "group": law.difficulty, "repeat": repeat,
-            "points": m, "dummies": s.dummies,
+            "source": f"{self.collection.name} {law.id}",
+            "law": law.id,
+            "group": law.difficulty,
+            "repeat": repeat,
+            "points": m,
+            "dummies": s.dummies,
         }
 
     @staticmethod
@@ -169,12 +184,25 @@ class Packer:
         return *reader_writer.pack_many(records), +dropped, len(tasks)
 
 
-def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, excluded: bool, shard=(0, 1), quiet=False,
-                resume=False):
+def render_laws(
+    paths,
+    output,
+    settings: Settings,
+    jobs: int,
+    entry: dict,
+    *,
+    excluded: bool,
+    shard=(0, 1),
+    quiet=False,
+    resume=False,
+):
     """Write the problems of one or more files of laws (or one shard of them) as one stream."""
     files = [law_files.read(path) for path in paths]
-    collection = files[0] if len(files) == 1 else law_files.Laws("+".join(f.name for f in files),
-                                                            tuple(law for f in files for law in f.laws))
+    collection = (
+        files[0]
+        if len(files) == 1
+        else law_files.Laws("+".join(f.name for f in files), tuple(law for f in files for law in f.laws))
+    )
     tasks = [(i, r) for i in range(len(collection.laws)) for r in range(settings.repeats)]
     part = shard_range(0, len(tasks), shard)
     tasks = tasks[part.start : part.stop]
@@ -183,11 +211,14 @@ def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, ex
     def pieces(done):
         return (tasks[start : start + 16] for start in range(done, len(tasks), 16))
 
-    writer = command.write_stream(output, pieces, maker, holds="problem", history=[entry], jobs=jobs, quiet=quiet,
-                                  resume=resume, total=len(tasks))
+    writer = command.write_stream(
+        output, pieces, maker, holds="problem", history=[entry], jobs=jobs, quiet=quiet, resume=resume, total=len(tasks)
+    )
     if writer.dropped["excluded"]:
-        command.remark(f"{writer.dropped['excluded']} problems of laws marked as excluded are left out "
-                       "(--excluded renders them)", quiet)
+        command.remark(
+            f"{writer.dropped['excluded']} problems of laws marked as excluded are left out (--excluded renders them)",
+            quiet,
+        )
 
 
 # ---- the command ------------------------------------------------------------------------------
@@ -195,14 +226,30 @@ def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, ex
 
 @command.command(example="fansr-render data/fastsrb.json --points 64 --val | fansr-cat --head 3 --json")
 @click.argument("inputs", nargs=-1, metavar="[IN]...")
-@click.option("--points", type=click.IntRange(1, 10_000_000), default=None, metavar="M",
-              help=f"Points of a problem.  [default: {LAW_POINTS} for laws, U(1, 1024) for skeletons]")
-@click.option("--repeats", type=click.IntRange(1, 100_000), default=1, show_default=True, help="Problems from each law.")
-@click.option("--noise", type=click.FloatRange(0), default=None,
-              help="Gaussian noise on y, as a share of y's standard deviation.  [default: 0, or the prior's]")
+@click.option(
+    "--points",
+    type=click.IntRange(1, 10_000_000),
+    default=None,
+    metavar="M",
+    help=f"Points of a problem.  [default: {LAW_POINTS} for laws, U(1, 1024) for skeletons]",
+)
+@click.option(
+    "--repeats", type=click.IntRange(1, 100_000), default=1, show_default=True, help="Problems from each law."
+)
+@click.option(
+    "--noise",
+    type=click.FloatRange(0),
+    default=None,
+    help="Gaussian noise on y, as a share of y's standard deviation.  [default: 0, or the prior's]",
+)
 @click.option("--val", is_flag=True, help="Add as many unseen, noise-free points for validation.")
-@click.option("--dummies", type=click.IntRange(0, 1000), default=0, show_default=True,
-              help="Irrelevant columns beside those the law uses (skeletons: up to 17 columns in all).")
+@click.option(
+    "--dummies",
+    type=click.IntRange(0, 1000),
+    default=0,
+    show_default=True,
+    help="Irrelevant columns beside those the law uses (skeletons: up to 17 columns in all).",
+)
 @click.option("--excluded", is_flag=True, help="Render the laws a benchmark marks as excluded too.")
 @click.option("--shard", metavar="i/n", default=None, help="Laws: render only part i (from 0) of n.")
 @click.option("--prior", default=None, metavar="FILE", help="Prior of constants and points.  [default: the paper's]")
@@ -212,7 +259,9 @@ def render_laws(paths, output, settings: Settings, jobs: int, entry: dict, *, ex
 @command.resume_option()
 @command.quiet_option()
 @command.config_option()
-def render(inputs, points, repeats, noise, val, dummies, excluded, shard, prior, output, jobs, seed, resume, quiet, config):
+def render(
+    inputs, points, repeats, noise, val, dummies, excluded, shard, prior, output, jobs, seed, resume, quiet, config
+):
     """Turn skeletons (a stream) or laws (benchmark JSON, or text with one formula a line) into problems."""
     settings = Settings(points, repeats, noise, val, dummies, seed)
     inputs = list(inputs) or ["-"]
@@ -220,14 +269,38 @@ def render(inputs, points, repeats, noise, val, dummies, excluded, shard, prior,
     if any(streams) and not all(streams):
         raise click.UsageError("streams and files of laws cannot be rendered together: call fansr-render once for each")
     if any(streams) and shard:
-        raise click.UsageError("--shard is for laws; a stream is shared out by fansr-gen --shard, and its pieces rendered")
+        raise click.UsageError(
+            "--shard is for laws; a stream is shared out by fansr-gen --shard, and its pieces rendered"
+        )
     chosen = load(prior)
-    entry = command.history_entry(seed=seed, config={**vars(settings), "prior": to_dict(chosen) if any(streams) else None})
+    entry = command.history_entry(
+        seed=seed, config={**vars(settings), "prior": to_dict(chosen) if any(streams) else None}
+    )
     if not any(streams):
-        return render_laws(inputs, output, settings, jobs, entry, excluded=excluded, shard=parse_shard(shard), quiet=quiet,
-                           resume=resume)
-    command.filter_stream(inputs, output, SkeletonRenderer(chosen, settings), reads="skeleton", holds="problem", jobs=jobs,
-                          entry=entry, quiet=quiet, chunk=512, resume=resume, packs=True)
+        return render_laws(
+            inputs,
+            output,
+            settings,
+            jobs,
+            entry,
+            excluded=excluded,
+            shard=parse_shard(shard),
+            quiet=quiet,
+            resume=resume,
+        )
+    command.filter_stream(
+        inputs,
+        output,
+        SkeletonRenderer(chosen, settings),
+        reads="skeleton",
+        holds="problem",
+        jobs=jobs,
+        entry=entry,
+        quiet=quiet,
+        chunk=512,
+        resume=resume,
+        packs=True,
+    )
     return None
 
 

@@ -43,13 +43,39 @@ def _root(k: int):
 def _functions() -> dict:
     """Torch function of every opcode; the true operators, as in tokens.OPERATORS."""
     found = {
-        "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "pow": torch.pow, "abs": torch.abs,
-        "inv": torch.reciprocal, "neg": torch.neg, "pow2": torch.square, "pow3": lambda a: a * a * a,
-        "pow4": lambda a: torch.square(a * a), "pow5": lambda a: torch.square(a * a) * a, "pow1_2": torch.sqrt,
-        "pow1_3": _root(3), "pow1_4": lambda a: torch.sqrt(torch.sqrt(a)), "pow1_5": _root(5),
+        "+": torch.add,
+        "-": torch.sub,
+        "*": torch.mul,
+        "/": torch.div,
+        "pow": torch.pow,
+        "abs": torch.abs,
+        "inv": torch.reciprocal,
+        "neg": torch.neg,
+        "pow2": torch.square,
+        "pow3": lambda a: a * a * a,
+        "pow4": lambda a: torch.square(a * a),
+        "pow5": lambda a: torch.square(a * a) * a,
+        "pow1_2": torch.sqrt,
+        "pow1_3": _root(3),
+        "pow1_4": lambda a: torch.sqrt(torch.sqrt(a)),
+        "pow1_5": _root(5),
     }
-    for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp",
-                 "log"):
+    for name in (
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "asinh",
+        "acosh",
+        "atanh",
+        "exp",
+        "log",
+    ):
         found[name] = getattr(torch, name)
     for k in (2, 3, 4, 5):
         found[f"mult{k}"] = lambda a, k=k: a * k
@@ -166,7 +192,9 @@ class _Columns:
             return draw.low + (draw.high - draw.low) * random.uniform(P), draw.spread * random.uniform(P)
         if draw.kind == "scaled":
             return 10.0 ** (draw.low + (draw.high - draw.low) * random.uniform(P)), draw.spread * random.normal(P)
-        return tuple(torch.full((P,), value, dtype=torch.float64, device=random.device) for value in (draw.low, draw.high))
+        return tuple(
+            torch.full((P,), value, dtype=torch.float64, device=random.device) for value in (draw.low, draw.high)
+        )
 
     def take(self, which: torch.Tensor) -> _Columns:
         """The columns at these indices, to be gone on with."""
@@ -195,7 +223,9 @@ class _Columns:
 # ---- whole batches ----------------------------------------------------------------------------
 
 
-def render_batch(tokens, M: int, prior: Prior, generator: torch.Generator, device=None, engine: str | None = None) -> Batch:
+def render_batch(
+    tokens, M: int, prior: Prior, generator: torch.Generator, device=None, engine: str | None = None
+) -> Batch:
     """Draw M points, constants and values for B skeletons.
 
     tokens: (B, L) integers, vocabulary ids of complete prefix expressions padded with 0 (numpy or torch, best on
@@ -207,7 +237,9 @@ def render_batch(tokens, M: int, prior: Prior, generator: torch.Generator, devic
     rows = np.asarray(tokens.cpu() if isinstance(tokens, torch.Tensor) else tokens).astype(np.uint8)
     whole = draw_kernels.complete(rows)
     if not whole.all():
-        raise ValueError(f"row {int(np.flatnonzero(~whole)[0])} of tokens is no complete prefix expression padded with 0")
+        raise ValueError(
+            f"row {int(np.flatnonzero(~whole)[0])} of tokens is no complete prefix expression padded with 0"
+        )
     if (engine or ("numba" if device.type == "cpu" else "torch")) == "numba":
         return _render_numba(rows, M, prior, generator)
     drawn = _draw(rows, M, prior, _Random(generator, device))
@@ -295,8 +327,12 @@ def _attempt(rows, M, prior, random, n_constants):
     more = Program(rows[chosen], random.device).values(rest, consts[good])
     fine = (more.abs() <= prior.reach).all(dim=1).nonzero()[:, 0]
     good = good[fine]
-    drawn = {"X": torch.cat([X[good], rest[fine]], 2), "y": torch.cat([y[good], more[fine]], 1), "consts": consts[good],
-             "filled": filled[good]}
+    drawn = {
+        "X": torch.cat([X[good], rest[fine]], 2),
+        "y": torch.cat([y[good], more[fine]], 1),
+        "consts": consts[good],
+        "filled": filled[good],
+    }
     return chosen[fine.cpu().numpy()], drawn
 
 
@@ -304,7 +340,9 @@ def _used(rows, D: int, device) -> torch.Tensor:
     """(B, D) bool: which variables each row holds."""
     used = np.zeros((len(rows), 256), dtype=bool)
     used[np.arange(len(rows))[:, None], rows] = True
-    return torch.from_numpy(used[:, draw_kernels.FIRST_VARIABLE_ID : draw_kernels.FIRST_VARIABLE_ID + D].copy()).to(device)
+    return torch.from_numpy(used[:, draw_kernels.FIRST_VARIABLE_ID : draw_kernels.FIRST_VARIABLE_ID + D].copy()).to(
+        device
+    )
 
 
 def _noise(prior: Prior, random: _Random, B: int) -> torch.Tensor:

@@ -72,10 +72,17 @@ _FIXED, _BYTES, _OBJECTS = 0, 1, 2
 _AFTER = np.zeros(256, dtype=np.int64)  # bytes of the number, or of the value itself
 _SORT = np.zeros(256, dtype=np.int64)
 _MORE = np.zeros(256, dtype=np.int64)  # bytes beyond a length: an extension's type; objects a map's entry has
-for _first, _widths, _sort, _more in ((0xC4, (1, 2, 4), _BYTES, 0), (0xC7, (1, 2, 4), _BYTES, 1), (0xCA, (4, 8), _FIXED, 0),
-                                      (0xCC, (1, 2, 4, 8), _FIXED, 0), (0xD0, (1, 2, 4, 8), _FIXED, 0),
-                                      (0xD4, (2, 3, 5, 9, 17), _FIXED, 0), (0xD9, (1, 2, 4), _BYTES, 0),
-                                      (0xDC, (2, 4), _OBJECTS, 1), (0xDE, (2, 4), _OBJECTS, 2)):
+for _first, _widths, _sort, _more in (
+    (0xC4, (1, 2, 4), _BYTES, 0),
+    (0xC7, (1, 2, 4), _BYTES, 1),
+    (0xCA, (4, 8), _FIXED, 0),
+    (0xCC, (1, 2, 4, 8), _FIXED, 0),
+    (0xD0, (1, 2, 4, 8), _FIXED, 0),
+    (0xD4, (2, 3, 5, 9, 17), _FIXED, 0),
+    (0xD9, (1, 2, 4), _BYTES, 0),
+    (0xDC, (2, 4), _OBJECTS, 1),
+    (0xDE, (2, 4), _OBJECTS, 2),
+):
     for _i, _width in enumerate(_widths):
         _AFTER[_first + _i], _SORT[_first + _i], _MORE[_first + _i] = _width, _sort, _more
 
@@ -176,7 +183,13 @@ def read_rows(data, ends, rows, ids, known):
                 else:
                     break
                 found |= 1
-            elif length == 4 and data[key] == 101 and data[key + 1] == 120 and data[key + 2] == 112 and data[key + 3] == 114:  # expr
+            elif (
+                length == 4
+                and data[key] == 101
+                and data[key + 1] == 120
+                and data[key + 2] == 112
+                and data[key + 3] == 114
+            ):  # expr
                 at = read_tokens(data, at, stop, rows, b)
                 if at < 0:
                     break
@@ -205,8 +218,14 @@ def of_batch(batch):
     rows, usable = rows_of(records)
     for record, good in zip(records, usable):
         if good and not (isinstance(record.get("id"), int) and 0 <= record["id"] < 1 << 64):
-            raise DataError(f"{batch.name}: a skeleton with id {record.get('id')!r}, wanted a whole number from 0 to 2**64 - 1")
-    return rows, usable, np.array([record["id"] if good else 0 for record, good in zip(records, usable)], dtype=np.uint64)
+            raise DataError(
+                f"{batch.name}: a skeleton with id {record.get('id')!r}, wanted a whole number from 0 to 2**64 - 1"
+            )
+    return (
+        rows,
+        usable,
+        np.array([record["id"] if good else 0 for record, good in zip(records, usable)], dtype=np.uint64),
+    )
 
 
 def rows_of(records):

@@ -57,8 +57,16 @@ def operon(X, y, marks: list[float], seed: int):
 
     model = SymbolicRegressor(
         allowed_symbols="add,sub,mul,div,pow,constant,variable,sin,cos,tanh,asin,exp,log,sqrt,cbrt,square,abs",
-        objectives=["r2"], optimizer_iterations=10, population_size=1000, max_length=50, generations=2,
-        max_evaluations=10**9, n_threads=1, warm_start=True, random_state=seed & 0x7FFFFFFF)
+        objectives=["r2"],
+        optimizer_iterations=10,
+        population_size=1000,
+        max_length=50,
+        generations=2,
+        max_evaluations=10**9,
+        n_threads=1,
+        warm_start=True,
+        random_state=seed & 0x7FFFFFFF,
+    )
     start = time.monotonic()
     best, best_fvu = None, math.inf
     a_generation = 0.0
@@ -108,11 +116,33 @@ def gplearn(X, y, marks: list[float], seed: int):
         with np.errstate(over="ignore"):
             return np.where(x < 50, np.exp(np.minimum(x, 50.0)), 1e20)
 
-    functions = ("add", "sub", "mul", "div", "sqrt", "log", "abs", "neg", "inv", "sin", "cos", "tan",
-                 make_function(function=guarded_exp, name="exp", arity=1))
-    model = SymbolicRegressor(population_size=1000, generations=1, function_set=functions, metric="mse", n_jobs=1,
-                              const_range=(-5.0, 5.0), parsimony_coefficient=1e-4, warm_start=True, low_memory=True,
-                              random_state=seed & 0x7FFFFFFF)
+    functions = (
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "sqrt",
+        "log",
+        "abs",
+        "neg",
+        "inv",
+        "sin",
+        "cos",
+        "tan",
+        make_function(function=guarded_exp, name="exp", arity=1),
+    )
+    model = SymbolicRegressor(
+        population_size=1000,
+        generations=1,
+        function_set=functions,
+        metric="mse",
+        n_jobs=1,
+        const_range=(-5.0, 5.0),
+        parsimony_coefficient=1e-4,
+        warm_start=True,
+        low_memory=True,
+        random_state=seed & 0x7FFFFFFF,
+    )
     start = time.monotonic()
     slowest, best = 0.0, None
     for mark in marks:
@@ -150,11 +180,19 @@ def pysr(X, y, seconds: float, seed: int) -> list[list[str]]:
     from pysr import PySRRegressor
 
     model = PySRRegressor(
-        niterations=10**8, timeout_in_seconds=seconds, binary_operators=["+", "-", "*", "/", "^"],
-        unary_operators=["sin", "cos", "tanh", "exp", "log", "sqrt", "square", "cube"], model_selection="best",
-        parallelism="serial", deterministic=True, random_state=seed & 0x7FFFFFFF, progress=False, verbosity=0,
+        niterations=10**8,
+        timeout_in_seconds=seconds,
+        binary_operators=["+", "-", "*", "/", "^"],
+        unary_operators=["sin", "cos", "tanh", "exp", "log", "sqrt", "square", "cube"],
+        model_selection="best",
+        parallelism="serial",
+        deterministic=True,
+        random_state=seed & 0x7FFFFFFF,
+        progress=False,
+        verbosity=0,
         early_stop_condition=f"f(loss, complexity) = (loss < {SOLVED * np.var(y)}) && (complexity < 20)",
-        temp_equation_file=True)
+        temp_equation_file=True,
+    )
     names = [f"x{j + 1}" for j in range(X.shape[1])]
     model.fit(X, y, variable_names=names)
     return [expressions.from_infix(str(model.sympy()), names)]
@@ -205,7 +243,7 @@ def prior(X, y, seconds: float, seed: int) -> list[list[str]]:
         for form in drawn:
             used = expressions.variables(form)
             if 0 < len(used) <= X.shape[1]:
-                columns = rng.permutation(X.shape[1])[:len(used)]
+                columns = rng.permutation(X.shape[1])[: len(used)]
                 usable.append(expressions.rename(form, dict(zip(used, map(int, columns)))))
         fvus, consts = refiner.fit(usable, jobs=1)
         for f, c, form in zip(fvus, consts, usable):
@@ -294,8 +332,13 @@ def judged(problem: Problem, form, consts, scales, target) -> dict:
     from fansr.expressions import evaluate
 
     expr, values = unscaled(form, consts, scales, target)
-    fields = {"expr": expr, "consts": values, "fvu": fvu(problem.y, evaluate(expr, problem.X, values)),
-              "length": len(form), "scaled_expr": form}
+    fields = {
+        "expr": expr,
+        "consts": values,
+        "fvu": fvu(problem.y, evaluate(expr, problem.X, values)),
+        "length": len(form),
+        "scaled_expr": form,
+    }
     if problem.X_val is not None and problem.y_val is not None:
         fields["fvu_val"] = fvu(problem.y_val, evaluate(expr, problem.X_val, values))
     return fields
@@ -349,10 +392,23 @@ def _next_answer(pipe, process, mark: float) -> dict:
 
 def _fit_record(record: dict, method: str, mark: float, answer: dict) -> dict:
     """The fit record of one answer, with what the problem record carries besides its data."""
-    fit = {"kind": "fit", "problem": record["id"], "expr": [], "consts": np.zeros(0), "fvu": math.inf, "fvu_val": None,
-           "length": 0, "seconds": mark, "logp": None, "source": method, "method": method,
-           "budget": mark, "points": len(record["y"]),
-           "low": np.min(record["X"], axis=0), "high": np.max(record["X"], axis=0)}
+    fit = {
+        "kind": "fit",
+        "problem": record["id"],
+        "expr": [],
+        "consts": np.zeros(0),
+        "fvu": math.inf,
+        "fvu_val": None,
+        "length": 0,
+        "seconds": mark,
+        "logp": None,
+        "source": method,
+        "method": method,
+        "budget": mark,
+        "points": len(record["y"]),
+        "low": np.min(record["X"], axis=0),
+        "high": np.max(record["X"], axis=0),
+    }
     passed = {k: v for k, v in record.items() if k not in ("kind", "id", "X", "y", "X_val", "y_val", "weights", *fit)}
     return {**passed, **fit, **answer}
 
@@ -364,7 +420,9 @@ class Stage:
         self.method, self.marks, self.seed = method, marks, seed
 
     def __call__(self, records):
-        fits = [fit for record in records for fit in isolated(check(record, "problem"), self.method, self.marks, self.seed)]
+        fits = [
+            fit for record in records for fit in isolated(check(record, "problem"), self.method, self.marks, self.seed)
+        ]
         return fits, Counter()
 
 
@@ -392,10 +450,21 @@ def _marks(context, param, value):
 @command.command(example="fansr-render data/fastsrb.json --val | fansr-peer --method operon --time 10 | fansr-score")
 @click.argument("inputs", nargs=-1, metavar="[PROBLEMS ...]")
 @click.option("--method", type=click.Choice(list(PEERS)), required=True, help="Which program; prior is the control.")
-@click.option("--time", "seconds", type=click.FloatRange(0.1), default=10.0, show_default=True,
-              help="Seconds a problem, polish and pruning included.")
-@click.option("--marks", default=None, callback=_marks, metavar="S,S,...",
-              help="Instead: one search to the last of these seconds, and one fit record for what it had at each.")
+@click.option(
+    "--time",
+    "seconds",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds a problem, polish and pruning included.",
+)
+@click.option(
+    "--marks",
+    default=None,
+    callback=_marks,
+    metavar="S,S,...",
+    help="Instead: one search to the last of these seconds, and one fit record for what it had at each.",
+)
 @command.output_option()
 @command.jobs_option()
 @command.resume_option()
@@ -406,12 +475,28 @@ def peer(inputs, method, seconds, marks, output, jobs, resume, seed, quiet, conf
     """Fit problems with another program, for comparison: problems in, fit records out."""
     package = PEERS[method].package
     if importlib.util.find_spec(package) is None:
-        raise click.UsageError(f"--method {method} needs the package {package}: pip install 'fansr[peers]' or the "
-                               "program's own instructions")
+        raise click.UsageError(
+            f"--method {method} needs the package {package}: pip install 'fansr[peers]' or the "
+            "program's own instructions"
+        )
     marks = marks or (seconds,)
-    entry = command.history_entry(seed=seed, config={"method": method, "seconds": list(marks), "doc": PEERS[method].run.__doc__})
-    command.filter_stream(inputs, output, Stage(method, marks, seed), reads="problem", holds="fit", jobs=jobs,
-                          entry=entry, quiet=quiet, chunk=1, resume=resume, initializer=warm, initargs=(method,))
+    entry = command.history_entry(
+        seed=seed, config={"method": method, "seconds": list(marks), "doc": PEERS[method].run.__doc__}
+    )
+    command.filter_stream(
+        inputs,
+        output,
+        Stage(method, marks, seed),
+        reads="problem",
+        holds="fit",
+        jobs=jobs,
+        entry=entry,
+        quiet=quiet,
+        chunk=1,
+        resume=resume,
+        initializer=warm,
+        initargs=(method,),
+    )
 
 
 main = peer

@@ -65,8 +65,17 @@ def polish(expr: list[str], consts, X, y, steps: int = 200) -> tuple[float, np.n
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = least_squares(residuals, consts, jacobian, method="lm", x_scale="jac", xtol=1e-15, ftol=1e-15,
-                                  gtol=1e-15, max_nfev=steps).x
+            found = least_squares(
+                residuals,
+                consts,
+                jacobian,
+                method="lm",
+                x_scale="jac",
+                xtol=1e-15,
+                ftol=1e-15,
+                gtol=1e-15,
+                max_nfev=steps,
+            ).x
         except (ValueError, np.linalg.LinAlgError):
             return start, consts
         end = fvu(y, evaluate(expr, X, found))
@@ -83,7 +92,7 @@ def shorter(expr: list[str], consts) -> list[tuple[list[str], list[float]]]:
             continue
         stop = expressions.end(bound, i)
         for kid in kids:
-            found.append(bound[:i] + bound[kid:expressions.end(bound, kid)] + bound[stop:])
+            found.append(bound[:i] + bound[kid : expressions.end(bound, kid)] + bound[stop:])
         if stop - i > 1:
             found.append([*bound[:i], "1.0", *bound[stop:]])
     forms = {tuple(form): expressions.free(form) for form in sorted(found, key=len)}

@@ -50,9 +50,19 @@ def figure(columns: int, rows: int = 1, width: float = 4.6, height: float = 3.4)
         from matplotlib.figure import Figure
     except ImportError:
         raise DataError("pictures need matplotlib: pip install 'fansr[plot]'") from None
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
-                                "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6, "legend.frameon": False,
-                                "axes.titlesize": 9, "figure.labelsize": 9}):
+    with matplotlib.rc_context(
+        {
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "grid.linewidth": 0.6,
+            "legend.frameon": False,
+            "axes.titlesize": 9,
+            "figure.labelsize": 9,
+        }
+    ):
         canvas = Figure(figsize=(width * columns, height * rows), layout="constrained")
         axes = canvas.subplots(rows, columns, squeeze=False)
     return canvas, list(axes.flat)
@@ -80,7 +90,13 @@ def save(canvas, path: str):
 def style(k: int) -> dict:
     """Colour, marker and dash of the k-th series."""
     n = len(COLOURS)
-    return {"color": COLOURS[k % n], "marker": MARKERS[k % n], "linestyle": DASHES[k % n], "markersize": 4.5, "linewidth": 1.4}
+    return {
+        "color": COLOURS[k % n],
+        "marker": MARKERS[k % n],
+        "linestyle": DASHES[k % n],
+        "markersize": 4.5,
+        "linewidth": 1.4,
+    }
 
 
 # ---- recovery against something ---------------------------------------------------------------
@@ -137,7 +153,9 @@ def _interval(axis, x, middle, low, high, colour: str, n_series: int):
     if n_series <= 3:
         axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     else:
-        axis.errorbar(x, middle, yerr=[middle - low, high - middle], fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5)
+        axis.errorbar(
+            x, middle, yerr=[middle - low, high - middle], fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5
+        )
 
 
 def _legend_outside(canvas, axis, where: str = "lower"):
@@ -155,8 +173,12 @@ def _scale_x(axis, field: str, values):
     elif field == "points":
         axis.set_xscale("log", base=2)
         ticks = sorted(set(values))
-        few = [tick for tick in ticks if tick <= 128 or len(ticks) <= 8 or math.log2(tick) % 2 == math.log2(ticks[-1]) % 2]
-        axis.set_xticks(ticks, [f"{tick:g}" if tick in few else "" for tick in ticks])  # 1024 and 2048 do not fit side by side
+        few = [
+            tick for tick in ticks if tick <= 128 or len(ticks) <= 8 or math.log2(tick) % 2 == math.log2(ticks[-1]) % 2
+        ]
+        axis.set_xticks(
+            ticks, [f"{tick:g}" if tick in few else "" for tick in ticks]
+        )  # 1024 and 2048 do not fit side by side
     else:
         axis.set_xscale("log")
         low, high = axis.get_xlim()
@@ -172,8 +194,15 @@ def quote(axis):
         quoted = json.load(file)["methods"]
     for method in quoted:
         axis.axhline(100 * method["vnrr"], color="0.6", linewidth=0.8, linestyle=":")
-        axis.annotate(f"{method['name']}, published", (0.99, 100 * method["vnrr"]), xycoords=("axes fraction", "data"),
-                      ha="right", va="bottom", fontsize=6.5, color="0.35")
+        axis.annotate(
+            f"{method['name']}, published",
+            (0.99, 100 * method["vnrr"]),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=6.5,
+            color="0.35",
+        )
 
 
 # ---- one dot a law ----------------------------------------------------------------------------
@@ -242,7 +271,9 @@ def fit_figure(X, y, names, target, expr, consts, front):
         grid = np.repeat(np.median(X, axis=0)[None], 400, axis=0)
         grid[:, used[0]] = np.linspace(across.min(), across.max(), 400)
         with np.errstate(all="ignore"):
-            left.plot(grid[:, used[0]], evaluate(list(expr), grid, consts), color=COLOURS[4], linewidth=1.4, label="law")
+            left.plot(
+                grid[:, used[0]], evaluate(list(expr), grid, consts), color=COLOURS[4], linewidth=1.4, label="law"
+            )
         left.plot(across, y, "o", color=COLOURS[0], markersize=3.5, alpha=0.7, label="data")
         left.legend(frameon=False)
     else:
@@ -348,13 +379,23 @@ def draw(kind: str, holds: str, series: dict[str, list[dict]], published: bool):
         fit = next((record for record in records if "X" in record), None)
         if fit is None:
             raise DataError("--kind fit needs a fit that carries its data: fansr-fit data.csv -o fit.zst")
-        return fit_figure(fit["X"], fit["y"], fit["names"], fit.get("target") or "y", fit["expr"], fit["consts"],
-                          fit.get("front") or [])
+        return fit_figure(
+            fit["X"],
+            fit["y"],
+            fit["names"],
+            fit.get("target") or "y",
+            fit["expr"],
+            fit["consts"],
+            fit.get("front") or [],
+        )
     scores = [record if holds == "score" else {**score_record(record), "label": record["label"]} for record in records]
     if kind == "laws":
         return draw_laws(scores)
-    field, label = {"time": ("budget", "seconds a law, mean"), "points": ("points", "points to fit"),
-                    "noise": ("noise", "noise, standard deviations of y")}[kind]
+    field, label = {
+        "time": ("budget", "seconds a law, mean"),
+        "points": ("points", "points to fit"),
+        "noise": ("noise", "noise, standard deviations of y"),
+    }[kind]
     return draw_against(scores, field, label, published)
 
 

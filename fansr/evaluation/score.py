@@ -52,7 +52,9 @@ def grouped(records: list[dict], by: tuple[str, ...]) -> dict[str, list[dict]]:
     for name, field in zip(by, fields):
         if records and not any(field in record or field in record.get("best", {}) for record in records):
             metrics = {"kind", "seconds", *(metric.name for metric in METRICS)}
-            known = sorted({key for record in records for key, value in record.items() if groupable(key, value)} - metrics)
+            known = sorted(
+                {key for record in records for key, value in record.items() if groupable(key, value)} - metrics
+            )
             raise DataError(f"--by {name}: no record has that field; there are {', '.join(known)}")
     groups: dict[str, list[dict]] = defaultdict(list)
     for record in records:
@@ -152,17 +154,30 @@ def reference_times(path: str) -> dict:
 
 @command.command(example="fansr-render data/fastsrb.json --val | fansr-fit --time 1 | fansr-score --by difficulty")
 @click.argument("inputs", nargs=-1, metavar="[FITS ...]")
-@click.option("--by", multiple=True, metavar="FIELD", help="Group by any field of the records: difficulty, noise, "
-              "points, source, law, ... Several: every combination.")
-@click.option("--bootstrap", "n_bootstrap", default=1000, show_default=True, type=click.IntRange(0), metavar="N",
-              help="Resamples of the laws for the 95 % intervals; 0 leaves them out.")
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="FIELD",
+    help="Group by any field of the records: difficulty, noise, points, source, law, ... Several: every combination.",
+)
+@click.option(
+    "--bootstrap",
+    "n_bootstrap",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="N",
+    help="Resamples of the laws for the 95 % intervals; 0 leaves them out.",
+)
 @click.option("--json", "form", flag_value="json", help="One JSON object, rates as shares.")
 @click.option("--tsv", "form", flag_value="tsv", help="Tab-separated: group, metric, value, low, high, n.")
 @click.option("--reference", metavar="FITS", help="Fits of the same problems whose seconds count as 1.")
-@click.option("--truth/--no-truth", default=True, help="Compare with the true law where a record carries it.  "
-              "[default: truth]")
-@click.option("-o", "--output", metavar="FILE", help="Write the score records here as well; - is stdout, instead of "
-              "the table.")
+@click.option(
+    "--truth/--no-truth", default=True, help="Compare with the true law where a record carries it.  [default: truth]"
+)
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write the score records here as well; - is stdout, instead of the table."
+)
 @command.seed_option()
 @command.quiet_option()
 @command.config_option()

@@ -313,10 +313,22 @@ def _binary(row, left, right) -> tuple[str, int]:
 
 _FUNCTIONS = {
     **{row.token: row.token for row in OPERATOR.values() if row.arity == 1},
-    "sqrt": "pow1_2", "cbrt": "pow1_3", "root4": "pow1_4", "root5": "pow1_5", "ln": "log",
-    "square": "pow2", "cube": "pow3", "inverse": "inv",
-    "arcsin": "asin", "arccos": "acos", "arctan": "atan",
-    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "Abs": "abs", "fabs": "abs",
+    "sqrt": "pow1_2",
+    "cbrt": "pow1_3",
+    "root4": "pow1_4",
+    "root5": "pow1_5",
+    "ln": "log",
+    "square": "pow2",
+    "cube": "pow3",
+    "inverse": "inv",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
+    "Abs": "abs",
+    "fabs": "abs",
 }
 _NUMBERS = {"pi": math.pi, "e": math.e, "E": math.e}
 _ROOTS = {0.5: "pow1_2", 1 / 3: "pow1_3", 0.25: "pow1_4", 0.2: "pow1_5"}

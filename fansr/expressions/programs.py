@@ -55,7 +55,9 @@ ABS, INV, NEG = (OPERATOR[t].opcode for t in ("abs", "inv", "neg"))
 POW2, POW3, POW4, POW5 = (OPERATOR[f"pow{k}"].opcode for k in (2, 3, 4, 5))
 ROOT2, ROOT3, ROOT4, ROOT5 = (OPERATOR[f"pow1_{k}"].opcode for k in (2, 3, 4, 5))
 SIN, COS, TAN, ASIN, ACOS, ATAN = (OPERATOR[t].opcode for t in ("sin", "cos", "tan", "asin", "acos", "atan"))
-SINH, COSH, TANH, ASINH, ACOSH, ATANH = (OPERATOR[t].opcode for t in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"))
+SINH, COSH, TANH, ASINH, ACOSH, ATANH = (
+    OPERATOR[t].opcode for t in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")
+)
 EXP, LOG = OPERATOR["exp"].opcode, OPERATOR["log"].opcode
 MULT2, MULT5, DIV2, DIV5 = (OPERATOR[t].opcode for t in ("mult2", "mult5", "div2", "div5"))
 LITERAL, FREE, COLUMN = LITERAL_OPCODE, CONSTANT_OPCODE, VARIABLE_OPCODE
@@ -404,7 +406,9 @@ def _leaf(token):
         return COLUMN, column, 0.0
     value = literal_value(token)
     if value is None:
-        raise ValueError(f"unknown token {token!r}: wanted an operator of the table, x1, x2, ..., {CONSTANT} or a number")
+        raise ValueError(
+            f"unknown token {token!r}: wanted an operator of the table, x1, x2, ..., {CONSTANT} or a number"
+        )
     return LITERAL, 0, value
 
 

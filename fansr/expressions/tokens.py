@@ -43,20 +43,44 @@ def _table() -> tuple[Operator, ...]:
     add("*", 2, 10.0, "({a} * {b})", ("{b}", "{a}"), "{a}*{b}", 2, r"{a} \cdot {b}")
     add("/", 2, 10.0, "({a} / {b})", ("1 / {b}", "-{v} / {b}"), "{a}/{b}", 2, r"\frac{{{a}}}{{{b}}}")
     # `pow` has no weight of its own in the paper's text ("all others with weight 1").
-    add("pow", 2, 1.0, "np.power({a}, {b})", ("{b} * np.power({a}, {b} - 1)", "{v} * np.log({a})"), "{a}**{b}", 4,
-        "{{{a}}}^{{{b}}}")
+    add(
+        "pow",
+        2,
+        1.0,
+        "np.power({a}, {b})",
+        ("{b} * np.power({a}, {b} - 1)", "{v} * np.log({a})"),
+        "{a}**{b}",
+        4,
+        "{{{a}}}^{{{b}}}",
+    )
     add("abs", 1, 1.0, "np.abs({a})", ("np.sign({a})",), "abs({a})", 5, r"\left|{a}\right|")
     add("inv", 1, 1.0, "(1 / {a})", ("-{v} * {v}",), "1/{a}", 2, r"\frac{{1}}{{{a}}}")
     add("neg", 1, 1.0, "(-{a})", ("-1.0",), "-{a}", 3, "-{a}")
     for k in (2, 3, 4, 5):
-        add(f"pow{k}", 1, 1.0, f"np.power({{a}}, {k})", (f"{k} * np.power({{a}}, {k - 1})",), f"{{a}}**{k}", 4,
-            f"{{{{{{a}}}}}}^{{{{{k}}}}}")
+        add(
+            f"pow{k}",
+            1,
+            1.0,
+            f"np.power({{a}}, {k})",
+            (f"{k} * np.power({{a}}, {k - 1})",),
+            f"{{a}}**{k}",
+            4,
+            f"{{{{{{a}}}}}}^{{{{{k}}}}}",
+        )
     add("pow1_2", 1, 1.0, "np.sqrt({a})", ("0.5 / {v}",), "sqrt({a})", 5, r"\sqrt{{{a}}}")
     # The odd roots are the real ones, defined for negative arguments too.
     add("pow1_3", 1, 1.0, "np.cbrt({a})", ("1 / (3 * {v} * {v})",), "cbrt({a})", 5, r"\sqrt[3]{{{a}}}")
     add("pow1_4", 1, 1.0, "np.sqrt(np.sqrt({a}))", ("0.25 * {v} / {a}",), "root4({a})", 5, r"\sqrt[4]{{{a}}}")
-    add("pow1_5", 1, 1.0, "(np.sign({a}) * np.power(np.abs({a}), 0.2))", ("0.2 * {v} / {a}",), "root5({a})", 5,
-        r"\sqrt[5]{{{a}}}")
+    add(
+        "pow1_5",
+        1,
+        1.0,
+        "(np.sign({a}) * np.power(np.abs({a}), 0.2))",
+        ("0.2 * {v} / {a}",),
+        "root5({a})",
+        5,
+        r"\sqrt[5]{{{a}}}",
+    )
     for token, name, derivative, latex in (
         ("sin", "sin", "np.cos({a})", r"\sin"),
         ("cos", "cos", "-np.sin({a})", r"\cos"),

@@ -31,7 +31,32 @@ from fansr.fitting.variable_projection import copied, dot, normalise, project, s
 
 
 @njit(
-    float64(I1, I1, F1, int64, int64, I1, I1, I1, F2, F1, F1, F1, int64, int64, float64, float64, F2, F2, F2, F2, F2, I1, F1, F2),
+    float64(
+        I1,
+        I1,
+        F1,
+        int64,
+        int64,
+        I1,
+        I1,
+        I1,
+        F2,
+        F1,
+        F1,
+        F1,
+        int64,
+        int64,
+        float64,
+        float64,
+        F2,
+        F2,
+        F2,
+        F2,
+        F2,
+        I1,
+        F1,
+        F2,
+    ),
     **INNER,
 )
 def _descend(op, link, literal, first, stop, state, linear, where, X, c, target, sw, n, iterations, floor, tolerance,
@@ -109,7 +134,9 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
                     trial[j] += step[m] / size[m]
                     predicted += step[m] * (gradient[m] + damping * (H[m, m] + 1e-7) * step[m])
                     m += 1
-            rank = project(op, link, literal, first, stop, state, linear, where, X, trial, target, sw, n, V, A, Q, R, chosen, work)
+            rank = project(
+                op, link, literal, first, stop, state, linear, where, X, trial, target, sw, n, V, A, Q, R, chosen, work
+            )
             new = dot(res, res, n) if rank >= 0 else np.inf
             if new < ssr:
                 accepted = True
@@ -235,7 +262,9 @@ def spread(y, sw, n):
     void(I1, I1, F1, I1, I1, int64, int64, F2, F1, F1, F1, F2, F2, I1, F1, F2),
     **JIT,
 )
-def fit_range(op, link, literal, begin, n_constants, k_first, k_stop, X, y, sw, spreads, draws, given, schedule, fvu, consts):
+def fit_range(
+    op, link, literal, begin, n_constants, k_first, k_stop, X, y, sw, spreads, draws, given, schedule, fvu, consts
+):
     """Fit candidates k_first..k_stop-1 of a batch of programs; fills fvu[k] and consts[k, :C].
 
     X (D, M) columns in the order the subsets are taken; spreads = `spread` at the schedule's first and last points
@@ -353,6 +382,8 @@ def fit_range(op, link, literal, begin, n_constants, k_first, k_stop, X, y, sw, 
                 if best < HUGE:
                     break
             if best < 1e-8 * spreads[1]:
-                _sharpen(ops, links, literals, L, state, linear, where, X, c, y, sw, n, V, A, Q, R, chosen, work, small[0])
+                _sharpen(
+                    ops, links, literals, L, state, linear, where, X, c, y, sw, n, V, A, Q, R, chosen, work, small[0]
+                )
         fvu[k] = squares(ops, links, literals, state, X, c, y, sw, width, V) / spreads[2]
         copied(c, consts[k], C)

@@ -40,16 +40,29 @@ class Problem:
     def from_record(cls, record: dict) -> Problem:
         """From a problem record (records.check it first)."""
         return cls(
-            X=np.ascontiguousarray(record["X"], dtype=np.float64), y=np.ascontiguousarray(record["y"], dtype=np.float64),
-            names=list(record["names"]), target=record.get("target") or "y", id=record["id"],
-            X_val=record.get("X_val"), y_val=record.get("y_val"), weights=record.get("weights"),
-            known=bool(record.get("known")), weights_val=record.get("weights_val"),
+            X=np.ascontiguousarray(record["X"], dtype=np.float64),
+            y=np.ascontiguousarray(record["y"], dtype=np.float64),
+            names=list(record["names"]),
+            target=record.get("target") or "y",
+            id=record["id"],
+            X_val=record.get("X_val"),
+            y_val=record.get("y_val"),
+            weights=record.get("weights"),
+            known=bool(record.get("known")),
+            weights_val=record.get("weights_val"),
             extra={k: v for k, v in record.items() if k not in cls._OWN},
         )
 
     def to_record(self) -> dict:
         """As a problem record."""
-        record = {"kind": "problem", "id": self.id, "X": self.X, "y": self.y, "names": self.names, "target": self.target}
+        record = {
+            "kind": "problem",
+            "id": self.id,
+            "X": self.X,
+            "y": self.y,
+            "names": self.names,
+            "target": self.target,
+        }
         for name in ("X_val", "y_val", "weights", "weights_val"):
             if getattr(self, name) is not None:
                 record[name] = getattr(self, name)

@@ -77,7 +77,9 @@ class Refiner:
     def __init__(self, X, y, restarts: int = 8, seed: int = 0, weights=None):
         X, y = np.asarray(X, np.float64), np.array(y, np.float64).reshape(-1)
         if X.ndim != 2 or len(X) != len(y):
-            raise ValueError(f"X has shape {X.shape} and y {len(y)} values, wanted (points, columns) and as many values")
+            raise ValueError(
+                f"X has shape {X.shape} and y {len(y)} values, wanted (points, columns) and as many values"
+            )
         if len(y) == 0:
             raise ValueError("no points to fit")
         self.schedule = FULL._replace(starts=restarts)

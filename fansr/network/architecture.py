@@ -217,8 +217,9 @@ class SetAttention(nn.Module):
         self.feed_forward = FeedForward(d, config.feed_forward)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, queries: Tensor, points: Tensor, mask: Tensor | None = None,
-                query_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, queries: Tensor, points: Tensor, mask: Tensor | None = None, query_mask: Tensor | None = None
+    ) -> Tensor:
         """`mask` (B, K) says which points are valid, `query_mask` (B, Q) which queries are."""
         if self.post_norm:
             x = self.norm_query(queries + self.dropout(self._attention(queries, points, mask)), query_mask)
@@ -244,8 +245,9 @@ class Encoder(nn.Module):
         self.config = config
         d = config.width
         self.embed = nn.Linear(config.bits * (config.columns + 1), d)
-        self.inducing = nn.ParameterList(nn.init.xavier_uniform_(torch.empty(1, config.inducing, d))
-                                         for _ in range(config.isab_layers))
+        self.inducing = nn.ParameterList(
+            nn.init.xavier_uniform_(torch.empty(1, config.inducing, d)) for _ in range(config.isab_layers)
+        )
         self.gather = nn.ModuleList(SetAttention(config, learned_queries=True) for _ in range(config.isab_layers))
         self.spread = nn.ModuleList(SetAttention(config) for _ in range(config.isab_layers))
         self.seeds = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, config.seeds, d)))
@@ -384,8 +386,9 @@ class Model(nn.Module):
             x = layer(x, memory, self.cos[:length], self.sin[:length])
         return self.head(self.decoder.norm(x))
 
-    def forward(self, values: Tensor, tokens: Tensor, mask: Tensor | None = None,
-                present: Tensor | None = None) -> Tensor:
+    def forward(
+        self, values: Tensor, tokens: Tensor, mask: Tensor | None = None, present: Tensor | None = None
+    ) -> Tensor:
         return self.decode(tokens, self.memory(values, mask, present))
 
 
@@ -411,8 +414,9 @@ class Cache:
 
             self.fast = Stepper(model, memory, rows, self.length, EPSILON)
             return
-        self.memory = [tuple(kv[0].contiguous() for kv in layer.memory_key_value(memory))
-                       for layer in model.decoder.layers]
+        self.memory = [
+            tuple(kv[0].contiguous() for kv in layer.memory_key_value(memory)) for layer in model.decoder.layers
+        ]
         self.past = TensorPast(model.config, rows, self.length, memory)
 
     def step(self, tokens: Tensor) -> Tensor:
@@ -475,9 +479,14 @@ def count(model: Model, points: int = 512, tokens: int = 26) -> dict:
     total = sum(p.numel() for p in model.parameters())
     encoder = sum(p.numel() for p in model.encoder.parameters())
     decoder = sum(p.numel() for p in model.decoder.parameters())
-    return {"params_total": total, "params_encoder": encoder, "params_decoder": decoder,
-            "flops_per_sample": flops_per_sample(encoder, total - encoder, points, tokens),
-            "points": points, "tokens": tokens}
+    return {
+        "params_total": total,
+        "params_encoder": encoder,
+        "params_decoder": decoder,
+        "flops_per_sample": flops_per_sample(encoder, total - encoder, points, tokens),
+        "points": points,
+        "tokens": tokens,
+    }
 
 
 def flops_per_sample(encoder: int, rest: int, points: float, tokens: float) -> float:

@@ -56,7 +56,10 @@ def turn(source, start, heads, cos, sin, out):
     width = len(cos)
     half = width // 2
     for h in range(heads):
-        a, b = source[start + h * width : start + h * width + half], source[start + h * width + half : start + (h + 1) * width]
+        a, b = (
+            source[start + h * width : start + h * width + half],
+            source[start + h * width + half : start + (h + 1) * width],
+        )
         to, to_b = out[h * width : h * width + half], out[h * width + half : (h + 1) * width]
         for e in range(half):
             to[e] = a[e] * cos[e] - b[e] * sin[e]

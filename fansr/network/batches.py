@@ -106,8 +106,9 @@ def scale_exponents(values: np.ndarray | Tensor, mask: Tensor | None = None):
 
 def scaled(values: Tensor, exponents: Tensor) -> Tensor:
     """values (..., M, C) float64 over 2**exponents (..., C); exact, also where the power itself would overflow."""
-    return torch.ldexp(torch.ldexp(values, -torch.floor(exponents / 2)[..., None, :]),
-                       -torch.ceil(exponents / 2)[..., None, :])
+    return torch.ldexp(
+        torch.ldexp(values, -torch.floor(exponents / 2)[..., None, :]), -torch.ceil(exponents / 2)[..., None, :]
+    )
 
 
 # ------------------------------------------------------------------------------------------------- pools
@@ -266,8 +267,14 @@ class Loader:
         return make(tokens, columns, points, self.settings, rng, self.device)
 
 
-def make(tokens: np.ndarray, columns: np.ndarray, points: int, settings: Settings, rng: np.random.Generator,
-         device: torch.device) -> Batch:
+def make(
+    tokens: np.ndarray,
+    columns: np.ndarray,
+    points: int,
+    settings: Settings,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> Batch:
     """Skeletons (B, W) over x1..xk, k = columns (B,), with fresh numbers; what cannot be drawn falls out.
 
     M is rounded to the nearest multiple of 8 (above 8), for the sake of kernels and compiled shapes.  Where the prior has

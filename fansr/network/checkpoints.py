@@ -42,12 +42,21 @@ _HEADER_ROOM = 64 * 1024  # of a part, for names and offsets
 # --------------------------------------------------------------------------------------- one model file
 
 
-def save_model(path: str | os.PathLike, model: Model, training: dict | None = None, history: list | None = None,
-               dtype: torch.dtype | None = None) -> None:
+def save_model(
+    path: str | os.PathLike,
+    model: Model,
+    training: dict | None = None,
+    history: list | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write the weights and what they are, atomically; `dtype` (torch.float16, ...) packs them smaller."""
     tensors = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in model.state_dict().items()}
-    metadata = {"format": FORMAT, "config": json.dumps(model.config.to_dict()), "training": json.dumps(training or {}),
-                "history": json.dumps(history or [])}
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(model.config.to_dict()),
+        "training": json.dumps(training or {}),
+        "history": json.dumps(history or []),
+    }
     _save_atomically(Path(path), tensors, metadata)
 
 
@@ -81,8 +90,10 @@ def _save_atomically(path: Path, tensors: dict, metadata: dict | None = None) ->
         os.replace(scratch, path)
     except (OSError, SafetensorError) as error:
         scratch.unlink(missing_ok=True)
-        raise DataError(f"{path}: could not be written: {getattr(error, 'strerror', None) or error}; "
-                        "an earlier file of this name is untouched") from None
+        raise DataError(
+            f"{path}: could not be written: {getattr(error, 'strerror', None) or error}; "
+            "an earlier file of this name is untouched"
+        ) from None
 
 
 def _read(path: str | os.PathLike) -> tuple[dict, dict]:
@@ -101,9 +112,16 @@ def _read(path: str | os.PathLike) -> tuple[dict, dict]:
 # ----------------------------------------------------------------------------------- one training state
 
 
-def save_state(folder: str | os.PathLike, model: Model, state: dict, optimizer: torch.optim.Optimizer | None = None,
-               training: dict | None = None, history: list | None = None, keep: int = 2,
-               part_bytes: int = PART_BYTES) -> Path:
+def save_state(
+    folder: str | os.PathLike,
+    model: Model,
+    state: dict,
+    optimizer: torch.optim.Optimizer | None = None,
+    training: dict | None = None,
+    history: list | None = None,
+    keep: int = 2,
+    part_bytes: int = PART_BYTES,
+) -> Path:
     """Write the checkpoint step-NNNNNNNN of a run and let `latest` point to it.
 
     state: JSON values with at least "step".  optimizer None leaves its moments out: a smaller checkpoint from
@@ -128,7 +146,9 @@ def save_state(folder: str | os.PathLike, model: Model, state: dict, optimizer: 
         _write_text(folder / "latest", final.name + "\n")
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise DataError(f"{final}: checkpoint not written: {error.strerror or error}; the one before it stands") from None
+        raise DataError(
+            f"{final}: checkpoint not written: {error.strerror or error}; the one before it stands"
+        ) from None
     except DataError:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -158,10 +178,14 @@ def load_optimizer(checkpoint: Path, state: dict, model: Model, optimizer: torch
     tensors = join(pieces)
     try:
         for name, parameter in model.named_parameters():
-            found = {key: tensors[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in tensors}
+            found = {
+                key: tensors[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in tensors
+            }
             if found:  # a matrix under Muon has no step and no second moment
-                optimizer.state[parameter] = {key: value.reshape(()) if key == "step" else
-                                              value.view(parameter.shape).to(parameter.device) for key, value in found.items()}
+                optimizer.state[parameter] = {
+                    key: value.reshape(()) if key == "step" else value.view(parameter.shape).to(parameter.device)
+                    for key, value in found.items()
+                }
     except (KeyError, RuntimeError) as error:
         raise DataError(f"{checkpoint}: optimizer state does not fit the model: {error}") from None
     if next(model.parameters()).device.type == "cuda":  # the fused step counts on the device
@@ -172,9 +196,11 @@ def load_optimizer(checkpoint: Path, state: dict, model: Model, optimizer: torch
 
 def optimizer_tensors(model: Model, optimizer: torch.optim.Optimizer) -> dict:
     """The optimizer's state by parameter name: {"NAME/exp_avg": flat tensor, "NAME/exp_avg_sq": ..., "NAME/step": (1,)}."""
-    return {f"{name}/{key}": value.detach().reshape(-1).cpu()
-            for name, parameter in model.named_parameters()
-            for key, value in sorted(optimizer.state.get(parameter, {}).items())}
+    return {
+        f"{name}/{key}": value.detach().reshape(-1).cpu()
+        for name, parameter in model.named_parameters()
+        for key, value in sorted(optimizer.state.get(parameter, {}).items())
+    }
 
 
 def split(tensors: dict, part_bytes: int):

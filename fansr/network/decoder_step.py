@@ -29,7 +29,7 @@ class _Layer:
         self.out, self.out_bias = layer.self_out.weight.t().contiguous(), layer.self_out.bias
         query, bias = _folded(layer.cross_query, layer.norm_cross)  # (d, d), (d,)
         k, v = (u[0] for u in layer.memory_key_value(memory))  # (H, S, E)
-        scale = width ** -0.5
+        scale = width**-0.5
         self.tell_bias = layer.cross_out.bias
         self.up = _folded(layer.feed_forward.up, layer.norm_inner)[0]
         self.down = layer.feed_forward.down.weight.t().contiguous()
@@ -80,8 +80,17 @@ class Stepper:
         out = torch.empty_like(x)
         for i, layer in enumerate(self.layers):
             qkv = torch.addmm(layer.qkv_bias, self._normed(x), layer.qkv)
-            attend_pool(qkv.numpy(), self.cos[t], self.sin[t], self.keys[i], self.values[i], start, self.ancestors,
-                        layer.heads, out.numpy())
+            attend_pool(
+                qkv.numpy(),
+                self.cos[t],
+                self.sin[t],
+                self.keys[i],
+                self.values[i],
+                start,
+                self.ancestors,
+                layer.heads,
+                out.numpy(),
+            )
             x = x.addmm(out, layer.out).add_(layer.out_bias)
             x = x.addmm(layer.look(self._normed(x)), layer.tell).add_(layer.tell_bias)
             x = x.addmm(F.gelu(self._normed(x) @ layer.up), layer.down)

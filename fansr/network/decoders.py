@@ -126,8 +126,9 @@ class _Rows:
 
 
 @torch.inference_mode()
-def grow(model: Model, memory: torch.Tensor, grammar: Grammar, chooser, temperature: float = 1.0,
-         top_p: float = 1.0) -> Drawn:
+def grow(
+    model: Model, memory: torch.Tensor, grammar: Grammar, chooser, temperature: float = 1.0, top_p: float = 1.0
+) -> Drawn:
     """Grow prefixes token by token until all are complete; `chooser` decides how they branch.
 
     memory (1, S, d).  chooser.split(logp, drawn_logp, rows) -> (parents, tokens) of the next rows;
@@ -264,11 +265,21 @@ def _collect(found: list[tuple]) -> Drawn:
     for ids, logp, n in found:
         entry = merged.setdefault(ids, [logp, 0])
         entry[1] += n
-    return Drawn(list(merged), np.array([v[0] for v in merged.values()]), np.array([v[1] for v in merged.values()], int))
+    return Drawn(
+        list(merged), np.array([v[0] for v in merged.values()]), np.array([v[1] for v in merged.values()], int)
+    )
 
 
-def draw(model: Model, memory: torch.Tensor, grammar: Grammar, samples: int, rng: np.random.Generator,
-         decoder: str = "tree", temperature: float = 1.0, top_p: float = 1.0) -> Drawn:
+def draw(
+    model: Model,
+    memory: torch.Tensor,
+    grammar: Grammar,
+    samples: int,
+    rng: np.random.Generator,
+    decoder: str = "tree",
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+) -> Drawn:
     """`samples` sequences by one of the decoders but mcts."""
     if decoder in ("topk", "beam"):
         chooser = Best(samples, rng if decoder == "topk" else None)

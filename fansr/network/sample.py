@@ -50,8 +50,19 @@ def load(name: str | None = None, device: str = "cpu") -> tuple[Model, dict]:
     return model, info["training"]
 
 
-def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None, *, samples: int = 4096,
-            model: str | None = None, fitter=None, decoder: str = "tree", temperature: float = 1.0, top_p: float = 1.0):
+def propose(
+    problem: Problem,
+    budget: Budget,
+    rng: np.random.Generator,
+    pool=None,
+    *,
+    samples: int = 4096,
+    model: str | None = None,
+    fitter=None,
+    decoder: str = "tree",
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+):
     """Yield lists of new candidates from the network, at most `samples` draws in all (times budget.work).
 
     Draws come in rounds of 64, 128, 256, ... so that other proposers get their turn, each over another random
@@ -84,8 +95,16 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
         yield fresh
 
 
-def propose_control(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None, *, samples: int = 4096,
-                    model: str | None = None, fitter=None):
+def propose_control(
+    problem: Problem,
+    budget: Budget,
+    rng: np.random.Generator,
+    pool=None,
+    *,
+    samples: int = 4096,
+    model: str | None = None,
+    fitter=None,
+):
     """The same without the network: random laws of the prior it was trained on, over the columns in use.
 
     A draw whose variables are more than the table's columns does not count.  It is the bar for the network.
@@ -110,7 +129,9 @@ def propose_control(problem: Problem, budget: Budget, rng: np.random.Generator, 
             ids += [tuple(row[row != PAD_ID].tolist()) for row in kept]
         fresh = []
         for row in ids:  # each over its own choice of the columns
-            used = max(v - FIRST_VARIABLE_ID + 1 for v in row if FIRST_VARIABLE_ID <= v < FIRST_VARIABLE_ID + MAX_VARIABLES)
+            used = max(
+                v - FIRST_VARIABLE_ID + 1 for v in row if FIRST_VARIABLE_ID <= v < FIRST_VARIABLE_ID + MAX_VARIABLES
+            )
             columns = sorted(rng.choice(len(moving), used, replace=False).tolist())
             fresh.append(to_expr(row, View([moving[j] for j in columns], np.zeros(1 + used), torch.zeros(0))))
         candidates = []
@@ -154,11 +175,21 @@ def candidates_of(record: dict, options: dict) -> tuple[list[dict], dict]:
         fitter = _fitter(problem, options["seed"])
         drawn = tree_search(network, memory, grammar, options["samples"], rng, lambda ids: _reward(ids, view, fitter))
     else:
-        drawn = draw(network, memory, grammar, options["samples"], rng, options["decoder"], options["temperature"],
-                     options["top_p"])
+        drawn = draw(
+            network,
+            memory,
+            grammar,
+            options["samples"],
+            rng,
+            options["decoder"],
+            options["temperature"],
+            options["top_p"],
+        )
     found, dropped = finish(drawn, view, options["relax"])
-    return [{"kind": "candidate", "problem": problem.id, "expr": c.expr, "logp": c.logp, "n": c.n, "source": "model"}
-            for c in found], dropped
+    return [
+        {"kind": "candidate", "problem": problem.id, "expr": c.expr, "logp": c.logp, "n": c.n, "source": "model"}
+        for c in found
+    ], dropped
 
 
 def _fitter(problem: Problem, seed: int):
@@ -169,15 +200,31 @@ def _fitter(problem: Problem, seed: int):
 
 @command.command(example="fansr-render data/fastsrb.json | fansr-sample --samples 256 | fansr-cat --infix --head 20")
 @click.argument("inputs", nargs=-1, type=click.Path())
-@click.option("--model", default=None, metavar="FILE", help="A model file, or the name of a shipped one.  [default: tiny]")
+@click.option(
+    "--model", default=None, metavar="FILE", help="A model file, or the name of a shipped one.  [default: tiny]"
+)
 @click.option("--samples", type=click.IntRange(1), default=4096, show_default=True, help="Draws for each problem.")
 @click.option("--decoder", type=click.Choice(DECODERS), default="tree", show_default=True, help="How laws are drawn.")
-@click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
-              help="Divides the logits: above 1 flattens the distribution.")
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
-              help="Keep the likeliest tokens that hold this share.")
-@click.option("--max-length", type=click.IntRange(1), default=None, help="Longest law in tokens.  [default: the network's]")
-@click.option("--relax/--no-relax", default=True, show_default=True, help="Turn mult2 and the like into free constants.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Divides the logits: above 1 flattens the distribution.",
+)
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Keep the likeliest tokens that hold this share.",
+)
+@click.option(
+    "--max-length", type=click.IntRange(1), default=None, help="Longest law in tokens.  [default: the network's]"
+)
+@click.option(
+    "--relax/--no-relax", default=True, show_default=True, help="Turn mult2 and the like into free constants."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N.")
 @click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads of torch.")
 @command.output_option()
@@ -195,7 +242,10 @@ def sample(inputs, output, quiet, threads, config, **options):
     with reader_writer.open_reader(inputs[0], holds="problem") as reader:
         entry = command.history_entry(options["seed"], {k: v for k, v in options.items() if v is not None})
         history = [*reader.history, entry]
-        with reader_writer.open_writer(output, "candidate", history) as writer, command.progress(quiet=quiet, unit="problem") as bar:
+        with (
+            reader_writer.open_writer(output, "candidate", history) as writer,
+            command.progress(quiet=quiet, unit="problem") as bar,
+        ):
             rest = reader_writer.chain(inputs[1:], holds="problem") if inputs[1:] else []
             for source in (reader, rest):
                 for record in source:

@@ -41,8 +41,10 @@ class Feeder:
             time.sleep(0.05)
         self.check()
         if not len(self.pool):
-            raise DataError("the input holds no skeleton to learn from: "
-                            + (", ".join(f"{n} {why}" for why, n in self.pool.dropped.items()) or "it is empty"))
+            raise DataError(
+                "the input holds no skeleton to learn from: "
+                + (", ".join(f"{n} {why}" for why, n in self.pool.dropped.items()) or "it is empty")
+            )
 
     def check(self):
         if self.error is not None:
@@ -56,6 +58,7 @@ class Feeder:
 
 def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jobs: int) -> subprocess.Popen:
     """Start gen | simplify | decontam as the user would; its stdout is the stream of survivors."""
+
     def command_line(name: str, *args: str) -> list[str]:
         source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{name} import main; main()"
         return [sys.executable, "-c", source, "-q", "-j", str(jobs if name == "simplify" else 1), *args]
@@ -68,8 +71,9 @@ def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jo
         stages.append(command_line("decontam", *(word for test in tests for word in ("--test", test))))
     previous = None
     for stage in stages:
-        process = subprocess.Popen(stage, stdin=previous.stdout if previous else subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            stage, stdin=previous.stdout if previous else subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
         if previous:
             previous.stdout.close()  # so that a stage that ends is noticed by the one before it
         previous = process
@@ -79,12 +83,17 @@ def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jo
 def open_data(inputs, options, values: dict):
     """(pool, feeder or None, history): files whole, a pipe or live stages through a thread."""
     if inputs and "-" not in inputs:
-        return (*batches.read_pool(inputs, options.settings, values["pool"], options.hold)[:1], None,
-                stream_history(inputs[0]))
+        return (
+            *batches.read_pool(inputs, options.settings, values["pool"], options.hold)[:1],
+            None,
+            stream_history(inputs[0]),
+        )
     pool, process, source = batches.Pool(options.settings, values["pool"], options.hold), None, "-"
     if not inputs:
         tests = [str(resources.path("data", "fastsrb.json"))] if not values["decontam"] else list(values["decontam"])
-        process = live(values["prior"], tests, values["simplify"], options.seed + 1_000_003 * values["leg"], values["jobs"])
+        process = live(
+            values["prior"], tests, values["simplify"], options.seed + 1_000_003 * values["leg"], values["jobs"]
+        )
         source = process.stdout
     try:
         feeder = Feeder(source, pool, process)

@@ -40,8 +40,14 @@ def build_options(values: dict, sections: dict) -> Options:
     except (TypeError, ValueError) as error:
         raise DataError(f"[model]: {error}") from None
     settings = batches.Settings(
-        batch=values["batch"], min_points=values["min_points"], max_points=values["max_points"], columns=model.columns,
-        max_length=model.max_length, scale_columns=values["scale_columns"], prior=prior.load(values["prior"]))
+        batch=values["batch"],
+        min_points=values["min_points"],
+        max_points=values["max_points"],
+        columns=model.columns,
+        max_length=model.max_length,
+        scale_columns=values["scale_columns"],
+        prior=prior.load(values["prior"]),
+    )
     if settings.min_points > settings.max_points:
         raise DataError(f"min-points {settings.min_points} is above max-points {settings.max_points}")
     names = {f.name for f in dataclasses.fields(Options)} - {"model", "settings"}
@@ -51,20 +57,37 @@ def build_options(values: dict, sections: dict) -> Options:
 _P = click.IntRange(1)
 
 
-@command.command(example="fansr-train train.zst --config configs/tiny.toml --minutes 5 --out runs/tiny",
-                 config_sections=("model",))
+@command.command(
+    example="fansr-train train.zst --config configs/tiny.toml --minutes 5 --out runs/tiny", config_sections=("model",)
+)
 @click.argument("inputs", nargs=-1, type=click.Path())
-@click.option("--out", type=click.Path(file_okay=False), default="runs/model", show_default=True, help="The run's folder.")
+@click.option(
+    "--out", type=click.Path(file_okay=False), default="runs/model", show_default=True, help="The run's folder."
+)
 @click.option("--steps", type=_P, default=None, help="Optimizer steps of the whole run.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=None, help="Instead of --steps.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in --out.")
-@click.option("--schedule", type=click.Choice(SCHEDULES), default="wsd", show_default=True,
-              help="plateau: never decay. decay: with --resume, only decay, over --steps or --minutes more.")
-@click.option("--optimizer", type=click.Choice(optimizers.NAMES), default="adamw", show_default=True,
-              help="adamw: the paper's. muon: orthogonal steps for the inner matrices.")
+@click.option(
+    "--schedule",
+    type=click.Choice(SCHEDULES),
+    default="wsd",
+    show_default=True,
+    help="plateau: never decay. decay: with --resume, only decay, over --steps or --minutes more.",
+)
+@click.option(
+    "--optimizer",
+    type=click.Choice(optimizers.NAMES),
+    default="adamw",
+    show_default=True,
+    help="adamw: the paper's. muon: orthogonal steps for the inner matrices.",
+)
 @click.option("--lr", type=float, default=1e-4, show_default=True, help="Largest learning rate.")
-@click.option("--warmup", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of the run that warms up.")
-@click.option("--decay", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of the run that decays.")
+@click.option(
+    "--warmup", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of the run that warms up."
+)
+@click.option(
+    "--decay", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of the run that decays."
+)
 @click.option("--weight-decay", type=float, default=0.01, show_default=True, help="AdamW's weight decay.")
 @click.option("--beta2", type=float, default=0.95, show_default=True, help="AdamW's second moment decay.")
 @click.option("--clip", type=float, default=2.0, show_default=True, help="Largest gradient norm.")
@@ -72,22 +95,36 @@ _P = click.IntRange(1)
 @click.option("--accumulate", type=_P, default=1, show_default=True, help="Batches in a step, over all processes.")
 @click.option("--min-points", type=_P, default=1, show_default=True, help="Fewest points of a law.")
 @click.option("--max-points", type=_P, default=1024, show_default=True, help="Most points of a law.")
-@click.option("--scale-columns/--no-scale-columns", default=True, show_default=True,
-              help="Show columns with an rms outside [0.01, 100] over a power of two.")
+@click.option(
+    "--scale-columns/--no-scale-columns",
+    default=True,
+    show_default=True,
+    help="Show columns with an rms outside [0.01, 100] over a power of two.",
+)
 @click.option("--prior", default=None, metavar="FILE", help="Prior of constants and points (live: of skeletons too).")
 @click.option("--simplify/--no-simplify", default=True, show_default=True, help="Live: simplify the skeletons.")
 @click.option("--decontam", multiple=True, metavar="FILE", help="Live: held-out laws.  [default: data/fastsrb.json]")
 @click.option("--pool", type=_P, default=4_000_000, show_default=True, help="Most skeletons kept in memory.")
 @click.option("--start-with", type=_P, default=20_000, show_default=True, help="Pipe, live: skeletons to wait for.")
-@click.option("--hold", type=click.FloatRange(0, 0.5), default=0.01, show_default=True,
-              help="Share of the distinct skeletons kept for validation.")
+@click.option(
+    "--hold",
+    type=click.FloatRange(0, 0.5),
+    default=0.01,
+    show_default=True,
+    help="Share of the distinct skeletons kept for validation.",
+)
 @click.option("--val", type=click.Path(), default=None, help="Skeleton stream to validate on, instead of --hold.")
 @click.option("--log-every", type=_P, default=20, show_default=True, help="Steps between metric records.")
 @click.option("--eval-seconds", type=float, default=120.0, show_default=True, help="Between validations.")
 @click.option("--save-seconds", type=float, default=300.0, show_default=True, help="Between checkpoints.")
 @click.option("--device", "device_name", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
-@click.option("--dtype", type=click.Choice(["auto", *device.DTYPES]), default="auto", show_default=True,
-              help="Compute dtype; auto says what it took and why.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", *device.DTYPES]),
+    default="auto",
+    show_default=True,
+    help="Compute dtype; auto says what it took and why.",
+)
 @click.option("--compile/--no-compile", "compile_", default=None, help="torch.compile.  [default: on a GPU]")
 @click.option("--threads", type=_P, default=None, help="CPU threads of torch.")
 @click.option("--dry-run", is_flag=True, help="Count parameters on the meta device and stop.")
@@ -135,7 +172,9 @@ def _train(inputs, out, resume, where, compile_, as_json, quiet, val, options, v
         command.remark(f"training on {where}", quiet)
     found = checkpoints.load_state(out)
     if found and not resume:
-        raise DataError(f"{out}: holds a run at step {found[1]['step']}; --resume goes on with it, another --out starts anew")
+        raise DataError(
+            f"{out}: holds a run at step {found[1]['step']}; --resume goes on with it, another --out starts anew"
+        )
     resumed = resume and run.load()
     # Live data after a resume must not repeat what was seen.
     values["leg"] = run.state["step"] if resumed else 0
@@ -145,8 +184,9 @@ def _train(inputs, out, resume, where, compile_, as_json, quiet, val, options, v
         rows = batches.read_pool([val], options.settings)[0].tokens if val else pool.held
         if run.chief and (pool.dropped or not quiet):
             told = ", ".join(f"{n:,} {why}" for why, n in sorted(pool.dropped.items()))
-            command.remark(f"{len(pool):,} skeletons{' (left out: ' + told + ')' if told else ''}, {len(rows):,} held out",
-                           quiet)
+            command.remark(
+                f"{len(pool):,} skeletons{' (left out: ' + told + ')' if told else ''}, {len(rows):,} held out", quiet
+            )
         validation = validation_batches(rows, options.settings, where.device) if len(rows) else []
         loader = batches.Loader(pool, options.settings, options.seed, where.device)
         finished = fit(run, loader, validation, feeder)
@@ -172,8 +212,10 @@ def report_size(options: Options, as_json: bool):
         return
     for name in ("total", "encoder", "decoder"):
         click.echo(f"{name:8} {sizes['params_' + name]:>13,} parameters")
-    click.echo(f"{'training':8} {sizes['flops_per_sample']:13.3g} operations a sample at {points} points, "
-               f"{sizes['tokens']} tokens")
+    click.echo(
+        f"{'training':8} {sizes['flops_per_sample']:13.3g} operations a sample at {points} points, "
+        f"{sizes['tokens']} tokens"
+    )
 
 
 def main():

@@ -50,8 +50,11 @@ def fit(run: Run, loader, validation: list, feeder: Feeder | None = None) -> boo
     started = time.monotonic() - state["seconds"]
     last_save = last_eval = time.monotonic()
     window: list[dict] = []
-    with Stop() as stop, contextlib.closing(Metrics(run)) as metrics, \
-            command.progress(total=None, quiet=run.quiet or not run.chief, unit="sample") as bar:
+    with (
+        Stop() as stop,
+        contextlib.closing(Metrics(run)) as metrics,
+        command.progress(total=None, quiet=run.quiet or not run.chief, unit="sample") as bar,
+    ):
         if validation and state["step"] == 0:
             metrics.validation(run.evaluate(validation))
         while not run.done() and not run_stops(stop):
@@ -109,15 +112,26 @@ class Metrics:
                     reader_writer.open_writer(part.with_suffix(""), "metric", run.history, resume=True).finish()
             name = f"metrics-{run.state['step']:08d}"
             taken = len(list(run.out.glob(f"{name}*.zst")))
-            self.writer = reader_writer.open_writer(run.out / f"{name}{f'-{taken}' if taken else ''}.zst", "metric", run.history)
+            self.writer = reader_writer.open_writer(
+                run.out / f"{name}{f'-{taken}' if taken else ''}.zst", "metric", run.history
+            )
         self.last = (time.monotonic(), run.state["samples"])
 
     def _write(self, split: str, values: dict):
         state = self.run.state
         if self.writer is not None:
-            self.writer.write({"kind": "metric", "step": state["step"], "split": split, **values,
-                               "tokens": state["tokens"], "samples": state["samples"], "flops": state["flops"],
-                               "seconds": round(state["seconds"], 3)})
+            self.writer.write(
+                {
+                    "kind": "metric",
+                    "step": state["step"],
+                    "split": split,
+                    **values,
+                    "tokens": state["tokens"],
+                    "samples": state["samples"],
+                    "flops": state["flops"],
+                    "seconds": round(state["seconds"], 3),
+                }
+            )
             self.writer.flush()
 
     def training(self, window: list[dict]):
@@ -126,19 +140,31 @@ class Metrics:
         rate = (now[1] - self.last[1]) / max(now[0] - self.last[0], 1e-9)
         self.last = now
         loss = sum(w["loss"] for w in window)
-        self._write("train", {"loss": loss / max(n_tokens, 1), "nats": loss / max(n, 1), "lr": window[-1]["lr"],
-                              "grad_norm": window[-1]["grad_norm"], "accuracy": sum(w["hits"] for w in window) / max(n_tokens, 1),
-                              "skipped": self.run.state["skipped"], "spikes": self.run.state["spikes"],
-                              "samples_per_second": round(rate, 1)})
+        self._write(
+            "train",
+            {
+                "loss": loss / max(n_tokens, 1),
+                "nats": loss / max(n, 1),
+                "lr": window[-1]["lr"],
+                "grad_norm": window[-1]["grad_norm"],
+                "accuracy": sum(w["hits"] for w in window) / max(n_tokens, 1),
+                "skipped": self.run.state["skipped"],
+                "spikes": self.run.state["spikes"],
+                "samples_per_second": round(rate, 1),
+            },
+        )
 
     def validation(self, values: dict):
         state = self.run.state
         self._write("val", {**values, "lr": self.run.options.lr * self.run.lr_factor()})
         self.last = (time.monotonic(), state["samples"])
         if self.run.chief:
-            command.remark(f"step {state['step']:>8,}  samples {state['samples']:>11,}  {state['seconds']:>7.0f} s  "
-                           f"loss {values['loss']:.4f} nats/token  {values['nats']:.3f} nats/law  "
-                           f"tokens right {values['accuracy']:.1%}  laws right {values['exact']:.1%}", self.run.quiet)
+            command.remark(
+                f"step {state['step']:>8,}  samples {state['samples']:>11,}  {state['seconds']:>7.0f} s  "
+                f"loss {values['loss']:.4f} nats/token  {values['nats']:.3f} nats/law  "
+                f"tokens right {values['accuracy']:.1%}  laws right {values['exact']:.1%}",
+                self.run.quiet,
+            )
 
     def close(self):
         if self.writer is not None:

@@ -93,18 +93,34 @@ class Run:
         self.options, self.where, self.out, self.quiet = options, where, out, quiet
         self.chief = device.rank() == 0
         if options.accumulate % device.world():
-            raise DataError(f"accumulate is {options.accumulate}; it must be a multiple of the {device.world()} processes")
+            raise DataError(
+                f"accumulate is {options.accumulate}; it must be a multiple of the {device.world()} processes"
+            )
         torch.manual_seed(options.seed)
         self.model = Model(options.model).to(where.device)
-        self.optimizer = optimizers.build(self.model, options.optimizer, options.lr, options.weight_decay, options.beta2)
-        self.state = {"step": 0, "samples": 0, "tokens": 0, "flops": 0.0, "seconds": 0.0, "skipped": 0, "spikes": 0,
-                      "warm": None, "decay_from": None, "best": None}
+        self.optimizer = optimizers.build(
+            self.model, options.optimizer, options.lr, options.weight_decay, options.beta2
+        )
+        self.state = {
+            "step": 0,
+            "samples": 0,
+            "tokens": 0,
+            "flops": 0.0,
+            "seconds": 0.0,
+            "skipped": 0,
+            "spikes": 0,
+            "warm": None,
+            "decay_from": None,
+            "best": None,
+        }
         self.history: list = []
         self.forward = self.model
         if device.world() > 1:
             self.forward = torch.nn.parallel.DistributedDataParallel(
-                self.model, device_ids=[where.device] if where.device.type == "cuda" else None,
-                find_unused_parameters=options.model.post_norm)
+                self.model,
+                device_ids=[where.device] if where.device.type == "cuda" else None,
+                find_unused_parameters=options.model.post_norm,
+            )
         if compile:
             # Lengths differ from batch to batch: one graph with symbolic sizes serves all of them.
             self.forward = torch.compile(self.forward, dynamic=True)
@@ -122,9 +138,14 @@ class Run:
         first = state["step"] * options.accumulate
         numbers = range(first + device.rank(), first + options.accumulate, device.world())
         data = [loader.batch(number) for number in numbers]
-        totals = torch.tensor([sum(b.n_tokens for b in data), sum(map(len, data)),
-                               sum(flops_per_sample(*self.sizes, b.values.shape[1], b.tokens.shape[1] - 1) * len(b)
-                                   for b in data)], dtype=torch.float64)
+        totals = torch.tensor(
+            [
+                sum(b.n_tokens for b in data),
+                sum(map(len, data)),
+                sum(flops_per_sample(*self.sizes, b.values.shape[1], b.tokens.shape[1] - 1) * len(b) for b in data),
+            ],
+            dtype=torch.float64,
+        )
         totals = self._summed(totals)
         lr = options.lr * self.lr_factor()
         for group in self.optimizer.param_groups:
@@ -145,8 +166,15 @@ class Run:
         state["samples"] += int(totals[1])
         state["tokens"] += int(totals[0])
         state["flops"] += float(totals[2])
-        return {"loss": float(sums[0]), "hits": float(sums[1]), "whole": float(sums[2]), "n_tokens": float(totals[0]),
-                "n": float(totals[1]), "grad_norm": norm, "lr": lr}
+        return {
+            "loss": float(sums[0]),
+            "hits": float(sums[1]),
+            "whole": float(sums[2]),
+            "n_tokens": float(totals[0]),
+            "n": float(totals[1]),
+            "grad_norm": norm,
+            "lr": lr,
+        }
 
     def _summed(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all processes of a small float64 vector."""
@@ -167,8 +195,10 @@ class Run:
             self.strikes += 1
             self.state["skipped"] += 1
             if self.strikes >= STRIKES:
-                raise DataError(f"step {self.state['step']}: {STRIKES} steps in a row without a finite gradient; "
-                                f"stopped, the last good checkpoint in {self.out} stands (a smaller --lr may mend it)")
+                raise DataError(
+                    f"step {self.state['step']}: {STRIKES} steps in a row without a finite gradient; "
+                    f"stopped, the last good checkpoint in {self.out} stands (a smaller --lr may mend it)"
+                )
         self.optimizer.zero_grad(set_to_none=True)
 
     # ---- position in the schedule
@@ -195,8 +225,14 @@ class Run:
     def lr_factor(self) -> float:
         # The rate of the step about to be taken; counted from 1, so that the first one moves.
         ahead = 1.0 if self.options.steps is not None else 0.0
-        return factor(self.options.schedule, self.position() + ahead, self.total(), self.state["warm"], self.options.decay,
-                      self.state["decay_from"])
+        return factor(
+            self.options.schedule,
+            self.position() + ahead,
+            self.total(),
+            self.state["warm"],
+            self.options.decay,
+            self.state["decay_from"],
+        )
 
     # ---- validation and checkpoints
 
@@ -211,14 +247,24 @@ class Run:
             sums += torch.stack(loss_sums(logits, part.tokens)).cpu().double()
             n_tokens, n = n_tokens + part.n_tokens, n + len(part)
         self.model.train()
-        return {"loss": float(sums[0]) / n_tokens, "nats": float(sums[0]) / n, "accuracy": float(sums[1]) / n_tokens,
-                "exact": float(sums[2]) / n}
+        return {
+            "loss": float(sums[0]) / n_tokens,
+            "nats": float(sums[0]) / n,
+            "accuracy": float(sums[1]) / n_tokens,
+            "exact": float(sums[2]) / n,
+        }
 
     def save(self, with_optimizer: bool = True, pinned: bool = False):
         if self.chief:
             state = {**self.state, "pinned": pinned, "mean_norm": self.mean_norm, "seed": self.options.seed}
-            checkpoints.save_state(self.out, self.model, state, self.optimizer if with_optimizer else None,
-                                  self.training(), public(self.history))
+            checkpoints.save_state(
+                self.out,
+                self.model,
+                state,
+                self.optimizer if with_optimizer else None,
+                self.training(),
+                public(self.history),
+            )
 
     def load(self) -> bool:
         """Go on from the run's newest checkpoint; False when there is none."""
@@ -240,15 +286,25 @@ class Run:
     def training(self) -> dict:
         """What a model file says of its making."""
         options = self.options
-        told = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in ("model", "settings")}
-        settings = {f.name: getattr(options.settings, f.name) for f in dataclasses.fields(options.settings)
-                    if f.name != "prior"}
-        return {**{k: v for k, v in self.state.items()}, "options": told, "settings": settings,
-                "prior": prior.to_dict(options.settings.prior), "torch": torch.__version__, "device": str(self.where)}
+        told = {
+            f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in ("model", "settings")
+        }
+        settings = {
+            f.name: getattr(options.settings, f.name) for f in dataclasses.fields(options.settings) if f.name != "prior"
+        }
+        return {
+            **{k: v for k, v in self.state.items()},
+            "options": told,
+            "settings": settings,
+            "prior": prior.to_dict(options.settings.prior),
+            "torch": torch.__version__,
+            "device": str(self.where),
+        }
 
 
 def public(history: list) -> list:
     """A history without the folders of the machine it was made on: absolute paths keep their last part."""
+
     def name(word):
         return Path(word).name if isinstance(word, str) and word.startswith("/") else word
 

@@ -22,8 +22,16 @@ class _Node:
 
 
 @torch.inference_mode()
-def tree_search(model: Model, memory: torch.Tensor, grammar: Grammar, rollouts: int, rng: np.random.Generator,
-                reward, explore: float = 1.0, width: int = 32) -> Drawn:
+def tree_search(
+    model: Model,
+    memory: torch.Tensor,
+    grammar: Grammar,
+    rollouts: int,
+    rng: np.random.Generator,
+    reward,
+    explore: float = 1.0,
+    width: int = 32,
+) -> Drawn:
     """Monte-Carlo tree search over prefixes, guided by the network and by how well completed laws fit.
 
     Each round walks `width` times from the root to a leaf of the search tree, by the largest of
@@ -52,8 +60,10 @@ def _walk(root: _Node, explore: float) -> tuple[tuple[int, ...], list[_Node]]:
     root.visits += 1
     while node.children:
         scale = explore * math.sqrt(node.visits)
-        token, node = max(((v, c) for v, c in node.children.items()),
-                          key=lambda pair: pair[1].reward + scale * math.exp(pair[1].logp) / (1 + pair[1].visits))
+        token, node = max(
+            ((v, c) for v, c in node.children.items()),
+            key=lambda pair: pair[1].reward + scale * math.exp(pair[1].logp) / (1 + pair[1].visits),
+        )
         ids, nodes = (*ids, token), [*nodes, node]
         node.visits += 1
     return ids, nodes

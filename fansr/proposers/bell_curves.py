@@ -47,7 +47,11 @@ def bells(problem: Problem) -> list[Base]:
 
 def _parts(X: np.ndarray, columns: list[int]) -> list[tuple[bool, Base, np.ndarray]]:
     """What the logarithm is made of: (a power of this column?, expression, values)."""
-    parts = [(True, (f"x{j + 1}",), np.log(np.abs(X[:, j]))) for j in columns if (X[:, j] != 0).all() and np.ptp(np.abs(X[:, j])) > 0]
+    parts = [
+        (True, (f"x{j + 1}",), np.log(np.abs(X[:, j])))
+        for j in columns
+        if (X[:, j] != 0).all() and np.ptp(np.abs(X[:, j])) > 0
+    ]
     for v in exponent_vectors(X.shape[1], 200, 2, [False] * X.shape[1]):
         if 0 < sum(v) <= 2 and all(e == 0 or j in columns for j, e in enumerate(v)):
             table = {(f"x{j + 1}",): Fraction(e) for j, e in enumerate(v) if e}
@@ -64,7 +68,11 @@ def _fit(y, k: float, side: float, parts, w0):
     h = height[rows]
     A = np.column_stack([np.ones(len(rows)), *(v[rows] for _, _, v in parts)])
     w = w0[rows] * h / h.max()
-    return (A, np.log(h), w, rows) if np.isfinite(A).all() and np.isfinite(w).all() and np.ptp(h) > 1e-6 * h.max() else None
+    return (
+        (A, np.log(h), w, rows)
+        if np.isfinite(A).all() and np.isfinite(w).all() and np.ptp(h) > 1e-6 * h.max()
+        else None
+    )
 
 
 def _floor(y, side: float, k: float, parts, w0) -> tuple[float, float, float] | None:
@@ -108,7 +116,9 @@ def _laws(y, k: float, side: float, parts, w0, unit: float):
         A = A[:, [0, *(1 + q for q in keep)]]
         size = np.maximum(np.abs(A).max(axis=0), 1e-300)
         c = np.linalg.lstsq(A / size * w[:, None], t * w, rcond=1e-11)[0] / size
-        return c, float(np.sum((w * (t - A @ c)) ** 2)) / (float(np.sum((w * (t - np.average(t, weights=w))) ** 2)) or 1.0)
+        return c, float(np.sum((w * (t - A @ c)) ** 2)) / (
+            float(np.sum((w * (t - np.average(t, weights=w))) ** 2)) or 1.0
+        )
 
     c, left = solved(keep)
     while len(keep) > 1:
@@ -140,7 +150,9 @@ def _law(parts, keep, c, k: float, side: float, unit: float):
         return
     top = float(c[0]) + math.log(unit)
     top = top if abs(top) > 1e-9 else 0.0
-    body = product({**table, ("exp", *short_sum([*inside, *([(top, {})] if top else [])])): Fraction(1)}, lambda base: False)
+    body = product(
+        {**table, ("exp", *short_sum([*inside, *([(top, {})] if top else [])])): Fraction(1)}, lambda base: False
+    )
     yield ("+", *(body if side > 0 else ("neg", *body)), repr(k * unit))
     if top and abs(top) < 600:
         body = product({**table, ("exp", *short_sum(inside)): Fraction(1)}, lambda base: False)

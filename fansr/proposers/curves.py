@@ -55,8 +55,16 @@ INNERS = {
     "cos": Inner(("cos", *X), np.cos, lambda x: True),
 }
 POWERS = ("x", "x2", "x3", "1/x", "1/x2")  # times x they are powers again
-FRONTS = {"1": None, "x": X, "1/x": ("inv", *X), "x2": ("pow2", *X), "x3": ("pow3", *X), "root": ("pow1_2", *X),
-          "sin": ("sin", *X), "cos": ("cos", *X)}
+FRONTS = {
+    "1": None,
+    "x": X,
+    "1/x": ("inv", *X),
+    "x2": ("pow2", *X),
+    "x3": ("pow3", *X),
+    "root": ("pow1_2", *X),
+    "sin": ("sin", *X),
+    "cos": ("cos", *X),
+}
 
 
 class Outer(NamedTuple):
@@ -115,7 +123,12 @@ def _falling(t):
 def _turns(t):
     """k of waves: from a sixth of a turn over the table to as many turns as its points can show."""
     most = min(40.0, len(t) / 5)
-    k = 2 * np.pi * np.unique(np.concatenate([np.geomspace(0.15, 2.0, 14), np.arange(2.0, most, 0.2)])) / float(np.ptp(t))
+    k = (
+        2
+        * np.pi
+        * np.unique(np.concatenate([np.geomspace(0.15, 2.0, 14), np.arange(2.0, most, 0.2)]))
+        / float(np.ptp(t))
+    )
     return np.column_stack([k, np.zeros_like(k)])
 
 
@@ -164,28 +177,62 @@ def _outers() -> dict[str, Outer]:
     gompertz_spelled = lambda inner, k, m: ("exp", "neg", "exp", *_linear(inner, k, m))  # noqa: E731
     plain = ("x", "x2", "1/x", "root")
     return {
-        "power": Outer(lambda t, k, m: np.broadcast_to(t, (len(k), len(t))), lambda t: np.array([[1.0, 0.0]]),
-                       lambda inner, k, m: inner, tuple(INNERS), ("1", "x", "sin", "cos")),
-        "exp": Outer(exp, _rates_only, _power_spelled, (*plain, "log", "x3", "1/x2", "cos", "sin"), ("1", "x", "1/x", "x2", "x3", "root")),
-        "inv": Outer(inv, _shifts, lambda inner, k, m: ("inv", *_linear(inner, 1.0, m)),
-                     ("x", "x2", "x3", "x4", "root", "exp", "sin", "cos", "log"), ("1", "x", "x2")),
-        "inv2": Outer(lambda t, k, m: inv(t, k, m) ** 2, _shifts, lambda inner, k, m: ("inv", "pow2", *_linear(inner, 1.0, m)),
-                      ("x", "x2"), ("1", "x")),
+        "power": Outer(
+            lambda t, k, m: np.broadcast_to(t, (len(k), len(t))),
+            lambda t: np.array([[1.0, 0.0]]),
+            lambda inner, k, m: inner,
+            tuple(INNERS),
+            ("1", "x", "sin", "cos"),
+        ),
+        "exp": Outer(
+            exp,
+            _rates_only,
+            _power_spelled,
+            (*plain, "log", "x3", "1/x2", "cos", "sin"),
+            ("1", "x", "1/x", "x2", "x3", "root"),
+        ),
+        "inv": Outer(
+            inv,
+            _shifts,
+            lambda inner, k, m: ("inv", *_linear(inner, 1.0, m)),
+            ("x", "x2", "x3", "x4", "root", "exp", "sin", "cos", "log"),
+            ("1", "x", "x2"),
+        ),
+        "inv2": Outer(
+            lambda t, k, m: inv(t, k, m) ** 2,
+            _shifts,
+            lambda inner, k, m: ("inv", "pow2", *_linear(inner, 1.0, m)),
+            ("x", "x2"),
+            ("1", "x"),
+        ),
         "log": Outer(log, _shifts_above, log_spelled, ("x", "x2", "x3", "exp", "cos"), ("1", "x")),
         "root": Outer(root, _shifts_above, root_spelled, ("x", "x2", "x3", "x4", "1/x", "1/x2", "exp"), ("1", "x")),
         "wave": Outer(sin, _turns, sin_spelled, ("x", "x2", "x3", "1/x", "root"), ("1", "x", "1/x", "sin", "cos")),
         "tanh": Outer(tanh, _centred, tanh_spelled, ("x", "log")),
         "logistic": Outer(lambda t, k, m: 1 / (1 + exp(t, -k, -m)), _centred, _logistic_spelled, ("x", "log")),
         "atan": Outer(atan, _centred, atan_spelled, ("x",)),
-        "bell": Outer(lambda t, k, m: np.exp(-_argument(t, k, m) ** 2), _centred,
-                      lambda inner, k, m: ("exp", "neg", "pow2", *_linear(inner, k, m)), ("x", "log")),
-        "peak": Outer(lambda t, k, m: 1 / (1 + _argument(t, k, m) ** 2), _centred,
-                      lambda inner, k, m: ("inv", "+", "1.0", "pow2", *_linear(inner, k, m)), ("x",)),
+        "bell": Outer(
+            lambda t, k, m: np.exp(-(_argument(t, k, m) ** 2)),
+            _centred,
+            lambda inner, k, m: ("exp", "neg", "pow2", *_linear(inner, k, m)),
+            ("x", "log"),
+        ),
+        "peak": Outer(
+            lambda t, k, m: 1 / (1 + _argument(t, k, m) ** 2),
+            _centred,
+            lambda inner, k, m: ("inv", "+", "1.0", "pow2", *_linear(inner, k, m)),
+            ("x",),
+        ),
         "gompertz": Outer(gompertz, _falling, gompertz_spelled, ("x",)),
         "early": Outer(gompertz, _centred, gompertz_spelled, ("x",)),
         "tan": Outer(tan, _positive_rates, tan_spelled, ("x",)),
         "odd": Outer(tanh, _positive_rates, tanh_spelled, ("x", "x2", "root", "x3"), ("1", "x", "1/x")),
-        "cot": Outer(lambda t, k, m: 1 / tan(t, k, m), _positive_rates, lambda inner, k, m: ("inv", *tan_spelled(inner, k, m)), ("x",)),
+        "cot": Outer(
+            lambda t, k, m: 1 / tan(t, k, m),
+            _positive_rates,
+            lambda inner, k, m: ("inv", *tan_spelled(inner, k, m)),
+            ("x",),
+        ),
         "cosh": Outer(cosh, _positive_rates, cosh_spelled, ("x",)),
     }
 
@@ -210,7 +257,9 @@ class Curve(NamedTuple):
 class Fitter:
     """Regressions of one target on a constant, known terms and one more column, for many columns at once."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, known: list[np.ndarray] | None = None):
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, known: list[np.ndarray] | None = None
+    ):
         self.x, self.w = x, np.sqrt(weights / weights.mean()) if weights is not None else np.ones(len(x))
         A = np.column_stack([self.w, *(v * self.w for v in known or [])])
         self.Q, _ = np.linalg.qr(A)
@@ -259,8 +308,11 @@ def single(fit: Fitter) -> list[Curve]:
         for inner in outer.inners:
             if inner in inners and np.ptp(inners[inner]) > 0:
                 grid = outer.grid(inners[inner])
-                rough += [(*_best(fit, name, inners[inner], fronts[front], grid), name, inner, front)
-                          for front in outer.fronts if front in fronts and not (name == "power" and front != "1" and inner in POWERS)]
+                rough += [
+                    (*_best(fit, name, inners[inner], fronts[front], grid), name, inner, front)
+                    for front in outer.fronts
+                    if front in fronts and not (name == "power" and front != "1" and inner in POWERS)
+                ]
     rough.sort(key=lambda r: r[0] / (COARSE if OUTERS[r[3]].grid in (_centred, _falling) else 1.0))
     found = []
     for share, k, m, name, inner, front in rough[:ZOOMED]:
@@ -291,7 +343,10 @@ def _drawn_in(fit: Fitter, name, inner, front, t, w, share: float, k: float, m: 
     moves = [len(np.unique(grid[:, axis])) > 1 for axis in (0, 1)]
     if name == "wave":
         moves = [True, False]
-    spans = [_step(grid[:, 0], k), _step(grid[:, 1], m) if not (moves[0] and moves[1]) else abs(k) * float(np.ptp(t)) / 8]
+    spans = [
+        _step(grid[:, 0], k),
+        _step(grid[:, 1], m) if not (moves[0] and moves[1]) else abs(k) * float(np.ptp(t)) / 8,
+    ]
     for _ in range(ZOOMS if any(moves) else 0):
         steps = np.linspace(-1, 1, ZOOM_POINTS)
         ks = k + spans[0] * steps if moves[0] else np.array([k])
@@ -327,8 +382,14 @@ def _fronted(front: Base | None, body: Base) -> Base:
 
 
 @np.errstate(all="ignore")
-def curves(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, floor: float = 0.0, count: int = COUNT,
-           second: bool = True) -> list[tuple[float, Base]]:
+def curves(
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None = None,
+    floor: float = 0.0,
+    count: int = COUNT,
+    second: bool = True,
+) -> list[tuple[float, Base]]:
     """(share of the spread left, law in x1 with literals) of the best curves, of one term and (if asked) of two.
 
     `floor` is the share below which nothing can be told apart: of laws at the floor the shortest come first.
@@ -348,7 +409,9 @@ def curves(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, floo
         for known in [*([curve] for curve in ones[:SECOND]), *_beginnings(x)]:
             others = single(Fitter(x, y, weights, [curve.values for curve in known]))
             twos += [_law(x, y, weights, [*known, other]) for other in others[: max(2, count // 4)]]
-        laws += _polished(twos, polish, floor) + _polished([_law(x, y, weights, _two_decays(x, y, weights))], polish, floor)
+        laws += _polished(twos, polish, floor) + _polished(
+            [_law(x, y, weights, _two_decays(x, y, weights))], polish, floor
+        )
     kept: dict[Base, float] = {}
     for share, law in sorted(laws, key=lambda item: _rank(*item, floor)):
         kept.setdefault(_scaled(law, size), share)
@@ -364,8 +427,10 @@ def _polished(laws, polish, floor: float) -> list[tuple[float, Base]]:
 
 def _beginnings(x) -> Iterator[list[Curve]]:
     """First terms that leave the rest of a sum to be seen: a line, a parabola."""
-    line, square = (Curve(1.0, ("power", name, "1"), 1.0, 0.0, inner.value(x), inner.expr)
-                    for name, inner in (("x", INNERS["x"]), ("x2", INNERS["x2"])))
+    line, square = (
+        Curve(1.0, ("power", name, "1"), 1.0, 0.0, inner.value(x), inner.expr)
+        for name, inner in (("x", INNERS["x"]), ("x2", INNERS["x2"]))
+    )
     yield [line]
     yield [line, square]
 
@@ -378,7 +443,10 @@ def _two_decays(x, y, weights) -> list[Curve]:
         fit = Fitter(x, y, weights, [np.exp(np.clip(k * x, -300.0, 300.0))])
         share, other, _ = _best(fit, "exp", x, one, _rates_only(x))
         best = min(best, (share, float(k), other))
-    return [Curve(best[0], ("exp", "x", "1"), k, 0.0, np.exp(np.clip(k * x, -300.0, 300.0)), ("exp", *times(k, X))) for k in best[1:]]
+    return [
+        Curve(best[0], ("exp", "x", "1"), k, 0.0, np.exp(np.clip(k * x, -300.0, 300.0)), ("exp", *times(k, X)))
+        for k in best[1:]
+    ]
 
 
 def _rank(share: float, law: Base, floor: float) -> float:
@@ -398,7 +466,10 @@ class _Polish:
         values = np.asarray(values)
         held = values == 1.0
         places = iter(zip(held, values))
-        fixed = [("1.0" if place[0] else CONSTANT) if token == CONSTANT and (place := next(places)) else token for token in expr]
+        fixed = [
+            ("1.0" if place[0] else CONSTANT) if token == CONSTANT and (place := next(places)) else token
+            for token in expr
+        ]
         if held.all() or (~held).sum() >= len(self.refiner.y):
             return share, law
         fvu, consts = self.refiner.polish(fixed, values[~held])

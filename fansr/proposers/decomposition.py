@@ -30,7 +30,10 @@ MIN_ROWS = 30
 TESTS_TRIED, REDUCED_KEPT = 8, 2
 SUSPECT = 0.25  # largest disagreement of gradients worth a closer look
 IDLE = 0.2  # share of the heaviest column's effect below which it is tried whether a column matters at all
-NO_WORSE, NO_MATTER = 1.15, 1e-4  # a smaller problem's surrogate may err so many times more than the larger one's, or so much
+NO_WORSE, NO_MATTER = (
+    1.15,
+    1e-4,
+)  # a smaller problem's surrogate may err so many times more than the larger one's, or so much
 
 
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
@@ -59,7 +62,14 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
             return
 
 
-SOLVERS = (power.propose, curves.propose, outer_constant.propose, separable.propose, term_library.propose_quickly, inner_constants.propose)
+SOLVERS = (
+    power.propose,
+    curves.propose,
+    outer_constant.propose,
+    separable.propose,
+    term_library.propose_quickly,
+    inner_constants.propose,
+)
 
 
 def solve(smaller: list[Smaller], budget: Budget, rng) -> Iterator[tuple[Smaller, list[Candidate]]]:
@@ -194,8 +204,12 @@ class Smaller(NamedTuple):
     weights: np.ndarray | None
 
     def problem(self) -> Problem:
-        return Problem(X=np.ascontiguousarray(np.column_stack(self.columns)), y=self.y,
-                       names=[f"z{j + 1}" for j in range(len(self.columns))], weights=self.weights)
+        return Problem(
+            X=np.ascontiguousarray(np.column_stack(self.columns)),
+            y=self.y,
+            names=[f"z{j + 1}" for j in range(len(self.columns))],
+            weights=self.weights,
+        )
 
     def restore(self, expr: Expr, consts) -> Base:
         """The law of the whole problem from one of this: columns written out, what stood outside put back."""
@@ -308,8 +322,15 @@ def fronts(state: Smaller, whole: Surrogate) -> Iterator[tuple[Smaller, Surrogat
         e = round(middle)
         if e and abs(e) <= 6 and (v != 0).all() and abs(middle - e) < 0.25 and np.median(np.abs(elasticity - e)) < 0.35:
             others = [i for i in range(len(state.columns)) if i != j]
-            yield state._replace(bases=[state.bases[i] for i in others], columns=[state.columns[i] for i in others],
-                                 y=state.y / v**e, outside=(*state.outside, Outside("*", 1.0, base, Fraction(e)))), logs
+            yield (
+                state._replace(
+                    bases=[state.bases[i] for i in others],
+                    columns=[state.columns[i] for i in others],
+                    y=state.y / v**e,
+                    outside=(*state.outside, Outside("*", 1.0, base, Fraction(e))),
+                ),
+                logs,
+            )
 
 
 def summands(state: Smaller, whole: Surrogate) -> Iterator[tuple[Smaller, Surrogate]]:
@@ -333,7 +354,11 @@ def summands(state: Smaller, whole: Surrogate) -> Iterator[tuple[Smaller, Surrog
                     keep = [i for i in range(len(state.columns)) if i != j]
                     fewer = [state.columns[i] for i in keep]
                     smaller = state._replace(y=rest, outside=(*state.outside, Outside("+", simple, base, Fraction(e))))
-                    if fewer and Surrogate(fewer, rest, "y").error * float(np.var(rest / scale_of(state.y))) <= 1.15 * unit + 1e-6:
+                    if (
+                        fewer
+                        and Surrogate(fewer, rest, "y").error * float(np.var(rest / scale_of(state.y)))
+                        <= 1.15 * unit + 1e-6
+                    ):
                         smaller = smaller._replace(bases=[state.bases[i] for i in keep], columns=fewer)
                     yield smaller, plain
 
@@ -355,8 +380,15 @@ def merges(state: Smaller, whole: Surrogate) -> Iterator[Smaller]:
         r, _ = _ratio(x * gx, z * gz)
         for p, q in ((1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1), (3, -1), (1, -3), (3, 1), (1, 3)):
             if abs(r * p - q) < 0.3 * abs(q) and (q > 0 or (z != 0).all()):
-                merged = _power_of(a, p) if q == 0 else (
-                    ("*", *_power_of(a, p), *_power_of(b, q)) if q > 0 else ("/", *_power_of(a, p), *_power_of(b, -q)))
+                merged = (
+                    _power_of(a, p)
+                    if q == 0
+                    else (
+                        ("*", *_power_of(a, p), *_power_of(b, q))
+                        if q > 0
+                        else ("/", *_power_of(a, p), *_power_of(b, -q))
+                    )
+                )
                 tests.append((_disagreement(p * z * gz, q * x * gx), merged, x**p * z ** float(q), i, j))
         r, _ = _ratio(z * gx, x * gz)
         for s in (1.0, -1.0):
@@ -372,8 +404,9 @@ def merges(state: Smaller, whole: Surrogate) -> Iterator[Smaller]:
         if merged not in seen:
             seen.add(merged)
             others = [k for k in range(len(state.columns)) if k not in (i, j)]
-            yield state._replace(bases=[*(state.bases[k] for k in others), merged],
-                                 columns=[*(state.columns[k] for k in others), values])
+            yield state._replace(
+                bases=[*(state.bases[k] for k in others), merged], columns=[*(state.columns[k] for k in others), values]
+            )
 
 
 def monomial_ratio(state: Smaller, G: np.ndarray, i: int, j: int) -> Iterator[tuple[float, Base, np.ndarray]]:

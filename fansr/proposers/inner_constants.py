@@ -27,7 +27,9 @@ from fansr.proposers.parts.terms import exponent_vectors, search_rows, thinned
 from fansr.proposers.power import Regression, nearest, scale_of
 
 GRID = np.array([0.01, 0.1, 0.4, 1.0, 2.5, 8.0])  # k times the argument's typical size
-SLOW = np.array([0.15, 0.35, 0.47, 0.8])  # half turns to the argument's largest size, for a wave that has no frequency to see
+SLOW = np.array(
+    [0.15, 0.35, 0.47, 0.8]
+)  # half turns to the argument's largest size, for a wave that has no frequency to see
 NEAR_POLE = np.array([0.5, 0.9, 0.99])  # -k times the argument's largest size, for 1 + k a
 MAX_ARGUMENTS, MAX_FEATURES = 16, 1400
 KINDS, LEADERS = 100, 8  # kinds of factors (function and argument) whose k is tuned, and of these made into laws
@@ -156,7 +158,9 @@ class Scan:
         X = problem.X
         D = X.shape[1]
         with np.errstate(all="ignore"):
-            self.typical = np.array([np.exp(np.median(np.log(np.abs(c[c != 0])))) if (c != 0).any() else 1.0 for c in X.T])
+            self.typical = np.array(
+                [np.exp(np.median(np.log(np.abs(c[c != 0])))) if (c != 0).any() else 1.0 for c in X.T]
+            )
         self.signed = [bool((X[:, j] != 0).all()) for j in range(D)]
         self.rows = search_rows(len(problem.y), rng)
         self.X = X[self.rows]  # what the search sees
@@ -239,7 +243,10 @@ class Scan:
             for k in frequencies(v, target):
                 yield from (("sin", place, k), ("cos", place, k))
             for k in SLOW * np.pi / largest:
-                yield from (("slow sin", place, float(k)), *((("slow cos", place, float(k)),) if k * largest < np.pi / 2 else ()))
+                yield from (
+                    ("slow sin", place, float(k)),
+                    *((("slow cos", place, float(k)),) if k * largest < np.pi / 2 else ()),
+                )
 
     @np.errstate(all="ignore")
     def sums(self, outer: str, powers, count: int) -> list[Base]:

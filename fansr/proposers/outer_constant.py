@@ -46,7 +46,9 @@ HOPEFUL = 3e-5  # misfit after narrowing beyond which a view is given up
 VANISHED = 1e-17  # misfit at the true A: rounding alone
 MOST_LEFT, LIKELY = 0.3, 0.95  # misfit on both sides of the true A; share of it at the nearest point between them
 NOTHING = 1e-12  # the same for the coarse scan, whose one product of matrices is less exact
-BEYOND = np.array([1e-6, 1e-3, 1e-2, 0.03, 0.07, 0.15, 0.3, 0.6, 1.1, 2.0, 4.0, 8.0])  # how far A is from the values, in their span
+BEYOND = np.array(
+    [1e-6, 1e-3, 1e-2, 0.03, 0.07, 0.15, 0.3, 0.6, 1.1, 2.0, 4.0, 8.0]
+)  # how far A is from the values, in their span
 SLOPES = np.concatenate([-np.geomspace(4.0, 0.05, 15), np.geomspace(0.05, 4.0, 15)])  # of A*x, in spans of y and x
 BENDS = np.geomspace(0.1, 12.0, 12)  # spans of y in A, for exp(y/A)
 RATES = np.concatenate([-np.geomspace(6.0, 0.05, 8), np.geomspace(0.05, 6.0, 8)])  # A times a column's largest size
@@ -117,7 +119,12 @@ def libraries(X: np.ndarray, columns: list[int]) -> Iterator[list[Factors]]:
     positive = [d for d in range(D) if X[:, columns[d]].min() > 0]
     wide = [{names[d]: Fraction(-1)} for d in range(D) if (X[:, columns[d]] != 0).all()]
     wide += [{names[d]: Fraction(1, 2)} for d in positive]
-    wide += [{names[d]: Fraction(1), names[e]: Fraction(-1)} for e in range(D) for d in range(D) if d != e and (X[:, columns[e]] != 0).all()]
+    wide += [
+        {names[d]: Fraction(1), names[e]: Fraction(-1)}
+        for e in range(D)
+        for d in range(D)
+        if d != e and (X[:, columns[e]] != 0).all()
+    ]
     if len(plain) + len(wide) <= room:
         yield plain + wide
     cubes = [{names[d]: Fraction(e) for d, e in enumerate(v) if e} for v in monomials(D, 3)]
@@ -144,8 +151,12 @@ def views(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
     yield from _scaled(y, {})
     signed = [j for j in columns if (X[:, j] != 0).all()]
     singles = [({(f"x{j + 1}",): Fraction(e)}, X[:, j] ** float(e)) for j in signed for e in (1, -1, 2, -2)]
-    doubles = [({(f"x{j + 1}",): Fraction(e), (f"x{k + 1}",): Fraction(g)}, X[:, j] ** e * X[:, k] ** g)
-               for i, j in enumerate(signed if len(columns) <= PAIRED else ()) for k in signed[:i] for e, g in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0))]
+    doubles = [
+        ({(f"x{j + 1}",): Fraction(e), (f"x{k + 1}",): Fraction(g)}, X[:, j] ** e * X[:, k] ** g)
+        for i, j in enumerate(signed if len(columns) <= PAIRED else ())
+        for k in signed[:i]
+        for e, g in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0))
+    ]
     for table, m in [*singles, *doubles]:
         yield from _shifted(y / m, table, {}, one)
         yield from _scaled(y / m, table)
@@ -183,15 +194,24 @@ def _shifted(u: np.ndarray, front: Factors, beside: Factors, b: np.ndarray) -> I
             law = law if sign > 0 else ("neg", *law)
         else:
             part = times(abs(A), product(beside, lambda base: False))
-            law = (("-", *part, *law) if A > 0 else ("neg", "+", *law, *part)) if sign < 0 else ("+" if A > 0 else "-", *law, *part)
+            law = (
+                (("-", *part, *law) if A > 0 else ("neg", "+", *law, *part))
+                if sign < 0
+                else ("+" if A > 0 else "-", *law, *part)
+            )
         return product({**front, law: Fraction(1)}, lambda base: base != law) if front else law
 
     for grid, sign in ((below, 1.0), (above, -1.0)):
         for f in (*POWERS, EXP, LOG):
             if (f is LOG and alone) or (f in (LOG, CBRT) and sign < 0):
                 continue  # what is added to a logarithm is a factor within it; both sides of a cube root are one
-            yield View(f, lambda A, sign=sign: inside(A, sign), middle if f is CBRT else slopes if f is LOG else grid, lambda A, law, sign=sign: written(A, law, sign),
-                       2 * len(front) + (0 if alone else 2 * len(beside) + 2) + (sign < 0))
+            yield View(
+                f,
+                lambda A, sign=sign: inside(A, sign),
+                middle if f is CBRT else slopes if f is LOG else grid,
+                lambda A, law, sign=sign: written(A, law, sign),
+                2 * len(front) + (0 if alone else 2 * len(beside) + 2) + (sign < 0),
+            )
 
 
 def _scaled(u: np.ndarray, front: Factors) -> Iterator[View]:
@@ -245,10 +265,22 @@ def _factors(y: np.ndarray, a: Base, v: np.ndarray) -> Iterator[View]:
     if positive:
         shifts = SHIFTS * size
         yield view(lambda v, A: np.log(A + v), shifts, lambda A: (("log", "+", *a, repr(float(A))), 1), 4)
-        yield view(lambda v, A: np.exp(A / v), -rates * size * size / 10, lambda A: (("exp", "/", repr(float(A)), *a), 1), 4)
-    yield view(lambda v, A: 1 / (A + v), SHIFTS * size + (0.0 if positive else size), lambda A: (("+", *a, repr(float(A))), -1), 3)
+        yield view(
+            lambda v, A: np.exp(A / v), -rates * size * size / 10, lambda A: (("exp", "/", repr(float(A)), *a), 1), 4
+        )
+    yield view(
+        lambda v, A: 1 / (A + v),
+        SHIFTS * size + (0.0 if positive else size),
+        lambda A: (("+", *a, repr(float(A))), -1),
+        3,
+    )
     yield view(lambda v, A: 1 / (A + v * v), SHIFTS * size * size, lambda A: (("+", "pow2", *a, repr(float(A))), -1), 4)
-    yield view(lambda v, A: 1 / np.sqrt(A + v * v), SHIFTS * size * size, lambda A: (("+", "pow2", *a, repr(float(A))), Fraction(-1, 2)), 5)
+    yield view(
+        lambda v, A: 1 / np.sqrt(A + v * v),
+        SHIFTS * size * size,
+        lambda A: (("+", "pow2", *a, repr(float(A))), Fraction(-1, 2)),
+        5,
+    )
 
 
 # ---- scanning, narrowing, reading off ---------------------------------------------------------

@@ -131,8 +131,10 @@ class Regression:
                 if tuple(table) not in seen:
                     seen.add(tuple(table))
                     yield table
-        loose = [snap if abs(e - snap) <= max(3 * s, EXACT_EXPONENT) and abs(e - snap) < 0.1 else float(e)
-                 for e, s, snap in zip(self.exponents, self.errors, self._snapped(DENOMINATORS[1]))]
+        loose = [
+            snap if abs(e - snap) <= max(3 * s, EXACT_EXPONENT) and abs(e - snap) < 0.1 else float(e)
+            for e, s, snap in zip(self.exponents, self.errors, self._snapped(DENOMINATORS[1]))
+        ]
         if tuple(loose) not in seen:
             yield loose
         if tuple(float(e) for e in self.exponents) not in seen and len(self.columns) <= 2:
@@ -191,8 +193,11 @@ class Regression:
         """Columns whose sign y follows: the subset of the mixed columns that explains most signs of y."""
         X, s = self.problem.X, np.sign(self.problem.y)
         mixed = [j for j, e in zip(self.columns, exponents) if e != 0 and X[:, j].min() < 0 < X[:, j].max()]
-        natural = tuple(j for j, e in zip(self.columns, exponents) if j in mixed and Fraction(e).numerator % 2
-                        and Fraction(e).denominator % 2)
+        natural = tuple(
+            j
+            for j, e in zip(self.columns, exponents)
+            if j in mixed and Fraction(e).numerator % 2 and Fraction(e).denominator % 2
+        )
         # Columns of the problem that are not in the law may still give it its sign only through abs: not tried.
         subsets = [natural] + [c for k in range(len(mixed) + 1) for c in combinations(mixed, k)][:MAX_SUBSETS]
         return set(max(subsets, key=lambda c: abs(float(np.sum(s * np.prod(np.sign(X[:, list(c)]), axis=1))))))
@@ -229,9 +234,13 @@ class Regression:
 
 def nearest(value: float, denominators) -> Fraction:
     """The fraction with one of these denominators that is nearest to `value`, the smaller denominator on ties."""
-    return min((Fraction(round(float(value) * q), q) for q in denominators), key=lambda f: (abs(f - value), f.denominator))
+    return min(
+        (Fraction(round(float(value) * q), q) for q in denominators), key=lambda f: (abs(f - value), f.denominator)
+    )
 
 
 def simple_numbers(c: float) -> list[float]:
     """1..5 and 1/2..1/5, with c's sign, that lie within a factor of 1.2 of c."""
-    return [float(np.copysign(v, c)) for v in (1.0, 2.0, 3.0, 4.0, 5.0, 0.5, 1 / 3, 0.25, 0.2) if 1 / 1.2 < abs(c) / v < 1.2]
+    return [
+        float(np.copysign(v, c)) for v in (1.0, 2.0, 3.0, 4.0, 5.0, 0.5, 1 / 3, 0.25, 0.2) if 1 / 1.2 < abs(c) / v < 1.2
+    ]

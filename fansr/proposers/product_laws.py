@@ -179,7 +179,7 @@ class Factorisation:
             errors = np.sqrt((inverse * inverse).sum(axis=1)) * sigma / scale
             inside = [False] * (1 + len(self.log_x)) + [flag for _, flag, _ in chosen]
             snapped = self._snap(Aw, t, solution, errors, inside)
-            for exponents in ([snapped] if snapped is not None else []):
+            for exponents in [snapped] if snapped is not None else []:
                 expressions.update(dict.fromkeys(self._laws(chosen, exponents)))
         candidates = self.polish(measured(self.problem, list(expressions), "library"))
         self.best = min([self.best, *(c.fvu for c in candidates)])
@@ -239,7 +239,9 @@ class Factorisation:
                 odd = mixed and e.denominator % 2 == 1 and e.numerator % 2 == 1 and base not in sized
                 if odd:
                     sign = sign * np.sign(values[base])
-                factors[base if not mixed or odd or (e.denominator == 1 and e.numerator % 2 == 0) else ("abs", *base)] = e
+                factors[
+                    base if not mixed or odd or (e.denominator == 1 and e.numerator % 2 == 0) else ("abs", *base)
+                ] = e
             with np.errstate(all="ignore"):
                 P = sign * np.exp(size - middle)
             if not np.isfinite(P).all():
@@ -251,7 +253,9 @@ class Factorisation:
                 continue
             constant = math.copysign(math.exp(log_c), c)
             loss = fvu_of(y / s, c * P)
-            body = product(factors, lambda base: base[0] in ("abs", "exp") or base in values and values[base].min() >= 0)
+            body = product(
+                factors, lambda base: base[0] in ("abs", "exp") or base in values and values[base].min() >= 0
+            )
             for simple in simple_numbers(constant):
                 if fvu_of(y / s, c * P * (simple / constant)) <= max(1.5 * loss, loss + 1e-3, 1e-20):
                     yield times(simple, body)
@@ -265,7 +269,9 @@ class Factorisation:
 
     def _sign_choices(self, table: Factors, values) -> Iterator[set[Base]]:
         """Which odd factors enter by size only: none, or the smallest sets that put most signs of y right."""
-        odd = [b for b, e in table.items() if b in values and values[b].min() < 0 and e.denominator % 2 and e.numerator % 2]
+        odd = [
+            b for b, e in table.items() if b in values and values[b].min() < 0 and e.denominator % 2 and e.numerator % 2
+        ]
         y = np.sign(self.problem.y)
         scored = []
         for count in range(min(len(odd), 6) + 1):

@@ -100,7 +100,11 @@ class Bases:
         self.values = [self._values(vectors) for vectors in self.vectors]
 
     def _values(self, vectors) -> np.ndarray:
-        return np.column_stack([np.prod(self.U ** (np.array(v) / 2), axis=1) for v in vectors]) if vectors else np.zeros((len(self.U), 0))
+        return (
+            np.column_stack([np.prod(self.U ** (np.array(v) / 2), axis=1) for v in vectors])
+            if vectors
+            else np.zeros((len(self.U), 0))
+        )
 
     @np.errstate(all="ignore")
     def laws(self, view: View) -> list[Base]:

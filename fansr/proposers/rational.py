@@ -37,7 +37,10 @@ from fansr.proposers.term_library import fraction
 
 ROWS = 1000  # points the factorisations use
 MOST_COLUMNS = 8
-MOST_TERMS, DEGREE = 470, {1: 12, 2: 10, 3: 8}  # of a polynomial: monomials in all, degree by number of columns (else 6)
+MOST_TERMS, DEGREE = (
+    470,
+    {1: 12, 2: 10, 3: 8},
+)  # of a polynomial: monomials in all, degree by number of columns (else 6)
 SHARE = 0.92  # monomials for each point: some points must be left to tell
 QUOTIENT_TERMS, QUOTIENT_DEGREE = 90, {1: 8, 2: 6}  # above or below a bar
 MOST_FRONTS = 80  # monomials tried as what stands below a polynomial
@@ -154,8 +157,11 @@ def views(table: Table) -> list[View]:
     if (y != 0).all():
         found.append(View(1 / y, Fraction(-1), "", none))
     if (y > 0).all() or (y < 0).all():
-        found += [View(y * y, Fraction(1, 2), "", none), View(1 / (y * y), Fraction(-1, 2), "", none),
-                  View(np.log(np.abs(y)), None, "exp", none)]
+        found += [
+            View(y * y, Fraction(1, 2), "", none),
+            View(1 / (y * y), Fraction(-1, 2), "", none),
+            View(np.log(np.abs(y)), None, "exp", none),
+        ]
     whole = y * table.y_scale
     if np.abs(whole).max() < 50:
         found.append(View(np.exp(whole), None, "log", none))
@@ -224,7 +230,9 @@ def _polynomial_laws(table: Table, view: View, vectors) -> list[Base]:
         terms.append((math.copysign(math.exp(log), value), table.factors(shift)))
     if view.power is None:
         if view.token == "exp":
-            terms = [(value, f) for value, f in collected([*terms, (math.log(table.y_scale), {})]) if f or abs(value) > 1e-9]
+            terms = [
+                (value, f) for value, f in collected([*terms, (math.log(table.y_scale), {})]) if f or abs(value) > 1e-9
+            ]
         law = (view.token, *short_sum(terms, table.positive))
         return [("neg", *law) if view.token == "exp" and np.median(table.y) < 0 else law]
     # y = y_scale * S ** power
@@ -360,8 +368,13 @@ def _quotient_laws(table: Table, view: View, vectors, c: np.ndarray) -> list[Bas
     under = short_sum(below, table.positive)
     laws.append(product({short_sum(above, table.positive): view.power, under: -view.power}, lambda base: False))
     for whole, rest in parted(above, below) if view.power == 1 else ():
-        laws.append(("+", *product({short_sum(rest, table.positive): Fraction(1), under: Fraction(-1)}, lambda base: False),
-                     *short_sum(whole, table.positive)))
+        laws.append(
+            (
+                "+",
+                *product({short_sum(rest, table.positive): Fraction(1), under: Fraction(-1)}, lambda base: False),
+                *short_sum(whole, table.positive),
+            )
+        )
     return [min(laws, key=len)]
 
 
@@ -427,5 +440,7 @@ def _taken_out(terms: list[Term], positive) -> Base:
     those = [t for t in terms if t[1].get(base, 0) * sign > 0]
     rest = [t for t in terms if t[1].get(base, 0) * sign <= 0]
     if not rest:
-        return _taken_out(those, positive) if len(those) < len(terms) else combination(terms, Fraction(1), None, positive)
+        return (
+            _taken_out(those, positive) if len(those) < len(terms) else combination(terms, Fraction(1), None, positive)
+        )
     return ("+", *_taken_out(those, positive), *_taken_out(rest, positive))

@@ -156,8 +156,11 @@ def dealings(n: int) -> list[tuple[tuple[int, ...], ...]]:
     """All ways to deal n things into groups, as sorted tuples."""
     ways: list[list[list[int]]] = [[]]
     for j in range(n):
-        ways = [[*(group + [j] if k == at else group for k, group in enumerate(way)), *([[j]] if at == len(way) else [])]
-                for way in ways for at in range(len(way) + 1)]
+        ways = [
+            [*(group + [j] if k == at else group for k, group in enumerate(way)), *([[j]] if at == len(way) else [])]
+            for way in ways
+            for at in range(len(way) + 1)
+        ]
     return [tuple(map(tuple, way)) for way in ways]
 
 
@@ -175,7 +178,9 @@ def dealings_that_hold(X: np.ndarray, S: np.ndarray, rng) -> Iterator[Model | No
         whole = [spline(x, knots) for x in X.T]
         model = fit(whole, groups, S / size, main_effects(whole, groups, S / size), SOME_ROUNDS)
         if model.error > 0.5:  # where main effects vanish they say nothing
-            model = min(model, fit(whole, groups, S / size, _start(whole, groups, rng), SOME_ROUNDS), key=lambda m: m.error)
+            model = min(
+                model, fit(whole, groups, S / size, _start(whole, groups, rng), SOME_ROUNDS), key=lambda m: m.error
+            )
         if model.error < 2 * HOLDS:
             model = fit(whole, groups, S / size, model.factors, ROUNDS)
         for finer in FINE:
@@ -184,8 +189,11 @@ def dealings_that_hold(X: np.ndarray, S: np.ndarray, rng) -> Iterator[Model | No
                 fine = fit([spline(x, finer) for x in X.T], groups, S / size, model.factors, ROUNDS)
                 model = min(model, fine, key=lambda m: m.error)
         if model.error < HOLDS:
-            yield model._replace(offset=model.offset * size, factors=[model.factors[0] * size, *model.factors[1:]],
-                                 pieces=[{j: v * size for j, v in model.pieces[0].items()}, *model.pieces[1:]])
+            yield model._replace(
+                offset=model.offset * size,
+                factors=[model.factors[0] * size, *model.factors[1:]],
+                pieces=[{j: v * size for j, v in model.pieces[0].items()}, *model.pieces[1:]],
+            )
 
 
 def most_likely(blocks, S: np.ndarray, rng) -> list[tuple]:
@@ -196,7 +204,9 @@ def most_likely(blocks, S: np.ndarray, rng) -> list[tuple]:
     if min(errors.values()) > HOLDS:
         for groups in errors:
             if len(groups) > 1:
-                errors[groups] = min(errors[groups], fit(blocks, groups, S, _start(blocks, groups, rng), FIRST_ROUNDS).error)
+                errors[groups] = min(
+                    errors[groups], fit(blocks, groups, S, _start(blocks, groups, rng), FIRST_ROUNDS).error
+                )
     return sorted((groups for groups in errors if errors[groups] < 0.5), key=errors.get)
 
 
@@ -274,8 +284,9 @@ def _ridge(A: np.ndarray, t: np.ndarray) -> np.ndarray:
 # ---- pieces -----------------------------------------------------------------------------------
 
 
-def laws_of(model: Model, X: np.ndarray, columns: list[int], outer: Outer, budget: Budget,
-            second: bool) -> Iterator[list[Base]]:
+def laws_of(
+    model: Model, X: np.ndarray, columns: list[int], outer: Outer, budget: Budget, second: bool
+) -> Iterator[list[Base]]:
     """Laws of the whole problem: the best of each piece in all likely combinations; empty lists while at work.
 
     `second` says whether pieces may have two terms, which takes six times as long.

@@ -107,7 +107,7 @@ class Search:
             # y = y * (almost 1) explains everything and nothing; so would the leading term itself.
             with np.errstate(all="ignore"):
                 cosine = np.abs(B @ t) / norms / (math.sqrt(t @ t) or 1.0)
-            usable[len(library.atoms):] &= cosine[len(library.atoms):] < TRIVIAL
+            usable[len(library.atoms) :] &= cosine[len(library.atoms) :] < TRIVIAL
         if not usable.any():
             return []
         if usable.all():
@@ -131,7 +131,6 @@ class Search:
             fits.settle(found[: 3 if k < 5 else 2])
         return self.polish(measured(self.problem, list(fits.expressions), "library"))
 
-
     @np.errstate(all="ignore")
     def look_wide(self, library: Library, outer: Outer, powers, lead: Atom | None = None) -> list[Candidate]:
         """As `look`, over all products of the library's monomials with its functions: a hundred thousand terms.
@@ -145,10 +144,13 @@ class Search:
         weight = view.ok / np.sqrt(S * S + (0.3 * np.median(np.abs(S[view.ok]))) ** 2 + 1e-300)
         goal = S * library.values(lead) if implicit else S
         monomials = [atom for atom in library.atoms if not atom.base]
-        A = library.F[[not atom.base for atom in library.atoms], :len(rows)]
+        A = library.F[[not atom.base for atom in library.atoms], : len(rows)]
         # The plain functions of columns, differences and products; more of them would hold the search in bad optima.
-        functions = [base for base in library.functions if base[0] in ("sin", "cos", "exp", "log")
-                     and not any(token in ("+", "/") for token in base)][:WIDE_FUNCTIONS]
+        functions = [
+            base
+            for base in library.functions
+            if base[0] in ("sin", "cos", "exp", "log") and not any(token in ("+", "/") for token in base)
+        ][:WIDE_FUNCTIONS]
         U = np.array([np.ones(len(rows)), *(library.bases[base][rows] for base in functions)])
         U /= np.sqrt((U * U).mean(axis=1))[:, None]
         bases: list[Base] = [(), *functions]
@@ -162,7 +164,7 @@ class Search:
         if implicit:
             with np.errstate(all="ignore"):
                 cosine = np.abs((A * t) @ U.T) / np.sqrt((A * A) @ (U * U).T) / (math.sqrt(t @ t) or 1.0)
-            banned[len(monomials):] = ~(cosine[len(monomials):] < TRIVIAL)
+            banned[len(monomials) :] = ~(cosine[len(monomials) :] < TRIVIAL)
         products = ProductSubsets(A, U, t, banned)
         found: dict[tuple[int, ...], float] = {}
         for first in products.best([], WIDE_STARTS):

@@ -50,7 +50,12 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     problem = thinned(problem, rng)
     y = problem.y
     columns = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0]
-    if len(y) < MIN_ROWS or not 0 < len(columns) <= MOST_COLUMNS or not np.ptp(y) > 0 or not 1e-100 < np.abs(y).max() < 1e100:
+    if (
+        len(y) < MIN_ROWS
+        or not 0 < len(columns) <= MOST_COLUMNS
+        or not np.ptp(y) > 0
+        or not 1e-100 < np.abs(y).max() < 1e100
+    ):
         return
     rows = np.sort(rng.permutation(len(y))[:ROWS])
     X = problem.X[rows]
@@ -62,7 +67,11 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     fitter = Fitter(problem)
     for outside, target in views(y[rows]):
         with np.errstate(all="ignore"):
-            steps = (lambda: shared(kinds, target), lambda: sums(kinds, target), lambda: products([*plain, *bare], X, columns, target))
+            steps = (
+                lambda: shared(kinds, target),
+                lambda: sums(kinds, target),
+                lambda: products([*plain, *bare], X, columns, target),
+            )
         found: list[Candidate] = []
         for step in steps:
             if budget.over():
@@ -104,7 +113,11 @@ def _usable(values: np.ndarray) -> np.ndarray:
 
 def _kind(tokens, values, grid) -> Kind | None:
     good = _usable(values)
-    return Kind(tuple(tokens), values[good] / np.abs(values[good]).max(axis=1)[:, None], grid[good]) if good.any() else None
+    return (
+        Kind(tuple(tokens), values[good] / np.abs(values[good]).max(axis=1)[:, None], grid[good])
+        if good.any()
+        else None
+    )
 
 
 def arguments(X: np.ndarray, columns: list[int]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
@@ -127,16 +140,23 @@ def functions(X: np.ndarray, columns: list[int]) -> list[Kind]:
         k, waves = GRID[:, None] / size, (TURNS * np.pi / float(np.ptp(v)))[:, None]
         scaled = ("*", CONSTANT, *a)
         found += [_kind(("exp", *scaled), np.exp(-k * u), -k[:, 0]), _kind(("exp", *scaled), np.exp(k * u), k[:, 0])]
-        found += [_kind(("tanh", *scaled), np.tanh(k * u), k[:, 0]),
-                  _kind(("sin", *scaled), np.sin(waves * u), waves[:, 0]), _kind(("cos", *scaled), np.cos(waves * u), waves[:, 0])]
+        found += [
+            _kind(("tanh", *scaled), np.tanh(k * u), k[:, 0]),
+            _kind(("sin", *scaled), np.sin(waves * u), waves[:, 0]),
+            _kind(("cos", *scaled), np.cos(waves * u), waves[:, 0]),
+        ]
         shift = 1 / k
         if v.min() > 0:
-            found += [_kind(("inv", "+", *a, CONSTANT), 1 / (u + shift), shift[:, 0]),
-                      _kind(("log", "+", *a, CONSTANT), np.log(u + shift), shift[:, 0])]
+            found += [
+                _kind(("inv", "+", *a, CONSTANT), 1 / (u + shift), shift[:, 0]),
+                _kind(("log", "+", *a, CONSTANT), np.log(u + shift), shift[:, 0]),
+            ]
         if len(a) == 1:
-            found += [_kind(("inv", "+", "pow2", *a, CONSTANT), 1 / (u * u + shift**2), shift[:, 0] ** 2),
-                      _kind(("exp", "*", CONSTANT, "pow2", *a), np.exp(-((k * u) ** 2)), -(k[:, 0] ** 2)),
-                      _kind(("pow1_2", "+", "pow2", *a, CONSTANT), np.sqrt(u * u + shift**2), shift[:, 0] ** 2)]
+            found += [
+                _kind(("inv", "+", "pow2", *a, CONSTANT), 1 / (u * u + shift**2), shift[:, 0] ** 2),
+                _kind(("exp", "*", CONSTANT, "pow2", *a), np.exp(-((k * u) ** 2)), -(k[:, 0] ** 2)),
+                _kind(("pow1_2", "+", "pow2", *a, CONSTANT), np.sqrt(u * u + shift**2), shift[:, 0] ** 2),
+            ]
     return [kind for kind in found if kind is not None]
 
 
@@ -147,7 +167,11 @@ def monomials(X: np.ndarray, columns: list[int]) -> list[Kind]:
     terms += list(arguments(X, columns))[len(columns) :]
     terms += [(("inv", f"x{j + 1}"), 1 / X[:, j]) for j in columns]
     terms += [(("pow1_2", f"x{j + 1}"), np.sqrt(X[:, j])) for j in columns]
-    terms += [(("pow1_2", "*", f"x{i + 1}", f"x{j + 1}"), np.sqrt(X[:, i] * X[:, j])) for n, j in enumerate(columns) for i in columns[:n]]
+    terms += [
+        (("pow1_2", "*", f"x{i + 1}", f"x{j + 1}"), np.sqrt(X[:, i] * X[:, j]))
+        for n, j in enumerate(columns)
+        for i in columns[:n]
+    ]
     found = [_kind(tokens, values[None, :], np.array([math.nan])) for tokens, values in terms]
     return [kind for kind in found if kind is not None][:40]
 
@@ -161,8 +185,16 @@ def multiplied(X: np.ndarray, columns: list[int], bare: list[Kind]) -> list[Kind
                 if divide and not (X[:, j] > 0).all():
                     continue
                 values = kind.values / X[:, j] if divide else kind.values * X[:, j]
-                found.append(_kind(("/" if divide else "*", *((*kind.tokens, f"x{j + 1}") if divide else (f"x{j + 1}", *kind.tokens))), values,
-                                   kind.grid))
+                found.append(
+                    _kind(
+                        (
+                            "/" if divide else "*",
+                            *((*kind.tokens, f"x{j + 1}") if divide else (f"x{j + 1}", *kind.tokens)),
+                        ),
+                        values,
+                        kind.grid,
+                    )
+                )
     return [kind for kind in found if kind is not None]
 
 
@@ -259,7 +291,9 @@ def shared(kinds: list[Kind], y: np.ndarray) -> list[Proposal]:
     bu, bp = (F @ t)[:, None], (F * t) @ F.T
     fresh = uu[:, None] * pp - up**2
     good = (pp > stack.share * n * mean**2) & (fresh > stack.share * uu[:, None] * pp)
-    explained = np.where(good, (bu**2 * pp + bp**2 * uu[:, None] - 2 * bu * bp * up) / np.where(good, fresh, 1.0) / total, -1)
+    explained = np.where(
+        good, (bu**2 * pp + bp**2 * uu[:, None] - 2 * bu * bp * up) / np.where(good, fresh, 1.0) / total, -1
+    )
     found = []
     for i, j in stack.best_pairs(explained, FITTED, None):
         (first, k1), (second, k2) = _feature(stack, i), _feature(stack, j)
@@ -299,7 +333,9 @@ def thirds(leaders: list[Candidate], outside, kinds: list[Kind], X: np.ndarray, 
         Q = np.linalg.qr(np.column_stack([np.ones(len(y)), evaluate(inner, X, leader.consts)]))[0]
         B = stack.F - (stack.F @ Q) @ Q.T
         share = (B * B).sum(axis=1)
-        gain = np.where(share > stack.share * (stack.F * stack.F).sum(axis=1), (B @ r) ** 2 / np.maximum(share, 1e-300), -1)
+        gain = np.where(
+            share > stack.share * (stack.F * stack.F).sum(axis=1), (B @ r) ** 2 / np.maximum(share, 1e-300), -1
+        )
         best = np.maximum.reduceat(gain, stack.first)
         for kind in np.argsort(-best, kind="stable")[:THIRDS]:
             stop = stack.first[kind] + len(kinds[kind].grid)

@@ -106,9 +106,13 @@ class Waves:
         found += [(names[j], X[:, j]) for j in self.columns]
         found += [(("*", *names[i], *names[j]), X[:, i] * X[:, j]) for i, j in pairs]
         found += [((f"pow{e}", *names[j]), X[:, j] ** e) for j in self.columns for e in (2, 3)]
-        found += [((op, *names[i], *names[j]), X[:, i] - s * X[:, j]) for i, j in pairs for op, s in (("-", 1.0), ("+", -1.0))]
+        found += [
+            ((op, *names[i], *names[j]), X[:, i] - s * X[:, j]) for i, j in pairs for op, s in (("-", 1.0), ("+", -1.0))
+        ]
         with np.errstate(all="ignore"):
-            found += [(("/", *names[i], *names[j]), X[:, i] / X[:, j]) for i in self.columns for j in self.columns if i != j]
+            found += [
+                (("/", *names[i], *names[j]), X[:, i] / X[:, j]) for i in self.columns for j in self.columns if i != j
+            ]
         good = [(base, v) for base, v in found if _usable(v) and np.ptp(v) > 1e-9 * np.abs(v).max()]
         return good[: max(ARGUMENTS, len(self.columns))]
 
@@ -121,7 +125,9 @@ class Waves:
         for vector in exponent_vectors(D, 90, 3, signed):
             if any(vector) and all(e == 0 or j in self.columns for j, e in enumerate(vector)):
                 table = {(f"x{j + 1}",): Fraction(e) for j, e in enumerate(vector) if e}
-                plain.append((product(table), np.prod([X[:, j] ** float(e) for j, e in enumerate(vector) if e], axis=0)))
+                plain.append(
+                    (product(table), np.prod([X[:, j] ** float(e) for j, e in enumerate(vector) if e], axis=0))
+                )
         plain += [(("pow1_2", f"x{j + 1}"), np.sqrt(X[:, j])) for j in self.columns if X[:, j].min() >= 0]
         few = [((), np.ones(len(X))), *((p, v) for p, v in plain if len(p) == 1)]
         exponentials = []
@@ -132,7 +138,11 @@ class Waves:
                     exponentials.append((("exp", *times(s, base)), np.exp(s * v)))
         amplitudes = [((), np.ones(len(X))), *plain]
         amplitudes += [(("*", *m, *e) if m else e, u * v) for e, v in exponentials for m, u in few]
-        amplitudes += [((f, f"x{j + 1}"), act(X[:, j])) for j in self.columns for f, act in (("sin", np.sin), ("cos", np.cos), ("log", np.log))]
+        amplitudes += [
+            ((f, f"x{j + 1}"), act(X[:, j]))
+            for j in self.columns
+            for f, act in (("sin", np.sin), ("cos", np.cos), ("log", np.log))
+        ]
         return ([(b, v) for b, v in plain if _usable(v)], [(b, v) for b, v in amplitudes if _usable(v)])
 
     # ---- frequencies ----
@@ -170,7 +180,9 @@ class Waves:
             F = F - (F @ Q) @ Q.T
             G = F @ F.transpose(0, 2, 1)  # (K, 2q, 2q)
             b = F @ goal  # (K, 2q)
-            G += 1e-6 * np.trace(G, axis1=1, axis2=2)[:, None, None] * np.eye(G.shape[1]) / G.shape[1] + 1e-300 * np.eye(G.shape[1])
+            G += 1e-6 * np.trace(G, axis1=1, axis2=2)[:, None, None] * np.eye(G.shape[1]) / G.shape[
+                1
+            ] + 1e-300 * np.eye(G.shape[1])
             out[first : first + 64] = (b * np.linalg.solve(G, b[:, :, None])[:, :, 0]).sum(axis=1) / total
         return out
 
@@ -259,9 +271,19 @@ class Waves:
                 continue
             fine = np.linspace(k[max(0, top - 1)], k[min(len(k) - 1, top + 1)], 33)
             other = Peak(base, v, float(fine[np.argmax(self._power(v, fine, np.ones((len(v), 1)), goal, Q))]), 0.0)
-            A = np.column_stack([np.cos(angle), np.sin(angle), np.cos(other.k * v), np.sin(other.k * v), np.ones(len(t))])
+            A = np.column_stack(
+                [np.cos(angle), np.sin(angle), np.cos(other.k * v), np.sin(other.k * v), np.ones(len(t))]
+            )
             c = np.linalg.lstsq(A * self.w[:, None], t, rcond=1e-12)[0] * self.unit
-            laws.append(("+", "+", *self._wave(peak, (), (), c[0], c[1]), *self._wave(other, (), (), c[2], c[3]), repr(float(c[4]) or 1.0)))
+            laws.append(
+                (
+                    "+",
+                    "+",
+                    *self._wave(peak, (), (), c[0], c[1]),
+                    *self._wave(other, (), (), c[2], c[3]),
+                    repr(float(c[4]) or 1.0),
+                )
+            )
         return laws
 
     @np.errstate(all="ignore")
@@ -274,7 +296,9 @@ class Waves:
         k, m = np.arange(1, STEPS // 2) * (np.pi / 2) / span_a, np.arange(1, STEPS // 2) * (np.pi / 2) / span_b
         A, B = np.outer(k, a), np.outer(m, b)
         A, B = (np.cos(A), np.sin(A)), (np.cos(B).T, np.sin(B).T)
-        power = sum(((F * t) @ G) ** 2 for F in A for G in B) * 4 / len(t) / total  # (K, L): nearly orthogonal, so about the share
+        power = (
+            sum(((F * t) @ G) ** 2 for F in A for G in B) * 4 / len(t) / total
+        )  # (K, L): nearly orthogonal, so about the share
         # Each at least half a turn: slower ones pass for amplitudes.
         i, j = np.unravel_index(int(power[1:, 1:].argmax()), power[1:, 1:].shape)
         k, m, step = float(k[i + 1]), float(m[j + 1]), np.array([np.pi / 2 / span_a, np.pi / 2 / span_b])
@@ -290,8 +314,15 @@ class Waves:
 
         best = left(k, m)
         for scale in (0.5, 0.25, 0.12, 0.06):
-            tries = [(left(k + x * scale * step[0], m + y * scale * step[1]), k + x * scale * step[0], m + y * scale * step[1])
-                     for x in (-1, 0, 1) for y in (-1, 0, 1)]
+            tries = [
+                (
+                    left(k + x * scale * step[0], m + y * scale * step[1]),
+                    k + x * scale * step[0],
+                    m + y * scale * step[1],
+                )
+                for x in (-1, 0, 1)
+                for y in (-1, 0, 1)
+            ]
             best, k, m = min([(best, k, m), *tries])
         if best > 0.5:
             return []
@@ -311,7 +342,7 @@ class Waves:
 def _bare(law: Base) -> Base:
     """A wave of size 1 without that size."""
     sign = ("neg",) if law[0] == "neg" else ()
-    law = law[len(sign):]
+    law = law[len(sign) :]
     if law[0] == "*":
         sign = ("neg",) if float(law[1]) < 0 else sign
         law = law[2:]

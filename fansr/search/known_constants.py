@@ -19,11 +19,21 @@ NAMED = {"pi": math.pi, "e": math.e, "sqrt(2)": math.sqrt(2.0), "sqrt(3)": math.
 # and sqrt(2 pi) from Gaussian integrals, pi^2 from standing waves.  Code length in nats.
 _FACTORS = [(1.0, 0.0)] + [
     (value, cost)
-    for base, cost in ((math.pi, 1.5), (math.pi**2, 2.5), (math.sqrt(2.0), 2.0), (math.sqrt(3.0), 3.0),
-                       (math.sqrt(math.pi), 3.0), (math.sqrt(2 * math.pi), 3.0), (math.e, 3.0), (math.log(2.0), 3.5))
+    for base, cost in (
+        (math.pi, 1.5),
+        (math.pi**2, 2.5),
+        (math.sqrt(2.0), 2.0),
+        (math.sqrt(3.0), 3.0),
+        (math.sqrt(math.pi), 3.0),
+        (math.sqrt(2 * math.pi), 3.0),
+        (math.e, 3.0),
+        (math.log(2.0), 3.5),
+    )
     for value in (base, 1 / base)
 ]
-DECADES = 4.0  # the size of a constant is off 1 by a few powers of ten: Laplace's distribution of log10 |c| with this scale
+DECADES = (
+    4.0  # the size of a constant is off 1 by a few powers of ten: Laplace's distribution of log10 |c| with this scale
+)
 MOST_NATS = 36.0  # a float64 holds no more
 FRACTION_NATS = 15.0  # of a fraction with its factor; dearer ones are no rounder than a decimal
 ROOT_NATS = 3.0  # that a square root is taken
@@ -116,21 +126,50 @@ def _decimals(value: float, tolerance: float):
 
 # Symbol: (CODATA's name, a factor).  The first eight are in most products, the others less often.
 _CODATA = {
-    "c": ("speed of light in vacuum", 1.0), "h": ("Planck constant", 1.0), "hbar": ("Planck constant", 0.5 / math.pi),
-    "k": ("Boltzmann constant", 1.0), "e": ("elementary charge", 1.0), "G": ("Newtonian constant of gravitation", 1.0),
-    "eps0": ("vacuum electric permittivity", 1.0), "4pi*eps0": ("vacuum electric permittivity", 4 * math.pi),
-    "m_e": ("electron mass", 1.0), "g": ("standard acceleration of gravity", 1.0), "N_A": ("Avogadro constant", 1.0),
-    "R": ("molar gas constant", 1.0), "mu0": ("vacuum mag. permeability", 1.0), "sigma": ("Stefan-Boltzmann constant", 1.0),
-    "m_p": ("proton mass", 1.0), "mu_B": ("Bohr magneton", 1.0), "alpha": ("fine-structure constant", 1.0),
-    "R_inf": ("Rydberg constant", 1.0), "a0": ("Bohr radius", 1.0), "F": ("Faraday constant", 1.0),
-    "u": ("atomic mass constant", 1.0), "m_n": ("neutron mass", 1.0), "b": ("Wien wavelength displacement law constant", 1.0),
+    "c": ("speed of light in vacuum", 1.0),
+    "h": ("Planck constant", 1.0),
+    "hbar": ("Planck constant", 0.5 / math.pi),
+    "k": ("Boltzmann constant", 1.0),
+    "e": ("elementary charge", 1.0),
+    "G": ("Newtonian constant of gravitation", 1.0),
+    "eps0": ("vacuum electric permittivity", 1.0),
+    "4pi*eps0": ("vacuum electric permittivity", 4 * math.pi),
+    "m_e": ("electron mass", 1.0),
+    "g": ("standard acceleration of gravity", 1.0),
+    "N_A": ("Avogadro constant", 1.0),
+    "R": ("molar gas constant", 1.0),
+    "mu0": ("vacuum mag. permeability", 1.0),
+    "sigma": ("Stefan-Boltzmann constant", 1.0),
+    "m_p": ("proton mass", 1.0),
+    "mu_B": ("Bohr magneton", 1.0),
+    "alpha": ("fine-structure constant", 1.0),
+    "R_inf": ("Rydberg constant", 1.0),
+    "a0": ("Bohr radius", 1.0),
+    "F": ("Faraday constant", 1.0),
+    "u": ("atomic mass constant", 1.0),
+    "m_n": ("neutron mass", 1.0),
+    "b": ("Wien wavelength displacement law constant", 1.0),
 }
 _COMMON = 9  # leading entries of the table that cost less and enter products of three
 _SYMBOL_NATS = (2.5, 4.0)
 _COUNT_NATS = (0.7, 1.4, 2.1)  # one, two or three constants in the product
 _PHYSICS_NATS = 1.0  # physics at all
-_EXPONENTS = {1.0: 1.0, -1.0: 1.0, 2.0: 2.5, -2.0: 2.5, 0.5: 3.5, -0.5: 3.5, 3.0: 4.0, -3.0: 4.0, 4.0: 4.5, -4.0: 4.5,
-              1.5: 4.5, -1.5: 4.5, 5.0: 5.5, -5.0: 5.5}
+_EXPONENTS = {
+    1.0: 1.0,
+    -1.0: 1.0,
+    2.0: 2.5,
+    -2.0: 2.5,
+    0.5: 3.5,
+    -0.5: 3.5,
+    3.0: 4.0,
+    -3.0: 4.0,
+    4.0: 4.5,
+    -4.0: 4.5,
+    1.5: 4.5,
+    -1.5: 4.5,
+    5.0: 5.5,
+    -5.0: 5.5,
+}
 
 
 @lru_cache(1)
@@ -142,28 +181,53 @@ def _products():
     logs = [math.log(codata.value(name) * factor) for name, factor in _CODATA.values()]
     vague = [codata.precision(name) for name, _factor in _CODATA.values()]
     nats = [_SYMBOL_NATS[i >= _COMMON] for i in range(len(symbols))]
-    powers = {(i, p): (p * logs[i], nats[i] + cost, abs(p) * vague[i], symbols[i] + ("" if p == 1 else f"^{p:g}"))
-              for i in range(len(symbols)) for p, cost in _EXPONENTS.items()}
+    powers = {
+        (i, p): (p * logs[i], nats[i] + cost, abs(p) * vague[i], symbols[i] + ("" if p == 1 else f"^{p:g}"))
+        for i in range(len(symbols))
+        for p, cost in _EXPONENTS.items()
+    }
     plain = [key for key in powers if abs(key[1]) in (1.0, 2.0)]
     rows = [(*powers[key][:3], powers[key][3], 0) for key in powers]
     pairs = [(a, b) for a in plain for b in plain if a[0] < b[0]]
-    pairs += [((i, p), (j, q)) for i in range(_COMMON) for j in range(_COMMON) if i != j for p in (4.0, -4.0, 3.0, -3.0)
-              for q in (1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 5.0, -5.0)]
+    pairs += [
+        ((i, p), (j, q))
+        for i in range(_COMMON)
+        for j in range(_COMMON)
+        if i != j
+        for p in (4.0, -4.0, 3.0, -3.0)
+        for q in (1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 5.0, -5.0)
+    ]
     for a, b in pairs:
         rows.append((*(powers[a][k] + powers[b][k] for k in range(3)), f"{powers[a][3]}*{powers[b][3]}", 1))
         if abs(a[1]) == abs(b[1]) == 1.0:  # the square root of a product
-            rows.append((0.5 * (powers[a][0] + powers[b][0]), powers[a][1] + powers[b][1] + 2.5,
-                         0.5 * (powers[a][2] + powers[b][2]), f"sqrt({powers[a][3]}*{powers[b][3]})", 1))
+            rows.append(
+                (
+                    0.5 * (powers[a][0] + powers[b][0]),
+                    powers[a][1] + powers[b][1] + 2.5,
+                    0.5 * (powers[a][2] + powers[b][2]),
+                    f"sqrt({powers[a][3]}*{powers[b][3]})",
+                    1,
+                )
+            )
     few = [key for key in plain if key[0] < _COMMON]
     for a in few:
         for b in few:
             for d in few:
                 if a[0] < b[0] < d[0]:
-                    rows.append((*(powers[a][k] + powers[b][k] + powers[d][k] for k in range(3)),
-                                 "*".join(powers[key][3] for key in (a, b, d)), 2))
+                    rows.append(
+                        (
+                            *(powers[a][k] + powers[b][k] + powers[d][k] for k in range(3)),
+                            "*".join(powers[key][3] for key in (a, b, d)),
+                            2,
+                        )
+                    )
     rows.sort(key=lambda row: row[0])
-    return (np.array([row[0] for row in rows]), np.array([row[1] + _COUNT_NATS[row[4]] + _PHYSICS_NATS for row in rows]),
-            np.array([row[2] for row in rows]), [row[3] for row in rows])
+    return (
+        np.array([row[0] for row in rows]),
+        np.array([row[1] + _COUNT_NATS[row[4]] + _PHYSICS_NATS for row in rows]),
+        np.array([row[2] for row in rows]),
+        [row[3] for row in rows],
+    )
 
 
 @lru_cache(1)
@@ -178,7 +242,9 @@ def _multiples():
             for power, cost in ((0, 0.0), (1, 1.5), (-1, 1.5), (2, 2.5), (-2, 2.5)):
                 nats = integer_nats(p) + integer_nats(q) + cost
                 if nats <= 9.0:
-                    name = (f"{p}" if q == 1 else f"{p}/{q}") + {0: "", 1: "*pi", -1: "/pi", 2: "*pi^2", -2: "/pi^2"}[power]
+                    name = (f"{p}" if q == 1 else f"{p}/{q}") + {0: "", 1: "*pi", -1: "/pi", 2: "*pi^2", -2: "/pi^2"}[
+                        power
+                    ]
                     found[math.log(p / q) + power * math.log(math.pi)] = (nats, name)
     return [(log, nats, name) for log, (nats, name) in found.items()]
 

@@ -83,20 +83,37 @@ def relevant_columns(X: np.ndarray, y: np.ndarray, count: int = MAX_COLUMNS) -> 
 def narrowed(problem: Problem, columns: list[int]) -> Problem:
     """The problem over some of its columns only."""
     pick = lambda X: None if X is None else np.ascontiguousarray(X[:, columns])  # noqa: E731
-    return Problem(X=pick(problem.X), y=problem.y, names=[problem.names[j] for j in columns], target=problem.target,
-                   id=problem.id, X_val=pick(problem.X_val), y_val=problem.y_val, weights=problem.weights,
-                   known=problem.known)
+    return Problem(
+        X=pick(problem.X),
+        y=problem.y,
+        names=[problem.names[j] for j in columns],
+        target=problem.target,
+        id=problem.id,
+        X_val=pick(problem.X_val),
+        y_val=problem.y_val,
+        weights=problem.weights,
+        known=problem.known,
+    )
 
 
 def thinned(problem: Problem, rows: int, seed: int) -> Problem:
     """The problem over a random sample of its rows, in their order."""
     kept = np.sort(rng_for(seed, "focus.rows", problem.id).permutation(len(problem.y))[:rows])
     weights = None if problem.weights is None else problem.weights[kept]
-    return Problem(X=np.ascontiguousarray(problem.X[kept]), y=problem.y[kept], names=problem.names, target=problem.target,
-                   id=problem.id, weights=weights, known=problem.known)
+    return Problem(
+        X=np.ascontiguousarray(problem.X[kept]),
+        y=problem.y[kept],
+        names=problem.names,
+        target=problem.target,
+        id=problem.id,
+        weights=weights,
+        known=problem.known,
+    )
 
 
 def widened(candidate: Candidate, columns: list[int]) -> Candidate:
     """A candidate of the narrowed problem in the columns of the whole one."""
     back = {k: j for k, j in enumerate(columns)}
-    return Candidate(rename(candidate.expr, back), candidate.consts, candidate.fvu, candidate.source, candidate.logp, candidate.n)
+    return Candidate(
+        rename(candidate.expr, back), candidate.consts, candidate.fvu, candidate.source, candidate.logp, candidate.n
+    )

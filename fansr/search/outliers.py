@@ -23,9 +23,13 @@ FAR = 8.0  # the same for a row against its neighbours, which know less than a l
 LARGEST_SHARE = 0.4  # of the rows that may be set aside
 SHARES = (0.4, 0.5, 0.85)  # of the seconds left, for the search of each turn
 NEIGHBOUR_ROWS = 4096  # longer tables are not looked at row by row before the first search
-JUDGED_ROWS = 4096  # of a longer table, drawn at random, on which candidates are judged; the best one then judges all rows
+JUDGED_ROWS = (
+    4096  # of a longer table, drawn at random, on which candidates are judged; the best one then judges all rows
+)
 JUDGED = 24  # candidates of a search that are tried on the rows left out
-OUTLIER_NATS = 3.0 - 0.5 * math.log(2 * math.pi * math.e)  # odds of 1 in 20 that a row is one; less a good row's own share
+OUTLIER_NATS = 3.0 - 0.5 * math.log(
+    2 * math.pi * math.e
+)  # odds of 1 in 20 that a row is one; less a good row's own share
 EXACT_REACH = 1e-9  # of the largest |y|: residuals below it are rounding
 
 
@@ -65,8 +69,12 @@ def rows_of(problem: Problem, kept: np.ndarray) -> Problem:
     """The problem over some of its rows (a mask)."""
     if kept.all():
         return problem
-    return replace(problem, X=np.ascontiguousarray(problem.X[kept]), y=problem.y[kept],
-                   weights=None if problem.weights is None else problem.weights[kept])
+    return replace(
+        problem,
+        X=np.ascontiguousarray(problem.X[kept]),
+        y=problem.y[kept],
+        weights=None if problem.weights is None else problem.weights[kept],
+    )
 
 
 def spread_of(residuals: np.ndarray, constants: int = 0) -> float:
@@ -99,11 +107,13 @@ def _trimmed(size: np.ndarray, limit: float) -> np.ndarray:
     most = int(LARGEST_SHARE * len(size))
     if (~kept).sum() > most:
         kept = np.ones(len(size), bool)
-        kept[np.argsort(size, kind="stable")[len(size) - most:]] = False
+        kept[np.argsort(size, kind="stable")[len(size) - most :]] = False
     return kept
 
 
-def within(problem: Problem, known: list[Candidate], options: turns.Options, budget: Budget | None = None) -> np.ndarray | None:
+def within(
+    problem: Problem, known: list[Candidate], options: turns.Options, budget: Budget | None = None
+) -> np.ndarray | None:
     """Rows (mask) that agree with the law that most rows agree with; None if no candidate is finite everywhere.
 
     Each candidate is fitted to the rows within LIMIT of it until they stay the same (a concentration step, as in least
@@ -115,7 +125,10 @@ def within(problem: Problem, known: list[Candidate], options: turns.Options, bud
     from fansr.fitting import Refiner
 
     best, best_value = None, math.inf
-    whole, problem = problem, large_tables.thinned(problem, JUDGED_ROWS, options.seed) if len(problem.y) > JUDGED_ROWS else problem
+    whole, problem = (
+        problem,
+        large_tables.thinned(problem, JUDGED_ROWS, options.seed) if len(problem.y) > JUDGED_ROWS else problem,
+    )
     total = spread_of(problem.y - np.median(problem.y)) or float(np.std(problem.y)) or 1.0
     roots = _roots(problem, whole)
     apart = math.log(max(float(np.ptp(problem.y)) / total, 1.0)) + OUTLIER_NATS
@@ -135,7 +148,9 @@ def within(problem: Problem, known: list[Candidate], options: turns.Options, bud
             kept = new
             if len(consts):
                 part = rows_of(problem, kept)
-                _, consts = Refiner(part.X, part.y, restarts=1, seed=options.seed, weights=part.weights).polish(candidate.expr, consts)
+                _, consts = Refiner(part.X, part.y, restarts=1, seed=options.seed, weights=part.weights).polish(
+                    candidate.expr, consts
+                )
         if kept is None or not math.isfinite(spread):
             continue
         like = Candidate(candidate.expr, consts, (max(spread, 0.1 * reach) / total) ** 2)
@@ -162,7 +177,10 @@ def _on_rows(found: turns.Found, problem: Problem, options: turns.Options, budge
 
     fitter = Refiner(problem.X, problem.y, restarts=1, seed=options.seed, weights=problem.weights)
     best = found.best
-    for candidate in [best, *(c for c in found.front if c is not best and not (len(problem.y) > turns.MAX_ROWS and budget.over()))]:
+    for candidate in [
+        best,
+        *(c for c in found.front if c is not best and not (len(problem.y) > turns.MAX_ROWS and budget.over())),
+    ]:
         candidate.fvu = plain = fitter.fvu(candidate.expr, candidate.consts)
         if len(candidate.consts) and plain > max(100 * found.floor, 1e-24):
             fvu, consts = fitter.polish(candidate.expr, candidate.consts)

@@ -57,7 +57,9 @@ def standard_errors(expr, consts, X, y, fvu: float, floor: float, weights=None, 
         return np.sqrt(sigma2 * inverse) / norms
 
 
-def law_errors(candidate: Candidate, X, y, floor: float, weights=None, known: float = 0.0, physics: bool = True) -> np.ndarray:
+def law_errors(
+    candidate: Candidate, X, y, floor: float, weights=None, known: float = 0.0, physics: bool = True
+) -> np.ndarray:
     """standard_errors (C,) of a finished law: its round constants are held, with an error of 0, and the others free."""
     dearest = constant_nats(len(y), candidate.fvu, floor)
     held = np.array([round_nats(float(c), physics) < dearest for c in candidate.consts], dtype=bool)
@@ -69,11 +71,15 @@ def law_errors(candidate: Candidate, X, y, floor: float, weights=None, known: fl
             token = repr(float(c)) if fixed else CONSTANT
         expr.append(token)
     errors = np.zeros(len(held))
-    errors[~held] = standard_errors(expr, np.asarray(candidate.consts)[~held], X, y, candidate.fvu, floor, weights, known)
+    errors[~held] = standard_errors(
+        expr, np.asarray(candidate.consts)[~held], X, y, candidate.fvu, floor, weights, known
+    )
     return errors
 
 
-def snap(candidate: Candidate, fitter, floor: float, physics: bool = False, tokens: float = 1.5, over=lambda: False) -> Candidate:
+def snap(
+    candidate: Candidate, fitter, floor: float, physics: bool = False, tokens: float = 1.5, over=lambda: False
+) -> Candidate:
     """Replace constants by round values wherever that is the shorter description of the data.
 
     fitter: a refine.Refiner over the data.  The law is tried as it stands and with coefficients taken out of its sums
@@ -111,7 +117,7 @@ def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: 
         taken = False
         for saved, k, value in _proposals(expr, consts, errors, physics, tokens, refused):
             at = _place(expr, k)
-            trial = [*expr[:at], repr(value), *expr[at + 1:]]
+            trial = [*expr[:at], repr(value), *expr[at + 1 :]]
             new_fvu, new_consts = fitter.polish(trial, np.delete(consts, k))
             loss = 0.5 * (max(new_fvu, floor) - max(fvu, floor)) / sigma2
             if new_fvu < math.inf and loss < saved - (MARGIN if value else 0.0):

@@ -27,7 +27,9 @@ _RARE_NATS = {
     "pow3": 2.2,
     **dict.fromkeys(("pow4", "pow1_3"), 3.8),
     **dict.fromkeys(("sin", "cos", "tanh"), 5.3),
-    **dict.fromkeys(("pow5", "pow1_4", "pow1_5", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"), 6.8),
+    **dict.fromkeys(
+        ("pow5", "pow1_4", "pow1_5", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"), 6.8
+    ),
 }
 # A power whose exponent varies costs these on top: with a constant base it is an exponential and as rare as one; x**(1/x) or
 # (1 + x)**(2 - x) fits any bump and is no law of anything.
@@ -79,8 +81,8 @@ def structure_nats(expr: list[str]) -> float:
     for i, token in enumerate(expr):
         if token == "pow":
             middle = end(expr, i + 1)
-            if _varies(expr[middle:end(expr, middle)]):
-                nats += _TOWER_NATS if _varies(expr[i + 1:middle]) else _EXPONENTIAL_NATS
+            if _varies(expr[middle : end(expr, middle)]):
+                nats += _TOWER_NATS if _varies(expr[i + 1 : middle]) else _EXPONENTIAL_NATS
     return nats
 
 
@@ -93,8 +95,15 @@ def constant_nats(M: int, fvu: float, floor: float = EXACT) -> float:
     return 0.5 * (math.log(M) + max(0.0, math.log(CLEAN / max(fvu, floor))))
 
 
-def selection(method: str, candidate: Candidate, M: int, gamma: float = GAMMA, floor: float = EXACT,
-              k: int | None = None, known: float = 0.0) -> float:
+def selection(
+    method: str,
+    candidate: Candidate,
+    M: int,
+    gamma: float = GAMMA,
+    floor: float = EXACT,
+    k: int | None = None,
+    known: float = 0.0,
+) -> float:
     """The number to minimise under a selection method; lower is better.
 
     M rows were fitted; k counts the constants that were fitted to them (default: all).  known: the FVU that stated errors
@@ -147,7 +156,9 @@ def pareto(candidates: list[Candidate], floor: float = EXACT) -> list[Candidate]
 TOLD_APART = 0.5  # nats by which a longer law must fit better to be listed beside a shorter one
 
 
-def front_of(candidates: list[Candidate], M: int, floor: float = EXACT, chosen: Candidate | None = None) -> list[Candidate]:
+def front_of(
+    candidates: list[Candidate], M: int, floor: float = EXACT, chosen: Candidate | None = None
+) -> list[Candidate]:
     """The Pareto front as it is shown: the `chosen` law stands on it, and no law that M rows cannot tell from a shorter one.
 
     At the chosen law's length nothing else is listed: what fits better there is the same form with a constant left
@@ -161,8 +172,11 @@ def front_of(candidates: list[Candidate], M: int, floor: float = EXACT, chosen: 
     if chosen is None:
         return front
     bar = max(chosen.fvu, floor) * math.exp(-2 * TOLD_APART / M)
-    return [*(c for c in front if c.length < chosen.length), chosen,
-            *(c for c in front if c.length > chosen.length and max(c.fvu, floor) <= bar)]
+    return [
+        *(c for c in front if c.length < chosen.length),
+        chosen,
+        *(c for c in front if c.length > chosen.length and max(c.fvu, floor) <= bar),
+    ]
 
 
 class Pool:
@@ -175,8 +189,15 @@ class Pool:
 
     PER_LENGTH = 3
 
-    def __init__(self, M: int, floor: float = EXACT, method: str = "mdl", gamma: float = GAMMA, keep: int = 400,
-                 known: float = 0.0):
+    def __init__(
+        self,
+        M: int,
+        floor: float = EXACT,
+        method: str = "mdl",
+        gamma: float = GAMMA,
+        keep: int = 400,
+        known: float = 0.0,
+    ):
         self.M, self.floor, self.method, self.gamma, self.keep, self.known = M, floor, method, gamma, keep, known
         self.seen = 0  # candidates offered
         self._values: list[float] = []

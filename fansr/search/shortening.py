@@ -192,9 +192,22 @@ def _quotient(a, b):
     return ("/", a, b)
 
 
-_POWERS = {1.0: (), 2.0: ("pow2",), 3.0: ("pow3",), 4.0: ("pow4",), 5.0: ("pow5",), 6.0: ("pow2", "pow3"),
-           8.0: ("pow2", "pow4"), 9.0: ("pow3", "pow3"), 0.5: ("pow1_2",), 0.25: ("pow1_4",), 1.5: ("pow3", "pow1_2"),
-           2.5: ("pow5", "pow1_2"), 0.75: ("pow3", "pow1_4"), 1.25: ("pow5", "pow1_4")}
+_POWERS = {
+    1.0: (),
+    2.0: ("pow2",),
+    3.0: ("pow3",),
+    4.0: ("pow4",),
+    5.0: ("pow5",),
+    6.0: ("pow2", "pow3"),
+    8.0: ("pow2", "pow4"),
+    9.0: ("pow3", "pow3"),
+    0.5: ("pow1_2",),
+    0.25: ("pow1_4",),
+    1.5: ("pow3", "pow1_2"),
+    2.5: ("pow5", "pow1_2"),
+    0.75: ("pow3", "pow1_4"),
+    1.25: ("pow5", "pow1_4"),
+}
 
 
 def _power(a, b):
@@ -238,7 +251,7 @@ def factored(expr: list[str], consts) -> list[tuple[list[str], list[float]]]:
                 if f is not None and a:
                     found.append(rebuild(("*", a, ("+", f, b / a if g is None else ("*", b / a, g)))))
         for place in range(1, len(node)):
-            walk(node[place], lambda new, place=place: rebuild((*node[:place], new, *node[place + 1:])))
+            walk(node[place], lambda new, place=place: rebuild((*node[:place], new, *node[place + 1 :])))
 
     walk(number(to_tree(expr)), lambda new: new)
     return [absorb(*_emit(tree)) for tree in found]
@@ -274,8 +287,8 @@ def neighbours(expr: list[str]) -> list[list[str]]:
             j = k
         if i > 0 and any(variable_index(t) is not None for t in expr[i:stop]):
             found.append([*expr[:i], CONSTANT, *expr[stop:]])
-        if token == "pow" and expr[end(expr, i + 1):stop] == [CONSTANT]:
-            base = expr[i + 1:stop - 1]
+        if token == "pow" and expr[end(expr, i + 1) : stop] == [CONSTANT]:
+            base = expr[i + 1 : stop - 1]
             found += [[*expr[:i], power, *base, *expr[stop:]] for power in ("pow2", "pow3", "pow1_2", "inv")]
     unique = {tuple(e): e for e in found if len(e) < len(expr) + 1}
     unique.pop(tuple(expr), None)
@@ -290,7 +303,7 @@ def _divided(expr: list[str]) -> list[list[str]]:
             continue
         j = end(expr, i + 1)
         stop = end(expr, j)
-        above, below = expr[i + 1:j], expr[j:stop]
+        above, below = expr[i + 1 : j], expr[j:stop]
         shared = drop_constants(above)
         if below[0] in ("+", "-") and shared:
             k = end(below, 1)
@@ -299,7 +312,9 @@ def _divided(expr: list[str]) -> list[list[str]]:
     return found
 
 
-def shorten(candidate: Candidate, fitter, value, rounds: int = 12, over=lambda: False) -> tuple[Candidate, list[Candidate]]:
+def shorten(
+    candidate: Candidate, fitter, value, rounds: int = 12, over=lambda: False
+) -> tuple[Candidate, list[Candidate]]:
     """Cut as long as the selection improves; returns the best form and everything fitted on the way.
 
     value: function of a candidate giving the number to minimise (Pool.value).
@@ -320,7 +335,9 @@ def shorten(candidate: Candidate, fitter, value, rounds: int = 12, over=lambda: 
         if not forms or over():
             break
         fvus, consts = fitter.fit(forms)
-        fitted = [Candidate(f, np.asarray(c), float(v), best.source) for f, v, c in zip(forms, fvus, consts) if v < math.inf]
+        fitted = [
+            Candidate(f, np.asarray(c), float(v), best.source) for f, v, c in zip(forms, fvus, consts) if v < math.inf
+        ]
         tried += fitted
         better = min(fitted, key=value, default=best)
         if not value(better) < value(best) - 1e-9:

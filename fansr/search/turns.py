@@ -39,8 +39,21 @@ PROPOSERS = {
 # The control (random draws of the model's prior over the columns in use) is the bar for the model.  At equal seconds
 # the model finds more of held-out synthetic laws, of published laws and of our own families (data/models/tiny-worth.json);
 # within the whole search the two are equal to one law in a hundred.
-DEFAULT_PROPOSERS = ("power", "rational", "curves", "separable", "library", "scan", "waves", "structure", "radicals", "peel", "pairs",
-                     "model", "evolve")
+DEFAULT_PROPOSERS = (
+    "power",
+    "rational",
+    "curves",
+    "separable",
+    "library",
+    "scan",
+    "waves",
+    "structure",
+    "radicals",
+    "peel",
+    "pairs",
+    "model",
+    "evolve",
+)
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
@@ -49,7 +62,10 @@ EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
 PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
-LONG, PATIENCE = 14, 1.0  # tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up
+LONG, PATIENCE = (
+    14,
+    1.0,
+)  # tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up
 WHOLE_SHARE = 0.25  # of a time budget, kept for fitting the answer to all rows of a table longer than MAX_ROWS
 TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
 GRACE = 0.5  # seconds for the first proposer where a busy machine took the whole budget to load it
@@ -180,8 +196,9 @@ def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float,
             if fvu < plain * (1 - 0.5 / len(problem.y)):
                 candidate.fvu, candidate.consts = fvu, np.asarray(consts)
     found.front = selection.front_of(found.front, len(problem.y), floor, found.best)
-    found.errors = rounding.law_errors(found.best, problem.X, problem.y, floor, problem.weights, selection.known_fvu(problem),
-                                   options.physics)
+    found.errors = rounding.law_errors(
+        found.best, problem.X, problem.y, floor, problem.weights, selection.known_fvu(problem), options.physics
+    )
 
 
 def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:
@@ -201,7 +218,9 @@ class _State:
         from fansr.fitting import Refiner
 
         self.problem, self.options, self.budget = problem, options, budget
-        self.fitter = Refiner(problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights)
+        self.fitter = Refiner(
+            problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights
+        )
         self.floor = selection.fvu_floor(problem.y, problem.weights)
         self.known = selection.known_fvu(problem)
         self.pool = selection.Pool(len(problem.y), self.floor, options.select, options.gamma, known=self.known)
@@ -246,7 +265,9 @@ class _State:
                         self.pool.add(candidate)
                 if self._settled():
                     self.until = min(self.until, started + (1 + PATIENCE) * (time.monotonic() - started))
-                if self.until < math.inf and (self.budget.seconds is None or self.pool.best.length <= LONG or time.monotonic() > self.until):
+                if self.until < math.inf and (
+                    self.budget.seconds is None or self.pool.best.length <= LONG or time.monotonic() > self.until
+                ):
                     break
         finally:
             if helper is not None:
@@ -258,7 +279,9 @@ class _State:
             return None
         if not second_core.possible():
             return None
-        theirs = tuple(name for name in ("power", "model", "evolve") if name == "power" or name in self.options.proposers)
+        theirs = tuple(
+            name for name in ("power", "model", "evolve") if name == "power" or name in self.options.proposers
+        )
         options = replace(self.options, proposers=theirs, seed=self.options.seed + 1, jobs=1)
         return second_core.Partner(lambda: _State(self.problem, options, self.work))
 
@@ -371,17 +394,29 @@ class _State:
             if not over():
                 # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
                 candidate = rounding.written(candidate, self.fitter)
-                candidate = rounding.snap(candidate, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+                candidate = rounding.snap(
+                    candidate, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over
+                )
             finals.append(candidate)
         best = min(finals, key=self._final_value, default=None)
         shown = [rounding.written(c, self.fitter) for c in self.pool.front()]
         front = selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
         errors = np.zeros(0)
         if best is not None:
-            errors = rounding.law_errors(best, self.problem.X, self.problem.y, self.floor, self.problem.weights, self.known,
-                                     self.options.physics)
-        return Found(best, front, errors, time.monotonic() - started, self.pool.seen, self.yields,
-                     status if best is not None else "failed", self.floor, self.failures)
+            errors = rounding.law_errors(
+                best, self.problem.X, self.problem.y, self.floor, self.problem.weights, self.known, self.options.physics
+            )
+        return Found(
+            best,
+            front,
+            errors,
+            time.monotonic() - started,
+            self.pool.seen,
+            self.yields,
+            status if best is not None else "failed",
+            self.floor,
+            self.failures,
+        )
 
     def _leaders(self) -> list[Candidate]:
         best = self.pool.best
@@ -398,6 +433,10 @@ class _State:
         free, told = 0, 0.0
         for c in candidate.consts:
             nats = rounding.round_nats(float(c), self.options.physics)
-            free, told = (free, told + nats) if nats < selection.constant_nats(M, candidate.fvu, self.floor) else (free + 1, told)
+            free, told = (
+                (free, told + nats)
+                if nats < selection.constant_nats(M, candidate.fvu, self.floor)
+                else (free + 1, told)
+            )
         value = selection.selection(self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known)
         return value + told if self.options.select == "mdl" else value

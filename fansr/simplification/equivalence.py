@@ -40,8 +40,18 @@ def allclose(y, wanted, rtol: float = 1e-5, atol: float = 1e-8, extend: bool = F
     return bool(np.allclose(y, wanted, rtol=rtol, atol=atol, equal_nan=True))
 
 
-def equivalent(source, candidate, X, rng: np.random.Generator, challenges: int = CHALLENGES, retries: int = RETRIES,
-               rtol: float = 1e-5, atol: float = 1e-8, extend: bool = False, zero: bool = True) -> bool:
+def equivalent(
+    source,
+    candidate,
+    X,
+    rng: np.random.Generator,
+    challenges: int = CHALLENGES,
+    retries: int = RETRIES,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    extend: bool = False,
+    zero: bool = True,
+) -> bool:
     """Whether `candidate` can take every value of `source`: Algorithm 1.
 
     source, candidate: prefix expressions; X (M, D) float64; rng draws constants and starts.
@@ -72,7 +82,9 @@ def equivalent(source, candidate, X, rng: np.random.Generator, challenges: int =
 
 
 @np.errstate(all="ignore")
-def levenberg_marquardt(program, X, y, start, rtol: float = 1e-5, atol: float = 1e-8, iterations: int = 60) -> np.ndarray:
+def levenberg_marquardt(
+    program, X, y, start, rtol: float = 1e-5, atol: float = 1e-8, iterations: int = 60
+) -> np.ndarray:
     """Constants (C,) that bring `program` near y (M,) from `start`.
 
     Residuals are in units of the tolerance that will judge them, so that a range of many decades does not

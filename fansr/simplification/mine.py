@@ -37,11 +37,23 @@ from fansr.version import __version__
 SLICE = 64  # sources mined at once: under a second, so Ctrl-C is heard in time
 # Settings a mine.yaml may hold, with the value each has if it does not.
 DEFAULTS = {
-    "extra_internal_terms": ["<constant>", "0", "1"], "dummy_variables": 2,
-    "max_source_pattern_length": 3, "max_target_pattern_length": 2,
-    "n_samples": 1024, "constants_fit_challenges": 16, "constants_fit_retries": 16,
-    "rtol": 1e-11, "atol": 1e-12, "seed": 42, "confirm": True, "candidate_fold_filter": True,
-    "relaxed_kruskal": True, "prune": "covered", "promote_sorts": True, "symbolic_gate": True, "proposals": None,
+    "extra_internal_terms": ["<constant>", "0", "1"],
+    "dummy_variables": 2,
+    "max_source_pattern_length": 3,
+    "max_target_pattern_length": 2,
+    "n_samples": 1024,
+    "constants_fit_challenges": 16,
+    "constants_fit_retries": 16,
+    "rtol": 1e-11,
+    "atol": 1e-12,
+    "seed": 42,
+    "confirm": True,
+    "candidate_fold_filter": True,
+    "relaxed_kruskal": True,
+    "prune": "covered",
+    "promote_sorts": True,
+    "symbolic_gate": True,
+    "proposals": None,
 }
 # Table 5's short spellings: the engine reads them, rules are written without them.
 SHORT = frozenset(token for token in UNARY if token[:4] in ("mult", "pow1") or token[:3] in ("div", "pow"))
@@ -82,8 +94,14 @@ def read_operators(path: str | os.PathLike) -> dict:
     return {name: row for name, row in operators.items() if name not in SHORT}
 
 
-def mine(settings: dict, operators: dict, proposals: list | None = None, part: Path | None = None, report=None,
-         stop: threading.Event | None = None) -> tuple[list, dict]:
+def mine(
+    settings: dict,
+    operators: dict,
+    proposals: list | None = None,
+    part: Path | None = None,
+    report=None,
+    stop: threading.Event | None = None,
+) -> tuple[list, dict]:
     """Mine a rule set: (rules as [pattern tokens, replacement tokens], provenance).
 
     settings: as DEFAULTS.  proposals: objects with `source` and `target` token lists.
@@ -115,20 +133,31 @@ def _provenance(settings, raw, found, rules) -> dict:
 
     proposals = raw.get("proposals") or {}
     return {
-        "fansr": __version__, "simplipy": simplipy.__version__, "settings": settings,
-        "measure": raw.get("measure"), "seeds": {k: raw.get("params", {}).get(k) for k in ("mine_seed", "confirm_seed")},
+        "fansr": __version__,
+        "simplipy": simplipy.__version__,
+        "settings": settings,
+        "measure": raw.get("measure"),
+        "seeds": {k: raw.get("params", {}).get(k) for k in ("mine_seed", "confirm_seed")},
         "sources": {length: row.get("used") for length, row in (raw.get("universe") or {}).items()},
         # Rules as first found, by source length, before confirmation and pruning.
         "mined": {str(length): {"rules": len(rows), "digest": _fingerprint(rows)} for length, rows in found.items()},
         "proposals": {
-            "count": proposals.get("count", 0), "outcomes": proposals.get("outcomes", {}),
-            "rejected": [f"{' '.join(row['source'])}: {row['stage']}" for row in proposals.get("trail", [])
-                         if row["verdict"] == "rejected"],
+            "count": proposals.get("count", 0),
+            "outcomes": proposals.get("outcomes", {}),
+            "rejected": [
+                f"{' '.join(row['source'])}: {row['stage']}"
+                for row in proposals.get("trail", [])
+                if row["verdict"] == "rejected"
+            ],
         },
-        "symbolic_gate": [" ".join(left) + " -> " + " ".join(right)
-                          for left, right in (raw.get("symbolic_gate") or {}).get("killed", [])],
-        "sort_promotion": raw.get("sort_promotion"), "soundness": raw.get("soundness"),
-        "rules": len(rules), "digest": _fingerprint(rules),
+        "symbolic_gate": [
+            " ".join(left) + " -> " + " ".join(right)
+            for left, right in (raw.get("symbolic_gate") or {}).get("killed", [])
+        ],
+        "sort_promotion": raw.get("sort_promotion"),
+        "soundness": raw.get("soundness"),
+        "rules": len(rules),
+        "digest": _fingerprint(rules),
     }
 
 
@@ -174,9 +203,10 @@ class _SlicedCore:
     def mine_one_length(self, sources, library, longest, challenges, retries, seed, *rest):
         found: list = []
         for start in range(0, len(sources), SLICE):
-            part = sources[start:start + SLICE]
-            work = functools.partial(self._core.mine_one_length, part, library, longest, challenges, retries,
-                                     seed + start, *rest)
+            part = sources[start : start + SLICE]
+            work = functools.partial(
+                self._core.mine_one_length, part, library, longest, challenges, retries, seed + start, *rest
+            )
             found += self._slices.get(self._length, start, work)
             if self._slices.report is not None:
                 self._slices.report(self._length, start + len(part), len(sources))
@@ -212,7 +242,7 @@ def _read_proposals(path: Path) -> list:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path}: wanted {{\"proposals\": [{{\"source\": [tokens], \"target\": [tokens]}}]}}") from None
+        raise DataError(f'{path}: wanted {{"proposals": [{{"source": [tokens], "target": [tokens]}}]}}') from None
 
 
 def _write(path: Path, text: str):
@@ -237,10 +267,20 @@ def _called(name):
 
 
 @command.command(example="fansr-mine --config rules/mine.yaml --out /tmp/rules -j 2")
-@click.option("--config", type=click.Path(dir_okay=False), default=None, metavar="FILE",
-              help="YAML file of mining settings.  [default: the mine.yaml that comes with fansr]")
-@click.option("--out", type=click.Path(file_okay=False), required=True, metavar="DIR",
-              help="Folder for the rules; an interrupted run into it is continued.")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help="YAML file of mining settings.  [default: the mine.yaml that comes with fansr]",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Folder for the rules; an interrupted run into it is continued.",
+)
 @command.jobs_option()
 @command.quiet_option()
 @_called("mine")

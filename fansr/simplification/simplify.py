@@ -33,8 +33,25 @@ ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
 _NODE_BUDGET = 48  # outer rewrite iterations of the engine, its own default
 _KNOWN = frozenset(ARITY)
 _BAGS = frozenset("+-*/")
-_FUNCTIONS = frozenset(("abs", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan",
-                        "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"))
+_FUNCTIONS = frozenset(
+    (
+        "abs",
+        "exp",
+        "log",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "asinh",
+        "acosh",
+        "atanh",
+    )
+)
 _RELAXED = {f"{way}{k}": ("*", CONSTANT) for way in ("mult", "div") for k in (2, 3, 4, 5)}
 
 
@@ -66,8 +83,11 @@ class Simplifier:
 
     def _engine(self, need: Counter | None):
         """The engine without the rules of sums and products, except those that need just these functions."""
-        chosen = [rule for rule in self._whole.simplification_rules
-                  if rule[0][0] not in _BAGS or not _has_slot(rule[0]) or (need and _functions(rule[0]) == need)]
+        chosen = [
+            rule
+            for rule in self._whole.simplification_rules
+            if rule[0][0] not in _BAGS or not _has_slot(rule[0]) or (need and _functions(rule[0]) == need)
+        ]
         return type(self._whole)(self._whole._operators_config, chosen)._core.ac_simplify
 
     def _simplify(self, expr) -> list[str]:
@@ -75,8 +95,11 @@ class Simplifier:
         present = self._triggers.intersection(expr)
         if not present:
             return self._light(expr, _NODE_BUDGET, False, "tagged")
-        met = [i for i, need in enumerate(self._needs)
-               if need.keys() <= present and all(expr.count(token) >= n for token, n in need.items())]
+        met = [
+            i
+            for i, need in enumerate(self._needs)
+            if need.keys() <= present and all(expr.count(token) >= n for token, n in need.items())
+        ]
         if not met:
             return self._light(expr, _NODE_BUDGET, False, "tagged")
         if len(met) > 1:
@@ -283,7 +306,9 @@ def load_engine(rules: str | None = None):
 
         return simplipy.SimpliPyEngine.from_config(config)
     except FileNotFoundError:
-        raise DataError(f"{folder}: no rules here (config.yaml is missing); fansr-mine writes a folder of rules") from None
+        raise DataError(
+            f"{folder}: no rules here (config.yaml is missing); fansr-mine writes a folder of rules"
+        ) from None
     except Exception as error:  # noqa: BLE001 - simplipy reports a wrong config in many ways
         raise DataError(f"{config}: cannot be loaded: {error}") from None
 
@@ -387,8 +412,13 @@ def _called(name):
 
 @command.command(example="fansr-gen -n 10000 | fansr-simplify > skeletons.zst")
 @click.argument("inputs", nargs=-1, metavar="[IN ...]")
-@click.option("--rules", type=click.Path(file_okay=False), default=None, metavar="DIR",
-              help="Folder of rules written by fansr-mine.  [default: the rules that come with fansr]")
+@click.option(
+    "--rules",
+    type=click.Path(file_okay=False),
+    default=None,
+    metavar="DIR",
+    help="Folder of rules written by fansr-mine.  [default: the rules that come with fansr]",
+)
 @click.option("--relax", is_flag=True, help="First make every factor 2..5 and divisor 2..5 a free constant.")
 @click.option("--dedup", is_flag=True, help="Merge records of equal form (per problem) and add up their counts n.")
 @command.output_option()
@@ -412,8 +442,9 @@ def simplify_command(inputs, rules, relax, dedup, output, jobs, resume, quiet, c
         raise click.UsageError("--resume cannot go on with --dedup, which writes only when it has read everything")
     if dedup:
         return _dedup(inputs, output, stage, entry, jobs, quiet)
-    command.filter_stream(inputs, output, stage, reads=("skeleton", "candidate"), jobs=jobs, entry=entry, quiet=quiet,
-                          resume=resume)
+    command.filter_stream(
+        inputs, output, stage, reads=("skeleton", "candidate"), jobs=jobs, entry=entry, quiet=quiet, resume=resume
+    )
     return None
 
 
@@ -424,7 +455,9 @@ def _dedup(inputs, output, stage, entry, jobs, quiet):
     merged: dict = {}
     dropped: Counter = Counter()
     with first:
-        results = parallel.ordered_map(_Unpacked(stage), command.batches(first, inputs[1:], first.header["holds"]), jobs)
+        results = parallel.ordered_map(
+            _Unpacked(stage), command.batches(first, inputs[1:], first.header["holds"]), jobs
+        )
         for kept, tally in command.progress(results, quiet=quiet, unit="chunk"):
             merge_equal(kept, merged)
             dropped.update(tally)

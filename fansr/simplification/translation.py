@@ -60,7 +60,11 @@ class Respeller(Powers):
     def __init__(self):
         self._literals = 0
         self._leaves: dict[str, tuple | object] = {
-            CONSTANT: FREE, "</add>": _END, "</mul>": _END, "<sub>": _SECTION, "<div>": _SECTION,
+            CONSTANT: FREE,
+            "</add>": _END,
+            "</mul>": _END,
+            "<sub>": _SECTION,
+            "<div>": _SECTION,
             **{name: (CONST, value) for name, value in _SPECIAL.items()},
         }
 
@@ -207,14 +211,21 @@ class Respeller(Powers):
                     for factor in item[5]:
                         counts.setdefault(factor[:3], (factor, []))[1].append((side, place))
         # Two with free constants are two numbers.
-        common = [(-(len(places) - 1) * len(key[0]), key) for key, (_, places) in counts.items()
-                  if len(places) > 1 and key[2] and CONSTANT not in key[0]]
+        common = [
+            (-(len(places) - 1) * len(key[0]), key)
+            for key, (_, places) in counts.items()
+            if len(places) > 1 and key[2] and CONSTANT not in key[0]
+        ]
         before = self.changed
         for _, key in sorted(common):
             factor, places = counts[key]
-            kept = tuple([item for place, item in enumerate(items) if (side, place) not in places]
-                         for side, items in enumerate((above, below)))
-            taken = tuple([(above, below)[side][place] for side, place in places if side == wanted] for wanted in (0, 1))
+            kept = tuple(
+                [item for place, item in enumerate(items) if (side, place) not in places]
+                for side, items in enumerate((above, below))
+            )
+            taken = tuple(
+                [(above, below)[side][place] for side, place in places if side == wanted] for wanted in (0, 1)
+            )
             rests = [[_without(item, factor) for item in items] for items in taken]
             inner = self._add(*rests)
             product = self._multiply([inner, (PRODUCT, 1, 1, 1, False, [factor])], ())
@@ -269,7 +280,7 @@ class Respeller(Powers):
         for sign, chain, tokens, flip in parts:
             if token in chain:
                 at = chain.index(token)
-                inside.append((sign, chain[:at] + chain[at + 1:], tokens, flip))
+                inside.append((sign, chain[:at] + chain[at + 1 :], tokens, flip))
             else:
                 outside.append((sign, chain, tokens, flip))
         inner = [(sign, chain + tokens, prefixed(chain, flip)) for sign, chain, tokens, flip in self._factored(inside)]
@@ -401,7 +412,9 @@ def _may_merge(term) -> bool:
     if term[0] != PRODUCT:
         return False
     _, _, p, q, _, factors = term
-    return (len(factors) == 1 and factors[0][0][0] in "+-") or (p != q and any(CONSTANT in factor[0] for factor in factors))
+    return (len(factors) == 1 and factors[0][0][0] in "+-") or (
+        p != q and any(CONSTANT in factor[0] for factor in factors)
+    )
 
 
 def finite_powers(tagged: list[str]) -> list[str] | None:
@@ -411,7 +424,7 @@ def finite_powers(tagged: list[str]) -> list[str] | None:
     """
     for i, token in enumerate(tagged):
         if token == _INFINITY and i and tagged[i - 1] == "pow":
-            rest = tagged[_end(tagged, i + 1):]
+            rest = tagged[_end(tagged, i + 1) :]
             return tagged[: i - 1] + ["0"] + (finite_powers(rest) or rest)
     return None
 

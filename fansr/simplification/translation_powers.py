@@ -16,8 +16,25 @@ _ONE = (NUMBER, 1, 1)
 _ODD = frozenset(("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh"))
 _EVEN = frozenset(("cos", "cosh", "abs"))
 _UNDONE = {"sin": "asin", "cos": "acos", "tanh": "atanh", "exp": "log", "cosh": "acosh"}
-_FUNCTIONS = {name: getattr(math, name) for name in (
-    "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp", "log")}
+_FUNCTIONS = {
+    name: getattr(math, name)
+    for name in (
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "asinh",
+        "acosh",
+        "atanh",
+        "exp",
+        "log",
+    )
+}
 _FUNCTIONS["abs"] = abs
 
 
@@ -102,7 +119,7 @@ class Powers(Speller):
             if g > 1:
                 self.changed = True  # a root undone: what was under it may be like its neighbours
             raised.append((b, m * n // g, d // g, flip) if d else (b, 0, 0, None))
-        return PRODUCT, sign if n & 1 else 1, p ** k, q ** k, const, raised
+        return PRODUCT, sign if n & 1 else 1, p**k, q**k, const, raised
 
     def _number_power(self, base, n, d):
         p, q = base[1], base[2]
@@ -111,7 +128,7 @@ class Powers(Speller):
                 raise NonFinite("a negative power of zero")
             return base
         if d == 1 and abs(n) <= 16:
-            return (NUMBER, p ** n, q ** n) if n > 0 else _normal(q ** -n, p ** -n)
+            return (NUMBER, p**n, q**n) if n > 0 else _normal(q**-n, p**-n)
         if p < 0 and d % 2 == 0:
             raise NonFinite("an even root of a negative number")
         return FREE

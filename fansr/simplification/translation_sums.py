@@ -63,8 +63,16 @@ _SINGLE = [value for value, tokens in COEFFICIENT.items() if len(tokens) == 1]
 POWER = _chains("pow", 3)
 ROOT = _chains("pow1_", 3)
 # n -> the k with a^n = (a^(n/k))^k at no more tokens, n itself first
-_PARTS = {n: [n] + [k for k in sorted(POWER, reverse=True) if 1 < k < n and n % k == 0 and n // k in POWER
-                    and len(POWER[k]) + len(POWER[n // k]) == len(POWER[n])] for n in POWER if n > 1}
+_PARTS = {
+    n: [n]
+    + [
+        k
+        for k in sorted(POWER, reverse=True)
+        if 1 < k < n and n % k == 0 and n // k in POWER and len(POWER[k]) + len(POWER[n // k]) == len(POWER[n])
+    ]
+    for n in POWER
+    if n > 1
+}
 
 
 def _exact_root(number: int, k: int) -> int | None:
@@ -72,7 +80,7 @@ def _exact_root(number: int, k: int) -> int | None:
     if number == 1:
         return 1
     r = round(number ** (1.0 / k)) if number < 1 << 53 else 0
-    return r if r > 1 and r ** k == number else None
+    return r if r > 1 and r**k == number else None
 
 
 # ---- items to tokens --------------------------------------------------------------------------
@@ -249,7 +257,7 @@ class Speller:
         if chain is None:  # part of it under a power: 27/4 x^3 = (3x)^3 / 4
             for n, k in powers:
                 for a, b in _SINGLE:
-                    c, e = p * b ** k, q * a ** k
+                    c, e = p * b**k, q * a**k
                     g = math.gcd(c, e)
                     front = COEFFICIENT.get((c // g, e // g))
                     if front is not None and len(front) == 1:

@@ -151,9 +151,13 @@ def joined(batches: list[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     shifts = np.cumsum([0, *(len(batch.data) for batch in batches[:-1])])
-    return Batch(batches[0].name, batches[0].first, b"".join(batch.data for batch in batches),
-                 np.concatenate([batch.ends + shift for batch, shift in zip(batches, shifts)]),
-                 np.concatenate([batch.digests for batch in batches]))
+    return Batch(
+        batches[0].name,
+        batches[0].first,
+        b"".join(batch.data for batch in batches),
+        np.concatenate([batch.ends + shift for batch, shift in zip(batches, shifts)]),
+        np.concatenate([batch.digests for batch in batches]),
+    )
 
 
 def fault(name: str, n: int, what: str) -> DataError:

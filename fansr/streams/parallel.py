@@ -82,4 +82,6 @@ def ordered_map(function, items, jobs: int = 1, initializer=None, initargs=()):
     finally:
         if not done:
             _stop(pool)
-        pool.shutdown(wait=True, cancel_futures=True)  # also when given up: an exit that overtakes the pool's thread is noisy
+        pool.shutdown(
+            wait=True, cancel_futures=True
+        )  # also when given up: an exit that overtakes the pool's thread is noisy

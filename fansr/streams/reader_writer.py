@@ -27,8 +27,20 @@ import zstandard
 from fansr.errors import DataError
 from fansr.streams.packing import MASK, MAX_RECORD, Batch, digest, digests, fault, joined, pack, pack_many, unpack
 
-__all__ = ["MASK", "Batch", "Reader", "Writer", "chain", "digest", "digests", "open_reader", "open_writer", "pack", "pack_many",
-           "unpack"]
+__all__ = [
+    "MASK",
+    "Batch",
+    "Reader",
+    "Writer",
+    "chain",
+    "digest",
+    "digests",
+    "open_reader",
+    "open_writer",
+    "pack",
+    "pack_many",
+    "unpack",
+]
 
 FORMAT = 1
 LEVEL = 3  # zstd; level 19 is 15 % smaller on skeletons and 20 times slower
@@ -334,8 +346,13 @@ class Writer:
     by an error leaves no file.  While it is written a file is called NAME.part.
     """
 
-    def __init__(self, target: str | os.PathLike | io.RawIOBase, holds: str, history: list[dict] | None = None,
-                 resume: bool = False):
+    def __init__(
+        self,
+        target: str | os.PathLike | io.RawIOBase,
+        holds: str,
+        history: list[dict] | None = None,
+        resume: bool = False,
+    ):
         self.target = target
         self.n = 0
         self.consumed = 0  # input records that the written ones account for; kept for a resume
@@ -344,7 +361,9 @@ class Writer:
         self._part: Path | None = None
         self._out = None
         self._open(target, resume)
-        self._compressors = {level: zstandard.ZstdCompressor(level=level, write_checksum=True) for level in (LEVEL, FAST)}
+        self._compressors = {
+            level: zstandard.ZstdCompressor(level=level, write_checksum=True) for level in (LEVEL, FAST)
+        }
         self._buffer = bytearray()
         if not self.resumed:
             self._put(pack({"kind": "header", "format": FORMAT, "holds": holds, "history": list(history or [])}))
@@ -445,16 +464,27 @@ class Writer:
             self._remember()
 
     def _remember(self):
-        state = {"bytes": self._out.tell(), "n": self.n, "consumed": self.consumed, "checksum": self.checksum,
-                 "dropped": dict(self.dropped)}
+        state = {
+            "bytes": self._out.tell(),
+            "n": self.n,
+            "consumed": self.consumed,
+            "checksum": self.checksum,
+            "dropped": dict(self.dropped),
+        }
         scratch = self._state.with_name(self._state.name + ".new")
         scratch.write_text(json.dumps(state))
         os.replace(scratch, self._state)
 
     def finish(self):
         """Write the end record and give the file its name."""
-        self._buffer += pack({"kind": "end", "n": self.n, "dropped": {k: self.dropped[k] for k in sorted(self.dropped)},
-                              "checksum": self.checksum})
+        self._buffer += pack(
+            {
+                "kind": "end",
+                "n": self.n,
+                "dropped": {k: self.dropped[k] for k in sorted(self.dropped)},
+                "checksum": self.checksum,
+            }
+        )
         self.flush()
         if self._part is not None:
             self._out.close()

@@ -25,7 +25,24 @@ import numpy as np
 from fansr.errors import DataError
 
 SEPARATORS = (",", ";", "\t", "|")  # blanks are the fallback
-MISSING_WORDS = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "?", "-", ".", "#N/A", "<NA>")
+MISSING_WORDS = (
+    "",
+    "NA",
+    "N/A",
+    "n/a",
+    "NaN",
+    "nan",
+    "-nan",
+    "-NaN",
+    "NULL",
+    "null",
+    "None",
+    "?",
+    "-",
+    ".",
+    "#N/A",
+    "<NA>",
+)
 MIN_ROWS = 2  # with one row any constant is a perfect law
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 # Bytes below 0x20 other than tab, newline, return, form feed and escape do not occur in a text table.
@@ -142,8 +159,10 @@ def parse_table(data: bytes, source: str) -> Table:
             names = [name.strip() for name in written]
         else:
             names = [f"x{j + 1}" for j in range(len(names) - 1)] + ["y"]
-            warnings.append(f"line {rows[0] + 1} holds numbers, so the columns were named {', '.join(names[:6])}"
-                            + (", ..." if len(names) > 6 else ""))
+            warnings.append(
+                f"line {rows[0] + 1} holds numbers, so the columns were named {', '.join(names[:6])}"
+                + (", ..." if len(names) > 6 else "")
+            )
     else:
         rows = rows[1:]
     if not rows:
@@ -201,8 +220,10 @@ def check_widths(lines: list[str], rows: list[int], separator: str | None, width
     for i, count in zip(rows, counts):
         if count != width:
             named = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}.get(separator, "blank")
-            raise DataError(f"{source}: line {i + 1}: {count} cells, wanted {width} as in the first row; "
-                            f"mend the line, or put quotes around cells that hold a {named}")
+            raise DataError(
+                f"{source}: line {i + 1}: {count} cells, wanted {width} as in the first row; "
+                f"mend the line, or put quotes around cells that hold a {named}"
+            )
 
 
 def read_frame(lines: list[str], separator: str | None, width: int, source: str):
@@ -219,9 +240,17 @@ def read_frame(lines: list[str], separator: str | None, width: int, source: str)
     exact = {} if release >= (3, 1) else {"float_precision": "round_trip"}
     try:
         frame = pandas.read_csv(
-            io.StringIO("\n".join(lines)), sep=r"\s+" if separator is None else separator, header=None,
-            names=range(width), index_col=False, skipinitialspace=True, na_values=list(MISSING_WORDS), decimal=decimal,
-            low_memory=False, skip_blank_lines=False, **exact,
+            io.StringIO("\n".join(lines)),
+            sep=r"\s+" if separator is None else separator,
+            header=None,
+            names=range(width),
+            index_col=False,
+            skipinitialspace=True,
+            na_values=list(MISSING_WORDS),
+            decimal=decimal,
+            low_memory=False,
+            skip_blank_lines=False,
+            **exact,
         )
     except (ValueError, OverflowError) as error:  # ParserError is a ValueError
         raise DataError(f"{source}: cannot read the table: {str(error).splitlines()[0]}") from None
@@ -245,8 +274,10 @@ def collect(source, names, columns, warnings, where=lambda m: f"row {m + 1}") ->
         text[j] = len(bad) > np.isfinite(values[:, j]).sum()
         if len(bad) and not text[j]:
             m = bad[0]
-            warnings.append(f"column {names[j]}: {len(bad)} cells are no numbers, the first is {str(column[m])[:30]!r} in "
-                            f"{where(m)}")
+            warnings.append(
+                f"column {names[j]}: {len(bad)} cells are no numbers, the first is {str(column[m])[:30]!r} in "
+                f"{where(m)}"
+            )
     return Table(source, names, values, unreadable, text, warnings)
 
 
@@ -287,12 +318,16 @@ def unique_names(names) -> tuple[list[str], list[str]]:
 # ---- columns to a problem ---------------------------------------------------------------------
 
 
-def load_problem(path: str, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None):
+def load_problem(
+    path: str, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None
+):
     """One problem from a table file: (Problem, warnings, dropped rows by reason).  See table_problem."""
     return table_problem(read_table(path), target, inputs, weights, sigma)
 
 
-def table_problem(table: Table, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None):
+def table_problem(
+    table: Table, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None
+):
     """One problem from a table.
 
     `target` names the column to explain; by default it is the last column of numbers.  `inputs` names the columns it
@@ -306,15 +341,19 @@ def table_problem(table: Table, target: str | None = None, inputs=None, weights:
     warnings = list(table.warnings)
     usable = ~table.text & np.isfinite(table.values).any(axis=0)
     if weights is not None and sigma is not None:
-        raise DataError(f"{table.source}: weights {weights} and standard errors {sigma}, wanted one of them (weights are 1/sigma^2)")
+        raise DataError(
+            f"{table.source}: weights {weights} and standard errors {sigma}, wanted one of them (weights are 1/sigma^2)"
+        )
     named = weights if sigma is None else sigma
     w = None if named is None else find_column(table, named, usable)
     others = usable.copy()
     others[[] if w is None else w] = False
     t = find_target(table, target, usable if target is not None else others)
     if t == w:
-        raise DataError(f"{table.source}: column {table.names[t]} is the target and cannot be its own "
-                        f"{'weights' if sigma is None else 'standard errors'}; name another with --target")
+        raise DataError(
+            f"{table.source}: column {table.names[t]} is the target and cannot be its own "
+            f"{'weights' if sigma is None else 'standard errors'}; name another with --target"
+        )
     if inputs is None:
         columns = [j for j in range(len(table.names)) if j not in (t, w) and usable[j]]
         for j in range(len(table.names)):
@@ -325,8 +364,10 @@ def table_problem(table: Table, target: str | None = None, inputs=None, weights:
     else:
         columns = [find_column(table, name, usable) for name in inputs]
     if not columns:
-        raise DataError(f"{table.source}: no column of numbers is left to explain {table.names[t]} by; "
-                        f"the columns are {listed(table.names)}")
+        raise DataError(
+            f"{table.source}: no column of numbers is left to explain {table.names[t]} by; "
+            f"the columns are {listed(table.names)}"
+        )
     used = columns + [t] + ([w] if w is not None else [])
     keep, dropped = good_rows(table, used)
     M = int(keep.sum())
@@ -415,8 +456,10 @@ def find_column(table: Table, name: str, usable: np.ndarray) -> int:
         raise DataError(f"{table.source}: no column is named {name!r}; the columns are {listed(table.names)}")
     if not usable[matches[0]]:
         what = "text" if table.text[matches[0]] else "empty"
-        raise DataError(f"{table.source}: column {name} is {what}, wanted numbers; "
-                        f"the columns of numbers are {listed([n for n, u in zip(table.names, usable) if u])}")
+        raise DataError(
+            f"{table.source}: column {name} is {what}, wanted numbers; "
+            f"the columns of numbers are {listed([n for n, u in zip(table.names, usable) if u])}"
+        )
     return matches[0]
 
 
@@ -444,7 +487,9 @@ def good_rows(table: Table, columns: list[int]) -> tuple[np.ndarray, Counter]:
 def check_weights(weights: np.ndarray, source: str, name: str) -> np.ndarray:
     if (weights < 0).any() or not (weights > 0).any():
         m = int(np.argmax(weights < 0)) if (weights < 0).any() else 0
-        raise DataError(f"{source}: column {name}: weight {weights[m]:g} in row {m + 1}, wanted weights >= 0, not all zero")
+        raise DataError(
+            f"{source}: column {name}: weight {weights[m]:g} in row {m + 1}, wanted weights >= 0, not all zero"
+        )
     return weights
 
 
@@ -452,13 +497,17 @@ def weights_of_errors(sigma: np.ndarray, source: str, name: str) -> np.ndarray:
     """1/sigma^2 (M,) of standard errors; DataError for one that is not above 0."""
     if not (sigma > 0).all():
         m = int(np.argmax(~(sigma > 0)))
-        raise DataError(f"{source}: column {name}: standard error {sigma[m]:g} in row {m + 1}, wanted errors above 0; "
-                        "leave the row out, or give --weights")
+        raise DataError(
+            f"{source}: column {name}: standard error {sigma[m]:g} in row {m + 1}, wanted errors above 0; "
+            "leave the row out, or give --weights"
+        )
     with np.errstate(all="ignore"):
         weights = 1.0 / sigma**2
     if not np.isfinite(weights).all() or not (weights > 0).all():
-        raise DataError(f"{source}: column {name}: standard errors from {sigma.min():g} to {sigma.max():g}, wanted between 1e-150 and "
-                        "1e150; give the target and its errors in other units")
+        raise DataError(
+            f"{source}: column {name}: standard errors from {sigma.min():g} to {sigma.max():g}, wanted between 1e-150 and "
+            "1e150; give the target and its errors in other units"
+        )
     return weights
 
 

@@ -98,8 +98,17 @@ def test_parts_and_missing_problems_become_one_stream(laws, tmp_path):
     # Two streams of an earlier, interrupted call: one fit whole, one cut short by the interrupt.
     for number, (record, status) in enumerate(zip(records[:2], ("ok", "interrupted"))):
         with open_writer(str(folder / f"{cell.name}.{number}.zst"), "fit", [{"cmd": "earlier"}]) as writer:
-            writer.write({"kind": "fit", "problem": record["id"], "expr": ["x1"], "consts": np.zeros(0), "fvu": 0.5,
-                          "status": status, "mark": "earlier"})
+            writer.write(
+                {
+                    "kind": "fit",
+                    "problem": record["id"],
+                    "expr": ["x1"],
+                    "consts": np.zeros(0),
+                    "fvu": 0.5,
+                    "status": status,
+                    "mark": "earlier",
+                }
+            )
     final = bench.run_cell(cell, problems, folder, 1, 0, 0, 1, True)
     with open_reader(str(final)) as reader:
         fits = list(reader)
@@ -111,8 +120,21 @@ def test_parts_and_missing_problems_become_one_stream(laws, tmp_path):
 def test_an_interrupted_run_loses_and_repeats_nothing(tmp_path):
     laws = tmp_path / "laws.txt"
     laws.write_text("\n".join(f"{k}.5*x1**{k}/x2" for k in range(2, 6)) * 1)
-    words = [sys.executable, str(ROOT / "bin" / "bench-fastsrb"), "ladder", "--laws", str(laws), "--budgets", "0.6", "--repeats",
-             "10", "--out", str(tmp_path / "o"), "--no-report", *QUICK]
+    words = [
+        sys.executable,
+        str(ROOT / "bin" / "bench-fastsrb"),
+        "ladder",
+        "--laws",
+        str(laws),
+        "--budgets",
+        "0.6",
+        "--repeats",
+        "10",
+        "--out",
+        str(tmp_path / "o"),
+        "--no-report",
+        *QUICK,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(words, env=environment)
     folder = tmp_path / "o" / "fits"
@@ -134,8 +156,21 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     """kill -9 of the benchmark alone: its worker ends with it, and the next call neither repeats nor loses a problem."""
     laws = tmp_path / "laws.txt"
     laws.write_text("\n".join(f"{k}.5*x1**{k}/x2" for k in range(2, 6)))
-    words = [sys.executable, str(ROOT / "bin" / "bench-fastsrb"), "ladder", "--laws", str(laws), "--budgets", "0.6", "--repeats",
-             "60", "--out", str(tmp_path / "o"), "--no-report", *QUICK]
+    words = [
+        sys.executable,
+        str(ROOT / "bin" / "bench-fastsrb"),
+        "ladder",
+        "--laws",
+        str(laws),
+        "--budgets",
+        "0.6",
+        "--repeats",
+        "60",
+        "--out",
+        str(tmp_path / "o"),
+        "--no-report",
+        *QUICK,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(words, env=environment)
     folder = tmp_path / "o" / "fits"
@@ -162,9 +197,13 @@ def test_a_users_file_of_laws_goes_through_the_pipe(tmp_path):
     laws = tmp_path / "mine.txt"
     laws.write_text("# my laws\nG*m1*m2/r**2 ; G 6 7, m1 0.1 10 log, m2 0.1 10 log, r 1 5\n2.5*v**3 ; v 1 40 int\n")
     bin_ = ROOT / "bin"
-    pipe = " | ".join([f"{sys.executable} {bin_}/fansr-render {laws} --points 64 --repeats 2 --val -q",
-                       f"{sys.executable} {bin_}/fansr-fit --proposers power --time 2 -j 1 -q",
-                       f"{sys.executable} {bin_}/fansr-score --by law --json -q"])
+    pipe = " | ".join(
+        [
+            f"{sys.executable} {bin_}/fansr-render {laws} --points 64 --repeats 2 --val -q",
+            f"{sys.executable} {bin_}/fansr-fit --proposers power --time 2 -j 1 -q",
+            f"{sys.executable} {bin_}/fansr-score --by law --json -q",
+        ]
+    )
     done = subprocess.run(["bash", "-o", "pipefail", "-c", pipe], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
@@ -174,8 +213,22 @@ def test_a_users_file_of_laws_goes_through_the_pipe(tmp_path):
 
 def test_shares_of_a_cluster_job_make_the_whole(laws, tmp_path):
     for shard in range(3):
-        code, text = call("ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 2, "--out", tmp_path / "o", "--shard", shard,
-                          "--shards", 3, *QUICK)
+        code, text = call(
+            "ladder",
+            "--laws",
+            laws,
+            "--budgets",
+            "0.6",
+            "--repeats",
+            2,
+            "--out",
+            tmp_path / "o",
+            "--shard",
+            shard,
+            "--shards",
+            3,
+            *QUICK,
+        )
         assert code == 0, text
     assert Counter(fit["problem"] for fit in fits_in(tmp_path / "o")) == Counter(range(8))
     assert call("--report", "--at", "0.6", "--out", tmp_path / "o")[0] == 0
@@ -184,10 +237,15 @@ def test_shares_of_a_cluster_job_make_the_whole(laws, tmp_path):
 
 def test_the_processor_clock_counts_work_not_waiting(laws, tmp_path):
     words = bench.program("fansr-fit", "cpu")[-1].replace("main()", "")
-    code = words + "t = clock.monotonic(); time.sleep(0.3); b = fansr.fitting.problem.Budget(0.2); time.sleep(0.3); print(b.over())"
+    code = (
+        words
+        + "t = clock.monotonic(); time.sleep(0.3); b = fansr.fitting.problem.Budget(0.2); time.sleep(0.3); print(b.over())"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-    code, text = call("ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 1, "--clock", "cpu", "--out", tmp_path, *QUICK)
+    code, text = call(
+        "ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 1, "--clock", "cpu", "--out", tmp_path, *QUICK
+    )
     assert code == 0 and [path.name for path in (tmp_path / "fits").iterdir()] == ["fansr-t0.6c-m512-n0-d0.zst"]
     assert all(fit["clock"] == "cpu" for fit in fits_in(tmp_path))
 
@@ -195,20 +253,41 @@ def test_the_processor_clock_counts_work_not_waiting(laws, tmp_path):
 def test_a_marked_ladder_is_one_cell_a_peer_and_one_a_budget_of_ours(laws, tmp_path):
     cells = bench.cells_of(("ladder",), ("fansr", "prior"), (1.0, 3.0), 10.0, marked=True)
     assert [cell.name for cell in cells] == ["fansr-t1-m512-n0-d0", "fansr-t3-m512-n0-d0", "prior-t1+3-m512-n0-d0"]
-    code, text = call("ladder", "--marks", "--methods", "prior", "--laws", laws, "--budgets", "0.3,0.6", "--repeats", 1, "--out",
-                      tmp_path, "-j", 1, "-q")
+    code, text = call(
+        "ladder",
+        "--marks",
+        "--methods",
+        "prior",
+        "--laws",
+        laws,
+        "--budgets",
+        "0.3,0.6",
+        "--repeats",
+        1,
+        "--out",
+        tmp_path,
+        "-j",
+        1,
+        "-q",
+    )
     assert code == 0, text
     fits = fits_in(tmp_path)
     assert Counter((fit["law"], fit["budget"]) for fit in fits) == Counter(
-        (f"laws:{k}", budget) for k in (2, 3, 4, 5) for budget in (0.3, 0.6))
+        (f"laws:{k}", budget) for k in (2, 3, 4, 5) for budget in (0.3, 0.6)
+    )
     assert "| prior | 0.3 | 4 |" in text and "| prior | 0.6 | 4 |" in text
 
 
 def test_every_takes_a_share_of_each_difficulty(tmp_path):
     chosen = bench._Every(3)
-    records = [{"id": 2 * k + r, "group": "hard" if k % 4 else "easy", "law": f"law{k}"} for k in range(24) for r in (0, 1)]
+    records = [
+        {"id": 2 * k + r, "group": "hard" if k % 4 else "easy", "law": f"law{k}"} for k in range(24) for r in (0, 1)
+    ]
     taken = [record for record in records if chosen(record)]
-    assert Counter(record["group"] for record in taken) == {"easy": 4, "hard": 12}  # 2 of 6 and 6 of 18 laws, two draws each
+    assert Counter(record["group"] for record in taken) == {
+        "easy": 4,
+        "hard": 12,
+    }  # 2 of 6 and 6 of 18 laws, two draws each
     assert len({record["law"] for record in taken}) == 8 and bench.Cell("fansr", every=3).name.endswith("-e3")
 
 
@@ -217,13 +296,22 @@ def test_methods_that_ran_other_laws_are_compared_on_the_shared_ones():
         return [{"method": method, "law": law} for law in laws]
 
     assert bench.shared(records("a", "xyz") + records("b", "xz") + records("b", "z")) == [
-        *records("a", "xz"), *records("b", "xz"), *records("b", "z")]
+        *records("a", "xz"),
+        *records("b", "xz"),
+        *records("b", "z"),
+    ]
     assert bench.shared(records("a", "xy") + records("b", "yx")) == [] == bench.shared([])
 
 
 def test_a_sweep_holds_the_methods_that_ran_it():
     base = {"budget": 3.0, "points": 512, "noise": 0.0, "dummies": 0, "method": "fansr"}
-    ran = [base, {**base, "noise": 0.1}, {**base, "points": 8}, {**base, "method": "operon"}, {**base, "noise": 0.1, "budget": 1.0}]
+    ran = [
+        base,
+        {**base, "noise": 0.1},
+        {**base, "points": 8},
+        {**base, "method": "operon"},
+        {**base, "noise": 0.1, "budget": 1.0},
+    ]
     assert bench.swept(ran, 3.0, "noise") == [ran[0], ran[1]] and bench.swept(ran, 3.0, "points") == [ran[0], ran[2]]
     assert bench.swept(ran, 3.0, "dummies") == [] == bench.swept(ran, 1.0, "noise")
 
@@ -255,8 +343,10 @@ def test_the_shipped_families_are_what_the_script_writes(families):
 def test_the_reference_reaches_nists_certified_values(families):
     """DanWood and BoxBOD of NIST's Statistical Reference Datasets: parameters and residual sums."""
     found = {record["law"]: record for record in families.real()}
-    for name, certified, residual in (("filament", (0.76886226176, 3.8604055871), 4.3173084083e-3),
-                                      ("oxygen_demand", (213.80940889, 0.54723748542), 1.1680088766e3)):
+    for name, certified, residual in (
+        ("filament", (0.76886226176, 3.8604055871), 4.3173084083e-3),
+        ("oxygen_demand", (213.80940889, 0.54723748542), 1.1680088766e3),
+    ):
         record = found[name]
         assert record["reference"]["parameters"] == pytest.approx(certified, rel=1e-5)
         total = np.sum((record["y"] - record["y"].mean()) ** 2)
@@ -279,8 +369,17 @@ def test_leave_one_out_of_a_straight_line_is_the_press_statistic(families):
 def test_verdicts(families):
     def row(fvu, unseen, expr, consts=None):
         consts = [1.5 + k for k in range(expr.count("<constant>"))] if consts is None else consts
-        fit = {"law": "a", "group": "textbook", "points": 8, "expr": expr, "consts": np.array(consts), "fvu": fvu,
-               "fvu_val": unseen, "constants": 2, "reference": {"fvu": 0.1, "fvu_val": 0.01}}
+        fit = {
+            "law": "a",
+            "group": "textbook",
+            "points": 8,
+            "expr": expr,
+            "consts": np.array(consts),
+            "fvu": fvu,
+            "fvu_val": unseen,
+            "constants": 2,
+            "reference": {"fvu": 0.1, "fvu_val": 0.01},
+        }
         return families.verdict(fit, None)
 
     good = row(0.1, 0.011, ["+", "<constant>", "*", "<constant>", "x1"])

@@ -44,13 +44,17 @@ def test_kinds_of_tables_are_what_they_are_called(program):
 
 def test_nats_are_those_of_the_laws_one_by_one(program):
     torch.manual_seed(0)
-    model = Model(ModelConfig(columns=9, width=12, heads=1, feed_forward=12, inducing=2, seeds=2, decoder_layers=1, max_length=32)).eval()
+    model = Model(
+        ModelConfig(columns=9, width=12, heads=1, feed_forward=12, inducing=2, seeds=2, decoder_layers=1, max_length=32)
+    ).eval()
     rows = draw_kernels.to_rows([["sin", "x1"], ["*", "x1", "+", "x2", "<constant>"], ["x1"]])
     told, _ = program.nats(model, {"settings": {"scale_columns": True}}, rows, program.kinds(PRIOR)["ordinary"][0], 12)
     compact, columns = batches.compact(rows)
     order = np.argsort((compact != PAD_ID).sum(1), kind="stable")
     settings = batches.Settings(columns=9, max_length=32, prior=program.kinds(PRIOR)["ordinary"][0])
-    data = batches.make(compact[order], columns[order], 12, settings, rng_for(0, "bench-nats.numbers", 0), torch.device("cpu"))
+    data = batches.make(
+        compact[order], columns[order], 12, settings, rng_for(0, "bench-nats.numbers", 0), torch.device("cpu")
+    )
     total = 0.0
     for values, present, tokens in zip(data.values, data.present, data.tokens.tolist()):
         tokens = [t for t in tokens if t != PAD_ID]

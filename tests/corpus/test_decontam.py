@@ -35,16 +35,30 @@ LAWS = [
 ]
 
 
-
-
 # ---- pruning ----------------------------------------------------------------------------------
 
 
 def small(n, seed=0, D=3, **shape):
     """Short skeletons over few variables with many constants: chance meetings with laws are common."""
-    weights = {"*": 10.0, "/": 10.0, "+": 6.0, "-": 6.0, "sin": 3.0, "cos": 2.0, "exp": 3.0, "neg": 3.0, "pow2": 4.0,
-               "pow1_2": 4.0, "log": 4.0, "inv": 2.0, "mult2": 2.0}
-    prior = Prior(variables=D, skeletons=(Skeletons(alpha=1.0, scale=-3.0, max_ops=5, constant=2.0, others=0.1, weights=weights, **shape),))
+    weights = {
+        "*": 10.0,
+        "/": 10.0,
+        "+": 6.0,
+        "-": 6.0,
+        "sin": 3.0,
+        "cos": 2.0,
+        "exp": 3.0,
+        "neg": 3.0,
+        "pow2": 4.0,
+        "pow1_2": 4.0,
+        "log": 4.0,
+        "inv": 2.0,
+        "mult2": 2.0,
+    }
+    prior = Prior(
+        variables=D,
+        skeletons=(Skeletons(alpha=1.0, scale=-3.0, max_ops=5, constant=2.0, others=0.1, weights=weights, **shape),),
+    )
     return gen.sample_skeletons(prior, range(n), seed)
 
 
@@ -60,17 +74,20 @@ def test_the_papers_example_is_pruned_as_in_appendix_i():
     assert gen.to_exprs(holdout_guard.pruned(rows, False)) == [["mult2", "sin", "x1"]] * 2
 
 
-@pytest.mark.parametrize(("before", "after"), [
-    (["neg", "mult3", "x1"], ["x1"]),
-    (["/", "<constant>", "x1"], ["inv", "x1"]),
-    (["/", "x1", "<constant>"], ["x1"]),
-    (["cos", "+", "x1", "<constant>"], ["sin", "x1"]),
-    (["sin", "<constant>"], []),
-    (["-", "<constant>", "div2", "x2"], ["x2"]),
-    (["pow", "x1", "neg", "x2"], ["pow", "x1", "x2"]),
-    (["+", "x1", "*", "<constant>", "x2"], ["+", "x1", "x2"]),
-    (["-", "x1", "x2"], ["+", "x1", "x2"]),
-])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["neg", "mult3", "x1"], ["x1"]),
+        (["/", "<constant>", "x1"], ["inv", "x1"]),
+        (["/", "x1", "<constant>"], ["x1"]),
+        (["cos", "+", "x1", "<constant>"], ["sin", "x1"]),
+        (["sin", "<constant>"], []),
+        (["-", "<constant>", "div2", "x2"], ["x2"]),
+        (["pow", "x1", "neg", "x2"], ["pow", "x1", "x2"]),
+        (["+", "x1", "*", "<constant>", "x2"], ["+", "x1", "x2"]),
+        (["-", "x1", "x2"], ["+", "x1", "x2"]),
+    ],
+)
 def test_family_form(before, after):
     assert gen.to_exprs(holdout_guard.pruned(draw_kernels.to_rows([before]), True)) == [after]
 
@@ -112,7 +129,9 @@ def slow_literal(expression, X):
 def slow_renamed(expression, X):
     """Both forms of candidate and laws, in every order of the variables."""
     for family in (False, True):
-        (form,) = gen.to_exprs(holdout_guard.compacted(holdout_guard.pruned(draw_kernels.to_rows([expression]), family))[0])
+        (form,) = gen.to_exprs(
+            holdout_guard.compacted(holdout_guard.pruned(draw_kernels.to_rows([expression]), family))[0]
+        )
         if not form:
             continue
         f = values(form, X)
@@ -200,9 +219,26 @@ def test_of_equal_forms_the_one_with_fewest_variables_is_kept():
 
 def test_how_a_match_was_found(guards):
     both, papers = guards
-    rows = draw_kernels.to_rows([["*", "x1", "x2"], ["*", "x7", "x4"], ["inv", "/", "inv", "x2", "x1"], ["x1"],
-                         ["pow1_2", "neg", "pow2", "x1"], ["<constant>"], ["cosh", "x1"]])
-    assert [hit and hit[1] for hit in both.match(rows)] == ["symbolic", "symbolic", "numeric", None, "symbolic", None, None]
+    rows = draw_kernels.to_rows(
+        [
+            ["*", "x1", "x2"],
+            ["*", "x7", "x4"],
+            ["inv", "/", "inv", "x2", "x1"],
+            ["x1"],
+            ["pow1_2", "neg", "pow2", "x1"],
+            ["<constant>"],
+            ["cosh", "x1"],
+        ]
+    )
+    assert [hit and hit[1] for hit in both.match(rows)] == [
+        "symbolic",
+        "symbolic",
+        "numeric",
+        None,
+        "symbolic",
+        None,
+        None,
+    ]
     assert [hit and hit[1] for hit in papers.match(rows)] == ["symbolic", None, "numeric", None, "symbolic", None, None]
     blank = draw_kernels.to_rows([["acosh", "neg", "exp", "x1"]])
     assert both.match(blank) == papers.match(blank) == [("", "nan")]
@@ -219,8 +255,17 @@ def stage():
 
 
 @pytest.mark.parametrize("simplified", [False, True])
-@pytest.mark.parametrize(("kind", "share"), [("commuted", 1.0), ("rescaled", 1.0), ("renamed", 1.0), ("constants_added", 1.0),
-                                             ("trigonometric", 1.0), ("rewritten", 0.97)])
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    [
+        ("commuted", 1.0),
+        ("rescaled", 1.0),
+        ("renamed", 1.0),
+        ("constants_added", 1.0),
+        ("trigonometric", 1.0),
+        ("rewritten", 0.97),
+    ],
+)
 def test_planted_equivalents_are_caught(stage, kind, share, simplified):
     rng = random.Random(7)
     laws = corpus_bench.laws.read(corpus_bench.TESTS[0]).laws
@@ -244,8 +289,10 @@ def test_a_form_of_fewer_variables_does_not_stand_for_one_of_more():
 
 
 def test_survivors_are_clean_by_the_slow_check(stage):
-    records = [{"kind": "skeleton", "id": i, "expr": e} for i, e in enumerate(small(1500, seed=3) +
-                                                                              gen.sample_skeletons(Prior(), range(1500)))]
+    records = [
+        {"kind": "skeleton", "id": i, "expr": e}
+        for i, e in enumerate(small(1500, seed=3) + gen.sample_skeletons(Prior(), range(1500)))
+    ]
     kept, _ = stage(records)
     X = np.ascontiguousarray(decontam.guard_for(stage.forms, True).X.T)
     with np.errstate(all="ignore"):
@@ -289,8 +336,14 @@ def test_every_kind_of_test_set(tmp_path, skeletons, form):
         with reader_writer.open_writer(test, holds=form[:-1], history=[]) as writer:
             one = {"kind": "skeleton", "id": 4, "expr": ["*", "<constant>", "*", "x2", "x1"]}
             if form == "problems":
-                one = {"kind": "problem", "id": 4, "X": np.ones((2, 2)), "y": np.ones(2), "names": ["p", "q"],
-                       "truth": {"expr": ["*", "3.0", "*", "x1", "x2"], "consts": np.zeros(0)}}
+                one = {
+                    "kind": "problem",
+                    "id": 4,
+                    "X": np.ones((2, 2)),
+                    "y": np.ones(2),
+                    "names": ["p", "q"],
+                    "truth": {"expr": ["*", "3.0", "*", "x1", "x2"], "consts": np.zeros(0)},
+                }
             writer.write(one)
     assert run("--test", test, "-j", 1, "-o", tmp_path / "out.zst", skeletons).returncode == 0
     kept, dropped = read(tmp_path / "out.zst")
@@ -304,16 +357,27 @@ def test_every_kind_of_test_set(tmp_path, skeletons, form):
 def test_two_test_sets_hold_out_both(tmp_path, skeletons):
     (tmp_path / "a.txt").write_text("p*q\n")
     (tmp_path / "b.txt").write_text("cosh(z)\n")
-    assert run("--test", tmp_path / "a.txt", "--test", tmp_path / "b.txt", "-j", 1, "-o", tmp_path / "o.zst",
-               skeletons).returncode == 0
+    assert (
+        run(
+            "--test", tmp_path / "a.txt", "--test", tmp_path / "b.txt", "-j", 1, "-o", tmp_path / "o.zst", skeletons
+        ).returncode
+        == 0
+    )
     assert [record["id"] for record in read(tmp_path / "o.zst")[0]] == [3]
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("p +* q", "line 1"), ("", "no laws"), ('{"laws": [{"infix": "a*b"}]}', "law 1"), ("{", "not JSON"),
-    ('{"laws": [{"id": "z", "infix": "a*b", "variables": [{"name": "a", "low": 2, "high": 1}]}]}', "low <= high"),
-    ("p*q ; p 0 1 log", "positive lower end"), ("p*q ; p 1", "no range"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("p +* q", "line 1"),
+        ("", "no laws"),
+        ('{"laws": [{"infix": "a*b"}]}', "law 1"),
+        ("{", "not JSON"),
+        ('{"laws": [{"id": "z", "infix": "a*b", "variables": [{"name": "a", "low": 2, "high": 1}]}]}', "low <= high"),
+        ("p*q ; p 0 1 log", "positive lower end"),
+        ("p*q ; p 1", "no range"),
+    ],
+)
 def test_a_broken_test_set_is_named(tmp_path, skeletons, text, said):
     (tmp_path / "t.txt").write_text(text)
     done = run("--test", tmp_path / "t.txt", "-j", 1, "-o", tmp_path / "o.zst", skeletons)

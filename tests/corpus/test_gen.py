@@ -176,7 +176,9 @@ def test_leaves_follow_the_procedure_exactly(D):
             expected[leaves] += hits / len(arrangements) / orders / sets / most
     assert sum(expected.values()) == pytest.approx(1.0)
     prior = Prior(variables=D, skeletons=(Skeletons(min_ops=2, max_ops=2, unary=0.0),))
-    counts = Counter(tuple(t for t in s if t not in OPERATOR) for s in gen.sample_skeletons(prior, range(30000), seed=D))
+    counts = Counter(
+        tuple(t for t in s if t not in OPERATOR) for s in gen.sample_skeletons(prior, range(30000), seed=D)
+    )
     possible = [leaves for leaves in expected if expected[leaves] > 0]
     assert set(counts) <= set(possible)
     assert stats.chisquare([counts[p] for p in possible], [30000 * expected[p] for p in possible]).pvalue > 1e-3
@@ -185,8 +187,12 @@ def test_leaves_follow_the_procedure_exactly(D):
 def test_weighted_constant_is_drawn_by_its_weight():
     prior = Prior(variables=3, skeletons=(Skeletons(min_ops=0, max_ops=0, constant=3.0),))
     counts = Counter(s[0] for s in gen.sample_skeletons(prior, range(20000)))
-    assert stats.chisquare([counts[t] for t in (CONSTANT, "x1", "x2", "x3")], [10000, 10000 / 3, 10000 / 3, 10000 / 3]
-                           ).pvalue > 1e-3
+    assert (
+        stats.chisquare(
+            [counts[t] for t in (CONSTANT, "x1", "x2", "x3")], [10000, 10000 / 3, 10000 / 3, 10000 / 3]
+        ).pvalue
+        > 1e-3
+    )
 
 
 def test_a_law_can_be_asked_to_depend_on_something():
@@ -262,8 +268,11 @@ def test_a_missing_or_doubled_shard_is_noticed(tmp_path):
 
     good = call("--check", *files)
     assert good.returncode == 0 and f"checksum {whole:016x}, all shards of ids 0 to 99" in good.stdout
-    for chosen, said in ((files[:2], "ids 33 to 65 of 0 to 99 are in none"), (files[1:], "ids 66 to 99"),
-                         ([*files, files[0]], "in more than one")):
+    for chosen, said in (
+        (files[:2], "ids 33 to 65 of 0 to 99 are in none"),
+        (files[1:], "ids 66 to 99"),
+        ([*files, files[0]], "in more than one"),
+    ):
         for mode in ("--check", "--merge"):
             bad = call(mode, "-o", str(tmp_path / "bad.zst"), *chosen)
             assert bad.returncode == 1 and said in bad.stderr, bad.stderr
@@ -301,18 +310,21 @@ def test_the_shipped_prior_is_the_papers():
     assert [w for w, row in zip(weights, OPERATORS) if row.token in "+-*/"] == [10.0] * 4
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    ({"variabels": 3}, "unknown key variabels"),
-    ({"variables": 18}, "variables is 18"),
-    ({"variables": "many"}, "wanted a whole number"),
-    ({"skeletons": [{"weights": {"sine": 1.0}}]}, "no operator of Table 5"),
-    ({"skeletons": [{"alfa": 1}]}, "[[skeletons]] 1: unknown key alfa"),
-    ({"skeletons": {"alpha": 1}}, "[[skeletons]]"),
-    ({"skeletons": [{"min_ops": 5, "max_ops": 4}]}, "wanted 0 <= min <= max"),
-    ({"constants": [{"kind": "cauchy"}]}, "wanted one of normal"),
-    ({"columns": [{"kind": "log", "low": -60, "high": 0}]}, "beyond float32"),
-    ({"noisy": 2.0}, "wanted a probability"),
-])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"variabels": 3}, "unknown key variabels"),
+        ({"variables": 18}, "variables is 18"),
+        ({"variables": "many"}, "wanted a whole number"),
+        ({"skeletons": [{"weights": {"sine": 1.0}}]}, "no operator of Table 5"),
+        ({"skeletons": [{"alfa": 1}]}, "[[skeletons]] 1: unknown key alfa"),
+        ({"skeletons": {"alpha": 1}}, "[[skeletons]]"),
+        ({"skeletons": [{"min_ops": 5, "max_ops": 4}]}, "wanted 0 <= min <= max"),
+        ({"constants": [{"kind": "cauchy"}]}, "wanted one of normal"),
+        ({"columns": [{"kind": "log", "low": -60, "high": 0}]}, "beyond float32"),
+        ({"noisy": 2.0}, "wanted a probability"),
+    ],
+)
 def test_a_wrong_prior_says_what_is_wrong(values, said):
     with pytest.raises(DataError) as error:
         from_dict(values, "p.toml")
@@ -320,12 +332,15 @@ def test_a_wrong_prior_says_what_is_wrong(values, said):
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize(("args", "status", "said"), [
-    (["--shard", "3/3"], 2, "--shard"),
-    (["--shard", "x"], 2, "i/n"),
-    (["--config", "missing.toml"], 1, "no such file"),
-    (["-o", "/dev/full"], 1, "No space left"),
-])
+@pytest.mark.parametrize(
+    ("args", "status", "said"),
+    [
+        (["--shard", "3/3"], 2, "--shard"),
+        (["--shard", "x"], 2, "i/n"),
+        (["--config", "missing.toml"], 1, "no such file"),
+        (["-o", "/dev/full"], 1, "No space left"),
+    ],
+)
 def test_wrong_calls(args, status, said):
     done = run("-n", 100, *args)
     assert done.returncode == status

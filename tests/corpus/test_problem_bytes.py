@@ -23,7 +23,10 @@ def batch_of(records) -> packing.Batch:
 
 def skeletons(n, seed=0, **shape):
     exprs = gen.sample_skeletons(Prior(skeletons=(Skeletons(**shape),)), range(n), seed)
-    return [{"kind": "skeleton", "id": (i * 7919) ** (1 + i % 4) % 2**60, "expr": e, "raw_len": 3} for i, e in enumerate(exprs)]
+    return [
+        {"kind": "skeleton", "id": (i * 7919) ** (1 + i % 4) % 2**60, "expr": e, "raw_len": 3}
+        for i, e in enumerate(exprs)
+    ]
 
 
 # ---- problems ---------------------------------------------------------------------------------
@@ -43,19 +46,26 @@ def record_of(skeleton, repeat, id, m, val, b, drawn):
     if val:
         record |= {"X_val": X[m:], "y_val": y[m:]}
     return record | {
-        "names": names, "target": "y", "noise": float(drawn["noise"][b]),
+        "names": names,
+        "target": "y",
+        "noise": float(drawn["noise"][b]),
         "truth": {"expr": form, "consts": consts, "infix": prefix.to_infix(form, consts.tolist(), names)},
-        "source": f"skeleton {skeleton['id']}", "repeat": repeat, "dummies": filled.count(2),
+        "source": f"skeleton {skeleton['id']}",
+        "repeat": repeat,
+        "dummies": filled.count(2),
     }
 
 
-@pytest.mark.parametrize(("prior", "how", "shape"), [
-    ("prior", {"points": 1}, {"constant": 9.0, "max_ops": 5}),
-    ("prior", {"points": 3, "val": True, "noise": 0.1, "dummies": 17}, {}),
-    ("prior", {"points": 300, "repeats": 3}, {"constant": 2.0}),
-    ("prior-wide", {"points": 33, "val": True, "repeats": 2}, {"constant": 4.0, "max_ops": 9}),
-    ("prior-wide", {"seed": 5}, {}),
-])
+@pytest.mark.parametrize(
+    ("prior", "how", "shape"),
+    [
+        ("prior", {"points": 1}, {"constant": 9.0, "max_ops": 5}),
+        ("prior", {"points": 3, "val": True, "noise": 0.1, "dummies": 17}, {}),
+        ("prior", {"points": 300, "repeats": 3}, {"constant": 2.0}),
+        ("prior-wide", {"points": 33, "val": True, "repeats": 2}, {"constant": 4.0, "max_ops": 9}),
+        ("prior-wide", {"seed": 5}, {}),
+    ],
+)
 def test_problems_are_what_msgpack_makes_of_their_fields(prior, how, shape):
     records, s, law = skeletons(150, **shape), render.Settings(**how), load(prior)
     stage = render.SkeletonRenderer(law, s)
@@ -64,9 +74,13 @@ def test_problems_are_what_msgpack_makes_of_their_fields(prior, how, shape):
     tokens = np.repeat(tokens, s.repeats, axis=0)
     ids = np.array([source * s.repeats + r for source in sources for r in range(s.repeats)], dtype=np.uint64)
     fit = stage._points(ids)
-    drawn = draw_kernels.draw(law, tokens, ids, fit * 2 if s.val else fit, s.seed, fit=fit, noise=s.noise, dummies=s.dummies)
+    drawn = draw_kernels.draw(
+        law, tokens, ids, fit * 2 if s.val else fit, s.seed, fit=fit, noise=s.noise, dummies=s.dummies
+    )
     good = np.flatnonzero(drawn["status"] >= 0)
-    wanted = [record_of(records[b // s.repeats], int(b % s.repeats), int(ids[b]), int(fit[b]), s.val, b, drawn) for b in good]
+    wanted = [
+        record_of(records[b // s.repeats], int(b % s.repeats), int(ids[b]), int(fit[b]), s.val, b, drawn) for b in good
+    ]
     assert bytes(data) == b"".join(map(reader_writer.pack, wanted))
     assert (n, checksum) == packing.pack_many(wanted)[1:]
     assert n > 50 and n + sum(dropped.values()) == len(ids)
@@ -85,7 +99,12 @@ def test_the_next_call_writes_over_what_the_last_gave():
 
 # ---- formulas ---------------------------------------------------------------------------------
 
-NUMBERS = st.one_of(st.floats(-9, 9), st.floats(allow_nan=False, width=64), st.integers(-5, 5).map(float), st.sampled_from([1e-7, -1e22, 0.0, -0.0]))
+NUMBERS = st.one_of(
+    st.floats(-9, 9),
+    st.floats(allow_nan=False, width=64),
+    st.integers(-5, 5).map(float),
+    st.sampled_from([1e-7, -1e22, 0.0, -0.0]),
+)
 
 
 @st.composite
@@ -93,7 +112,9 @@ def formulas(draw):
     """(prefix expression over x1, x12 and constants, values of the constants)."""
     need, found = 1, []
     while need:
-        choices = [CONSTANT, "x1", "x12"] if need + len(found) > 24 else [CONSTANT, "x1", *(row.token for row in OPERATORS)]
+        choices = (
+            [CONSTANT, "x1", "x12"] if need + len(found) > 24 else [CONSTANT, "x1", *(row.token for row in OPERATORS)]
+        )
         token = draw(st.sampled_from(choices))
         need += next((row.arity for row in OPERATORS if row.token == token), 0) - 1
         found.append(token)
@@ -108,7 +129,9 @@ def infix(form, consts) -> str:
     used = draw_kernels.program(row.copy(), op, link, size)
     texts, text_at = problem_bytes.texts_of(np.array(consts))
     out = np.zeros(problem_bytes.PER_TOKEN * L + len(texts), np.uint8)
-    end = problem_bytes.put_infix(out, 0, op, link, used, np.arange(1, 18), texts, text_at, 0, precedence, minus, np.zeros(8 * L + 8, np.int64))
+    end = problem_bytes.put_infix(
+        out, 0, op, link, used, np.arange(1, 18), texts, text_at, 0, precedence, minus, np.zeros(8 * L + 8, np.int64)
+    )
     return bytes(out[:end]).decode()
 
 
@@ -119,11 +142,23 @@ def test_formulas_are_those_of_to_infix(case):
     assert infix(form, consts) == prefix.to_infix(form, consts)
 
 
-@pytest.mark.parametrize("form", [
-    ["+", "x1", "neg", "x12"], ["+", "x1", "+", "-", "neg", "x1", "x1", "x1"], ["-", "x1", "neg", "x1"], ["pow3", "pow1_4", "+", "x1", "x1"],
-    ["+", "x1", "div2", "neg", "x1"], ["/", "x1", "/", "x1", "x1"], ["neg", "neg", "x1"], ["+", "x1", "-", "neg", "neg", "x1", "x1"],
-    ["pow", "neg", "x1", "neg", "x1"], ["inv", "inv", "x1"], ["pow5", "pow1_2", "pow5", "pow1_2", "x1"], ["*", "neg", "x1", "neg", "x1"],
-])
+@pytest.mark.parametrize(
+    "form",
+    [
+        ["+", "x1", "neg", "x12"],
+        ["+", "x1", "+", "-", "neg", "x1", "x1", "x1"],
+        ["-", "x1", "neg", "x1"],
+        ["pow3", "pow1_4", "+", "x1", "x1"],
+        ["+", "x1", "div2", "neg", "x1"],
+        ["/", "x1", "/", "x1", "x1"],
+        ["neg", "neg", "x1"],
+        ["+", "x1", "-", "neg", "neg", "x1", "x1"],
+        ["pow", "neg", "x1", "neg", "x1"],
+        ["inv", "inv", "x1"],
+        ["pow5", "pow1_2", "pow5", "pow1_2", "x1"],
+        ["*", "neg", "x1", "neg", "x1"],
+    ],
+)
 def test_signs_and_brackets(form):
     assert infix(form, []) == prefix.to_infix(form)
 
@@ -132,7 +167,10 @@ def test_signs_and_brackets(form):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.one_of(st.integers(0, 700), st.sampled_from([0, 127, 128, 129, 255, 256, 257, 9999])), max_size=40), st.integers(0, 99))
+@given(
+    st.lists(st.one_of(st.integers(0, 700), st.sampled_from([0, 127, 128, 129, 255, 256, 257, 9999])), max_size=40),
+    st.integers(0, 99),
+)
 def test_digests_are_those_of_hashlib(lengths, seed):
     data = np.random.default_rng(seed).bytes(sum(lengths))
     ends = np.cumsum([0, *lengths])
@@ -143,12 +181,25 @@ def test_digests_are_those_of_hashlib(lengths, seed):
 # ---- rows -------------------------------------------------------------------------------------
 
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-2**63, 2**64 - 1), st.floats(allow_nan=False), st.text(max_size=300), st.binary(max_size=40)),
-    lambda inner: st.one_of(st.lists(inner, max_size=20), st.dictionaries(st.text(max_size=5), inner, max_size=17)), max_leaves=20)
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**63), 2**64 - 1),
+        st.floats(allow_nan=False),
+        st.text(max_size=300),
+        st.binary(max_size=40),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=20), st.dictionaries(st.text(max_size=5), inner, max_size=17)),
+    max_leaves=20,
+)
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(st.dictionaries(st.text(max_size=9), VALUES, max_size=5), min_size=1, max_size=6), st.integers(0, 2**64 - 1), st.randoms())
+@given(
+    st.lists(st.dictionaries(st.text(max_size=9), VALUES, max_size=5), min_size=1, max_size=6),
+    st.integers(0, 2**64 - 1),
+    st.randoms(),
+)
 def test_rows_read_from_bytes_are_those_of_the_records(extras, id, random):
     """Whatever other fields stand between id and expr."""
     records = []
@@ -168,7 +219,22 @@ def test_rows_read_from_bytes_are_those_of_the_records(extras, id, random):
 
 def test_a_vocabulary_word_is_known_and_nothing_else():
     words = [*VARIABLES, CONSTANT, *(row.token for row in OPERATORS)]
-    odd = ["", "x0", "x18", "<pad>", "<bos>", "<eos>", "<constan", "<constant", "<constant>>", "sinn", "si", "pow1_6", "x1\0", "+\0"]
+    odd = [
+        "",
+        "x0",
+        "x18",
+        "<pad>",
+        "<bos>",
+        "<eos>",
+        "<constan",
+        "<constant",
+        "<constant>>",
+        "sinn",
+        "si",
+        "pow1_6",
+        "x1\0",
+        "+\0",
+    ]
     for word in words + odd:
         data = np.frombuffer(b"--" + word.encode() + b"--", np.uint8)
         found = skeleton_rows.word_id(data, 2, len(word))
@@ -181,8 +247,14 @@ def test_what_the_fast_way_does_not_know_is_left_to_the_slow_one():
     tokens, usable, ids = skeleton_rows.of_batch(batch_of(records))
     assert usable.tolist() == [True, False, False, True] and ids[3] == 3
     assert (tokens[3] != 0).sum() == 101
-    for record, said in (({"expr": odd[0], "id": 7}, "record 7: 2 tokens too many"), ({"expr": [], "id": 1}, "empty"), ({"id": 1}, "no expr"),
-                         ({"expr": ["x1"], "id": -4}, "id -4"), ({"expr": ["x1"]}, "id None"), ({"expr": "x1", "id": 1}, "no expr")):
+    for record, said in (
+        ({"expr": odd[0], "id": 7}, "record 7: 2 tokens too many"),
+        ({"expr": [], "id": 1}, "empty"),
+        ({"id": 1}, "no expr"),
+        ({"expr": ["x1"], "id": -4}, "id -4"),
+        ({"expr": ["x1"]}, "id None"),
+        ({"expr": "x1", "id": 1}, "no expr"),
+    ):
         with pytest.raises(DataError, match=said):
             skeleton_rows.of_batch(batch_of([{"kind": "skeleton", **record}]))
 

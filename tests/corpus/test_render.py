@@ -108,7 +108,7 @@ def test_paper_constants_and_points():
     X = columns_of(Draw("edges", spread=10.0))
     rng = np.random.default_rng(1)
     a, b = rng.normal(0, 10, (2, 40_000))
-    x, other = (a + (b - a) * rng.random((2, 40_000)))
+    x, other = a + (b - a) * rng.random((2, 40_000))
     assert stats.ks_2samp(X[:, 0], x).pvalue > 1e-3
     assert stats.ks_2samp(X[:, 1] - X[:, 0], other - x).pvalue > 1e-3  # two points share their column's ends
 
@@ -124,7 +124,10 @@ def test_other_kinds_of_constant():
     for p in (1, 2, 3):
         for q in (1, 2, 3):
             exact[p / q] += 1 / 9
-    assert stats.chisquare([(ratio == v).sum() for v in exact], [len(ratio) * share for share in exact.values()]).pvalue > 1e-3
+    assert (
+        stats.chisquare([(ratio == v).sum() for v in exact], [len(ratio) * share for share in exact.values()]).pvalue
+        > 1e-3
+    )
 
 
 def test_other_kinds_of_column():
@@ -229,7 +232,11 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, skeletons):
     args = [joined, "--points", 60, "--repeats", 12, "-j", 1]
     process = subprocess.Popen([*COMMAND, *map(str, args), "-o", str(tmp_path / "k.zst")])
     state, deadline = tmp_path / "k.zst.part.state", time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None and not (state.exists() and json.loads(state.read_text())["n"]):
+    while (
+        time.monotonic() < deadline
+        and process.poll() is None
+        and not (state.exists() and json.loads(state.read_text())["n"])
+    ):
         time.sleep(0.005)
     process.kill()
     process.wait()
@@ -320,19 +327,26 @@ def test_log_ranges_are_uniform_in_magnitude_and_signs_fair():
 
 
 def test_points_without_a_value_are_drawn_again():
-    (law,) = law_files._from_json('{"laws": [{"id": "r", "infix": "sqrt(a)", "variables": [{"name": "a", "low": -1, "high": 1}]}]}',
-                             "t").laws
+    (law,) = law_files._from_json(
+        '{"laws": [{"id": "r", "infix": "sqrt(a)", "variables": [{"name": "a", "low": -1, "high": 1}]}]}', "t"
+    ).laws
     X, y = law.draw(500, np.random.default_rng(0))
     assert (X >= 0).all() and np.array_equal(y, np.sqrt(X[:, 0]))
-    (never,) = law_files._from_json('{"laws": [{"id": "n", "infix": "log(-a^2)", "variables": [{"name": "a"}]}]}', "t").laws
+    (never,) = law_files._from_json(
+        '{"laws": [{"id": "n", "infix": "log(-a^2)", "variables": [{"name": "a"}]}]}', "t"
+    ).laws
     with pytest.raises(DataError, match="law n"):
         never.draw(5, np.random.default_rng(0))
 
 
 def test_text_files_of_laws(tmp_path):
     (tmp_path / "mine.txt").write_text("# mine\nG * m / r^2 ; G 6 7, m 0.1 10 log, r 1 5 uni pos_neg\n\na + x10*x2\n")
-    assert run(tmp_path / "mine.txt", "--points", 50, "--noise", 0.1, "--dummies", 2, "-j", 1, "-o", tmp_path / "o.zst"
-               ).returncode == 0
+    assert (
+        run(
+            tmp_path / "mine.txt", "--points", 50, "--noise", 0.1, "--dummies", 2, "-j", 1, "-o", tmp_path / "o.zst"
+        ).returncode
+        == 0
+    )
     first, second = read(tmp_path / "o.zst")[0]
     assert first["names"] == ["G", "m", "r", "d1", "d2"] and second["names"] == ["a", "x2", "x10", "d1", "d2"]
     G, m, r = first["X"][:, :3].T
@@ -341,13 +355,16 @@ def test_text_files_of_laws(tmp_path):
     assert (r < 0).any() and (G >= 6).all()
 
 
-@pytest.mark.parametrize(("args", "status", "said"), [
-    (["nowhere.json"], 1, "no such file"),
-    ([str(BENCHMARK), "--points", "0"], 2, "--points"),
-    ([str(BENCHMARK), "--prior", "nowhere.toml", "-o", "x"], 1, "no such file"),
-    ([str(ROOT / "tests")], 1, "directory"),
-    ([str(BENCHMARK), "-o", "/dev/full"], 1, "No space left"),
-])
+@pytest.mark.parametrize(
+    ("args", "status", "said"),
+    [
+        (["nowhere.json"], 1, "no such file"),
+        ([str(BENCHMARK), "--points", "0"], 2, "--points"),
+        ([str(BENCHMARK), "--prior", "nowhere.toml", "-o", "x"], 1, "no such file"),
+        ([str(ROOT / "tests")], 1, "directory"),
+        ([str(BENCHMARK), "-o", "/dev/full"], 1, "No space left"),
+    ],
+)
 def test_wrong_calls(args, status, said):
     done = run(*args)
     assert done.returncode == status, done.stderr

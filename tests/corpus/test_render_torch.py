@@ -59,8 +59,10 @@ def test_a_batch_is_what_it_says(device, engine):
     prior = Prior()
     exprs = gen.sample_skeletons(prior, range(300), seed=3)
     tokens = torch.from_numpy(draw_kernels.to_rows(exprs).astype(np.int64))
-    batch, again, other = (render_torch.render_batch(tokens, 50, prior, torch.Generator(device).manual_seed(seed), engine=engine)
-                           for seed in (1, 1, 2))
+    batch, again, other = (
+        render_torch.render_batch(tokens, 50, prior, torch.Generator(device).manual_seed(seed), engine=engine)
+        for seed in (1, 1, 2)
+    )
     assert batch.X.shape == (300, 50, 17) and batch.X.dtype == batch.y.dtype == torch.float32
     assert all(torch.equal(a, b) for a, b in zip(batch, again))  # bit for bit
     assert not torch.equal(batch.X, other.X)
@@ -86,15 +88,25 @@ def test_same_distribution_as_the_kernels(name):
     ok, ok_fast = slow["status"] >= 0, fast["status"] >= 0
     assert stats.fisher_exact([[ok.sum(), (~ok).sum()], [ok_fast.sum(), (~ok_fast).sum()]]).pvalue > 1e-3
     # Rows that are always accepted or never, leave chance to the others only: compare whole marginals.
-    for value in (lambda d, rows: d["y"][rows][:, 0], lambda d, rows: np.ptp(d["y"][rows], axis=1),
-                  lambda d, rows: np.abs(d["X"][rows]).max(axis=(1, 2)), lambda d, rows: (d["filled"][rows] == 2).sum(axis=1)):
+    for value in (
+        lambda d, rows: d["y"][rows][:, 0],
+        lambda d, rows: np.ptp(d["y"][rows], axis=1),
+        lambda d, rows: np.abs(d["X"][rows]).max(axis=(1, 2)),
+        lambda d, rows: (d["filled"][rows] == 2).sum(axis=1),
+    ):
         assert stats.ks_2samp(value(slow, ok), value(fast, ok_fast)).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("draw", [
-    Draw("normal", low=1.0, spread=0.5), Draw("log", low=-4, high=4, negative=0.3), Draw("integer", low=1, high=10, negative=0.2),
-    Draw("fraction", high=8, negative=0.2), Draw("uniform", low=1.0, high=5.0, negative=0.2),
-])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        Draw("normal", low=1.0, spread=0.5),
+        Draw("log", low=-4, high=4, negative=0.3),
+        Draw("integer", low=1, high=10, negative=0.2),
+        Draw("fraction", high=8, negative=0.2),
+        Draw("uniform", low=1.0, high=5.0, negative=0.2),
+    ],
+)
 def test_constants_kind_by_kind(draw):
     prior = Prior(constants=(draw,))
     rows = draw_kernels.to_rows([["<constant>"]] * 4000)
@@ -107,16 +119,25 @@ def test_constants_kind_by_kind(draw):
 def test_constants_of_the_ablation_are_uniform_on_1_to_5(device):
     prior = from_dict({"constants": [{"kind": "uniform", "low": 1.0, "high": 5.0}]})
     rows = draw_kernels.to_rows([["<constant>"]] * 4000)
-    for drawn in (draw_kernels.draw(prior, rows, np.arange(4000), 1), render_torch.draw(prior, rows, np.arange(4000), 1, seed=2, device=device)):
+    for drawn in (
+        draw_kernels.draw(prior, rows, np.arange(4000), 1),
+        render_torch.draw(prior, rows, np.arange(4000), 1, seed=2, device=device),
+    ):
         consts = np.asarray(drawn["consts"][:, 0])
         assert consts.min() >= 1.0 and consts.max() <= 5.0
         assert stats.kstest(consts, stats.uniform(1.0, 4.0).cdf).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("draw", [
-    Draw("edges", spread=10.0), Draw("positive", spread=10.0, negative=0.2), Draw("log", low=-3, high=3, spread=4.0),
-    Draw("scaled", low=-3, high=3, spread=1.0), Draw("integer", low=-2, high=5),
-])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        Draw("edges", spread=10.0),
+        Draw("positive", spread=10.0, negative=0.2),
+        Draw("log", low=-3, high=3, spread=4.0),
+        Draw("scaled", low=-3, high=3, spread=1.0),
+        Draw("integer", low=-2, high=5),
+    ],
+)
 def test_columns_kind_by_kind(draw):
     prior = Prior(columns=(draw,))
     rows = draw_kernels.to_rows([["x3"]] * 4000)
@@ -141,5 +162,7 @@ def test_broken_rows_are_named():
 
 
 def test_one_point_and_no_constants():
-    batch = render_torch.render_batch(draw_kernels.to_rows([["x1"], ["x2"]]), 1, Prior(), torch.Generator().manual_seed(0), engine="torch")
+    batch = render_torch.render_batch(
+        draw_kernels.to_rows([["x1"], ["x2"]]), 1, Prior(), torch.Generator().manual_seed(0), engine="torch"
+    )
     assert batch.ok.all() and batch.y.shape == (2, 1) and torch.equal(batch.y[0, 0], batch.X[0, 0, 0])

@@ -140,9 +140,17 @@ def test_skeleton_hides_numbers_only():
 def fit_of(infix, truth, **more):
     """A successful fit record of one formula against another."""
     return {
-        "problem": 0, "expr": from_infix(infix), "consts": np.zeros(0), "fvu": 0.0, "fvu_val": 0.0, "status": "ok",
-        "seconds": 1.0, "truth": {"expr": from_infix(truth), "consts": np.zeros(0), "infix": truth},
-        "low": np.array([0.5, 0.5]), "high": np.array([3.0, 3.0]), **more,
+        "problem": 0,
+        "expr": from_infix(infix),
+        "consts": np.zeros(0),
+        "fvu": 0.0,
+        "fvu_val": 0.0,
+        "status": "ok",
+        "seconds": 1.0,
+        "truth": {"expr": from_infix(truth), "consts": np.zeros(0), "infix": truth},
+        "low": np.array([0.5, 0.5]),
+        "high": np.array([3.0, 3.0]),
+        **more,
     }
 
 
@@ -196,10 +204,23 @@ def test_equivalence_is_judged_far_outside_the_fit():
     assert metrics.equivalent(from_infix("abs(x1)"), [], {"expr": ["x1"]}, [-1.0], [2.0]) is False
 
 
-PAIRS = ["x1*(x2 + 1)|x1*x2 + x1", "exp(x1 + x2)|exp(x1)*exp(x2)", "log(x1*x2)|log(x1) + log(x2)", "(x1 + x2)**2|x1**2 + x2**2",
-         "sin(2*x1)|2*sin(x1)*cos(x1)", "cos(x1)**2|1 - sin(x1)**2", "x1/(x1 + x2)|1/(1 + x2/x1)", "sqrt(x1*x2)|sqrt(x1)*sqrt(x2)",
-         "tanh(x1)|(exp(2*x1) - 1)/(exp(2*x1) + 1)", "x1**3 - x2**3|(x1 - x2)*(x1**2 + x1*x2 + x2**2)", "sin(x1)|x1 - x1**3/6",
-         "tanh(x1)|x1", "x1*x2 + 1/1000|x1*x2", "exp(x1)/x2|exp(x1/x2)", "sqrt(x1**2 + x2**2)|x1 + x2"]
+PAIRS = [
+    "x1*(x2 + 1)|x1*x2 + x1",
+    "exp(x1 + x2)|exp(x1)*exp(x2)",
+    "log(x1*x2)|log(x1) + log(x2)",
+    "(x1 + x2)**2|x1**2 + x2**2",
+    "sin(2*x1)|2*sin(x1)*cos(x1)",
+    "cos(x1)**2|1 - sin(x1)**2",
+    "x1/(x1 + x2)|1/(1 + x2/x1)",
+    "sqrt(x1*x2)|sqrt(x1)*sqrt(x2)",
+    "tanh(x1)|(exp(2*x1) - 1)/(exp(2*x1) + 1)",
+    "x1**3 - x2**3|(x1 - x2)*(x1**2 + x1*x2 + x2**2)",
+    "sin(x1)|x1 - x1**3/6",
+    "tanh(x1)|x1",
+    "x1*x2 + 1/1000|x1*x2",
+    "exp(x1)/x2|exp(x1/x2)",
+    "sqrt(x1**2 + x2**2)|x1 + x2",
+]
 
 
 @pytest.mark.parametrize("pair", PAIRS)

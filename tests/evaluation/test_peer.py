@@ -27,9 +27,21 @@ def problem(law="x1*x2", scale=1.0, m=60, seed=0, **more):
     rng = np.random.default_rng(seed)
     X = rng.uniform(1.0, 3.0, (2 * m, 2)) * [scale, 1.0]
     y = evaluate(from_infix(law), X)
-    return {"kind": "problem", "id": 7, "X": X[:m].copy(), "y": y[:m].copy(), "X_val": X[m:].copy(), "y_val": y[m:].copy(),
-            "names": ["x1", "x2"], "target": "y", "group": "easy", "law": law, "noise": 0.0,
-            "truth": {"expr": from_infix(law), "consts": np.zeros(0), "infix": law}, **more}
+    return {
+        "kind": "problem",
+        "id": 7,
+        "X": X[:m].copy(),
+        "y": y[:m].copy(),
+        "X_val": X[m:].copy(),
+        "y_val": y[m:].copy(),
+        "names": ["x1", "x2"],
+        "target": "y",
+        "group": "easy",
+        "law": law,
+        "noise": 0.0,
+        "truth": {"expr": from_infix(law), "consts": np.zeros(0), "infix": law},
+        **more,
+    }
 
 
 def stand_in(monkeypatch, function):
@@ -40,7 +52,9 @@ def stand_in(monkeypatch, function):
 
 
 def test_powers_of_ten():
-    assert peer_support.power_of_ten(np.array([3e-20, -4e-20])) == pytest.approx(1e-19 if np.hypot(3, 4) / 2**0.5 > 10**0.5 else 1e-20)
+    assert peer_support.power_of_ten(np.array([3e-20, -4e-20])) == pytest.approx(
+        1e-19 if np.hypot(3, 4) / 2**0.5 > 10**0.5 else 1e-20
+    )
     assert peer_support.power_of_ten(np.array([1.0, -1.0])) == 1.0
     assert peer_support.power_of_ten(np.zeros(3)) == 1.0
     assert peer_support.power_of_ten(np.array([1e200, 1e200])) == pytest.approx(1e200)
@@ -245,7 +259,9 @@ def test_gplearns_best_of_all_generations_is_kept(monkeypatch):
             self.generations = settings["generations"]
 
         def fit(self, X, y):
-            self._program = types.SimpleNamespace(raw_fitness_=next(fitness), program=[0 if self.generations == 2 else 1])
+            self._program = types.SimpleNamespace(
+                raw_fitness_=next(fitness), program=[0 if self.generations == 2 else 1]
+            )
 
     monkeypatch.setattr(gplearn.genetic, "SymbolicRegressor", Regressor)
     ticks = iter(np.arange(0.0, 100.0, 0.5))
@@ -262,8 +278,14 @@ def test_operons_trees_are_read_in_order():
     rng = np.random.default_rng(3)
     X = rng.uniform(1, 2, (50, 2))
     y = (X[:, 0] - 3 * X[:, 1]) / (X[:, 0] ** 2 + 1)
-    model = SymbolicRegressor(allowed_symbols="add,sub,mul,div,constant,variable,square,sqrt,exp", population_size=200,
-                              generations=3, optimizer_iterations=3, random_state=1, max_evaluations=10**6)
+    model = SymbolicRegressor(
+        allowed_symbols="add,sub,mul,div,constant,variable,square,sqrt,exp",
+        population_size=200,
+        generations=3,
+        optimizer_iterations=3,
+        random_state=1,
+        max_evaluations=10**6,
+    )
     model.fit(X, y)
     assert np.allclose(evaluate(peer._operon_tokens(model), X), model.predict(X), rtol=1e-3, atol=1e-4)
 

@@ -24,12 +24,26 @@ def fits(budgets=(1.0,), points=(512,), noises=(0.0,), methods=("fansr", "operon
                 for noise in noises:
                     for law in range(12):
                         fvu = 10.0 ** rng.uniform(-30, 1) if law % 3 else 1e-31
-                        made.append({
-                            "kind": "fit", "problem": len(made),
-                            "law": f"law {law}", "group": ("easy", "medium", "hard")[law % 3],
-                            "expr": from_infix("2*x1"), "consts": np.zeros(0), "fvu": fvu, "fvu_val": fvu, "status": "ok",
-                            "seconds": budget * rng.uniform(0.2, 1), "truth": {"expr": from_infix("x1*x2"), "infix": "x1*x2"},
-                            "method": method, "budget": budget, "points": m, "noise": noise, "source": "test"})
+                        made.append(
+                            {
+                                "kind": "fit",
+                                "problem": len(made),
+                                "law": f"law {law}",
+                                "group": ("easy", "medium", "hard")[law % 3],
+                                "expr": from_infix("2*x1"),
+                                "consts": np.zeros(0),
+                                "fvu": fvu,
+                                "fvu_val": fvu,
+                                "status": "ok",
+                                "seconds": budget * rng.uniform(0.2, 1),
+                                "truth": {"expr": from_infix("x1*x2"), "infix": "x1*x2"},
+                                "method": method,
+                                "budget": budget,
+                                "points": m,
+                                "noise": noise,
+                                "source": "test",
+                            }
+                        )
     return made
 
 
@@ -51,9 +65,15 @@ def is_picture(path, kind):
     return head.startswith(b"\x89PNG") if kind == "png" else head.startswith(b"<?xml")
 
 
-@pytest.mark.parametrize("more, kind", [
-    ({"budgets": (1.0, 3.0)}, "time"), ({"points": (8, 64)}, "points"), ({"noises": (0.0, 0.01)}, "noise"), ({}, "laws"),
-])
+@pytest.mark.parametrize(
+    "more, kind",
+    [
+        ({"budgets": (1.0, 3.0)}, "time"),
+        ({"points": (8, 64)}, "points"),
+        ({"noises": (0.0, 0.01)}, "noise"),
+        ({}, "laws"),
+    ],
+)
 def test_the_kind_follows_from_what_varies(tmp_path, more, kind):
     records = fits(**more)
     assert plot.kind_of("fit", records) == kind
@@ -64,7 +84,9 @@ def test_the_kind_follows_from_what_varies(tmp_path, more, kind):
 
 
 def test_recovery_curves_hold_the_means_and_intervals():
-    scores = [{**s, "label": s["method"]} for s in map(plot.score_record, fits(budgets=(1.0, 3.0), methods=("operon",)))]
+    scores = [
+        {**s, "label": s["method"]} for s in map(plot.score_record, fits(budgets=(1.0, 3.0), methods=("operon",)))
+    ]
     canvas = plot.draw("time", "score", {"": scores}, False)
     axes = canvas.axes
     line = axes[0].lines[0]
@@ -123,9 +145,19 @@ def fit_with_data(columns=1):
     rng = np.random.default_rng(1)
     X = rng.uniform(1, 3, (30, columns))
     y = 2.0 * X[:, 0] + rng.normal(0, 0.1, 30)
-    return {"kind": "fit", "problem": 0, "expr": ["*", "<constant>", "x1"], "consts": np.array([2.0]), "fvu": 0.01,
-            "status": "ok", "X": X, "y": y, "names": [f"c{j}" for j in range(columns)], "target": "t",
-            "front": [{"length": 1, "fvu": 1.0}, {"length": 3, "fvu": 0.01}, {"length": 9, "fvu": 0.0}]}
+    return {
+        "kind": "fit",
+        "problem": 0,
+        "expr": ["*", "<constant>", "x1"],
+        "consts": np.array([2.0]),
+        "fvu": 0.01,
+        "status": "ok",
+        "X": X,
+        "y": y,
+        "names": [f"c{j}" for j in range(columns)],
+        "target": "t",
+        "front": [{"length": 1, "fvu": 1.0}, {"length": 3, "fvu": 0.01}, {"length": 9, "fvu": 0.0}],
+    }
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -149,8 +181,11 @@ def test_draw_fit_as_the_main_job_calls_it(tmp_path):
 
 
 def test_training_curves(tmp_path):
-    records = [{"kind": "metric", "step": s, "split": split, "loss": 3.0 / (s + 1), "lr": 1e-3, "grad_norm": 1.0}
-               for s in range(1, 20) for split in ("train", "val")]
+    records = [
+        {"kind": "metric", "step": s, "split": split, "loss": 3.0 / (s + 1), "lr": 1e-3, "grad_norm": 1.0}
+        for s in range(1, 20)
+        for split in ("train", "val")
+    ]
     axes = plot.draw("training", "metric", {"": records}, False).axes
     assert list(axes[0].lines[0].get_ydata())[:2] == [1.5, 1.0]
     assert run(written(tmp_path, records, "metric"), "-o", str(tmp_path / "t.svg"))[0] == 0

@@ -13,10 +13,23 @@ from fansr.streams.reader_writer import open_reader, open_writer
 
 def fit(problem, law, infix, truth, fvu, seconds, **more):
     return {
-        "kind": "fit", "problem": problem, "law": law, "expr": from_infix(infix), "consts": np.zeros(0), "fvu": fvu,
-        "fvu_val": fvu, "length": len(from_infix(infix)), "status": "ok", "source": "power", "logp": None,
-        "seconds": seconds, "truth": {"expr": from_infix(truth), "consts": np.zeros(0), "infix": truth},
-        "low": np.array([0.5, 0.5]), "high": np.array([2.0, 2.0]), "front": [], **more,
+        "kind": "fit",
+        "problem": problem,
+        "law": law,
+        "expr": from_infix(infix),
+        "consts": np.zeros(0),
+        "fvu": fvu,
+        "fvu_val": fvu,
+        "length": len(from_infix(infix)),
+        "status": "ok",
+        "source": "power",
+        "logp": None,
+        "seconds": seconds,
+        "truth": {"expr": from_infix(truth), "consts": np.zeros(0), "infix": truth},
+        "low": np.array([0.5, 0.5]),
+        "high": np.array([2.0, 2.0]),
+        "front": [],
+        **more,
     }
 
 
@@ -84,7 +97,9 @@ def test_any_field_groups(tmp_path):
     groups = json.loads(text)["groups"]
     assert code == 0 and {name: group["vnrr"] for name, group in groups.items()} == {"mine": 1.0, "yours": 0.0}
     code, _, err = run(path, "--by", "colour")
-    assert code == 1 and "suite" in err and "trial" in err and "vnrr" not in err and "X" not in err.split("there are")[1]
+    assert (
+        code == 1 and "suite" in err and "trial" in err and "vnrr" not in err and "X" not in err.split("there are")[1]
+    )
 
 
 def test_tsv_reads_back(stream):

@@ -33,7 +33,9 @@ def same(got, expr, consts, label):
     got = np.broadcast_to(np.asarray(got), want.shape)
     real = np.isfinite(want) & np.isfinite(slack)
     if real.any():
-        assert (np.abs(got[real] - want[real]) <= (1e-9 * np.abs(want) + 100 * slack + 1e-300)[real]).mean() > 0.97, label
+        assert (np.abs(got[real] - want[real]) <= (1e-9 * np.abs(want) + 100 * slack + 1e-300)[real]).mean() > 0.97, (
+            label
+        )
 
 
 X = np.random.default_rng(9).uniform(-3, 3, (80, 3))
@@ -189,7 +191,10 @@ def test_latex_reads_back():
 def test_latex_is_readable():
     assert export.latex(["*", C, "pow2", "x1"], [4.9], ["t"]) == r"4.9 \cdot t^{2}"
     assert export.latex(["+", "/", "x1", "x2", C], [-1.5], ["m", "theta_0"]) == r"\frac{m}{\theta_{0}} - 1.5"
-    assert export.latex(["*", C, "sin", "x1"], [1.5e-9], ["angle_of 1"]) == r"1.5 \cdot 10^{-9} \cdot \sin\left(\mathrm{angle\_of\ 1}\right)"
+    assert (
+        export.latex(["*", C, "sin", "x1"], [1.5e-9], ["angle_of 1"])
+        == r"1.5 \cdot 10^{-9} \cdot \sin\left(\mathrm{angle\_of\ 1}\right)"
+    )
 
 
 def test_digits():

@@ -34,7 +34,10 @@ def plain_value(tree, X, consts):
 
 
 PYTHON = {
-    **{name: getattr(np, name) for name in ("sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "log", "abs")},
+    **{
+        name: getattr(np, name)
+        for name in ("sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "log", "abs")
+    },
     "root4": lambda v: np.sqrt(np.sqrt(v)),
     "root5": lambda v: np.sign(v) * np.abs(v) ** 0.2,
     **{"a" + n: getattr(np, "arc" + n) for n in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
@@ -78,7 +81,7 @@ def test_tree_round_trip_and_subtrees(tree):
     assert ex.problems(expr) is None
     assert ex.end(expr) == len(expr)
     spans = [ex.from_tree(kid) for kid in tree[1:]] if isinstance(tree, tuple) else []
-    assert [expr[i:ex.end(expr, i)] for i in ex.children(expr)] == spans
+    assert [expr[i : ex.end(expr, i)] for i in ex.children(expr)] == spans
     if len(expr) > 1:
         assert not ex.is_valid(expr[:-1]) and not ex.is_valid(expr + ["x1"])
 
@@ -105,19 +108,22 @@ def test_paper_examples():
     assert ex.drop_constants(f"+ {CONSTANT} sin 2.0".split()) == []
 
 
-@pytest.mark.parametrize("text, want", [
-    ("-x1**2", "neg pow2 x1"),
-    ("x1/x2/x3", "/ / x1 x2 x3"),
-    ("1/x1", "inv x1"),
-    ("2*3*x1", "* 6.0 x1"),
-    ("v1^2 + sqrt(v2)", "+ pow2 x1 pow1_2 x2"),
-    ("C*exp(x1)", f"* {CONSTANT} exp x1"),
-    ("x1**1.5", "pow3 pow1_2 x1"),
-    ("x1**-2", "inv pow2 x1"),
-    ("x1**-1.5", "inv pow3 pow1_2 x1"),
-    ("x1**0.75", "pow3 pow1_4 x1"),
-    ("pow(x1, 7)", "pow x1 7.0"),
-])
+@pytest.mark.parametrize(
+    "text, want",
+    [
+        ("-x1**2", "neg pow2 x1"),
+        ("x1/x2/x3", "/ / x1 x2 x3"),
+        ("1/x1", "inv x1"),
+        ("2*3*x1", "* 6.0 x1"),
+        ("v1^2 + sqrt(v2)", "+ pow2 x1 pow1_2 x2"),
+        ("C*exp(x1)", f"* {CONSTANT} exp x1"),
+        ("x1**1.5", "pow3 pow1_2 x1"),
+        ("x1**-2", "inv pow2 x1"),
+        ("x1**-1.5", "inv pow3 pow1_2 x1"),
+        ("x1**0.75", "pow3 pow1_4 x1"),
+        ("pow(x1, 7)", "pow x1 7.0"),
+    ],
+)
 def test_parse(text, want):
     assert ex.from_infix(text) == want.split()
 
@@ -128,19 +134,34 @@ def test_columns_by_name():
     assert ex.to_infix(["+", "x1", "x3"], names=names) == "T [K] + große Länge"
 
 
-@pytest.mark.parametrize("text, word", [
-    ("x1 +", "cannot read"), ("foo(x1)", "unknown function"), ("y + 1", "unknown name"), ("x1 if x2 else 3", "cannot read"),
-    ("__import__('os')", "unknown function"), ("(" * 5000 + "x1", "cannot read"), ("", "cannot read"),
-])
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("x1 +", "cannot read"),
+        ("foo(x1)", "unknown function"),
+        ("y + 1", "unknown name"),
+        ("x1 if x2 else 3", "cannot read"),
+        ("__import__('os')", "unknown function"),
+        ("(" * 5000 + "x1", "cannot read"),
+        ("", "cannot read"),
+    ],
+)
 def test_parse_errors_are_value_errors(text, word):
     with pytest.raises(ValueError, match=word):
         ex.from_infix(text)
 
 
-@pytest.mark.parametrize("expr, word", [
-    ([], "empty"), (["+", "x1"], "truncated"), (["x1", "x2"], "too many"), (["foo"], "unknown token"), (["x0"], "unknown"),
-    (["sin", 3], "wanted a string"),
-])
+@pytest.mark.parametrize(
+    "expr, word",
+    [
+        ([], "empty"),
+        (["+", "x1"], "truncated"),
+        (["x1", "x2"], "too many"),
+        (["foo"], "unknown token"),
+        (["x0"], "unknown"),
+        (["sin", 3], "wanted a string"),
+    ],
+)
 def test_problems_are_named(expr, word):
     assert word in ex.problems(expr)
 

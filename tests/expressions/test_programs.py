@@ -10,11 +10,42 @@ from fansr.expressions import programs as ev
 from fansr.expressions.tokens import CONSTANT, OPERATOR, OPERATORS, UNARY
 
 # Points inside, at and just outside the edges of every operator's domain.
-EDGES = np.array([
-    0.0, -0.0, 1.0, -1.0, np.nextafter(1, 2), np.nextafter(1, 0), -np.nextafter(1, 2), -np.nextafter(1, 0), 1e-300, -1e-300,
-    5e-324, 1e-8, -1e-8, 0.5, -0.5, 2.0, -2.0, 3.7, -3.7, np.pi / 2, 30.0, -30.0, 709.0, 710.5, -745.0, 1e154, -1e154, 1e300,
-    -1e300, np.inf, -np.inf, np.nan,
-])
+EDGES = np.array(
+    [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        np.nextafter(1, 2),
+        np.nextafter(1, 0),
+        -np.nextafter(1, 2),
+        -np.nextafter(1, 0),
+        1e-300,
+        -1e-300,
+        5e-324,
+        1e-8,
+        -1e-8,
+        0.5,
+        -0.5,
+        2.0,
+        -2.0,
+        3.7,
+        -3.7,
+        np.pi / 2,
+        30.0,
+        -30.0,
+        709.0,
+        710.5,
+        -745.0,
+        1e154,
+        -1e154,
+        1e300,
+        -1e300,
+        np.inf,
+        -np.inf,
+        np.nan,
+    ]
+)
 
 
 def source(expr, position=0):
@@ -88,10 +119,14 @@ def test_table_of_derivatives():
         operands = [a] if row.arity == 1 else [v.ravel() for v in np.meshgrid(a, a)]
         for side in range(row.arity):
             # The operands themselves are the free constants, so the Jacobian is the table's derivative.
-            got = np.array([
-                ev.value_and_jacobian([row.token] + [CONSTANT] * row.arity, np.zeros((1, 1)), list(point))[1][side, 0]
-                for point in zip(*operands)
-            ])
+            got = np.array(
+                [
+                    ev.value_and_jacobian([row.token] + [CONSTANT] * row.arity, np.zeros((1, 1)), list(point))[1][
+                        side, 0
+                    ]
+                    for point in zip(*operands)
+                ]
+            )
             names = dict(zip("ab", operands))
             with np.errstate(all="ignore"):
                 v = eval(row.numpy.format(a="a", b="b"), {"np": np, **names})
@@ -110,11 +145,32 @@ def test_derivatives_near_edges_against_high_precision():
     """The table itself, against mpmath's derivative close to where each operator ends or bends."""
     mp = pytest.importorskip("mpmath")
     mp.mp.dps = 60
-    near = {"asin": [1 - 1e-9, -1 + 1e-9], "acos": [1 - 1e-9, -1 + 1e-9], "atanh": [1 - 1e-9], "acosh": [1 + 1e-9], "log": [1e-300, 1e300],
-            "pow1_2": [1e-300], "pow1_3": [-1e-200, 1e-200], "pow1_4": [1e-280], "pow1_5": [-1e-200], "inv": [-1e-150],
-            "tan": [1.5707963], "tanh": [10.0], "exp": [-700.0, 700.0], "abs": [-1e-300], "sinh": [-700.0], "cosh": [700.0]}
-    real = {"pow1_2": mp.sqrt, "pow1_3": lambda z: mp.sign(z) * abs(z) ** (mp.mpf(1) / 3), "pow1_4": lambda z: z ** (mp.mpf(1) / 4),
-            "pow1_5": lambda z: mp.sign(z) * abs(z) ** (mp.mpf(1) / 5), "inv": lambda z: 1 / z, "abs": abs}
+    near = {
+        "asin": [1 - 1e-9, -1 + 1e-9],
+        "acos": [1 - 1e-9, -1 + 1e-9],
+        "atanh": [1 - 1e-9],
+        "acosh": [1 + 1e-9],
+        "log": [1e-300, 1e300],
+        "pow1_2": [1e-300],
+        "pow1_3": [-1e-200, 1e-200],
+        "pow1_4": [1e-280],
+        "pow1_5": [-1e-200],
+        "inv": [-1e-150],
+        "tan": [1.5707963],
+        "tanh": [10.0],
+        "exp": [-700.0, 700.0],
+        "abs": [-1e-300],
+        "sinh": [-700.0],
+        "cosh": [700.0],
+    }
+    real = {
+        "pow1_2": mp.sqrt,
+        "pow1_3": lambda z: mp.sign(z) * abs(z) ** (mp.mpf(1) / 3),
+        "pow1_4": lambda z: z ** (mp.mpf(1) / 4),
+        "pow1_5": lambda z: mp.sign(z) * abs(z) ** (mp.mpf(1) / 5),
+        "inv": lambda z: 1 / z,
+        "abs": abs,
+    }
     for token, points in near.items():
         function = real.get(token) or getattr(mp, token)
         for x in points:
@@ -130,8 +186,13 @@ def torch_value(expr, X, c):
     import torch
 
     unary = {
-        "abs": torch.abs, "inv": torch.reciprocal, "neg": torch.neg, "pow1_2": torch.sqrt, "pow1_4": lambda v: v.sqrt().sqrt(),
-        "pow1_3": lambda v: v.sign() * v.abs() ** (1 / 3), "pow1_5": lambda v: v.sign() * v.abs() ** 0.2,
+        "abs": torch.abs,
+        "inv": torch.reciprocal,
+        "neg": torch.neg,
+        "pow1_2": torch.sqrt,
+        "pow1_4": lambda v: v.sqrt().sqrt(),
+        "pow1_3": lambda v: v.sign() * v.abs() ** (1 / 3),
+        "pow1_5": lambda v: v.sign() * v.abs() ** 0.2,
         **{f"pow{k}": lambda v, k=k: v**k for k in (2, 3, 4, 5)},
         **{f"mult{k}": lambda v, k=k: v * k for k in (2, 3, 4, 5)},
         **{f"div{k}": lambda v, k=k: v / k for k in (2, 3, 4, 5)},

@@ -21,17 +21,20 @@ def table(seed=0, M=200, D=3, low=0.5, high=3.0):
     return np.random.default_rng(seed).uniform(low, high, (M, D))
 
 
-@pytest.mark.parametrize(("expr", "linear"), [
-    (LINE, [1, 1]),
-    (DECAY, [1, 0, 1]),
-    (["*", C, "+", C, "*", C, "x1"], [0, 1, 1]),  # either the factor or the sum, and the sum has more
-    (["/", "-", C, "x1", "+", C, "x2"], [1, 0]),
-    (["pow1_2", "+", C, "*", C, "x1"], [0, 0]),
-    (["neg", "mult2", "div3", C], [1]),
-    (["*", C, C], [0, 1]),
-    (["*", "+", C, "x1", "+", C, "x2"], [1, 0]),
-    (["inv", C], [0]),
-])
+@pytest.mark.parametrize(
+    ("expr", "linear"),
+    [
+        (LINE, [1, 1]),
+        (DECAY, [1, 0, 1]),
+        (["*", C, "+", C, "*", C, "x1"], [0, 1, 1]),  # either the factor or the sum, and the sum has more
+        (["/", "-", C, "x1", "+", C, "x2"], [1, 0]),
+        (["pow1_2", "+", C, "*", C, "x1"], [0, 0]),
+        (["neg", "mult2", "div3", C], [1]),
+        (["*", C, C], [0, 1]),
+        (["*", "+", C, "x1", "+", C, "x2"], [1, 0]),
+        (["inv", C], [0]),
+    ],
+)
 def test_which_constants_are_linear(expr, linear):
     """The chosen set must really be jointly affine; these are small enough to say which it is."""
     op, link = compile_many([expr])[0][:2]
@@ -83,7 +86,9 @@ def test_curved_fit_with_noise_equals_scipy():
     refiner = Refiner(X, y)
     c = refiner.fit([DECAY])[1][0]
     _, c = refiner.polish(DECAY, c)
-    want, covariance = curve_fit(lambda X, a, b, d: a * np.exp(b * X[:, 0]) + d, X, y, [3, -1.7, 0.4], ftol=1e-14, xtol=1e-14)
+    want, covariance = curve_fit(
+        lambda X, a, b, d: a * np.exp(b * X[:, 0]) + d, X, y, [3, -1.7, 0.4], ftol=1e-14, xtol=1e-14
+    )
     np.testing.assert_allclose(c, want, rtol=1e-5)
     np.testing.assert_allclose(refiner.standard_errors(DECAY, c), np.sqrt(np.diag(covariance)), rtol=1e-3)
     np.testing.assert_allclose(refiner.fvu(DECAY, c), fvu_by_hand(y, evaluate(DECAY, X, c)), rtol=1e-10)
@@ -95,7 +100,9 @@ def test_weights_and_errors_per_point_equal_scipy():
     y = 3 * np.exp(-1.7 * X[:, 0]) + 0.4 + sigma * rng.normal(size=200)
     refiner = Refiner(X, y, weights=1 / sigma**2)
     c = refiner.polish(DECAY, refiner.fit([DECAY])[1][0])[1]
-    want, _ = curve_fit(lambda X, a, b, d: a * np.exp(b * X[:, 0]) + d, X, y, [3, -1.7, 0.4], sigma=sigma, ftol=1e-14, xtol=1e-14)
+    want, _ = curve_fit(
+        lambda X, a, b, d: a * np.exp(b * X[:, 0]) + d, X, y, [3, -1.7, 0.4], sigma=sigma, ftol=1e-14, xtol=1e-14
+    )
     np.testing.assert_allclose(c, want, rtol=1e-4)
     w = sigma**-2.0
     by_hand = (w * (y - evaluate(DECAY, X, c)) ** 2).sum() / (w * (y - (w * y).sum() / w.sum()) ** 2).sum()

@@ -26,8 +26,9 @@ from fansr.network.architecture import (
     to_bits,
 )
 
-SMALL = dict(columns=4, width=24, heads=2, feed_forward=40, inducing=5, seeds=6, decoder_layers=2, dropout=0.0,
-             max_length=16)
+SMALL = dict(
+    columns=4, width=24, heads=2, feed_forward=40, inducing=5, seeds=6, decoder_layers=2, dropout=0.0, max_length=16
+)
 VALUES = [0.0, -0.0, 1.0, -1.0, 1.5, 3.14159274, 1e-45, 1e-38, 3.4e38, -2.5e-20, float("inf"), float("nan")]
 
 
@@ -99,8 +100,9 @@ def test_masked_set_norm_against_a_plain_loop():
     wanted = loop_norm(x, mask, norm.weight.detach().numpy())
     np.testing.assert_allclose(norm(torch.tensor(x), torch.tensor(mask)).detach().numpy()[:3], wanted[:3], rtol=2e-5)
     whole = np.ones((4, 6), bool)
-    np.testing.assert_allclose(norm(torch.tensor(x)).detach().numpy(), loop_norm(x, whole, norm.weight.detach().numpy()),
-                               rtol=2e-5)
+    np.testing.assert_allclose(
+        norm(torch.tensor(x)).detach().numpy(), loop_norm(x, whole, norm.weight.detach().numpy()), rtol=2e-5
+    )
 
 
 def test_padding_may_hold_anything_even_nan():
@@ -151,7 +153,9 @@ def test_set_attention_block_against_torch(learned, post_norm, norm):
         x = block.norm_query(wide + reference_attention(block, wide, points, mask))
         wanted = block.norm_inner(x + block.feed_forward(x))
     else:
-        x = wide + reference_attention(block, block.norm_query(queries).expand(2, -1, -1), block.norm_set(points, mask), mask)
+        x = wide + reference_attention(
+            block, block.norm_query(queries).expand(2, -1, -1), block.norm_set(points, mask), mask
+        )
         wanted = x + block.feed_forward(block.norm_inner(x))
     torch.testing.assert_close(block(queries, points, mask), wanted, rtol=1e-4, atol=1e-5)
 
@@ -169,8 +173,10 @@ def test_both_ways_to_attend_agree(causal):
 def test_rope_depends_on_distance_only():
     cos, sin = rope_table(8, 10)
     q, k = torch.randn(8), torch.randn(8)
-    dots = [(rotate(q[None], cos[i : i + 1], sin[i : i + 1]) * rotate(k[None], cos[j : j + 1], sin[j : j + 1])).sum()
-            for i, j in ((2, 0), (5, 3), (9, 7))]
+    dots = [
+        (rotate(q[None], cos[i : i + 1], sin[i : i + 1]) * rotate(k[None], cos[j : j + 1], sin[j : j + 1])).sum()
+        for i, j in ((2, 0), (5, 3), (9, 7))
+    ]
     torch.testing.assert_close(torch.stack(dots), dots[0].expand(3), rtol=1e-4, atol=1e-5)
     # Two dimensions turn by one radian a step, as complex numbers do.
     c, s = rope_table(2, 3)
@@ -226,9 +232,15 @@ def test_later_tokens_do_not_reach_earlier_logits():
 # ---- Table 3
 
 
-@pytest.mark.parametrize("name, total, encoder, decoder", [
-    ("3m", "3.2M", "1.6M", "1.6M"), ("20m", "23M", "10.4M", "12.4M"), ("120m", "122M", "64.4M", "57.5M"),
-    ("1b", "955M", "494M", "459M")])
+@pytest.mark.parametrize(
+    "name, total, encoder, decoder",
+    [
+        ("3m", "3.2M", "1.6M", "1.6M"),
+        ("20m", "23M", "10.4M", "12.4M"),
+        ("120m", "122M", "64.4M", "57.5M"),
+        ("1b", "955M", "494M", "459M"),
+    ],
+)
 def test_counts_are_table_3(name, total, encoder, decoder):
     from fansr.network.train import train
 
@@ -249,6 +261,10 @@ def test_count_is_the_sum_of_the_weights():
 
 
 def test_config_says_what_is_wrong():
-    for wrong, message in (({"norm": "batch"}, "norm is 'batch'"), ({"bits": 8}, "bits is 8"), ({"width": 25}, "width 25")):
+    for wrong, message in (
+        ({"norm": "batch"}, "norm is 'batch'"),
+        ({"bits": 8}, "bits is 8"),
+        ({"width": 25}, "width 25"),
+    ):
         with pytest.raises(ValueError, match=message):
             ModelConfig(**{**SMALL, **wrong})

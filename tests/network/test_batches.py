@@ -13,10 +13,23 @@ from fansr.network import batches
 from fansr.streams import reader_writer
 from fansr.streams.seeds import rng_for
 
-EXPRS = [["x3"], ["+", "x2", "x7"], ["*", "sin", "x1", "x1"], ["/", "+", "x1", "x2", "pow2", "x9"],
-         ["pow2", "+", "x1", "x5"], ["*", "x4", "*", "x4", "exp", "neg", "x2"]]
-SETTINGS = batches.Settings(batch=8, min_points=4, max_points=12, columns=9, max_length=16, scale_columns=False,
-                            prior=Prior(columns=(Draw("positive", spread=2.0),)))
+EXPRS = [
+    ["x3"],
+    ["+", "x2", "x7"],
+    ["*", "sin", "x1", "x1"],
+    ["/", "+", "x1", "x2", "pow2", "x9"],
+    ["pow2", "+", "x1", "x5"],
+    ["*", "x4", "*", "x4", "exp", "neg", "x2"],
+]
+SETTINGS = batches.Settings(
+    batch=8,
+    min_points=4,
+    max_points=12,
+    columns=9,
+    max_length=16,
+    scale_columns=False,
+    prior=Prior(columns=(Draw("positive", spread=2.0),)),
+)
 
 
 def rows(exprs, width=14):
@@ -115,12 +128,22 @@ def test_problems_are_padded_under_a_mask_and_bad_ones_counted():
 
     def problem(m, d, expr, **more):
         X = rng.uniform(1, 2, (m, d))
-        return {"kind": "problem", "id": 0, "X": X, "y": evaluate(expr, X, []), "names": ["a"] * d,
-                "truth": {"expr": expr}, **more}
+        return {
+            "kind": "problem",
+            "id": 0,
+            "X": X,
+            "y": evaluate(expr, X, []),
+            "names": ["a"] * d,
+            "truth": {"expr": expr},
+            **more,
+        }
 
     good = [problem(5, 2, ["+", "x1", "x2"]), problem(30, 1, ["sin", "x1"])]
-    bad = [problem(5, 2, ["+", "x1", "x2"], truth={}), problem(5, 10, ["x1"]),
-           problem(5, 1, ["x1"], y=np.array([1, 2, np.nan, 4, 5]))]
+    bad = [
+        problem(5, 2, ["+", "x1", "x2"], truth={}),
+        problem(5, 10, ["x1"]),
+        problem(5, 1, ["x1"], y=np.array([1, 2, np.nan, 4, 5])),
+    ]
     data, dropped = batches.collate(good + bad, SETTINGS, rng)
     assert data.mask.sum(1).tolist() == [5, 12] and len(data) == 2
     assert dropped == {"no expression": 1, "too many columns": 1, "numbers not finite": 1}
@@ -152,11 +175,31 @@ def test_scaling_ignores_padding():
 
 def test_what_cannot_be_learned_is_counted_by_reason():
     pool = batches.Pool(batches.Settings(columns=2, max_length=8))
-    pool.add(records([["x1"], ["+", "x1"], ["x1", "x1"], [], ["<constant>"], ["foo"], ["+", "+", "x1", "x2", "x3"],
-                      ["neg"] * 7 + ["x1"], ["*", "2.5", "x1"]]) + [{"kind": "skeleton", "id": 9}])
+    pool.add(
+        records(
+            [
+                ["x1"],
+                ["+", "x1"],
+                ["x1", "x1"],
+                [],
+                ["<constant>"],
+                ["foo"],
+                ["+", "+", "x1", "x2", "x3"],
+                ["neg"] * 7 + ["x1"],
+                ["*", "2.5", "x1"],
+            ]
+        )
+        + [{"kind": "skeleton", "id": 9}]
+    )
     assert len(pool) == 1
-    assert pool.dropped == {"no valid prefix expression": 2, "no expression": 2, "no variable": 1, "unknown token": 2,
-                            "too many columns": 1, "too long": 1}
+    assert pool.dropped == {
+        "no valid prefix expression": 2,
+        "no expression": 2,
+        "no variable": 1,
+        "unknown token": 2,
+        "too many columns": 1,
+        "too long": 1,
+    }
 
 
 def test_held_out_skeletons_are_never_in_the_pool():

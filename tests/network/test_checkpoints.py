@@ -12,7 +12,9 @@ from fansr.errors import DataError
 from fansr.network import checkpoints
 from fansr.network.architecture import Model, ModelConfig
 
-CONFIG = ModelConfig(columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12)
+CONFIG = ModelConfig(
+    columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12
+)
 
 
 def trained(steps: int = 2):
@@ -137,8 +139,9 @@ def test_cut_and_foreign_models_are_refused(tmp_path):
     with pytest.raises(DataError, match="not a fansr model"):
         checkpoints.load_model(path)
     narrow = json.dumps({**CONFIG.to_dict(), "width": 12})
-    safetensors.torch.save_file(model.state_dict(), path, {"format": checkpoints.FORMAT, "config": narrow, "training": "{}",
-                                                           "history": "[]"})
+    safetensors.torch.save_file(
+        model.state_dict(), path, {"format": checkpoints.FORMAT, "config": narrow, "training": "{}", "history": "[]"}
+    )
     with pytest.raises(DataError, match="do not fit its config"):
         checkpoints.load_model(path)
     with pytest.raises(DataError, match="no such file"):

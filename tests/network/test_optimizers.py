@@ -6,7 +6,9 @@ import torch
 from fansr.network import checkpoints, optimizers
 from fansr.network.architecture import Model, ModelConfig
 
-CONFIG = ModelConfig(columns=2, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=8, dropout=0.0)
+CONFIG = ModelConfig(
+    columns=2, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=8, dropout=0.0
+)
 
 
 @pytest.mark.parametrize("shape", [(3, 24, 24), (2, 24, 72)])

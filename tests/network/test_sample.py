@@ -24,7 +24,9 @@ X1 = TOKEN_ID["x1"]
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(4)
-    config = ModelConfig(columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=2, max_length=14)
+    config = ModelConfig(
+        columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=2, max_length=14
+    )
     network = Model(config).eval().requires_grad_(False)
     network.head[2].bias.data.normal_(0, 1.0)  # an uneven distribution, so that a wrong one shows
     return network
@@ -197,8 +199,9 @@ def test_without_the_mask_most_sequences_of_an_untrained_network_are_invalid(mod
 
 def test_temperature_and_nucleus():
     logp = np.log(np.array([[0.5, 0.25, 0.15, 0.1]]))
-    np.testing.assert_allclose(np.exp(decoders.sharpen(logp, 0.5, 1.0)),
-                               np.array([[0.25, 0.0625, 0.0225, 0.01]]) / 0.345, rtol=1e-9)
+    np.testing.assert_allclose(
+        np.exp(decoders.sharpen(logp, 0.5, 1.0)), np.array([[0.25, 0.0625, 0.0225, 0.01]]) / 0.345, rtol=1e-9
+    )
     np.testing.assert_allclose(np.exp(decoders.sharpen(logp, 1.0, 0.7)), [[2 / 3, 1 / 3, 0, 0]], atol=1e-12)
     np.testing.assert_allclose(np.exp(decoders.sharpen(logp, 1.0, 1e-9)), [[1, 0, 0, 0]], atol=1e-12)
 
@@ -235,7 +238,9 @@ def test_names_and_scales_are_restored():
 
 def test_equal_candidates_are_merged():
     view = views.View([0, 1], np.zeros(3), torch.zeros(0))
-    ids = [tuple(TOKEN_ID[t] for t in e) for e in (("+", "x1", "x2"), ("+", "x2", "x1"), ("mult2", "x1"), ("mult3", "x1"))]
+    ids = [
+        tuple(TOKEN_ID[t] for t in e) for e in (("+", "x1", "x2"), ("+", "x2", "x1"), ("mult2", "x1"), ("mult3", "x1"))
+    ]
     drawn = decoders.Drawn(ids, np.log([0.1, 0.2, 0.3, 0.15]), np.array([1, 2, 3, 4]))
     found, dropped = views.finish(drawn, view)
     assert not dropped and len(found) == 2
@@ -285,7 +290,9 @@ def problems_file(path):
     with reader_writer.open_writer(path, "problem", [{"cmd": "test"}]) as writer:
         for i in range(3):
             X = rng.uniform(1, 2, (20, 2))
-            writer.write({"kind": "problem", "id": i, "X": X, "y": X[:, 0] * X[:, 1], "names": ["a", "b"], "target": "y"})
+            writer.write(
+                {"kind": "problem", "id": i, "X": X, "y": X[:, 0] * X[:, 1], "names": ["a", "b"], "target": "y"}
+            )
     return str(path)
 
 
@@ -314,10 +321,12 @@ def test_the_command_passes_problems_on_with_candidates(tmp_path, model_file, de
 def test_wrong_calls_are_told_in_one_line(tmp_path, model_file):
     source = problems_file(tmp_path / "p.zst")
     (tmp_path / "junk").write_bytes(b"junk" * 50)
-    for args, code, message in (([source, "--model", "absent"], 1, "absent: no such file"),
-                                ([source, "--model", str(tmp_path / "junk")], 1, "junk: not a whole safetensors file"),
-                                ([source, "--model", model_file, "--samples", "0"], 2, "samples"),
-                                ([str(tmp_path / "junk"), "--model", model_file], 1, "junk")):
+    for args, code, message in (
+        ([source, "--model", "absent"], 1, "absent: no such file"),
+        ([source, "--model", str(tmp_path / "junk")], 1, "junk: not a whole safetensors file"),
+        ([source, "--model", model_file, "--samples", "0"], 2, "samples"),
+        ([str(tmp_path / "junk"), "--model", model_file], 1, "junk"),
+    ):
         result = CliRunner().invoke(sampling.sample, args)
         assert result.exit_code == code and message in result.output and len(result.output.splitlines()) == 1
 
@@ -330,6 +339,11 @@ def test_help_works_as_a_module():
 def test_batches_and_views_scale_alike():
     values = np.random.default_rng(0).uniform(1, 2, (1, 12, 2)) * np.array([1e6, 1.0])
     view = views.show(problem(values[0, :, 1:], values[0, :, 0]), ModelConfig(columns=2), {}, np.random.default_rng(0))
-    made = batches.assemble(torch.as_tensor(values[..., 1:]), torch.as_tensor(values[..., 0]), torch.ones(1, 1, dtype=bool),
-                            torch.zeros(1, 3, dtype=torch.long), True)
+    made = batches.assemble(
+        torch.as_tensor(values[..., 1:]),
+        torch.as_tensor(values[..., 0]),
+        torch.ones(1, 1, dtype=bool),
+        torch.zeros(1, 3, dtype=torch.long),
+        True,
+    )
     assert torch.equal(view.values, made.values)

@@ -56,8 +56,20 @@ def corpus(tmp_path_factory):
 
 
 def arguments(corpus, out, *more):
-    return [str(corpus / "train.zst"), "--config", str(corpus / "c.toml"), "--out", str(out), "-q", "--threads", "1",
-            "--dtype", "float32", "--no-compile", *more]
+    return [
+        str(corpus / "train.zst"),
+        "--config",
+        str(corpus / "c.toml"),
+        "--out",
+        str(out),
+        "-q",
+        "--threads",
+        "1",
+        "--dtype",
+        "float32",
+        "--no-compile",
+        *more,
+    ]
 
 
 def invoke(*args):
@@ -134,7 +146,9 @@ def test_it_learns_and_a_resumed_run_repeats_an_unbroken_one(corpus, tmp_path):
 def stop_at(corpus, out, steps):
     """Run the first `steps` of a 60-step run in-process, then save as a signal would make it."""
     settings = batches.Settings(batch=8, min_points=4, max_points=8, columns=3, max_length=12)
-    model = ModelConfig(columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12)
+    model = ModelConfig(
+        columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12
+    )
     options = Options(model=model, settings=settings, steps=60, lr=3e-3, log_every=5, hold=0.1)
     run = Run(options, device.choose("cpu", "float32"), out, quiet=True)
     pool, run.history = batches.read_pool([corpus / "train.zst"], settings, hold=0.1)
@@ -161,7 +175,10 @@ def test_a_plateau_can_be_continued_and_decayed(corpus, tmp_path):
 
 
 def test_a_run_in_one_piece_keeps_the_end_of_its_plateau(corpus, tmp_path):
-    assert invoke(*arguments(corpus, tmp_path, "--steps", "30", "--decay", "0.5", "--save-seconds", "0.001")).exit_code == 0
+    assert (
+        invoke(*arguments(corpus, tmp_path, "--steps", "30", "--decay", "0.5", "--save-seconds", "0.001")).exit_code
+        == 0
+    )
     kept = {int(p.name[5:]): json.loads((p / "state.json").read_text())["pinned"] for p in tmp_path.glob("step-*")}
     assert kept == {15: True, 29: False, 30: False}
     # Rates from there on are those of a plateau.
@@ -181,7 +198,9 @@ def test_sigterm_checkpoints_and_kill_loses_one_interval_at_most(corpus, tmp_pat
     args = command_line(*arguments(corpus, tmp_path, "--steps", "100000", "--save-seconds", "0.2"))
     run = subprocess.Popen(args)
     try:
-        wait_for(lambda: checkpoints.load_state(tmp_path) is not None and checkpoints.load_state(tmp_path)[1]["step"] > 20)
+        wait_for(
+            lambda: checkpoints.load_state(tmp_path) is not None and checkpoints.load_state(tmp_path)[1]["step"] > 20
+        )
         run.send_signal(signal.SIGTERM)
         assert run.wait(30) == 130
     finally:
@@ -225,9 +244,22 @@ def test_two_processes_do_what_one_does(corpus, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     more = ["--steps", "12", "--accumulate", "2", "--log-every", "1"]
     assert invoke(*arguments(corpus, one, *more)).exit_code == 0
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fansr.network.train"]
-    run = subprocess.run([*launch, *arguments(corpus, two, *more)], capture_output=True, text=True,
-                         env={**os.environ, "OMP_NUM_THREADS": "1"})
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "fansr.network.train",
+    ]
+    run = subprocess.run(
+        [*launch, *arguments(corpus, two, *more)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     a, b = losses(one), losses(two)
     assert a.keys() == b.keys() and len(a) == 12
@@ -248,8 +280,15 @@ def test_accumulate_must_suit_the_processes(corpus, tmp_path, monkeypatch):
 
 def small_run(corpus, out, steps=30):
     settings = batches.Settings(batch=8, min_points=4, max_points=8, columns=3, max_length=12)
-    model = ModelConfig(columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12)
-    run = Run(Options(model=model, settings=settings, steps=steps, log_every=1), device.choose("cpu", "float32"), out, quiet=True)
+    model = ModelConfig(
+        columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12
+    )
+    run = Run(
+        Options(model=model, settings=settings, steps=steps, log_every=1),
+        device.choose("cpu", "float32"),
+        out,
+        quiet=True,
+    )
     pool, run.history = batches.read_pool([corpus / "train.zst"], settings)
     return run, batches.Loader(pool, settings)
 
@@ -277,7 +316,10 @@ def test_a_run_that_cannot_recover_stops_with_the_last_good_checkpoint(corpus, t
 
 def test_poisoned_records_are_left_out_and_told(corpus, tmp_path):
     path = tmp_path / "poison.zst"
-    with reader_writer.open_writer(path, "skeleton", []) as writer, reader_writer.open_reader(corpus / "train.zst") as reader:
+    with (
+        reader_writer.open_writer(path, "skeleton", []) as writer,
+        reader_writer.open_reader(corpus / "train.zst") as reader,
+    ):
         for record in list(reader)[:100]:
             writer.write(record)
         for expr in (["+", "x1"], ["no-such-token"], 7, ["x1"] * 50):
@@ -290,13 +332,16 @@ def test_poisoned_records_are_left_out_and_told(corpus, tmp_path):
         assert told in result.output
 
 
-@pytest.mark.parametrize("args, code, message", [
-    ([], 2, "say how long"),
-    (["--steps", "5", "--schedule", "decay"], 2, "add --resume"),
-    (["--steps", "5", "--min-points", "9", "--max-points", "3"], 1, "min-points 9 is above max-points 3"),
-    (["--steps", "5", "--device", "cuda"], 1, "has no CUDA"),
-    (["--steps", "5", "--prior", "absent.toml"], 1, "absent.toml: no such file"),
-])
+@pytest.mark.parametrize(
+    "args, code, message",
+    [
+        ([], 2, "say how long"),
+        (["--steps", "5", "--schedule", "decay"], 2, "add --resume"),
+        (["--steps", "5", "--min-points", "9", "--max-points", "3"], 1, "min-points 9 is above max-points 3"),
+        (["--steps", "5", "--device", "cuda"], 1, "has no CUDA"),
+        (["--steps", "5", "--prior", "absent.toml"], 1, "absent.toml: no such file"),
+    ],
+)
 def test_wrong_calls_are_told_in_one_line(corpus, tmp_path, args, code, message):
     if "cuda" in args and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
@@ -308,10 +353,15 @@ def test_wrong_inputs_are_told_in_one_line(corpus, tmp_path):
     other = arguments(corpus, tmp_path / "run", "--steps", "5")[1:]
     (tmp_path / "junk").write_bytes(os.urandom(500))
     (tmp_path / "c.toml").write_text(CONFIG + "wings = 2\n")
-    for args, message in (([str(tmp_path / "absent.zst"), *other], "absent.zst"), ([str(tmp_path / "junk"), *other], "junk"),
-                          ([*arguments(corpus, tmp_path, "--steps", "5"), "--config", str(tmp_path / "c.toml")], "wings")):
+    for args, message in (
+        ([str(tmp_path / "absent.zst"), *other], "absent.zst"),
+        ([str(tmp_path / "junk"), *other], "junk"),
+        ([*arguments(corpus, tmp_path, "--steps", "5"), "--config", str(tmp_path / "c.toml")], "wings"),
+    ):
         result = invoke(*args)
-        assert result.exit_code == 1 and message in result.output and len(result.output.splitlines()) == 1, result.output
+        assert result.exit_code == 1 and message in result.output and len(result.output.splitlines()) == 1, (
+            result.output
+        )
 
 
 def test_a_run_is_not_overwritten_and_not_resumed_with_another_shape(corpus, tmp_path):

@@ -38,7 +38,9 @@ def table(name, M=200, noise=0.0, seed=0):
 def test_textbook_curves_are_found_exactly(name):
     x, y = table(name)
     problem = Problem(X=x[:, None].copy(), y=y, names=["x1"])
-    best = min((c for batch in propose(problem, Budget(None), np.random.default_rng(0)) for c in batch), key=lambda c: c.fvu)
+    best = min(
+        (c for batch in propose(problem, Budget(None), np.random.default_rng(0)) for c in batch), key=lambda c: c.fvu
+    )
     assert best.fvu < 1e-14 and is_valid(best.expr)
     # What is said of it is true of it, on points it never saw too.
     fresh, truth = table(name, seed=1)
@@ -100,13 +102,21 @@ def test_the_scale_of_a_table_does_not_matter():
         assert share < 1e-20 and np.allclose(evaluate([*law], x[:, None]), y * size, rtol=1e-6)
 
 
-@pytest.mark.parametrize("x, y", [
-    (np.zeros(9), np.arange(9.0)), (np.arange(9.0), np.ones(9)), (np.arange(3.0), np.arange(3.0)),
-    (np.array([0, 0, 0, 1, 1, 1.0]), np.arange(6.0)), (np.geomspace(1e-300, 1e300, 40), np.arange(40.0)),
-])
+@pytest.mark.parametrize(
+    "x, y",
+    [
+        (np.zeros(9), np.arange(9.0)),
+        (np.arange(9.0), np.ones(9)),
+        (np.arange(3.0), np.arange(3.0)),
+        (np.array([0, 0, 0, 1, 1, 1.0]), np.arange(6.0)),
+        (np.geomspace(1e-300, 1e300, 40), np.arange(40.0)),
+    ],
+)
 def test_odd_tables_do_no_harm(x, y, recwarn):
     for share, law in curves(x, y):
-        assert np.isfinite(share) and is_valid([t if not t[-1].isdigit() or t in ("x1",) or t[0].isalpha() else "1.0" for t in law])
+        assert np.isfinite(share) and is_valid(
+            [t if not t[-1].isdigit() or t in ("x1",) or t[0].isalpha() else "1.0" for t in law]
+        )
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
 
 

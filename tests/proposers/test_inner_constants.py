@@ -22,16 +22,20 @@ def best(X, y, enough=1e-20):
 
 
 @pytest.mark.parametrize("unit", [1.0, 3e-12, 7e9])
-@pytest.mark.parametrize("law", [
-    lambda x: 2.5 * (1 - np.exp(-1.7 * x)),
-    lambda x: 4.2 / (1 + 0.6 * x),
-    lambda x: 3.0 + 1.2 * x**1.7,
-    lambda x: x**3 / np.expm1(1.1 * x),
-    lambda x: 0.7 + 2.0 * np.sin(2.3 * x),
-    lambda x: np.sqrt(2 + 3 * x**2),
-    lambda x: 5 * np.tanh(0.8 * x),
-    lambda x: 1.5 * x / (0.4 + x),
-], ids=["saturation", "hyperbola", "offset power", "planck", "sine", "root", "tanh", "michaelis"])
+@pytest.mark.parametrize(
+    "law",
+    [
+        lambda x: 2.5 * (1 - np.exp(-1.7 * x)),
+        lambda x: 4.2 / (1 + 0.6 * x),
+        lambda x: 3.0 + 1.2 * x**1.7,
+        lambda x: x**3 / np.expm1(1.1 * x),
+        lambda x: 0.7 + 2.0 * np.sin(2.3 * x),
+        lambda x: np.sqrt(2 + 3 * x**2),
+        lambda x: 5 * np.tanh(0.8 * x),
+        lambda x: 1.5 * x / (0.4 + x),
+    ],
+    ids=["saturation", "hyperbola", "offset power", "planck", "sine", "root", "tanh", "michaelis"],
+)
 def test_one_column(law, unit):
     x = np.random.default_rng(0).uniform(0.2, 4, 120)
     found = best(unit * x[:, None], 10 * law(x))
@@ -61,12 +65,15 @@ def test_frequencies_against_the_truth():
     assert frequencies(x[:6], x[:6]) == []
 
 
-@pytest.mark.parametrize("X, y", [
-    (np.zeros((9, 1)), np.arange(9.0)),
-    (np.arange(9.0)[:, None], np.ones(9)),
-    (np.arange(6.0)[:, None] - 2, np.array([1.0, -1, 0, 2, -2, 5])),
-    (np.random.default_rng(0).normal(size=(12, 2)) * 1e200, np.random.default_rng(1).normal(size=12) * 1e-200),
-])
+@pytest.mark.parametrize(
+    "X, y",
+    [
+        (np.zeros((9, 1)), np.arange(9.0)),
+        (np.arange(9.0)[:, None], np.ones(9)),
+        (np.arange(6.0)[:, None] - 2, np.array([1.0, -1, 0, 2, -2, 5])),
+        (np.random.default_rng(0).normal(size=(12, 2)) * 1e200, np.random.default_rng(1).normal(size=12) * 1e-200),
+    ],
+)
 def test_odd_tables_do_no_harm(X, y):
     problem = Problem(X=X, y=y, names=[f"x{j + 1}" for j in range(X.shape[1])])
     for batch in inner_constants.propose(problem, Budget(None), np.random.default_rng(0)):

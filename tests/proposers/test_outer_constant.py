@@ -19,7 +19,9 @@ def found(infix, D, noise=0.0, n=300):
     candidates = [c for batch in batches for c in batch]
     Z = rng.uniform(0.3, 3.0, (200, D))  # judged on rows it never saw, by the law's own formula
     t = evaluate(truth, Z)
-    return [(float(np.mean((evaluate(c.expr, Z, c.consts) - t) ** 2) / np.var(t)), c.length) for c in candidates], len(truth)
+    return [(float(np.mean((evaluate(c.expr, Z, c.consts) - t) ** 2) / np.var(t)), c.length) for c in candidates], len(
+        truth
+    )
 
 
 @pytest.mark.parametrize("infix, D", [

@@ -16,7 +16,7 @@ def problem(X, y, **options):
 def best(p):
     candidates = [c for batch in propose(p, Budget(None)) for c in batch]
     assert all(c.consts is not None and len(c.consts) == c.expr.count("<constant>") for c in candidates)
-    return min(candidates, key=lambda c: (np.log10(max(c.fvu, 1e-24)) + 0.05 * len(c.expr)))
+    return min(candidates, key=lambda c: np.log10(max(c.fvu, 1e-24)) + 0.05 * len(c.expr))
 
 
 def check_fvu(p, candidate):
@@ -34,7 +34,9 @@ def test_random_laws_come_back(seed):
     unit = 10.0 ** rng.integers(-30, 30, D)
     mixed = rng.random(D) < 0.4
     X = unit * 10 ** rng.uniform(-1, 1, (100, D)) * np.where(mixed, rng.choice([-1.0, 1.0], (100, D)), 1.0)
-    e = np.array([rng.choice([1, 2, -1, -2, 3]) if m else rng.choice([1, -1, 2, 0.5, -0.5, 1.5, -2]) for m in mixed], float)
+    e = np.array(
+        [rng.choice([1, 2, -1, -2, 3]) if m else rng.choice([1, -1, 2, 0.5, -0.5, 1.5, -2]) for m in mixed], float
+    )
     c = rng.choice([1.0, -1.0, 0.5, 2.0, 6.674e-11, 3.7])
     log_size = np.log(np.abs(X)) @ e
     if np.abs(log_size).max() > 300:
@@ -47,15 +49,18 @@ def test_random_laws_come_back(seed):
     assert len(found.consts) == (abs(c) in (6.674e-11, 3.7))  # 1, -1, 1/2 and 2 need no constant
 
 
-@pytest.mark.parametrize("y, tokens", [
-    (lambda a, b: a * b, ["*", "x1", "x2"]),
-    (lambda a, b: -a / b, ["neg", "/", "x1", "x2"]),
-    (lambda a, b: (a * b) ** 2, ["pow2", "*", "x1", "x2"]),
-    (lambda a, b: np.sqrt(a / b), ["pow1_2", "/", "x1", "x2"]),
-    (lambda a, b: a**1.5, ["pow3", "pow1_2", "x1"]),
-    (lambda a, b: 3 / b**2, ["mult3", "inv", "pow2", "x2"]),
-    (lambda a, b: np.cbrt(a) / 2, ["div2", "pow1_3", "x1"]),
-])
+@pytest.mark.parametrize(
+    "y, tokens",
+    [
+        (lambda a, b: a * b, ["*", "x1", "x2"]),
+        (lambda a, b: -a / b, ["neg", "/", "x1", "x2"]),
+        (lambda a, b: (a * b) ** 2, ["pow2", "*", "x1", "x2"]),
+        (lambda a, b: np.sqrt(a / b), ["pow1_2", "/", "x1", "x2"]),
+        (lambda a, b: a**1.5, ["pow3", "pow1_2", "x1"]),
+        (lambda a, b: 3 / b**2, ["mult3", "inv", "pow2", "x2"]),
+        (lambda a, b: np.cbrt(a) / 2, ["div2", "pow1_3", "x1"]),
+    ],
+)
 def test_shortest_form(y, tokens):
     X = np.random.default_rng(0).uniform(0.5, 5, (50, 2))
     found = best(problem(X, y(*X.T)))
@@ -102,14 +107,17 @@ def test_more_columns_than_rows():
     assert found.fvu < 1e-20 and {"x18", "x121"} <= set(found.expr)
 
 
-@pytest.mark.parametrize("X, y", [
-    (np.ones((5, 2)), np.arange(5.0)),
-    (np.arange(5.0)[:, None], np.full(5, 3.0)),
-    (np.zeros((4, 1)), np.arange(4.0)),
-    (np.arange(2.0)[:, None], np.array([1.0, 2.0])),
-    (np.array([[1e-300], [1e300], [1.0], [2.0]]), np.array([1e300, 1e-300, 0.0, -1.0])),
-    (np.arange(6.0)[:, None], np.zeros(6)),
-])
+@pytest.mark.parametrize(
+    "X, y",
+    [
+        (np.ones((5, 2)), np.arange(5.0)),
+        (np.arange(5.0)[:, None], np.full(5, 3.0)),
+        (np.zeros((4, 1)), np.arange(4.0)),
+        (np.arange(2.0)[:, None], np.array([1.0, 2.0])),
+        (np.array([[1e-300], [1e300], [1.0], [2.0]]), np.array([1e300, 1e-300, 0.0, -1.0])),
+        (np.arange(6.0)[:, None], np.zeros(6)),
+    ],
+)
 def test_odd_tables_give_at_least_the_mean(X, y):
     candidates = [c for batch in propose(problem(X, y), Budget(None)) for c in batch]
     assert candidates and candidates[0].expr == ["<constant>"]

@@ -28,7 +28,9 @@ LAWS = {
 def test_laws_are_put_together_exactly(name):
     law, D = LAWS[name]
     problem = make(law, D)
-    best = min((c for batch in propose(problem, Budget(None), np.random.default_rng(0)) for c in batch), key=lambda c: c.fvu)
+    best = min(
+        (c for batch in propose(problem, Budget(None), np.random.default_rng(0)) for c in batch), key=lambda c: c.fvu
+    )
     assert best.fvu < 1e-18
     fresh = make(law, D, seed=1)
     values = evaluate(best.expr, fresh.X, best.consts)
@@ -42,11 +44,14 @@ def test_all_dealings_once():
     assert len(set(dealings(5))) == 52
 
 
-@pytest.mark.parametrize("law, D, groups", [
-    (lambda a, b, c: np.sin(a) * (b + np.log(c)), 3, ((0,), (1, 2))),
-    (lambda a, b, c: np.sin(a) + b**2 + np.log(c), 3, ((0, 1, 2),)),
-    (lambda a, b, c: 2 + np.sin(a) * b**2 * np.log(c), 3, ((0,), (1,), (2,))),
-])
+@pytest.mark.parametrize(
+    "law, D, groups",
+    [
+        (lambda a, b, c: np.sin(a) * (b + np.log(c)), 3, ((0,), (1, 2))),
+        (lambda a, b, c: np.sin(a) + b**2 + np.log(c), 3, ((0, 1, 2),)),
+        (lambda a, b, c: 2 + np.sin(a) * b**2 * np.log(c), 3, ((0,), (1,), (2,))),
+    ],
+)
 def test_the_true_dealing_holds_best(law, D, groups):
     problem = make(law, D)
     models = [m for m in dealings_that_hold(problem.X, problem.y, np.random.default_rng(0)) if m is not None]
@@ -79,13 +84,16 @@ def test_splines_follow_a_smooth_function():
     assert np.linalg.matrix_rank(A) == A.shape[1]
 
 
-@pytest.mark.parametrize("X, y", [
-    (np.zeros((60, 2)), np.arange(60.0)),
-    (np.random.default_rng(0).normal(size=(60, 3)) * 1e200, np.random.default_rng(1).normal(size=60)),
-    (np.random.default_rng(0).integers(0, 2, (60, 3)).astype(float), np.random.default_rng(1).normal(size=60)),
-    (np.arange(8.0)[:, None], np.arange(8.0)),
-    (np.random.default_rng(0).normal(size=(60, 2)), np.random.default_rng(1).normal(size=60) * 1e-300),
-])
+@pytest.mark.parametrize(
+    "X, y",
+    [
+        (np.zeros((60, 2)), np.arange(60.0)),
+        (np.random.default_rng(0).normal(size=(60, 3)) * 1e200, np.random.default_rng(1).normal(size=60)),
+        (np.random.default_rng(0).integers(0, 2, (60, 3)).astype(float), np.random.default_rng(1).normal(size=60)),
+        (np.arange(8.0)[:, None], np.arange(8.0)),
+        (np.random.default_rng(0).normal(size=(60, 2)), np.random.default_rng(1).normal(size=60) * 1e-300),
+    ],
+)
 def test_odd_tables_do_no_harm(X, y):
     problem = Problem(X=X, y=y, names=[f"x{j + 1}" for j in range(X.shape[1])])
     with np.errstate(all="ignore"):

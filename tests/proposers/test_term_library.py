@@ -81,8 +81,11 @@ def test_units_of_any_size():
 def test_noise_leaves_the_form():
     problem, truth = make(lambda a, b, c: 2 * a * b - 3.7 * c**2, 3, M=300, noise=0.02)
     candidates = [c for batch in term_library.propose(problem, Budget(None), np.random.default_rng(0)) for c in batch]
-    errors = {len(c.consts): np.var(evaluate(c.expr, problem.X, c.consts) - truth) / np.var(truth) for c in candidates
-              if len(c.expr) <= 11}
+    errors = {
+        len(c.consts): np.var(evaluate(c.expr, problem.X, c.consts) - truth) / np.var(truth)
+        for c in candidates
+        if len(c.expr) <= 11
+    }
     assert min(errors.values()) < 5e-5  # noise of 4e-4 of the variance, averaged over 300 points
 
 
@@ -107,7 +110,9 @@ def test_outer_functions_undo_each_other():
         if expr:
             assert np.allclose(evaluate(expr, X), u)
         else:
-            assert np.allclose(np.sign(S) * np.abs(S) ** float(outer.power) if outer.name == "cbrt" else S ** float(outer.power), u)
+            assert np.allclose(
+                np.sign(S) * np.abs(S) ** float(outer.power) if outer.name == "cbrt" else S ** float(outer.power), u
+            )
 
 
 def test_exponent_vectors_are_complete_and_distinct():
@@ -118,14 +123,17 @@ def test_exponent_vectors_are_complete_and_distinct():
     assert exponent_vectors(1, 100, 4)[:3] == [(0,), (1,), (-1,)]
 
 
-@pytest.mark.parametrize("X, y", [
-    (np.zeros((8, 2)), np.arange(8.0)),
-    (np.arange(8.0)[:, None], np.full(8, 2.0)),
-    (np.arange(8.0)[:, None], np.array([0, 0, 0, 0, 0, 0, 0, 1.0])),
-    (np.random.default_rng(0).normal(size=(12, 3)) * 1e300, np.random.default_rng(1).normal(size=12) * 1e-300),
-    (np.random.default_rng(0).integers(0, 2, (30, 4)).astype(float), np.random.default_rng(1).normal(size=30)),
-    (np.arange(5.0)[:, None], np.arange(5.0) ** 2),
-])
+@pytest.mark.parametrize(
+    "X, y",
+    [
+        (np.zeros((8, 2)), np.arange(8.0)),
+        (np.arange(8.0)[:, None], np.full(8, 2.0)),
+        (np.arange(8.0)[:, None], np.array([0, 0, 0, 0, 0, 0, 0, 1.0])),
+        (np.random.default_rng(0).normal(size=(12, 3)) * 1e300, np.random.default_rng(1).normal(size=12) * 1e-300),
+        (np.random.default_rng(0).integers(0, 2, (30, 4)).astype(float), np.random.default_rng(1).normal(size=30)),
+        (np.arange(5.0)[:, None], np.arange(5.0) ** 2),
+    ],
+)
 def test_odd_tables_do_no_harm(X, y):
     problem = Problem(X=X, y=y, names=[f"x{j + 1}" for j in range(X.shape[1])])
     for batch in term_library.propose(problem, Budget(None), np.random.default_rng(0)):

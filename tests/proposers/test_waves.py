@@ -60,6 +60,8 @@ def test_pairs_left_against_least_squares():
 
 @pytest.mark.parametrize("y", [np.full(40, 2.0), np.r_[np.zeros(39), 1e300], np.arange(40) * 1e-300])
 def test_odd_tables_do_no_harm(y):
-    problem = Problem(X=np.column_stack([np.arange(40.0), np.ones(40), np.r_[np.full(39, 1e-200), 1e200]]), y=y, names=["a", "b", "c"])
+    problem = Problem(
+        X=np.column_stack([np.arange(40.0), np.ones(40), np.r_[np.full(39, 1e-200), 1e200]]), y=y, names=["a", "b", "c"]
+    )
     for batch in waves.propose(problem, Budget(None), np.random.default_rng(0)):
         assert all(np.isfinite(c.fvu) for c in batch)

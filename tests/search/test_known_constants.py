@@ -9,10 +9,19 @@ from fansr.search import known_constants
 from fansr.search.rounding import MARGIN
 
 
-@pytest.mark.parametrize("c, error, value", [
-    (1.9996, 0.0004, 2.0), (0.33331, 0.0001, 1 / 3), (3.14163, 0.0001, math.pi), (0.0795774, 1e-6, 1 / (4 * math.pi)),
-    (-0.4999, 0.0002, -0.5), (6.02200001e23, 1e16, 6.022e23), (1e-7 * 1.0000001, 1e-13, 1e-7), (0.00001, 0.0001, 0.0),
-])
+@pytest.mark.parametrize(
+    "c, error, value",
+    [
+        (1.9996, 0.0004, 2.0),
+        (0.33331, 0.0001, 1 / 3),
+        (3.14163, 0.0001, math.pi),
+        (0.0795774, 1e-6, 1 / (4 * math.pi)),
+        (-0.4999, 0.0002, -0.5),
+        (6.02200001e23, 1e16, 6.022e23),
+        (1e-7 * 1.0000001, 1e-13, 1e-7),
+        (0.00001, 0.0001, 0.0),
+    ],
+)
 def test_round_values_are_found(c, error, value):
     best, nats = known_constants.simple_values(c, 4 * error)[0]
     assert best == pytest.approx(value, rel=1e-12, abs=1e-300)
@@ -26,12 +35,22 @@ def test_a_generic_constant_is_not_rounded_away():
     for c in rng.normal(0, 5, 300):
         error = 1e-4 * abs(c)
         options = known_constants.simple_values(float(c), 4 * error)
-        taken += any(nats + 0.5 * ((v - c) / error) ** 2 < known_constants.real_nats(c, error) - MARGIN for v, nats in options)
+        taken += any(
+            nats + 0.5 * ((v - c) / error) ** 2 < known_constants.real_nats(c, error) - MARGIN for v, nats in options
+        )
     assert taken < 30
 
 
-@pytest.mark.parametrize("c, relative, name", [(6.6274e-34, 4e-4, "h"), (1.05431e-34, 4e-4, "hbar"), (8.9861e9, 4e-4, "4pi*eps0^-1"),
-                                               (1.98679e-25, 4e-4, "c*h"), (2.41801e14, 2e-5, "h^-1*e")])
+@pytest.mark.parametrize(
+    "c, relative, name",
+    [
+        (6.6274e-34, 4e-4, "h"),
+        (1.05431e-34, 4e-4, "hbar"),
+        (8.9861e9, 4e-4, "4pi*eps0^-1"),
+        (1.98679e-25, 4e-4, "c*h"),
+        (2.41801e14, 2e-5, "h^-1*e"),
+    ],
+)
 def test_products_of_physical_constants_are_named(c, relative, name):
     """Within the error there is just this product; scipy's CODATA table gives the values."""
     best = known_constants.physical_values(c, 3 * relative * c)[0]
@@ -45,5 +64,8 @@ def test_physics_is_seldom_seen_in_random_constants(decades, most):
     taken = 0
     for c in 10 ** rng.uniform(-decades, decades, 150):
         options = known_constants.simple_values(float(c), 4e-3 * c, physics=True)
-        taken += any(nats + 0.5 * ((v - c) / (1e-3 * c)) ** 2 < known_constants.real_nats(c, 1e-3 * c) - MARGIN for v, nats in options)
+        taken += any(
+            nats + 0.5 * ((v - c) / (1e-3 * c)) ** 2 < known_constants.real_nats(c, 1e-3 * c) - MARGIN
+            for v, nats in options
+        )
     assert taken / 150 < most

@@ -84,7 +84,7 @@ def test_stated_errors_give_scipys_constants_and_errors():
     chi2 = np.sum(((y - law(x, *best)) / sigma) ** 2) / 58
     model = SymbolicRegressor(proposers=QUICK).fit(x, y, sigma=sigma)
     at = np.linspace(0.3, 4.8, 7)
-    slopes = np.c_[at**best[1], best[0] * np.log(at) * at**best[1]]
+    slopes = np.c_[at ** best[1], best[0] * np.log(at) * at ** best[1]]
     errors = np.sqrt(np.einsum("ij,jk,ik->i", slopes, covariance, slopes))
     assert np.all(np.abs(model.predict(at[:, None]) - law(at, *best)) < 2.5 * errors)
     assert model.result_["chi2_per_dof"] == pytest.approx(chi2, rel=0.1)
@@ -107,9 +107,16 @@ def test_below_the_stated_noise_a_better_fit_is_worth_chi_squared_only():
     assert value(0.01, 0.01) - value(0.005, 0.01) == pytest.approx(0.5 * 50 * (1 - 0.5))  # chi^2 / 2 from M to M / 2
 
 
-@pytest.mark.parametrize("given, message", [({"sigma": [1.0, 0.0, 1.0]}, "above 0"), ({"sigma": [1.0, 1.0]}, "wanted"),
-                                            ({"weights": [1.0, -1.0, 1.0]}, ">= 0"), ({"sigma": [1e-200, 1, 1]}, "other units"),
-                                            ({"sigma": [1, 1, 1], "weights": [1, 1, 1]}, "one of them")])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"sigma": [1.0, 0.0, 1.0]}, "above 0"),
+        ({"sigma": [1.0, 1.0]}, "wanted"),
+        ({"weights": [1.0, -1.0, 1.0]}, ">= 0"),
+        ({"sigma": [1e-200, 1, 1]}, "other units"),
+        ({"sigma": [1, 1, 1], "weights": [1, 1, 1]}, "one of them"),
+    ],
+)
 def test_wrong_errors_and_weights_are_said(given, message):
     with pytest.raises(DataError, match=message):
         array_problem([1.0, 2.0, 3.0], [1.0, 4.0, 9.0], **given)
@@ -118,7 +125,9 @@ def test_wrong_errors_and_weights_are_said(given, message):
 def test_weights_and_errors_by_name_are_no_inputs(tmp_path):
     x, y, sigma = errors_per_point()
     path = tmp_path / "table.csv"
-    path.write_text("x,y,s\n" + "".join(f"{a!r},{b!r},{c!r}\n" for a, b, c in zip(x.tolist(), y.tolist(), sigma.tolist())))
+    path.write_text(
+        "x,y,s\n" + "".join(f"{a!r},{b!r},{c!r}\n" for a, b, c in zip(x.tolist(), y.tolist(), sigma.tolist()))
+    )
     run = lambda *words: CliRunner().invoke(fit.fit, [str(path), "--json", "--proposers", "power", *words])  # noqa: E731
     result = json.loads(run("--sigma", "s").stdout.splitlines()[-1])
     assert result["variables"] == ["x"] and result["target"] == "y" and result["chi2_per_dof"] < 2
@@ -140,11 +149,16 @@ def test_with_no_time_left_the_front_of_a_long_table_is_not_refitted(monkeypatch
     from fansr.fitting.refiner import Refiner
 
     problem, _ = spoiled(0.0, M=200)
-    laws = [Candidate(["*", "<constant>", "x1"], np.array([4.0]), 0.1), Candidate(["pow", "x1", "<constant>"], np.array([2.0]), 0.2)]
+    laws = [
+        Candidate(["*", "<constant>", "x1"], np.array([4.0]), 0.1),
+        Candidate(["pow", "x1", "<constant>"], np.array([2.0]), 0.2),
+    ]
     found = turns.Found(laws[0], list(laws), np.zeros(1), 0.0, 2, {}, "ok", 1e-26)
     monkeypatch.setattr(Refiner, "polish", lambda *_args, **_more: pytest.fail("refitted without time"))
     late = Budget(0.0, start=time.monotonic() - 5.0)
     turns._on_all_rows(found, problem, turns.Options(), 1e-26, late)
     values = fit.predict(laws[0], problem.X)
     assert found.front == [laws[0]]
-    assert found.best.fvu == pytest.approx(np.sum((problem.y - values) ** 2) / np.sum((problem.y - problem.y.mean()) ** 2))
+    assert found.best.fvu == pytest.approx(
+        np.sum((problem.y - values) ** 2) / np.sum((problem.y - problem.y.mean()) ** 2)
+    )

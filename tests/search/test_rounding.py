@@ -51,7 +51,9 @@ def test_standard_errors_at_any_scale_equal_least_squares(scale):
     best, residual, *_ = np.linalg.lstsq(A, y, rcond=None)
     wanted = np.sqrt(np.diag(np.linalg.inv(A.T @ A)) * residual[0] / 38)
     fvu = residual[0] / np.sum((y - y.mean()) ** 2)
-    found = rounding.standard_errors(["+", "<constant>", "*", "<constant>", "x1"], best * scale, x, y * scale, fvu, 1e-26)
+    found = rounding.standard_errors(
+        ["+", "<constant>", "*", "<constant>", "x1"], best * scale, x, y * scale, fvu, 1e-26
+    )
     np.testing.assert_allclose(found / scale, wanted, rtol=1e-8)
 
 
@@ -71,7 +73,9 @@ def test_a_row_where_a_part_overflows_costs_no_standard_error():
     x = np.append(rng.uniform(0.1, 2, 40), 1000.0)[:, None]
     y = 2.0 * np.exp(-1.5 * x[:, 0]) + np.append(rng.normal(0, 0.01, 40), 0.0)
     expr = "/ <constant> exp * <constant> x1".split()
-    errors, others = (rounding.standard_errors(expr, [2.0, 1.5], x[:n], y[:n], 0.004 / np.var(y[:n]) / n, 1e-26) for n in (41, 40))
+    errors, others = (
+        rounding.standard_errors(expr, [2.0, 1.5], x[:n], y[:n], 0.004 / np.var(y[:n]) / n, 1e-26) for n in (41, 40)
+    )
     assert np.isfinite(errors).all()
     np.testing.assert_allclose(errors, others, rtol=0.1)
 

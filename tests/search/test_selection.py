@@ -13,7 +13,11 @@ FVUS = st.floats(1e-20, 1.0)
 
 
 def candidate(fvu, length, k=0, name="x1"):
-    expr = ["neg"] * (length - 1) + [name] if not k else ["+"] * k + ["<constant>"] * k + ["neg"] * (length - 2 * k - 1) + [name]
+    expr = (
+        ["neg"] * (length - 1) + [name]
+        if not k
+        else ["+"] * k + ["<constant>"] * k + ["neg"] * (length - 2 * k - 1) + [name]
+    )
     return Candidate(expr, np.zeros(k), fvu)
 
 
@@ -45,7 +49,9 @@ def test_the_pool_is_sorted_and_knows_twins():
     pool = selection.Pool(100, method="score")
     x = Candidate(["+", "x1", "<constant>"], np.array([1.0]), 0.5)
     assert pool.add(x)
-    assert not pool.add(Candidate(["+", "<constant>", "x1"], np.array([1.0]), 0.5))  # the same law with operands swapped
+    assert not pool.add(
+        Candidate(["+", "<constant>", "x1"], np.array([1.0]), 0.5)
+    )  # the same law with operands swapped
     assert not pool.add(Candidate(["-", "x1", "<constant>"], np.array([-1.0]), 0.5))  # the same values in other clothes
     assert pool.add(Candidate(["sin", "x1"], np.zeros(0), 0.1))
     assert pool.add(Candidate(["+", "x1", "<constant>"], np.array([2.0]), 0.01))  # refitted, better
@@ -78,7 +84,9 @@ def test_a_constant_for_every_row_is_no_law():
 def test_bic_is_the_textbook_one():
     M, k, rss_a, rss_b = 40, 3, 0.2, 0.1
     bic = lambda rss, p: M * math.log(rss / M) + p * math.log(M)  # noqa: E731
-    ours = selection.selection("bic", candidate(rss_a, 9, k), M) - selection.selection("bic", candidate(rss_b, 9, k + 1), M)
+    ours = selection.selection("bic", candidate(rss_a, 9, k), M) - selection.selection(
+        "bic", candidate(rss_b, 9, k + 1), M
+    )
     assert math.isclose(2 * ours, bic(rss_a, k + 1) - bic(rss_b, k + 2), rel_tol=1e-12)
 
 

@@ -29,7 +29,7 @@ SPECIAL = [0.0, 1.0, -1.0, 2.0, 3.0, 0.5, -0.5, 1 / 3, -4.0, 1.7, -2.3, 6.0, 1.5
 @settings(max_examples=400)
 def test_absorbing_keeps_the_values_and_never_lengthens(tree, values):
     expr = from_tree(tree)
-    consts = values[:expr.count("<constant>")]
+    consts = values[: expr.count("<constant>")]
     short, left = shortening.absorb(expr, consts)
     assert is_valid(short) and len(short) <= len(expr) and short.count("<constant>") == len(left)
     X = np.random.default_rng(3).normal(0, 1.5, (40, 2))
@@ -41,11 +41,22 @@ def test_absorbing_keeps_the_values_and_never_lengthens(tree, values):
     assert close.mean() > 0.9 if fine.any() else True
 
 
-@pytest.mark.parametrize("text, want", [
-    ("1*x1", "x1"), ("x1*2", "mult2 x1"), ("x1/2", "div2 x1"), ("x1 + 0", "x1"), ("0 - x1", "neg x1"), ("x1*(0-1)", "neg x1"),
-    ("pow(x1, 6)", "pow2 pow3 x1"), ("3*(2*x1)", "* <constant> x1"), ("1/(2*x1)", "inv mult2 x1"),
-    ("x1 - (0-3)", "+ x1 <constant>"), ("x1*(1/x2)", "/ x1 x2"),
-])
+@pytest.mark.parametrize(
+    "text, want",
+    [
+        ("1*x1", "x1"),
+        ("x1*2", "mult2 x1"),
+        ("x1/2", "div2 x1"),
+        ("x1 + 0", "x1"),
+        ("0 - x1", "neg x1"),
+        ("x1*(0-1)", "neg x1"),
+        ("pow(x1, 6)", "pow2 pow3 x1"),
+        ("3*(2*x1)", "* <constant> x1"),
+        ("1/(2*x1)", "inv mult2 x1"),
+        ("x1 - (0-3)", "+ x1 <constant>"),
+        ("x1*(1/x2)", "/ x1 x2"),
+    ],
+)
 def test_neutral_and_special_constants_vanish(text, want):
     expr, values = free(from_infix(text))
     assert shortening.absorb(expr, values)[0] == want.split()
@@ -70,23 +81,37 @@ def test_a_quotient_is_divided_through_where_that_is_shorter():
     assert short.expr == "/ <constant> - inv pow2 x1 inv pow2 x2".split() and short.fvu < 1e-20
 
 
-@pytest.mark.parametrize("text", ["pow x1 + x2 <constant>", "* <constant> pow pow <constant> pow x1 <constant> <constant>",
-                                  "pow x1 <constant>", "/ sin x1 + <constant> pow x2 * x1 <constant>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pow x1 + x2 <constant>",
+        "* <constant> pow pow <constant> pow x1 <constant> <constant>",
+        "pow x1 <constant>",
+        "/ sin x1 + <constant> pow x2 * x1 <constant>",
+    ],
+)
 def test_every_neighbour_is_an_expression(text):
     """An exponent that only ends in a constant is not a constant exponent."""
     for form in shortening.neighbours(text.split()):
         assert is_valid(form), form
 
 
-@pytest.mark.parametrize("text, consts, want", [
-    ("C - C*exp(x1*C)", [6.3, 6.2, -1.1], "C*(C - exp(C*x1))"), ("C*x1 + C*x2", [2.5, 2.4], "C*(x1 + C*x2)"),
-    ("C/x1 + C", [3.5, 7.1], "C*(1/x1 + C)"), ("sin(C*x1 - C)", [2.2, 1.1], "sin(C*(x1 - C))"),
-])
+@pytest.mark.parametrize(
+    "text, consts, want",
+    [
+        ("C - C*exp(x1*C)", [6.3, 6.2, -1.1], "C*(C - exp(C*x1))"),
+        ("C*x1 + C*x2", [2.5, 2.4], "C*(x1 + C*x2)"),
+        ("C/x1 + C", [3.5, 7.1], "C*(1/x1 + C)"),
+        ("sin(C*x1 - C)", [2.2, 1.1], "sin(C*(x1 - C))"),
+    ],
+)
 def test_coefficients_come_out_of_sums_with_the_values_kept(text, consts, want):
     expr, values = free(from_infix(text))[0], consts
     forms = shortening.factored(expr, values)
     assert want in [to_infix(form) for form, _ in forms]
     X = np.random.default_rng(1).uniform(0.5, 2, (30, 2))
     for form, numbers in forms:
-        np.testing.assert_allclose(evaluate(form, X, np.array(numbers)), evaluate(expr, X, np.array(values)), rtol=1e-12)
+        np.testing.assert_allclose(
+            evaluate(form, X, np.array(numbers)), evaluate(expr, X, np.array(values)), rtol=1e-12
+        )
         assert len(form) <= len(expr) + ("/" in expr)

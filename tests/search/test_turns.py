@@ -35,8 +35,12 @@ def test_the_front_holds_the_chosen_law_and_one_law_a_length():
     y = 365.25 * x[:, 0] ** 1.5 * (1 + 1e-4 * rng.normal(size=30))
     fitter = Refiner(x, y)
     pool = []
-    for expr, start in (("* <constant> pow x1 <constant>", [365.0, 1.49]), ("* <constant> pow1_2 pow3 x1", [365.0]), ("* <constant> x1", [500.0]),
-                        ("+ <constant> * <constant> pow x1 <constant>", [0.1, 365.0, 1.5])):
+    for expr, start in (
+        ("* <constant> pow x1 <constant>", [365.0, 1.49]),
+        ("* <constant> pow1_2 pow3 x1", [365.0]),
+        ("* <constant> x1", [500.0]),
+        ("+ <constant> * <constant> pow x1 <constant>", [0.1, 365.0, 1.5]),
+    ):
         fvu, consts = fitter.polish(expr.split(), start)
         pool.append(Candidate(expr.split(), consts, fvu))
     found = turns.choose(Problem(x, y, ["x"]), turns.Options(), pool)
@@ -47,6 +51,7 @@ def test_the_front_holds_the_chosen_law_and_one_law_a_length():
 
 def test_a_proposers_overflow_is_not_printed(monkeypatch, recwarn):
     """A generator's decorator holds only while it is made; what numpy has to say in a turn must not reach the user."""
+
     def proposes(problem, budget, rng, pool=None):
         np.log(np.zeros(2))
         yield [Candidate(["x1"])]
@@ -77,9 +82,11 @@ def test_a_budget_spent_on_loading_still_hears_the_first_proposer(monkeypatch):
 
 def test_torch_is_loaded_on_the_second_core_only():
     """Loading it takes a second, which a fit of three cannot spare; the model's proposals come from the other process."""
-    code = ("import sys; import numpy as np; from fansr import search; from fansr.fitting.problem import Budget, Problem\n"
-            "X = np.random.default_rng(0).uniform(1, 2, (60, 3)); y = np.random.default_rng(1).normal(size=60)\n"
-            "search.search(Problem(X, y, ['a', 'b', 'c']), search.Options(jobs=2), Budget(4.0)); print('torch' in sys.modules)")
+    code = (
+        "import sys; import numpy as np; from fansr import search; from fansr.fitting.problem import Budget, Problem\n"
+        "X = np.random.default_rng(0).uniform(1, 2, (60, 3)); y = np.random.default_rng(1).normal(size=60)\n"
+        "search.search(Problem(X, y, ['a', 'b', 'c']), search.Options(jobs=2), Budget(4.0)); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -21,29 +21,35 @@ def same(a, b, seed=0, **more):
     return equivalent(a.split(), b.split(), points(2, rng, 96), rng, **more)
 
 
-@pytest.mark.parametrize("a, b", [
-    ("pow2 <constant>", "<constant>"),
-    ("exp + x1 <constant>", "* <constant> exp x1"),
-    ("* <constant> + x1 <constant>", "+ * <constant> x1 <constant>"),
-    ("+ pow2 sin x1 pow2 cos x1", "1"),
-    ("mult2 x1", "+ x1 x1"),
-    ("pow1_3 * <constant> x1", "* <constant> pow1_3 x1"),
-    ("/ <constant> x1", "* <constant> inv x1"),
-    ("+ * <constant> x1 * <constant> x2", "+ * <constant> x2 * <constant> x1"),
-])
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ("pow2 <constant>", "<constant>"),
+        ("exp + x1 <constant>", "* <constant> exp x1"),
+        ("* <constant> + x1 <constant>", "+ * <constant> x1 <constant>"),
+        ("+ pow2 sin x1 pow2 cos x1", "1"),
+        ("mult2 x1", "+ x1 x1"),
+        ("pow1_3 * <constant> x1", "* <constant> pow1_3 x1"),
+        ("/ <constant> x1", "* <constant> inv x1"),
+        ("+ * <constant> x1 * <constant> x2", "+ * <constant> x2 * <constant> x1"),
+    ],
+)
 def test_equal(a, b):
     assert same(a, b)
 
 
-@pytest.mark.parametrize("a, b", [
-    ("sin x1", "x1"),
-    ("+ x1 <constant>", "* <constant> x1"),
-    ("abs x1", "x1"),
-    ("pow1_2 * <constant> x1", "* <constant> pow1_2 x1"),  # a negative constant
-    ("+ * <constant> x1 <constant>", "* <constant> + x1 <constant>"),  # zero before x1
-    ("tanh x1", "1"),
-    ("+ * <constant> x1 * <constant> x2", "* <constant> + x1 x2"),
-])
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ("sin x1", "x1"),
+        ("+ x1 <constant>", "* <constant> x1"),
+        ("abs x1", "x1"),
+        ("pow1_2 * <constant> x1", "* <constant> pow1_2 x1"),  # a negative constant
+        ("+ * <constant> x1 <constant>", "* <constant> + x1 <constant>"),  # zero before x1
+        ("tanh x1", "1"),
+        ("+ * <constant> x1 * <constant> x2", "* <constant> + x1 x2"),
+    ],
+)
 def test_not_equal(a, b):
     assert not same(a, b)
 
@@ -89,7 +95,13 @@ def test_levenberg_marquardt_fits_over_many_decades():
 
 # ---- rules ------------------------------------------------------------------------------------
 
-NUMBER = {"np.pi": repr(math.pi), "np.e": repr(math.e), 'float("inf")': "1e999", 'float("-inf")': "-1e999", "(-1)": "-1"}
+NUMBER = {
+    "np.pi": repr(math.pi),
+    "np.e": repr(math.e),
+    'float("inf")': "1e999",
+    'float("-inf")': "-1e999",
+    "(-1)": "-1",
+}
 
 
 def to_table_5(tokens, bindings=None):
@@ -136,13 +148,30 @@ def published_style_rules(n):
     Table 6, with forms that the engine found."""
     engine = load_engine()
     rng = np.random.default_rng(11)
-    leaves = ["x0", "x0", "x0", "0", "1", "(-1)", "np.pi", "np.e", 'float("inf")', 'float("-inf")', 'float("nan")', CONSTANT]
+    leaves = [
+        "x0",
+        "x0",
+        "x0",
+        "0",
+        "1",
+        "(-1)",
+        "np.pi",
+        "np.e",
+        'float("inf")',
+        'float("-inf")',
+        'float("nan")',
+        CONSTANT,
+    ]
     unary = ["neg", "inv", "abs", "sin", "exp", "tanh", "sinh", "atan", "log", "asin", "cosh"]
     shapes = ["BLL", "UBLL", "BULL", "BLUL", "UUL", "BULUL", "BBLLL", "UBULL"]
     found = {}
     for shape in itertools.cycle(shapes):
-        tokens = tuple({"B": "+-*/", "U": unary, "L": leaves}[kind][rng.integers(len({"B": "+-*/", "U": unary, "L": leaves}[kind]))]
-                       for kind in shape)
+        tokens = tuple(
+            {"B": "+-*/", "U": unary, "L": leaves}[kind][
+                rng.integers(len({"B": "+-*/", "U": unary, "L": leaves}[kind]))
+            ]
+            for kind in shape
+        )
         simple = tuple(engine.simplify(tokens, form="explicit"))
         if len(simple) < len(tokens) and tokens not in found:
             a = to_table_5(["_0" if t == "x0" else t for t in tokens])
@@ -172,7 +201,9 @@ def test_500_rules_of_the_published_kind():
     for i, (a, b) in enumerate(rules):
         wrong = rules[(i + 7) % len(rules)][1]  # another rule's replacement
         for replacement in (b, wrong):
-            verdict = equivalent(a, replacement, X, rng, challenges=3, retries=6, extend=True, zero=False, rtol=1e-6, atol=1e-8)
+            verdict = equivalent(
+                a, replacement, X, rng, challenges=3, retries=6, extend=True, zero=False, rtol=1e-6, atol=1e-8
+            )
             refused += not verdict
             if CONSTANT not in a and CONSTANT not in replacement:
                 y = soundness.values(a, X, [])

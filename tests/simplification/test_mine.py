@@ -79,8 +79,12 @@ def test_slices_and_resuming_change_nothing(small, mined, tmp_path, monkeypatch)
 def test_command_writes_a_folder_that_simplifies(small, tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**small[0], "max_source_pattern_length": 2}))
     out = tmp_path / "rules"
-    done = subprocess.run([str(BIN / "fansr-mine"), "--config", str(tmp_path / "mine.yaml"), "--out", str(out), "-j", "1"],
-                          capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        [str(BIN / "fansr-mine"), "--config", str(tmp_path / "mine.yaml"), "--out", str(out), "-j", "1"],
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in out.iterdir()) == ["config.yaml", "mine.yaml", "provenance.json", "rules.json"]
     assert Simplifier(str(out))(["+", "x1", "sin", "neg", "neg", "x1"]) == ["+", "sin", "x1", "x1"]
@@ -90,8 +94,10 @@ def test_interrupt_keeps_what_is_done(small, tmp_path):
     settings = {**small[0], "max_source_pattern_length": 3}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
     out = tmp_path / "rules"
-    process = subprocess.Popen([str(BIN / "fansr-mine"), "--config", str(tmp_path / "mine.yaml"), "--out", str(out), "-j", "1"],
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [str(BIN / "fansr-mine"), "--config", str(tmp_path / "mine.yaml"), "--out", str(out), "-j", "1"],
+        stderr=subprocess.PIPE,
+    )
     for _ in range(600):
         if list(out.glob("mine.part/3-*.json")):
             break
@@ -102,12 +108,15 @@ def test_interrupt_keeps_what_is_done(small, tmp_path):
     assert list(out.glob("mine.part/3-*.json")) and not (out / "rules.json").exists()
 
 
-@pytest.mark.parametrize("text, wanted", [
-    ("max_source: 3", "unknown key 'max_source'"),
-    ("n_samples: many", "n_samples"),
-    ("[1, 2]", "list"),
-    ("a: [", "YAML"),
-])
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("max_source: 3", "unknown key 'max_source'"),
+        ("n_samples: many", "n_samples"),
+        ("[1, 2]", "list"),
+        ("a: [", "YAML"),
+    ],
+)
 def test_bad_settings(tmp_path, text, wanted):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(DataError, match=wanted):

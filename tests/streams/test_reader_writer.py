@@ -40,15 +40,26 @@ def read(source, **how):
         return list(reader)
 
 
-ARRAYS = hnp.arrays(st.sampled_from([np.float64, np.float32, np.int64, np.uint8]), hnp.array_shapes(max_dims=3, max_side=4))
+ARRAYS = hnp.arrays(
+    st.sampled_from([np.float64, np.float32, np.int64, np.uint8]), hnp.array_shapes(max_dims=3, max_side=4)
+)
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(0, 2**64 - 1), st.floats(allow_nan=False), st.text(max_size=20), ARRAYS),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)), max_leaves=6)
+    st.one_of(
+        st.none(), st.booleans(), st.integers(0, 2**64 - 1), st.floats(allow_nan=False), st.text(max_size=20), ARRAYS
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=6,
+)
 
 
 def same(a, b):
     if isinstance(a, np.ndarray):
-        return isinstance(b, np.ndarray) and a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        return (
+            isinstance(b, np.ndarray)
+            and a.dtype == b.dtype
+            and a.shape == b.shape
+            and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        )
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, list):
@@ -100,13 +111,18 @@ def test_batches_hold_what_is_read_one_by_one(tmp_path, parts, size):
     items = [{"kind": "skeleton", "id": i, "expr": ["x1"] * (i % 40), "y": np.arange(i)} for i in range(sum(parts))]
     cuts = np.cumsum([0, *parts])
     data = b"".join(Path(write(tmp_path / "a", items[a:b])).read_bytes() for a, b in zip(cuts, cuts[1:])) or (
-        Path(write(tmp_path / "a", [])).read_bytes())
+        Path(write(tmp_path / "a", [])).read_bytes()
+    )
     with reader_writer.open_reader(io.BytesIO(data)) as reader:
         batches = list(reader.batches(size))
-    assert [len(batch) for batch in batches] == [size] * (len(items) // size) + [len(items) % size] * bool(len(items) % size)
+    assert [len(batch) for batch in batches] == [size] * (len(items) // size) + [len(items) % size] * bool(
+        len(items) % size
+    )
     assert same([record for batch in batches for record in batch], items)
     assert b"".join(batch.data for batch in batches) == b"".join(map(reader_writer.pack, items))
-    assert [int(d) for batch in batches for d in batch.digests] == [reader_writer.digest(reader_writer.pack(item)) for item in items]
+    assert [int(d) for batch in batches for d in batch.digests] == [
+        reader_writer.digest(reader_writer.pack(item)) for item in items
+    ]
     assert reader.n == len(items) and reader.checksum == sum(batch.checksum for batch in batches) % 2**64
     for batch in batches:
         odd = list(range(1, len(batch), 2))
@@ -129,12 +145,21 @@ def test_a_second_loop_goes_on_where_the_first_one_stopped(tmp_path, taken, rest
 
 def test_fields_may_stand_in_any_order(tmp_path):
     """A stream another program wrote: kinds last, strings in the long spelling, maps of more than 15 fields."""
-    items = [{"id": 1, "kind": "skeleton"}, {**{f"f{i}": i for i in range(20)}, "kind": "skeleton"}, {"kind": "end_of", "id": 3}]
+    items = [
+        {"id": 1, "kind": "skeleton"},
+        {**{f"f{i}": i for i in range(20)}, "kind": "skeleton"},
+        {"kind": "end_of", "id": 3},
+    ]
     packed = [msgpack.packb(item) for item in items]
     packed.append(b"\x82\xd9\x04kind\xd9\x08skeleton\xa2id\x04")
     total = sum(map(reader_writer.digest, packed)) % 2**64
-    data = b"".join([msgpack.packb({"format": 1, "holds": "skeleton", "kind": "header"}), *packed,
-                     msgpack.packb({"n": 4, "checksum": total, "dropped": {}, "kind": "end"})])
+    data = b"".join(
+        [
+            msgpack.packb({"format": 1, "holds": "skeleton", "kind": "header"}),
+            *packed,
+            msgpack.packb({"n": 4, "checksum": total, "dropped": {}, "kind": "end"}),
+        ]
+    )
     assert read(io.BytesIO(data)) == [*items, {"kind": "skeleton", "id": 4}]
     with pytest.raises(DataError, match="checksum"):
         read(io.BytesIO(data.replace(b"f7\x07", b"f7\x08")))
@@ -143,15 +168,32 @@ def test_fields_may_stand_in_any_order(tmp_path):
 def test_damage_names_how_many_records_were_good(tmp_path):
     whole = b"".join(map(reader_writer.pack, skeletons(9)))
     header = reader_writer.pack({"kind": "header", "format": 1, "holds": "skeleton"})
-    for bad, word in ((b"\xc1", "damaged at record 10"), (reader_writer.pack({"id": 1}), "no record"), (b"\x81\xa4kind", "cut in the middle"),
-                      (b"", "without its end record")):
+    for bad, word in (
+        (b"\xc1", "damaged at record 10"),
+        (reader_writer.pack({"id": 1}), "no record"),
+        (b"\x81\xa4kind", "cut in the middle"),
+        (b"", "without its end record"),
+    ):
         for how in (list, lambda reader: [record for batch in reader.batches(4) for record in batch]):
-            with reader_writer.open_reader(io.BytesIO(header + whole + bad)) as reader, pytest.raises(DataError) as said:
+            with (
+                reader_writer.open_reader(io.BytesIO(header + whole + bad)) as reader,
+                pytest.raises(DataError) as said,
+            ):
                 how(reader)
             assert word in str(said.value) and "9 good records came before" in str(said.value)
     no_text = b"\x82\xa4kind\xa8skeleton\xa4expr\xa1\xff"  # found only when the records are taken apart
-    end = reader_writer.pack({"kind": "end", "n": 19, "dropped": {}, "checksum": (2 * sum(
-        reader_writer.digest(reader_writer.pack(record)) for record in skeletons(9)) + reader_writer.digest(no_text)) % 2**64})
+    end = reader_writer.pack(
+        {
+            "kind": "end",
+            "n": 19,
+            "dropped": {},
+            "checksum": (
+                2 * sum(reader_writer.digest(reader_writer.pack(record)) for record in skeletons(9))
+                + reader_writer.digest(no_text)
+            )
+            % 2**64,
+        }
+    )
     with pytest.raises(DataError, match="damaged at record 10 .9 good records"):
         read(io.BytesIO(header + whole + no_text + whole + end))
 
@@ -201,11 +243,18 @@ def read_header(path):
         return reader.header
 
 
-@pytest.mark.parametrize("data, word", [
-    (b"", "empty"), (b"hello world, this is text", "not a fansr stream"), (bytes(range(256)) * 9, "not a fansr stream"),
-    (msgpack.packb({"kind": "skeleton"}), "header"), (b"\x28\xb5\x2f\xfd" + b"junk" * 9, "damaged"),
-    (b"\x1f\x8b" + b"junk" * 9, "damaged"), (msgpack.packb({"kind": "header", "format": 99}), "format 99"),
-])
+@pytest.mark.parametrize(
+    "data, word",
+    [
+        (b"", "empty"),
+        (b"hello world, this is text", "not a fansr stream"),
+        (bytes(range(256)) * 9, "not a fansr stream"),
+        (msgpack.packb({"kind": "skeleton"}), "header"),
+        (b"\x28\xb5\x2f\xfd" + b"junk" * 9, "damaged"),
+        (b"\x1f\x8b" + b"junk" * 9, "damaged"),
+        (msgpack.packb({"kind": "header", "format": 99}), "format 99"),
+    ],
+)
 def test_other_bytes_are_named(data, word):
     with pytest.raises(DataError, match=word):
         read(io.BytesIO(data))
@@ -262,7 +311,11 @@ def test_what_a_killed_run_goes_on_from_is_told_together(tmp_path, size):
             yield i
 
     def made(i):
-        return *reader_writer.pack_many([{**SKELETON, "id": i, "filler": np.random.default_rng(i).bytes(size)}]), {"odd": 1}, 100
+        return (
+            *reader_writer.pack_many([{**SKELETON, "id": i, "filler": np.random.default_rng(i).bytes(size)}]),
+            {"odd": 1},
+            100,
+        )
 
     command.write_stream(str(tmp_path / "a.zst"), items, made, holds="skeleton", history=[], jobs=1, quiet=True)
     assert size < 1 << 16 or len({state.get("bytes") for state in seen}) > 1  # frames were written on the way
@@ -272,14 +325,23 @@ def test_what_a_killed_run_goes_on_from_is_told_together(tmp_path, size):
     assert [record["id"] for record in read(str(tmp_path / "a.zst"))] == list(range(90))
 
 
-@pytest.mark.parametrize("record, word", [
-    ({"kind": "fit"}, "kind 'fit', wanted 'problem'"),
-    ({"kind": "problem", "id": -1}, "id is -1"),
-    ({"kind": "problem", "id": 1}, "without X"),
-    ({"kind": "problem", "id": 41, "X": np.zeros((512, 2)), "y": np.zeros(511), "names": ["a", "b"]}, "512 rows but y has 511"),
-    ({"kind": "problem", "id": 1, "X": np.zeros((5, 2)), "y": np.zeros(5), "names": ["a"]}, "1 names for 2 columns"),
-    ({"kind": "problem", "id": 1, "X": [1, 2], "y": np.zeros(5), "names": ["a"]}, "X is .* wanted a float64 array"),
-])
+@pytest.mark.parametrize(
+    "record, word",
+    [
+        ({"kind": "fit"}, "kind 'fit', wanted 'problem'"),
+        ({"kind": "problem", "id": -1}, "id is -1"),
+        ({"kind": "problem", "id": 1}, "without X"),
+        (
+            {"kind": "problem", "id": 41, "X": np.zeros((512, 2)), "y": np.zeros(511), "names": ["a", "b"]},
+            "512 rows but y has 511",
+        ),
+        (
+            {"kind": "problem", "id": 1, "X": np.zeros((5, 2)), "y": np.zeros(5), "names": ["a"]},
+            "1 names for 2 columns",
+        ),
+        ({"kind": "problem", "id": 1, "X": [1, 2], "y": np.zeros(5), "names": ["a"]}, "X is .* wanted a float64 array"),
+    ],
+)
 def test_records_are_checked(record, word):
     with pytest.raises(DataError, match=word):
         records.check(record, "problem")
@@ -293,7 +355,12 @@ def run(*argv, input=None):
 
 
 def test_cat_json_is_one_object_a_line(tmp_path):
-    path = write(tmp_path / "a", [{"kind": "problem", "id": 1, "y": np.array([1.0, np.nan])}], holds="problem", dropped=[("r", 1)])
+    path = write(
+        tmp_path / "a",
+        [{"kind": "problem", "id": 1, "y": np.array([1.0, np.nan])}],
+        holds="problem",
+        dropped=[("r", 1)],
+    )
     head, record, tail = map(json.loads, run(path).splitlines())
     assert head["kind"] == "header" and record == {"kind": "problem", "id": 1, "y": [1.0, "nan"]}
     assert tail["kind"] == "end" and tail["n"] == 1 and tail["dropped"] == {"r": 1}
@@ -317,8 +384,10 @@ def test_cat_merge_adds_up(tmp_path):
 
 def test_what_does_not_shrink_is_hardly_compressed(tmp_path):
     rng = np.random.default_rng(0)
-    for name, make, level in (("random", lambda: rng.normal(size=500), reader_writer.FAST),
-                              ("whole", lambda: rng.integers(0, 9, 500).astype(float), reader_writer.LEVEL)):
+    for name, make, level in (
+        ("random", lambda: rng.normal(size=500), reader_writer.FAST),
+        ("whole", lambda: rng.integers(0, 9, 500).astype(float), reader_writer.LEVEL),
+    ):
         arrays = [make() for _ in range(40)]
         with reader_writer.open_writer(tmp_path / name, "problem", []) as writer:
             for i, y in enumerate(arrays):

@@ -27,23 +27,41 @@ def write(tmp_path, content, name="t.csv"):
     return str(path)
 
 
-@pytest.mark.parametrize("data", [
-    PLAIN.encode(),
-    PLAIN.replace(",", ";").encode(),
-    PLAIN.replace(",", "\t").encode(),
-    PLAIN.replace(",", "  ").encode(),
-    PLAIN.replace(",", "|").encode(),
-    PLAIN.replace(",", ", ").replace("\n", "\r\n").encode(),
-    PLAIN.rstrip().encode(),
-    ("# measured on a Monday\n\n" + PLAIN + "\n\n").encode(),
-    ("\ufeff" + PLAIN).encode("utf-8"),
-    PLAIN.encode("utf-16"),
-    gzip.compress(PLAIN.encode()),
-    zstandard.compress(PLAIN.encode()[:9]) + zstandard.compress(PLAIN.encode()[9:]),
-    b'"a","b","c"\n"1","2","3"\n4,5,6.5\n-7e-3,8,9\n',
-    b"a;b;c\n1;2;3\n4;5;6,5\n-7e-3;8;9\n",
-], ids=["comma", "semicolon", "tab", "blank", "bar", "crlf", "no last newline", "comment", "bom", "utf16", "gzip", "zstd",
-        "quotes", "decimal comma"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        PLAIN.encode(),
+        PLAIN.replace(",", ";").encode(),
+        PLAIN.replace(",", "\t").encode(),
+        PLAIN.replace(",", "  ").encode(),
+        PLAIN.replace(",", "|").encode(),
+        PLAIN.replace(",", ", ").replace("\n", "\r\n").encode(),
+        PLAIN.rstrip().encode(),
+        ("# measured on a Monday\n\n" + PLAIN + "\n\n").encode(),
+        ("\ufeff" + PLAIN).encode("utf-8"),
+        PLAIN.encode("utf-16"),
+        gzip.compress(PLAIN.encode()),
+        zstandard.compress(PLAIN.encode()[:9]) + zstandard.compress(PLAIN.encode()[9:]),
+        b'"a","b","c"\n"1","2","3"\n4,5,6.5\n-7e-3,8,9\n',
+        b"a;b;c\n1;2;3\n4;5;6,5\n-7e-3;8;9\n",
+    ],
+    ids=[
+        "comma",
+        "semicolon",
+        "tab",
+        "blank",
+        "bar",
+        "crlf",
+        "no last newline",
+        "comment",
+        "bom",
+        "utf16",
+        "gzip",
+        "zstd",
+        "quotes",
+        "decimal comma",
+    ],
+)
 def test_every_dress_holds_the_same_numbers(tmp_path, data):
     problem, warnings, dropped = load_problem(write(tmp_path, data))
     assert problem.names == ["a", "b"] and problem.target == "c"
@@ -61,8 +79,13 @@ def test_stdin(monkeypatch):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False)),
-                min_size=2, max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False)),
+        min_size=2,
+        max_size=20,
+    )
+)
 def test_numbers_are_read_to_the_last_bit(rows):
     text = "p,q\n" + "".join(f"{a!r},{b!r}\n" for a, b in rows)
     table = parse_table(text.encode(), "t")
@@ -71,32 +94,39 @@ def test_numbers_are_read_to_the_last_bit(rows):
 
 def test_tiny_and_huge_values_pass():
     problem, _, dropped = parse("a,b\n1e-300,1e300\n2e-300,-1e300\n3e-300,0\n")
-    assert problem.X[:, 0].tolist() == [1e-300, 2e-300, 3e-300] and problem.y.tolist() == [1e300, -1e300, 0.0] and not dropped
+    assert (
+        problem.X[:, 0].tolist() == [1e-300, 2e-300, 3e-300]
+        and problem.y.tolist() == [1e300, -1e300, 0.0]
+        and not dropped
+    )
 
 
-@pytest.mark.parametrize("content, words", [
-    (b"", "empty"),
-    (b"  \n \n", "empty"),
-    (b"# nothing\n", "nothing but comments"),
-    (b"a,b,c\n", "no rows"),
-    (b"a,b,c\n1,2,3\n", "1 usable row,"),
-    (b"a,b\n1,2\n3\n5,6\n", "line 3: 1 cells, wanted 2"),
-    (b"a,b\n1,2\n\n3,4,5\n", "line 4: 3 cells, wanted 2"),
-    (b'a,b\n1,2\n"3,4",5,6\n', "line 3: 3 cells"),
-    (b'a,b\n1,2\n"3,4\n5,6"\n', "line 3: a quote without"),
-    (b"a,b\n1,2\n" + b"9" * 200_000 + b",1\n", "1 usable row ("),
-    (b"a,b\nx,y\nz,w\n", "no column of numbers"),
-    (b"a,b\nx,1\nz,2\n", "no column of numbers is left"),
-    (b"a\n1\n2\n", "no column of numbers is left"),
-    (b"a,b\n1,nan\nnan,2\n", "0 usable rows (2 rows were dropped: 2 missing)"),
-    (bytes(range(256)), "not a text table"),
-    (b"PK\x03\x04\x00\x00", "spreadsheet"),
-    (b"\xff\xfea", "not a text table"),
-    (gzip.compress(b"a,b\n" + b"1,2\n" * 500)[:-9], "truncated gzip"),
-    (b"\x1f\x8bxxxx", "damaged or truncated gzip"),
-    (zstandard.compress(np.random.default_rng(0).bytes(5000))[:-9], "truncated zstd"),
-    (b"\x28\xb5\x2f\xfd" + b"\xff" * 30, "damaged zstd"),
-])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "empty"),
+        (b"  \n \n", "empty"),
+        (b"# nothing\n", "nothing but comments"),
+        (b"a,b,c\n", "no rows"),
+        (b"a,b,c\n1,2,3\n", "1 usable row,"),
+        (b"a,b\n1,2\n3\n5,6\n", "line 3: 1 cells, wanted 2"),
+        (b"a,b\n1,2\n\n3,4,5\n", "line 4: 3 cells, wanted 2"),
+        (b'a,b\n1,2\n"3,4",5,6\n', "line 3: 3 cells"),
+        (b'a,b\n1,2\n"3,4\n5,6"\n', "line 3: a quote without"),
+        (b"a,b\n1,2\n" + b"9" * 200_000 + b",1\n", "1 usable row ("),
+        (b"a,b\nx,y\nz,w\n", "no column of numbers"),
+        (b"a,b\nx,1\nz,2\n", "no column of numbers is left"),
+        (b"a\n1\n2\n", "no column of numbers is left"),
+        (b"a,b\n1,nan\nnan,2\n", "0 usable rows (2 rows were dropped: 2 missing)"),
+        (bytes(range(256)), "not a text table"),
+        (b"PK\x03\x04\x00\x00", "spreadsheet"),
+        (b"\xff\xfea", "not a text table"),
+        (gzip.compress(b"a,b\n" + b"1,2\n" * 500)[:-9], "truncated gzip"),
+        (b"\x1f\x8bxxxx", "damaged or truncated gzip"),
+        (zstandard.compress(np.random.default_rng(0).bytes(5000))[:-9], "truncated zstd"),
+        (b"\x28\xb5\x2f\xfd" + b"\xff" * 30, "damaged zstd"),
+    ],
+)
 def test_what_is_no_table_says_so_in_one_line(tmp_path, content, words):
     path = write(tmp_path, content)
     with pytest.raises(DataError) as error:
@@ -113,7 +143,9 @@ def test_missing_file_and_directory(tmp_path):
 @pytest.mark.parametrize("seed", range(20))
 def test_random_bytes_never_crash(tmp_path, seed):
     rng = np.random.default_rng(seed)
-    content = rng.bytes(int(rng.integers(1, 400))) if seed % 2 else bytes(rng.choice(list(b"0123456789,;\n\"ab .-e\xe9"), 200))
+    content = (
+        rng.bytes(int(rng.integers(1, 400))) if seed % 2 else bytes(rng.choice(list(b'0123456789,;\n"ab .-e\xe9'), 200))
+    )
     try:
         problem, _, _ = load_problem(write(tmp_path, content))
     except DataError as error:
@@ -210,7 +242,11 @@ def test_arrays_and_frames():
     assert problem.names == ["p", "p_2"] and problem.target == "height" and any("kind is text" in w for w in warnings)
     problem, _, dropped = array_problem(np.array([1.0, np.nan, 3, 4]), [1, 2, 3, np.inf])
     assert problem.X.tolist() == [[1], [3]] and dict(dropped) == {"missing": 1, "infinite": 1}
-    for bad in (lambda: array_problem(X, Y[:2]), lambda: array_problem(X[None], Y), lambda: array_problem(X, np.c_[Y, Y])):
+    for bad in (
+        lambda: array_problem(X, Y[:2]),
+        lambda: array_problem(X[None], Y),
+        lambda: array_problem(X, np.c_[Y, Y]),
+    ):
         with pytest.raises(DataError):
             bad()
 

@@ -37,7 +37,16 @@ def canonical(g, w, L, most_terms, out, out_w, codes, values, top, stack):
                 s, ls = make(q, stack[2 * depth - 2], stack[2 * depth - 1], 0, 0, codes, values, top)
                 depth -= 1
             else:
-                s, ls = make(q, stack[2 * depth - 2], stack[2 * depth - 1], stack[2 * depth - 4], stack[2 * depth - 3], codes, values, top)
+                s, ls = make(
+                    q,
+                    stack[2 * depth - 2],
+                    stack[2 * depth - 1],
+                    stack[2 * depth - 4],
+                    stack[2 * depth - 3],
+                    codes,
+                    values,
+                    top,
+                )
                 depth -= 2
             if ls == 0:
                 return 0

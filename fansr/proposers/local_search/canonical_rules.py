@@ -320,7 +320,16 @@ def make(q, a, la, b, lb, codes, values, top):
                 return join(DIV, a, la, b1, lb - 1, codes, values, top)
             return join(MUL, a, la, b, lb, codes, values, top)
         if qa == NEG or qb == NEG:
-            t, lt = join(MUL, a1 if qa == NEG else a, la - (qa == NEG), b1 if qb == NEG else b, lb - (qb == NEG), codes, values, top)
+            t, lt = join(
+                MUL,
+                a1 if qa == NEG else a,
+                la - (qa == NEG),
+                b1 if qb == NEG else b,
+                lb - (qb == NEG),
+                codes,
+                values,
+                top,
+            )
             return (t, lt) if qa == qb else join(NEG, t, lt, 0, 0, codes, values, top)
         if product_a:
             if qa == MUL:
@@ -371,7 +380,16 @@ def make(q, a, la, b, lb, codes, values, top):
                 return join(DIV, s, ls, b1, lb - 1, codes, values, top)
             return join(DIV, a, la, b, lb, codes, values, top)
         if qa == NEG or qb == NEG:
-            t, lt = join(DIV, a1 if qa == NEG else a, la - (qa == NEG), b1 if qb == NEG else b, lb - (qb == NEG), codes, values, top)
+            t, lt = join(
+                DIV,
+                a1 if qa == NEG else a,
+                la - (qa == NEG),
+                b1 if qb == NEG else b,
+                lb - (qb == NEG),
+                codes,
+                values,
+                top,
+            )
             return (t, lt) if qa == qb else join(NEG, t, lt, 0, 0, codes, values, top)
         if product_a:
             if qa == MUL:

@@ -74,7 +74,9 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1):
     first, *others = views(y)
     plain = Island(X, y, weights, first, columns, longest, seed)
     islands = [plain, QuotientIsland(X, y, weights, columns, longest, seed + 1, plain.library)]
-    islands += [Island(X, y, weights, view, columns, longest, seed + 2 + k, plain.library) for k, view in enumerate(others)]
+    islands += [
+        Island(X, y, weights, view, columns, longest, seed + 2 + k, plain.library) for k, view in enumerate(others)
+    ]
     limit = EVALUATIONS * budget.work if budget.seconds is None else math.inf
     for island in islands:
         island.seed(list(pool)[:60] if pool else [], jobs, over)

@@ -31,7 +31,8 @@ def to_codes(expr, consts=None) -> tuple[list[int], list[float]]:
 def to_tokens(codes) -> list[str]:
     """The prefix expression of genome codes."""
     return [
-        OPERATORS[q].token if q < len(OPERATORS) else CONSTANT if q == FREE else f"x{q - COLUMN + 1}" for q in map(int, codes)
+        OPERATORS[q].token if q < len(OPERATORS) else CONSTANT if q == FREE else f"x{q - COLUMN + 1}"
+        for q in map(int, codes)
     ]
 
 
@@ -65,7 +66,11 @@ def product_of_powers(codes, values):
     """
     expr, consts = [], [math.exp(min(700.0, values[len(codes) - 1]))]
     for first, stop in terms_of(codes)[:-1]:
-        c, term, inner = values[first + 1], to_tokens(codes[first + 2 : stop]), values[first + 2 : stop][codes[first + 2 : stop] == FREE]
+        c, term, inner = (
+            values[first + 1],
+            to_tokens(codes[first + 2 : stop]),
+            values[first + 2 : stop][codes[first + 2 : stop] == FREE],
+        )
         if codes[first] == OPERATOR["*"].opcode and term[0] == "log":
             half = round(2 * c)
             if half == 0 and abs(c) < 0.02:
@@ -83,7 +88,16 @@ def product_of_powers(codes, values):
 
 
 # Tokens that raise to half of the key.
-_POWERS = {1: ["pow1_2"], 2: [], 3: ["pow3", "pow1_2"], 4: ["pow2"], 5: ["pow5", "pow1_2"], 6: ["pow3"], 8: ["pow4"], 10: ["pow5"]}
+_POWERS = {
+    1: ["pow1_2"],
+    2: [],
+    3: ["pow3", "pow1_2"],
+    4: ["pow2"],
+    5: ["pow5", "pow1_2"],
+    6: ["pow3"],
+    8: ["pow4"],
+    10: ["pow5"],
+}
 
 
 def without_summand(codes):

@@ -163,7 +163,9 @@ class Island:
         n = len(self)
         # The leading few and as many drawn from the rest.
         chosen = np.unique(np.concatenate([np.arange(min(n, 10)), (n * rng.random(14) ** 2).astype(int)]))
-        self._aim_at({name: values[chosen] for name, values in self.population.items()} if n else self._empty(0), 10, jobs, over)
+        self._aim_at(
+            {name: values[chosen] for name, values in self.population.items()} if n else self._empty(0), 10, jobs, over
+        )
 
     def _aim_at(self, rows, tries, jobs, over):
         """Judge aimed children of these rows."""
@@ -186,7 +188,9 @@ class Island:
             if len(codes) <= WIDTH:
                 rows["G"][n, : len(codes)], rows["W"][n, : len(codes)], rows["lengths"][n] = codes, values, len(codes)
                 n += 1
-        n = canonical_rows(rows["G"][:n], rows["W"][:n], rows["lengths"][:n], self.longest, MOST_CONSTANTS, 6, self.table)
+        n = canonical_rows(
+            rows["G"][:n], rows["W"][:n], rows["lengths"][:n], self.longest, MOST_CONSTANTS, 6, self.table
+        )
         self.judge(rows["G"], rows["W"], rows["lengths"], n, jobs, over)
         # A candidate that lacks one term may rank too low to be aimed at later.
         fitted = self.judged

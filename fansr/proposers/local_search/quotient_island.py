@@ -20,7 +20,9 @@ class QuotientIsland(Island):
     """
 
     def __init__(self, X, y, weights, columns, longest: int, seed: int, library=None):
-        super().__init__(np.column_stack([X, y]), y, weights, ((), y, np.ones(len(y)), ()), columns, longest, seed, library)
+        super().__init__(
+            np.column_stack([X, y]), y, weights, ((), y, np.ones(len(y)), ()), columns, longest, seed, library
+        )
         self.y_code = COLUMN + X.shape[1]
         # Terms with the target as a factor: those of the library, up to a few hundred.
         n = min(len(self.terms), 400)
@@ -28,7 +30,10 @@ class QuotientIsland(Island):
         times[:, 0], times[:, 1], times[:, 2:] = OPERATOR["*"].opcode, self.y_code, self.term_codes[:n, : WIDTH - 2]
         with np.errstate(over="ignore", invalid="ignore"):
             self.terms = np.vstack([self.terms, self.terms[:n] * self.refiner.y[: self.n_aim]])
-        self.term_codes, self.term_lengths = np.vstack([self.term_codes, times]), np.append(self.term_lengths, self.term_lengths[:n] + 2)
+        self.term_codes, self.term_lengths = (
+            np.vstack([self.term_codes, times]),
+            np.append(self.term_lengths, self.term_lengths[:n] + 2),
+        )
 
     def judge(self, G, W, lengths, n, jobs=1, over=None):
         """As for any island, but genomes without a denominator are left to the island of plain sums."""
@@ -41,7 +46,9 @@ class QuotientIsland(Island):
         """Judge the denominators 1 - b*t of the library's first terms, alone and each with a random term t above."""
         times = np.flatnonzero(self.term_codes[:, 1] == self.y_code)[:n]
         rows = self._empty(2 * len(times))
-        picks = np.random.default_rng(int(self.state[0])).integers(0, max(1, times[0]), len(times)) if len(times) else times
+        picks = (
+            np.random.default_rng(int(self.state[0])).integers(0, max(1, times[0]), len(times)) if len(times) else times
+        )
         for k, (t, u) in enumerate(zip(times, picks)):
             with_target = self.term_codes[t, : self.term_lengths[t]]
             both = [OPERATOR["+"].opcode, *self.term_codes[u, : self.term_lengths[u]], *with_target]

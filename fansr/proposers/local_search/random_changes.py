@@ -130,7 +130,9 @@ def _change(state, g, w, L, donor, donor_w, donor_L, kinds, unary, binary, colum
 
 
 @njit(int64(K1, I2, F2, I1, int64, F1, F1, F1, I1, int64, int64, K1, I2, F2, I1), **JIT)
-def breed(state, G, W, lengths, n, kinds, unary, binary, columns, longest, most_constants, table, out, out_w, out_lengths):
+def breed(
+    state, G, W, lengths, n, kinds, unary, binary, columns, longest, most_constants, table, out, out_w, out_lengths
+):
     """Fill `out` with new genomes from the n ranked parents G[:n] (best first), or grown from nothing for n = 0.
 
     Parents are the best of three drawn; a third of the children get two changes.  Genomes met before (in `table`)
@@ -151,7 +153,9 @@ def breed(state, G, W, lengths, n, kinds, unary, binary, columns, longest, most_
         else:
             i = min(below(state, n), below(state, n), below(state, n))
             j = min(below(state, n), below(state, n))
-            size = _change(state, G[i], W[i], lengths[i], G[j], W[j], lengths[j], kinds, unary, binary, columns, a, aw, stack)
+            size = _change(
+                state, G[i], W[i], lengths[i], G[j], W[j], lengths[j], kinds, unary, binary, columns, a, aw, stack
+            )
             if size > 0 and uniform(state) < 0.35:
                 again = _change(state, a, aw, size, G[j], W[j], lengths[j], kinds, unary, binary, columns, b, bw, stack)
                 if again > 0:

@@ -19,7 +19,9 @@ def leading(X, y, columns: list[int], most: int = 10) -> list[int]:
         centred = (y - y.mean()) / np.ptp(y)
         for j in columns:
             x = X[:, j] / np.abs(X[:, j]).max()
-            found = [abs(((f - f.mean()) * centred).sum()) / np.sqrt(((f - f.mean()) ** 2).sum()) for f in (x, x * x, 1 / x)]
+            found = [
+                abs(((f - f.mean()) * centred).sum()) / np.sqrt(((f - f.mean()) ** 2).sum()) for f in (x, x * x, 1 / x)
+            ]
             strength.append(max([v for v in found if np.isfinite(v)], default=0.0))
     return sorted(columns[i] for i in np.argsort(strength)[-most:])
 

@@ -81,7 +81,9 @@ def product(factors: Factors, positive: Callable[[Base], bool] = lambda base: Tr
     forms = [_grouped(table, positive)]
     if all(map(positive, table)):
         for q in (2, 3, 4, 5):
-            if all((e * q).denominator == 1 for e in table.values()) and any(e.denominator != 1 for e in table.values()):
+            if all((e * q).denominator == 1 for e in table.values()) and any(
+                e.denominator != 1 for e in table.values()
+            ):
                 forms.append((*ROOTS[q], *product({b: e * q for b, e in table.items()}, positive)))
     for g in (2, 3, 4, 5):
         whole = all(e.denominator == 1 and e.numerator % g == 0 for e in table.values())
@@ -189,8 +191,7 @@ def collected(terms: list[Term]) -> list[Term]:
     sums: dict[frozenset, list[float]] = {}
     for c, factors in terms:
         sums.setdefault(frozenset((b, e) for b, e in factors.items() if e), []).append(c)
-    return [(math.fsum(cs), dict(key)) for key, cs in sums.items()
-            if abs(math.fsum(cs)) > 1e-11 * max(map(abs, cs))]
+    return [(math.fsum(cs), dict(key)) for key, cs in sums.items() if abs(math.fsum(cs)) > 1e-11 * max(map(abs, cs))]
 
 
 def rewritten(terms: list[Term]) -> list[list[Term]]:
@@ -241,8 +242,12 @@ def perfect_squares(terms: list[Term]) -> list[list[Term]]:
 
             left, right = shifted(1, -1), shifted(-1, 1)
             ends = merged.get(left), merged.get(right)
-            if key in merged and None not in ends and abs(ends[0] - ends[1]) < 1e-9 * abs(ends[0]) \
-                    and abs(abs(c) - 2 * abs(ends[0])) < 1e-9 * abs(c):
+            if (
+                key in merged
+                and None not in ends
+                and abs(ends[0] - ends[1]) < 1e-9 * abs(ends[0])
+                and abs(abs(c) - 2 * abs(ends[0])) < 1e-9 * abs(c)
+            ):
                 for gone in (left, right, key):
                     del merged[gone]
                 square = ("pow2", "-" if c * ends[0] < 0 else "+", *a, *b)
@@ -251,8 +256,13 @@ def perfect_squares(terms: list[Term]) -> list[list[Term]]:
     return [[(c, dict(key)) for key, c in merged.items()]] if len(merged) < len(table) else []
 
 
-def combination(terms: list[Term], outer: Fraction = ONE, base: Factors | None = None,
-                positive=lambda base: True, tolerance: float = 1e-9) -> Base:
+def combination(
+    terms: list[Term],
+    outer: Fraction = ONE,
+    base: Factors | None = None,
+    positive=lambda base: True,
+    tolerance: float = 1e-9,
+) -> Base:
     """product(base) * (sum of terms) ** outer in the shortest form found.
 
     Tried are: which common factors and which coefficient come out of the sum.  A coefficient comes out of an even root
@@ -272,8 +282,11 @@ def combination(terms: list[Term], outer: Fraction = ONE, base: Factors | None =
         for b, e in factors.items():
             table[b] = table.get(b, Fraction(0)) + e * outer
         return times(near_simple(_power(c, outer), tolerance), product(table, positive))
-    ways = [(alike, shared) for alike in rewritten(terms)
-            for shared in ({}, common_factors(alike, False), common_factors(alike, True))]
+    ways = [
+        (alike, shared)
+        for alike in rewritten(terms)
+        for shared in ({}, common_factors(alike, False), common_factors(alike, True))
+    ]
     for alike, shared in ways:
         if even_root:
             shared = {b: e for b, e in shared.items() if positive(b)}
@@ -387,7 +400,6 @@ class Polisher:
                 self._refit(candidate)
             self.best = min(self.best, rough_score(candidate))
         return candidates
-
 
     def _refit(self, candidate: Candidate) -> None:
         """Polish one candidate in place; constants that are exactly 1 belong to its form and stay."""

@@ -164,7 +164,9 @@ class ProductSubsets:
         self.A, self.U, self.t = A, U, t
         self.total = float(t @ t) or 1.0
         # Tiny entries become 0: as subnormal float32 they would slow the products tenfold.
-        self.A32, self.U32 = (np.where(np.abs(F) < 1e-12, 0.0, F).astype(np.float32) for F in (A, np.ascontiguousarray(U.T)))
+        self.A32, self.U32 = (
+            np.where(np.abs(F) < 1e-12, 0.0, F).astype(np.float32) for F in (A, np.ascontiguousarray(U.T))
+        )
         with np.errstate(all="ignore"):
             self.square = (self.A32**2) @ (self.U32**2)  # (P, Q)
         self.bad = ~np.isfinite(self.square) | (self.square <= 0)
@@ -193,7 +195,7 @@ class ProductSubsets:
             gain[banned] = 0.0
         if count == 1:
             return [int(gain.argmax())]
-        top = np.argpartition(gain, gain.size - count)[gain.size - count:]
+        top = np.argpartition(gain, gain.size - count)[gain.size - count :]
         return top[np.argsort(-gain[top])].tolist()
 
     def _residual(self, members: list[int]) -> tuple[np.ndarray, np.ndarray]:

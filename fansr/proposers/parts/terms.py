@@ -19,7 +19,6 @@ ROWS = 256  # points a search looks at; fits and verdicts use all
 CHECK_ROWS = 4096  # points coefficients are fitted on
 
 
-
 class Atom(NamedTuple):
     """A term: prod_j x_j ** powers[j], times `base` unless that is ()."""
 
@@ -145,8 +144,9 @@ class Library:
                         self.bases[base] = v
                         priced.append((cost, base))
         atoms += self._with_functions(priced, signed, n_functions)
-        self.atoms = [atom for atom in dict.fromkeys(atoms)
-                      if all(e == 0 or j in varying for j, e in enumerate(atom.powers))]
+        self.atoms = [
+            atom for atom in dict.fromkeys(atoms) if all(e == 0 or j in varying for j, e in enumerate(atom.powers))
+        ]
         self.functions = [base for _, base in sorted(priced, key=lambda item: item[0])]
         self._powers: dict[tuple[int, float], np.ndarray] = {}
         with np.errstate(all="ignore"):
@@ -182,7 +182,7 @@ class Library:
                     key = (j, e)
                     if key not in self._powers:
                         x = self.X[:, j] / self.typical[j]
-                        self._powers[key] = x**int(e) if e == int(e) else np.abs(x) ** e
+                        self._powers[key] = x ** int(e) if e == int(e) else np.abs(x) ** e
                     v = v * self._powers[key]
         return v * self.bases[atom.base] if atom.base else v
 
@@ -208,5 +208,6 @@ def thinned(problem: Problem, rng: np.random.Generator) -> Problem:
         return problem
     rows = np.sort(rng.permutation(M)[:CHECK_ROWS])
     weights = None if problem.weights is None else problem.weights[rows]
-    return Problem(X=problem.X[rows], y=problem.y[rows], names=problem.names, target=problem.target, id=problem.id,
-                   weights=weights)
+    return Problem(
+        X=problem.X[rows], y=problem.y[rows], names=problem.names, target=problem.target, id=problem.id, weights=weights
+    )

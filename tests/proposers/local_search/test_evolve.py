@@ -124,7 +124,18 @@ def test_spelled_programs_are_the_scaled_sums():
     X = np.random.default_rng(1).uniform(1, 2, (9, 2))
     c = [2.0, 3.0, -1.0]
     np.testing.assert_allclose(evaluate(programs[0], X, c), 2 * np.sin(X[:, 0]) + 3 / X[:, 1] - 1)
-    assert genome_translation.to_tokens(rows["full"][0, : len(programs[0].op)]) == ["+", "*", C, "sin", "x1", "+", "/", C, "x2", C]
+    assert genome_translation.to_tokens(rows["full"][0, : len(programs[0].op)]) == [
+        "+",
+        "*",
+        C,
+        "sin",
+        "x1",
+        "+",
+        "/",
+        C,
+        "x2",
+        C,
+    ]
     assert given[1, 1] == 0.7 and homes[1, 1] == 4 and list(programs.n_constants) == [3, 3]
     without = genome_translation.to_tokens(genome_translation.without_summand(rows["full"][0, : len(programs[0].op)]))
     assert without == ["+", "*", C, "sin", "x1", "/", C, "x2"]
@@ -141,7 +152,10 @@ def aimed(X, y, expr, consts, tries=400):
 
 
 def test_exponential_of_logarithms_is_a_product():
-    expr, consts = ["+", "*", C, "log", "+", C, "x1", "+", "/", C, "x2", "+", "*", C, "log", "x3", C], [-1.5, 0.4, 0.7, 2.31, 0.2]
+    expr, consts = (
+        ["+", "*", C, "log", "+", C, "x1", "+", "/", C, "x2", "+", "*", C, "log", "x3", C],
+        [-1.5, 0.4, 0.7, 2.31, 0.2],
+    )
     codes, values = (np.array(v) for v in genome_translation.to_codes(expr, consts))
     product, own = genome_translation.product_of_powers(codes, values)
     X = np.random.default_rng(0).uniform(0.5, 2, (20, 3))
@@ -223,8 +237,14 @@ def test_starts_from_the_pool():
     X = np.random.default_rng(9).uniform(0.5, 2, (200, 5))
     inside = X[:, 0] * X[:, 1] / (1 + np.exp(-X[:, 2]))
     y = inside * np.cos(X[:, 3]) + 0.8 * X[:, 4]
-    near = Candidate(["*", C, "*", "cos", "x4", "/", "*", "x1", "x2", "+", C, "exp", "neg", "x3"], np.array([1.0, 1.0]), 0.5, "test")
-    best = min(c.fvu for batch in evolve.propose(problem(X, y), Budget(None, 0.15), np.random.default_rng(0), [near]) for c in batch)
+    near = Candidate(
+        ["*", C, "*", "cos", "x4", "/", "*", "x1", "x2", "+", C, "exp", "neg", "x3"], np.array([1.0, 1.0]), 0.5, "test"
+    )
+    best = min(
+        c.fvu
+        for batch in evolve.propose(problem(X, y), Budget(None, 0.15), np.random.default_rng(0), [near])
+        for c in batch
+    )
     assert best < 1e-20
 
 
@@ -246,10 +266,16 @@ def test_wide_tables():
     X = np.random.default_rng(3).uniform(0.5, 2, (150, 120))
     y = X[:, 70] * X[:, 11] + 3 * np.sqrt(X[:, 100])
     assert {11, 70, 100} <= set(leading(X, y, list(range(120)))) and len(leading(X, y, list(range(120)))) == 10
-    assert min(c.fvu for b in evolve.propose(problem(X, y), Budget(None, 0.1), np.random.default_rng(0)) for c in b) < 1e-20
+    assert (
+        min(c.fvu for b in evolve.propose(problem(X, y), Budget(None, 0.1), np.random.default_rng(0)) for c in b)
+        < 1e-20
+    )
 
 
 def test_time_is_kept():
     X = np.random.default_rng(0).normal(size=(100, 4))
     budget = Budget(seconds=0.0)
-    assert list(evolve.propose(problem(X, np.random.default_rng(1).normal(size=100)), budget, np.random.default_rng(0))) == []
+    assert (
+        list(evolve.propose(problem(X, np.random.default_rng(1).normal(size=100)), budget, np.random.default_rng(0)))
+        == []
+    )

@@ -11,8 +11,16 @@ from fansr.expressions.programs import evaluate
 from fansr.proposers.parts.assembly import combination, finish, fvu_of, perfect_squares, product, times
 
 X = np.random.default_rng(0).uniform(0.3, 3, (40, 3))
-BASES = [("x1",), ("x2",), ("x3",), ("sin", "x1"), ("-", "x2", "x3"), ("pow2", "-", "x1", "x2"), ("inv", "+", "x1", "x3"),
-         ("pow2", "sin", "x2")]
+BASES = [
+    ("x1",),
+    ("x2",),
+    ("x3",),
+    ("sin", "x1"),
+    ("-", "x2", "x3"),
+    ("pow2", "-", "x1", "x2"),
+    ("inv", "+", "x1", "x3"),
+    ("pow2", "sin", "x2"),
+]
 POSITIVE = {b for b in BASES if (evaluate(list(b), X) > 0).all()}
 
 
@@ -24,8 +32,12 @@ def value(factors):
     return v
 
 
-factor_tables = st.dictionaries(st.sampled_from(BASES), st.sampled_from([Fraction(e) for e in (-3, -2, -1, 1, 2, 4)]), max_size=4)
-coefficients = st.one_of(st.sampled_from([1.0, -1.0, 2.0, -0.5, 3.0]), st.floats(-50, 50).filter(lambda c: abs(c) > 1e-3))
+factor_tables = st.dictionaries(
+    st.sampled_from(BASES), st.sampled_from([Fraction(e) for e in (-3, -2, -1, 1, 2, 4)]), max_size=4
+)
+coefficients = st.one_of(
+    st.sampled_from([1.0, -1.0, 2.0, -0.5, 3.0]), st.floats(-50, 50).filter(lambda c: abs(c) > 1e-3)
+)
 
 
 @settings(deadline=None, max_examples=150)
@@ -37,8 +49,14 @@ def test_products_keep_their_value(factors, c):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.dictionaries(st.sampled_from(sorted(POSITIVE)), st.sampled_from([Fraction(p, q) for p in (-3, -1, 1, 2) for q in (1, 2, 3)]),
-                       min_size=1, max_size=3))
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(POSITIVE)),
+        st.sampled_from([Fraction(p, q) for p in (-3, -1, 1, 2) for q in (1, 2, 3)]),
+        min_size=1,
+        max_size=3,
+    )
+)
 def test_roots_keep_their_value(factors):
     assert np.allclose(evaluate(list(product(factors, POSITIVE.__contains__)), X), value(factors), rtol=1e-9)
 
@@ -55,13 +73,16 @@ def test_sums_keep_their_value(terms, outer):
         assert np.allclose(evaluate(expr, X)[good], (X[:, 2] * plain ** float(outer))[good], rtol=1e-6)
 
 
-@pytest.mark.parametrize("terms, outer, length", [
-    ([(2.0, {("x1",): 1, ("x2",): 1}), (-2.0, {("x1",): 1, ("x3",): 1})], 1, 6),  # 2 x1 (x2 - x3)
-    ([(1.0, {("x1",): -1}), (1.0, {("x2",): 1, ("x3",): -1})], -1, 7),  # 1 / (1/x1 + x2/x3)
-    ([(0.5, {("x1",): 2}), (-1.0, {("x1",): 1, ("x2",): 1}), (0.5, {("x2",): 2})], 1, 5),  # (x1 - x2)^2 / 2
-    ([(0.5, {("pow2", "-", "x1", "x2"): 1}), (0.5, {("pow2", "+", "x1", "x2"): 1})], 1, 5),  # x1^2 + x2^2
-    ([(1.0, {("x3",): 1}), (-1.0, {("x3",): 1, ("pow2", "sin", "x1"): 1})], 1, 5),  # x3 cos(x1)^2
-])
+@pytest.mark.parametrize(
+    "terms, outer, length",
+    [
+        ([(2.0, {("x1",): 1, ("x2",): 1}), (-2.0, {("x1",): 1, ("x3",): 1})], 1, 6),  # 2 x1 (x2 - x3)
+        ([(1.0, {("x1",): -1}), (1.0, {("x2",): 1, ("x3",): -1})], -1, 7),  # 1 / (1/x1 + x2/x3)
+        ([(0.5, {("x1",): 2}), (-1.0, {("x1",): 1, ("x2",): 1}), (0.5, {("x2",): 2})], 1, 5),  # (x1 - x2)^2 / 2
+        ([(0.5, {("pow2", "-", "x1", "x2"): 1}), (0.5, {("pow2", "+", "x1", "x2"): 1})], 1, 5),  # x1^2 + x2^2
+        ([(1.0, {("x3",): 1}), (-1.0, {("x3",): 1, ("pow2", "sin", "x1"): 1})], 1, 5),  # x3 cos(x1)^2
+    ],
+)
 def test_short_forms(terms, outer, length):
     terms = [(c, {b: Fraction(e) for b, e in f.items()}) for c, f in terms]
     expr = list(combination(terms, Fraction(outer)))
@@ -70,7 +91,11 @@ def test_short_forms(terms, outer, length):
 
 
 def test_perfect_squares_need_all_three_terms():
-    terms = [(1.0, {("x1",): Fraction(2)}), (2.0, {("x2",): Fraction(2)}), (-2.0, {("x1",): Fraction(1), ("x2",): Fraction(1)})]
+    terms = [
+        (1.0, {("x1",): Fraction(2)}),
+        (2.0, {("x2",): Fraction(2)}),
+        (-2.0, {("x1",): Fraction(1), ("x2",): Fraction(1)}),
+    ]
     assert perfect_squares(terms) == []
 
 
@@ -84,6 +109,8 @@ def test_fvu_against_the_formula_and_at_the_edges():
     y, p, w = rng.normal(size=50) + 3, rng.normal(size=50), rng.uniform(0, 1, 50)
     assert np.isclose(fvu_of(y, p), np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2))
     assert np.isclose(fvu_of(y, p, w), np.sum(w * (y - p) ** 2) / np.sum(w * (y - np.average(y, weights=w)) ** 2))
-    assert np.isclose(fvu_of(1e300 * y, 1e300 * p), fvu_of(y, p)) and np.isclose(fvu_of(1e-300 * y, 1e-300 * p), fvu_of(y, p))
+    assert np.isclose(fvu_of(1e300 * y, 1e300 * p), fvu_of(y, p)) and np.isclose(
+        fvu_of(1e-300 * y, 1e-300 * p), fvu_of(y, p)
+    )
     assert fvu_of(y, np.where(y > 3, np.nan, p)) == np.inf
     assert fvu_of(np.full(5, 2.0), np.full(5, 2.0)) == 0 and fvu_of(np.full(5, 2.0), np.full(5, 2.1)) == np.inf
