@@ -60,7 +60,8 @@ def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jo
     """Start gen | simplify | decontam as the user would; its stdout is the stream of survivors."""
 
     def command_line(name: str, *args: str) -> list[str]:
-        source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{name} import main; main()"
+        package = "simplification" if name == "simplify" else "corpus"
+        source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{package}.{name} import main; main()"
         return [sys.executable, "-c", source, "-q", "-j", str(jobs if name == "simplify" else 1), *args]
 
     many = str(1 << 40)  # more than anyone waits for

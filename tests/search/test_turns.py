@@ -83,7 +83,7 @@ def test_a_budget_spent_on_loading_still_hears_the_first_proposer(monkeypatch):
 def test_torch_is_loaded_on_the_second_core_only():
     """Loading it takes a second, which a fit of three cannot spare; the model's proposals come from the other process."""
     code = (
-        "import sys; import numpy as np; from fansr import search; from fansr.fitting.problem import Budget, Problem\n"
+        "import sys; import numpy as np; from fansr.search import turns as search; from fansr.fitting.problem import Budget, Problem\n"
         "X = np.random.default_rng(0).uniform(1, 2, (60, 3)); y = np.random.default_rng(1).normal(size=60)\n"
         "search.search(Problem(X, y, ['a', 'b', 'c']), search.Options(jobs=2), Budget(4.0)); print('torch' in sys.modules)"
     )
