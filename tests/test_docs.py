@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SETUP = ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 SCRIPTS = dict(line.split(" = ") for line in SETUP["options.entry_points"]["console_scripts"].split("\n") if line)
+del SCRIPTS["fansr"]  # the list of all others: tests/cli/test_fansr.py
 BIN = Path(sys.executable).parent
 
 
