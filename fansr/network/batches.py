@@ -2,7 +2,7 @@
 
     skeleton stream -> Pool: tokens (N, W) uint8, columns packed to the left
     batch number    -> rows of the pool -> fresh constants and points -> Batch
-    problem stream  -> Table: points as given, padded to one length under a mask -> Batch
+    given problems  -> collate: points as given, padded to one length under a mask -> Batch (no command trains on them)
 
 A batch is a function of (pool, settings, seed, number) alone, so that a resumed run sees what an unbroken
 one would have seen, and so that several processes can share out the numbers between them.
