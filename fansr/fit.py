@@ -28,7 +28,7 @@ from fansr.errors import DataError, NoAnswer
 from fansr.expressions import to_infix
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import outliers, rounding, selection, turns
-from fansr.streams import files, reader_writer, records
+from fansr.streams import files, reader_writer
 from fansr.version import __version__
 
 # A table's seconds begin with the process, so that `--time 10` takes ten seconds in all, but loading takes at most this share.
@@ -252,8 +252,7 @@ def grouped(reader):
         if record["kind"] == "problem":
             if problem is not None:
                 yield problem, waiting
-            where = f"record {reader.n}" if hasattr(reader, "n") else "record"
-            problem, waiting = Problem.from_record(records.check(record, "problem", where)), []
+            problem, waiting = Problem.from_record(record), []
         elif record["kind"] == "candidate":
             if problem is None or record.get("problem") != problem.id:
                 raise DataError(
@@ -299,10 +298,14 @@ def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
     reader = reader_writer.open_reader(source, holds=("problem", "candidate"))
     history = [*reader.history, entry]
 
+    cut = []
+
     def items(consumed):
         for i, group in enumerate(grouped(reader)):
             if i >= consumed:
                 yield group
+        if reader.interrupted:
+            cut.append(reader.interrupted)
 
     command.write_stream(
         output,
@@ -315,6 +318,8 @@ def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
         resume=resume,
         initializer=_ready,
         initargs=(options.proposers,),
+        cut=cut,
+        named=lambda group: (1, f"problem {group[0].id}"),
     )
 
 
@@ -540,6 +545,7 @@ def _proposers(context, param, value):
 @command.jobs_option()
 @command.seed_option()
 @command.resume_option()
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 def fit(
