@@ -406,6 +406,7 @@ def draw(kind: str, holds: str, series: dict[str, list[dict]], published: bool):
 @click.option("--label", multiple=True, help="Name of each input's series, in order.  [default: the record's method]")
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only records with this value, e.g. noise=0.")
 @click.option("--published", is_flag=True, help="With --kind time: lines at other authors' published recovery rates.")
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 def plot(inputs, output, kind, label, where, published, quiet, config):

@@ -21,8 +21,11 @@ any moment leaves the checkpoint before it in force.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -66,18 +69,47 @@ def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> t
     try:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, wanted {FORMAT!r}")
-        config = ModelConfig(**json.loads(metadata["config"]))
+        config = _config(json.loads(metadata["config"]), [tuple(t.shape) for t in tensors.values()])
         info = {key: json.loads(metadata[key]) for key in ("training", "history")}
+        if not isinstance(info["history"], list) or not all(isinstance(entry, dict) for entry in info["history"]):
+            raise ValueError("its history is no list of maps")
         model = Model(config)  # not on the meta device: its first use alone imports for a second
         wanted = {name: t.shape for name, t in model.state_dict().items()}
         got = {name: t.shape for name, t in tensors.items()}
         if wanted != got:
             odd = sorted(set(wanted.items()) ^ set(got.items()))[0][0]
             raise ValueError(f"its weights do not fit its config (first at {odd})")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a fansr model: {error}") from None
     model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
     return model.to(device).eval().requires_grad_(False), info
+
+
+def _config(values, shapes: list[tuple[int, ...]]) -> ModelConfig:
+    """A ModelConfig from a file's JSON; ValueError where it claims more than weights of these shapes can be.
+
+    So a file of a few bytes that claims 10**9 layers builds nothing.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("its config is no map")
+    for field in dataclasses.fields(ModelConfig):
+        value = values.get(field.name, field.default)
+        kinds = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}[type(field.default)]
+        least = 1 if type(field.default) is int and not field.name.endswith("layers") else 0
+        if type(value) not in kinds or (type(value) in (int, float) and not least <= value <= 1 << 20):
+            raise ValueError(f"config: {field.name} is {str(value)[:40]}, wanted something like {field.default!r}")
+    config = ModelConfig(**values)
+    numbers = sum(map(math.prod, shapes))
+    layers = config.isab_layers + config.sab_layers + config.decoder_layers
+    if layers > len(shapes):
+        raise ValueError(f"config: {layers} layers, but the file has {len(shapes)} weights")
+    for name in ("columns", "heads", "feed_forward", "inducing", "seeds", "vocabulary", "max_length"):
+        size = max(layers, 1) * config.width * config.width if name == "heads" else config.width * getattr(config, name)
+        if size > 64 * numbers:
+            raise ValueError(
+                f"config: {name} {getattr(config, name)} with width {config.width} is more than the file's {numbers} numbers"
+            )
+    return config
 
 
 def _save_atomically(path: Path, tensors: dict, metadata: dict | None = None) -> None:
@@ -160,11 +192,17 @@ def load_state(folder: str | os.PathLike) -> tuple[Path, dict] | None:
     """The newest whole checkpoint of a run: its folder and its state; None when the run has none."""
     folder = Path(folder)
     try:
-        name = (folder / "latest").read_text().strip()
-        return folder / name, json.loads((folder / name / "state.json").read_text())
+        name = (folder / "latest").read_text()[:80].strip()
+        if not re.fullmatch("step-[0-9]{8,20}", name):
+            raise ValueError(f"latest names {name!r}, wanted step-NNNNNNNN")
+        state = json.loads((folder / name / "state.json").read_text())
+        for key, most in (("step", 1 << 53), ("optimizer_parts", 1 << 16)):
+            if not isinstance(state, dict) or type(state.get(key, 0)) is not int or not 0 <= state.get(key, 0) <= most:
+                raise ValueError(f"state.json: {key} is no whole number from 0 to {most}")
+        return folder / name, {"step": 0, **state}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{folder}: unreadable checkpoint: {error}") from None
 
 

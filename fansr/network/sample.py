@@ -26,7 +26,7 @@ from fansr.network.architecture import Model
 from fansr.network.decoders import ROWS, Grammar, draw
 from fansr.network.table_encoding import View, finish, show, to_expr
 from fansr.network.tree_search import tree_search
-from fansr.streams import reader_writer, records, rng_for
+from fansr.streams import reader_writer, rng_for
 
 DECODERS = ("tree", "topk", "iid", "beam", "mcts")
 FIRST_DRAWS = 64  # of a proposer; doubled each time, so that other proposers get their turn early
@@ -229,6 +229,7 @@ def _fitter(problem: Problem, seed: int):
 @click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads of torch.")
 @command.output_option()
 @command.seed_option()
+@command.max_record_option()
 @command.config_option()
 @command.quiet_option()
 def sample(inputs, output, quiet, threads, config, **options):
@@ -249,7 +250,6 @@ def sample(inputs, output, quiet, threads, config, **options):
             rest = reader_writer.chain(inputs[1:], holds="problem") if inputs[1:] else []
             for source in (reader, rest):
                 for record in source:
-                    records.check(record, "problem", f"record {writer.n + 1}")
                     found, dropped = candidates_of(record, options)
                     writer.write(record)
                     for candidate in found:

@@ -361,9 +361,6 @@ class _Stage:
     def __call__(self, records):
         kept, dropped = [], Counter()
         exprs = [record.get("expr") for record in records]
-        for record, expr in zip(records, exprs):
-            if not isinstance(expr, list):
-                raise DataError(f"record {_name(record)}: expr is {expr!r}, wanted a list of tokens")
         for record, expr, form in zip(records, exprs, simplifier(self.rules).many(exprs, self.relax)):
             if isinstance(form, Rejected):
                 if form.reason in ("empty", "invalid"):
@@ -424,6 +421,7 @@ def _called(name):
 @command.output_option()
 @command.jobs_option()
 @command.resume_option()
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 @_called("simplify")
@@ -454,9 +452,11 @@ def _dedup(inputs, output, stage, entry, jobs, quiet):
     first = reader_writer.open_reader(inputs[0], holds=("skeleton", "candidate"))
     merged: dict = {}
     dropped: Counter = Counter()
+    lost, cut = command.Lost(), []
     with first:
+        chunks = command.batches(first, inputs[1:], first.header["holds"], cut=cut)
         results = parallel.ordered_map(
-            _Unpacked(stage), command.batches(first, inputs[1:], first.header["holds"]), jobs
+            _Unpacked(stage), chunks, jobs, lost=lambda batch: ([], {"worker_died": lost.add(batch)})
         )
         for kept, tally in command.progress(results, quiet=quiet, unit="chunk"):
             merge_equal(kept, merged)
@@ -465,6 +465,8 @@ def _dedup(inputs, output, stage, entry, jobs, quiet):
         writer.dropped.update(dropped)
         for record in merged.values():
             writer.write(record)
+        writer.interrupted = next(iter(cut), None)
+    lost.complain(output)
 
 
 class _Unpacked:
