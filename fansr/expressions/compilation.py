@@ -80,9 +80,9 @@ def shared(signature, python: bool = False, **options):
     result, arguments = signature.return_type, signature.args
 
     def compiled(function):
-        inside = kernel(signature, **({} if python else {"no_cpython_wrapper": True}), no_cfunc_wrapper=True, **options)(
-            function
-        )
+        inside = kernel(
+            signature, **({} if python else {"no_cpython_wrapper": True}), no_cfunc_wrapper=True, **options
+        )(function)
         found = inside.overloads[tuple(arguments)]
         symbol = f"{function.__module__}.{function.__name__}"
         llvmlite.binding.add_symbol(symbol, found.library.get_pointer_to_function(found.fndesc.llvm_func_name))

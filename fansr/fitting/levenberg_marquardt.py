@@ -14,8 +14,35 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import F1, F2, I1, TAPE, Programs, Tape, backward, float64, forward, inner, int64, kernel, named, opcodes as op, shared, void
-from fansr.fitting.linear_constants import CURVED, DYNAMIC, HUGE, LINEAR, MAX_CONSTANTS, STATIC, scale_start, split, unwrap
+from fansr.expressions import (
+    F1,
+    F2,
+    I1,
+    TAPE,
+    Programs,
+    Tape,
+    backward,
+    float64,
+    forward,
+    inner,
+    int64,
+    kernel,
+    named,
+    opcodes as op,
+    shared,
+    void,
+)
+from fansr.fitting.linear_constants import (
+    CURVED,
+    DYNAMIC,
+    HUGE,
+    LINEAR,
+    MAX_CONSTANTS,
+    STATIC,
+    scale_start,
+    split,
+    unwrap,
+)
 from fansr.fitting.variable_projection import (
     FIT,
     SPACE,

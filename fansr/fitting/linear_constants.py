@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from fansr.expressions import F1, I1, TAPE, F2, forward, int64, opcodes as op, shared, void
+from fansr.expressions import F1, F2, I1, TAPE, forward, int64, opcodes as op, shared, void
 
 MAX_CONSTANTS = 32  # candidates with more are not fitted (their FVU is infinite)
 HUGE = 1.7e308  # anything not below it is infinite or NaN
@@ -18,6 +18,7 @@ HUGE = 1.7e308  # anything not below it is infinite or NaN
 # Bits of a position's state: no free constant below it; a linear one; a curved (not linear) one.
 STATIC, LINEAR, CURVED = 1, 2, 4
 DYNAMIC = LINEAR | CURVED
+
 
 @shared(int64(TAPE, int64, int64, I1, I1), python=True)
 def split(tape, first, stop, linear, where):

@@ -27,7 +27,6 @@ from fansr.expressions import Programs, Tape, columns_of, compile_many, compile_
 from fansr.fitting.levenberg_marquardt import MAX_CONSTANTS, Data, Schedule, fit_range, spread, squares
 from fansr.streams import rng_for
 
-
 FULL = Schedule()
 SCREEN = Schedule(points=32, starts=4, first=5, more=0, keep=1, last=0, last_points=32)
 

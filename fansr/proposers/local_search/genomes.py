@@ -9,23 +9,56 @@ Kernels only; those called from outside are in canonical_form.py, genome_program
 
 from __future__ import annotations
 
-from numba import njit
-from numba.types import Array, UniTuple, float64, int64, uint64
+from typing import NamedTuple
 
-from fansr.expressions import COLUMN, F1, FREE, I1, JIT, LAST_BINARY, LITERAL
+import numpy as np
+
+from fansr.expressions import F1, F2, I1, I2, W1, UniTuple, inner, int64, named, opcodes as op, shared, uint64
 
 WIDTH = 64  # longest genome any kernel handles
 ARENA = 4096  # scratch positions of one canonical form
 MAX_TERMS = 6
 HUGE = 1.7e308
 
-I2 = Array(int64, 2, "C")
-K1 = Array(uint64, 1, "C")
-INNER = {**JIT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+class Genome(NamedTuple):
+    """One genome, or room for one."""
+
+    codes: np.ndarray  # (>= L,) int64
+    values: np.ndarray  # (>= L,) float64
+
+
+class Genomes(NamedTuple):
+    """Many genomes, one a row."""
+
+    G: np.ndarray  # (N, WIDTH) int64, codes
+    W: np.ndarray  # (N, WIDTH) float64, values
+    lengths: np.ndarray  # (N,) int64
+
+
+class Limits(NamedTuple):
+    """Which genomes are taken: by size, and only those not met before."""
+
+    longest: int
+    most_constants: int
+    table: np.ndarray  # (a power of 2,) uint64, hashes of those met
+
+
+class Arena(NamedTuple):
+    """Where new nodes are built, and the work space of canonical()."""
+
+    codes: np.ndarray  # (ARENA,) int64
+    values: np.ndarray  # (ARENA,) float64
+    top: np.ndarray  # (1,) int64, the first free position
+    stack: np.ndarray  # (2 * WIDTH,) int64
+
+
+GENOME, GENOMES, LIMITS = named(Genome, I1, F1), named(Genomes, I2, F2, I1), named(Limits, int64, int64, W1)
+ARENA_TYPE = named(Arena, I1, F1, I1, I1)
 SEGMENT = UniTuple(int64, 2)  # (start, length) in the arena
 
 
-@njit(float64(K1), **INNER)
+@inner
 def uniform(state):
     """Next number in [0, 1) of a splitmix64 stream kept in state[0]."""
     state[0] += uint64(0x9E3779B97F4A7C15)
@@ -36,13 +69,13 @@ def uniform(state):
     return (z >> uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(int64(K1, int64), **INNER)
+@inner
 def below(state, n):
     """Next integer in 0..n-1."""
     return min(n - 1, int(uniform(state) * n))
 
 
-@njit(int64(K1, F1), **INNER)
+@inner
 def pick(state, cumulative):
     """Index drawn by cumulative weights ending in 1."""
     u, i = uniform(state), 0
@@ -51,18 +84,18 @@ def pick(state, cumulative):
     return i
 
 
-@njit(int64(I1, int64), **INNER)
+@inner
 def end(g, i):
     """Index just after the subtree at i."""
     open_slots = 1
     while open_slots > 0:
         q = g[i]
-        open_slots += -1 if q >= LITERAL else (1 if q <= LAST_BINARY else 0)
+        open_slots += -1 if q >= op.LITERAL else (1 if q <= op.LAST_BINARY else 0)
         i += 1
     return i
 
 
-@njit(uint64(I1, int64, int64), **INNER)
+@inner
 def hashed(g, first, stop):
     """64-bit hash of codes first..stop-1."""
     h = uint64(0xCBF29CE484222325)
@@ -72,7 +105,7 @@ def hashed(g, first, stop):
     return h if h != uint64(0) else uint64(1)
 
 
-@njit(int64(uint64, K1), **INNER)
+@inner
 def met_before(h, table):
     """1 when h is in the open-addressing table (its length a power of 2), else 0 after putting it in."""
     mask = uint64(len(table) - 1)
@@ -85,35 +118,53 @@ def met_before(h, table):
     return 0
 
 
-@njit(int64(I1, F1, int64, int64, I1, F1, int64), **INNER)
-def append(g, w, first, stop, out, out_w, size):
-    """Append g[first:stop] to out at `size`; returns the new size (beyond WIDTH: nothing was written)."""
+@inner
+def append(g, first, stop, out, size):
+    """Append the part first..stop-1 of a genome to out at `size`; returns the new size (beyond WIDTH: nothing was written)."""
     if size + stop - first > WIDTH:
         return 2 * WIDTH
     for i in range(first, stop):
-        out[size], out_w[size] = g[i], w[i]
+        out.codes[size], out.values[size] = g.codes[i], g.values[i]
         size += 1
     return size
 
 
-@njit(int64(int64, float64, I1, F1, int64), **INNER)
-def put(code, value, out, out_w, size):
+@inner
+def put(code, value, out, size):
     """Append one code; returns the new size."""
     if size >= WIDTH:
         return 2 * WIDTH
-    out[size], out_w[size] = code, value
+    out.codes[size], out.values[size] = code, value
     return size + 1
 
 
-@njit(int64(I1, int64, int64, int64, K1), **INNER)
-def acceptable(g, L, longest, most_constants, table):
+@inner
+def blank(n):
+    """A genome with room for n positions."""
+    return Genome(np.empty(n, np.int64), np.empty(n))
+
+
+@inner
+def row(genomes, k):
+    """Genome k of many: its whole row, of which lengths[k] positions count."""
+    return Genome(genomes.G[k], genomes.W[k])
+
+
+@inner
+def new_arena():
+    """Work space for canonical()."""
+    return Arena(np.empty(ARENA, np.int64), np.empty(ARENA), np.zeros(1, np.int64), np.empty(2 * WIDTH, np.int64))
+
+
+@shared(int64(I1, int64, LIMITS))
+def acceptable(codes, L, limits):
     """1 for a genome of fair size with a variable that was not met before."""
-    if L == 0 or L > longest:
+    if L == 0 or L > limits.longest:
         return 0
     constants, columns = 0, 0
     for i in range(L):
-        constants += g[i] == FREE
-        columns += g[i] >= COLUMN
-    if columns == 0 or constants > most_constants:
+        constants += codes[i] == op.FREE
+        columns += codes[i] >= op.COLUMN
+    if columns == 0 or constants > limits.most_constants:
         return 0
-    return 1 - met_before(hashed(g, 0, L), table)
+    return 1 - met_before(hashed(codes, 0, L), limits.table)
