@@ -17,20 +17,18 @@ import io
 import json
 import math
 import os
-import sys
 import time
 from collections import Counter
 
 import click
 import numpy as np
-import zstandard
 
 from fansr.cli import command
 from fansr.errors import DataError, NoAnswer
 from fansr.expressions import to_infix
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import outliers, rounding, selection, turns
-from fansr.streams import reader_writer, records
+from fansr.streams import files, reader_writer, records
 from fansr.version import __version__
 
 # A table's seconds begin with the process, so that `--time 10` takes ten seconds in all, but loading takes at most this share.
@@ -442,7 +440,7 @@ def _plot(found, problem, path):
 
 
 def _is_stream(head: bytes) -> bool:
-    """True for the first bytes of a fansr stream: a msgpack map whose first key is kind."""
+    """True for the first plain bytes of a fansr stream: a msgpack map whose first key is kind."""
     return bool(head) and 0x80 <= head[0] <= 0x8F and b"kind" in head[:8]
 
 
@@ -450,32 +448,15 @@ def _peek(source: str):
     """(bytes of a table or None, source for a stream reader): told apart by content, not by name."""
     from fansr.tables import loading
 
+    file = files.open_file(source, "a table or a stream")
     if source == "-":
-        file = sys.stdin.buffer
         head = file.peek(1 << 16)
     else:
-        try:
-            with open(source, "rb") as opened:
-                head = opened.read(1 << 16)
-        except IsADirectoryError:
-            raise DataError(f"{source}: is a directory, wanted a table or a stream") from None
-        except FileNotFoundError:
-            raise DataError(f"{source}: no such file") from None
-        except OSError as error:
-            raise DataError(f"{source}: {error.strerror or error}") from None
-    if _is_stream(_first_plain(head)):
+        with file:
+            head = file.read(1 << 18)
+    if _is_stream(files.plain_head(head)):
         return None, source
-    return loading.unpack(loading.read_bytes(source), source), source
-
-
-def _first_plain(head: bytes) -> bytes:
-    """Up to 64 plain bytes from the beginning of a zstd, gzip or plain file."""
-    try:
-        if head[:4] == reader_writer._ZSTD_MAGIC:  # the first frame is whole even where the head cuts the second
-            return zstandard.ZstdDecompressor().decompressobj().decompress(head)[:64]
-        return next(reader_writer._decompressed(io.BytesIO(head), ""), b"")[:64]
-    except Exception:  # whatever is wrong with it, the table reader or the stream reader says it better
-        return b""
+    return loading.read_bytes(source), source
 
 
 def _proposers(context, param, value):

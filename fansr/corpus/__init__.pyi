@@ -1,6 +1,5 @@
 # What other packages may import from this one.
 from . import (
-    digest_kernels as digest_kernels,
     draw_kernels as draw_kernels,
     prior as prior,
     problem_bytes as problem_bytes,

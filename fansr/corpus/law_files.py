@@ -25,8 +25,11 @@ import numpy as np
 from fansr.cli import resources
 from fansr.errors import DataError
 from fansr.expressions import from_infix
+from fansr.streams import files
 
 DISTS, SIGNS = ("log", "uni", "int"), ("pos", "neg", "pos_neg")
+WANTED = "a file of laws or a stream"
+MAX_BYTES = 64 << 20  # of a file of laws
 MAX_ROUNDS = 100  # times that points without a finite value are drawn again
 
 
@@ -100,22 +103,10 @@ def is_stream(path: str) -> bool:
     """True when a file (or stdin) is a record stream rather than a file of laws, by its content."""
     if path == "-":
         return True
-    with open_bytes(path) as file:
-        first = file.read(4)
-    # zstd, gzip, or a plain msgpack map whose first key is the string "kind"
-    return first[:4] == b"\x28\xb5\x2f\xfd" or first[:2] == b"\x1f\x8b" or (len(first) > 1 and first[0] & 0xF0 == 0x80)
-
-
-def open_bytes(path: str):
-    """A file opened for reading, or DataError; `data/...` also finds what comes with fansr."""
-    try:
-        return open(find(path), "rb")
-    except IsADirectoryError:
-        raise DataError(f"{path}: is a directory, wanted a file of laws or a stream") from None
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+    with files.open_file(find(path), WANTED) as file:
+        head = file.read(1 << 18)
+    first = files.plain_head(head)
+    return first[:1] > b"\x7f" and first[:1] < b"\x90"  # a msgpack map
 
 
 def find(path: str) -> str:
@@ -129,8 +120,7 @@ def find(path: str) -> str:
 
 def read(path: str) -> Laws:
     """The laws of a JSON or text file; DataError names the law or line that cannot be used."""
-    with open_bytes(path) as file:
-        raw = file.read()
+    raw = files.read_file(find(path), WANTED, MAX_BYTES)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -22,7 +22,7 @@ from fansr.corpus import law_files
 from fansr.corpus.gen import parse_shard, shard_range, words
 from fansr.corpus.prior import Prior, load, to_dict
 from fansr.expressions import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID
-from fansr.streams import key_for, reader_writer, rng_for
+from fansr.streams import digests, key_for, reader_writer, rng_for
 
 SPACE = 1 << 20  # numbers drawn at once at most (8 MB), as far as one skeleton has fewer
 LAW_POINTS = 512  # default for files of laws; skeletons take U(1, 1024) as in the paper
@@ -63,7 +63,7 @@ class SkeletonRenderer:
 
         The bytes are a memoryview that the next call overwrites.
         """
-        from fansr.corpus import digest_kernels, problem_bytes, skeleton_rows
+        from fansr.corpus import problem_bytes, skeleton_rows
 
         dropped: Counter = Counter()
         tokens, usable, sources = skeleton_rows.of_batch(batch)
@@ -78,7 +78,7 @@ class SkeletonRenderer:
         for b in range(0, len(tokens), self.together):
             self._some(tokens[b : b + self.together], sources[b : b + self.together], dropped)
         data, ends = self._sheet.data, self._sheet.ends
-        return data, len(ends), int(digest_kernels.digests(data, ends).sum(dtype=np.uint64)), dropped
+        return data, len(ends), int(digests(data, ends).sum(dtype=np.uint64)), dropped
 
     @property
     def together(self) -> int:

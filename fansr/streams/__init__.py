@@ -1,8 +1,8 @@
 """Records and the files they travel in: zstd frames over msgpack maps, checked from header to end mark.
 
 Knows nothing of expressions, laws or commands.  Begin with records.py (what a record of each kind holds), then
-packing.py (a record as bytes), reader_writer.py (a stream of them), parallel.py (the same over worker processes, in
-order) and seeds.py (random numbers that depend on the record alone).
+packing.py (a record as bytes), files.py (a file's plain bytes), reader_writer.py (a stream of records), parallel.py
+(an ordered map over worker processes) and seeds.py (random numbers that depend on the record alone).
 """
 
 import lazy_loader

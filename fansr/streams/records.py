@@ -9,18 +9,20 @@ import numpy as np
 
 from fansr.errors import DataError
 
-_NUMBER = (int, float)
+MAX_TOKENS = 4096  # of one expression; a sum of some hundred terms, and little enough for any loop over it
+ALSO = {"candidate": ("problem",)}  # kinds that may stand in a stream of another: a problem before its candidates
 
 # kind -> field -> (required, test, what is wanted)
 KINDS: dict[str, dict[str, tuple]] = {}
 
 
-def _field(kind: str, name: str, required: bool, test, wanted: str):
-    KINDS.setdefault(kind, {})[name] = (required, test, wanted)
+def _kind(name: str, **fields):
+    """Fields of a kind, each (test, what is wanted); one whose name ends in _ may be missing."""
+    KINDS[name] = {field.removesuffix("_"): (not field.endswith("_"), *what) for field, what in fields.items()}
 
 
-def _is_tokens(value) -> bool:
-    return isinstance(value, list) and all(isinstance(token, str) for token in value)
+def _is_number(value) -> bool:
+    return type(value) is float or type(value) is int
 
 
 def _is_vector(value) -> bool:
@@ -31,63 +33,74 @@ def _is_matrix(value) -> bool:
     return isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind == "f"
 
 
-def _is_id(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64
+def _is_texts(value) -> bool:
+    return type(value) is list and _TEXT.issuperset(map(type, value))
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, _NUMBER) and not isinstance(value, bool)
+def _is_tokens(value) -> bool:
+    return _is_texts(value) and len(value) <= MAX_TOKENS
 
 
-_TOKENS = (_is_tokens, "a list of token strings")
+def _is_law(value) -> bool:
+    """A map with an expression, its constants and more; each of them may be missing."""
+    return type(value) is dict and all(
+        value.get(name) is None or test(value[name])
+        for name, test in (("expr", _is_tokens), ("consts", _is_vector), ("infix", _is_text), ("fvu", _is_number))
+    )
+
+
+def _is_front(value) -> bool:
+    return type(value) is list and all(_is_law(law) and law.get("expr") is not None for law in value)
+
+
+def _is_text(value) -> bool:
+    return type(value) is str
+
+
+_TEXT = frozenset((str,))
+_TOKENS = (_is_tokens, f"a list of at most {MAX_TOKENS} token strings")
 _VECTOR = (_is_vector, "a float64 array of shape (M,)")
+_CONSTS = (_is_vector, "a float64 array of shape (C,)")
 _MATRIX = (_is_matrix, "a float64 array of shape (M, D)")
-_ID = (_is_id, "an unsigned 64-bit integer")
+_ID = (lambda v: type(v) is int and 0 <= v < 1 << 64, "an unsigned 64-bit integer")
 _NUM = (_is_number, "a number")
-_STR = (lambda v: isinstance(v, str), "a string")
-_MAP = (lambda v: isinstance(v, dict), "a map")
+_STR = (_is_text, "a string")
+_WORD = (lambda v: type(v) in (str, int, float, bool), "a string or a number")
+_LAW = (_is_law, "a map with expr (tokens), consts (C,) and infix")
+_FRONT = (_is_front, "a list of maps with expr (tokens), consts (C,) and fvu")
+_NAMES = (_is_texts, "a list of strings")
 
-_field("skeleton", "id", True, *_ID)
-_field("skeleton", "expr", True, *_TOKENS)
-_field("skeleton", "raw_len", False, *_ID)
+_kind("skeleton", id=_ID, expr=_TOKENS, raw_len_=_ID, n_=_ID)
+_kind(
+    "problem", id=_ID, X=_MATRIX, y=_VECTOR, X_val_=_MATRIX, y_val_=_VECTOR, weights_=_VECTOR, weights_val_=_VECTOR,
+    names=_NAMES, target_=_STR, noise_=_NUM, truth_=_LAW, source_=_STR, group_=_WORD, law_=_WORD,
+)  # fmt: skip
+_kind("candidate", problem=_ID, expr=_TOKENS, n_=_ID, logp_=_NUM, source_=_STR)
+_kind(
+    "fit", problem=_ID, expr=_TOKENS, consts=_CONSTS, fvu=_NUM, fvu_val_=_NUM, length_=_NUM, status_=_STR, source_=_STR,
+    logp_=_NUM, seconds_=_NUM, points_=_NUM, names_=_NAMES, target_=_STR, truth_=_LAW, front_=_FRONT, X_=_MATRIX,
+    y_=_VECTOR, X_val_=_MATRIX, y_val_=_VECTOR, group_=_WORD, law_=_WORD,
+)  # fmt: skip
+_kind("score", problem=_ID, best=_LAW, front_=_FRONT)
+_kind("metric", step=_ID, split=_STR, loss=_NUM)
 
-_field("problem", "id", True, *_ID)
-_field("problem", "X", True, *_MATRIX)
-_field("problem", "y", True, *_VECTOR)
-_field("problem", "X_val", False, *_MATRIX)
-_field("problem", "y_val", False, *_VECTOR)
-_field("problem", "names", True, *_TOKENS)
-_field("problem", "target", False, *_STR)
-_field("problem", "noise", False, *_NUM)
-_field("problem", "truth", False, *_MAP)
-_field("problem", "source", False, *_STR)
 
-_field("candidate", "problem", True, *_ID)
-_field("candidate", "expr", True, *_TOKENS)
-_field("candidate", "n", False, *_ID)
-_field("candidate", "logp", False, *_NUM)
-_field("candidate", "source", False, *_STR)
+def check_in(record: dict, holds: str, where: str = "record") -> dict:
+    """`record` itself when it may stand in a stream that holds `holds`; DataError names the first fault.
 
-_field("fit", "problem", True, *_ID)
-_field("fit", "expr", True, *_TOKENS)
-_field("fit", "consts", True, *_VECTOR)
-_field("fit", "fvu", True, *_NUM)
-_field("fit", "length", False, *_NUM)
-_field("fit", "status", False, *_STR)
-_field("fit", "seconds", False, *_NUM)
-
-_field("score", "problem", True, *_ID)
-_field("score", "best", True, *_MAP)
-
-_field("metric", "step", True, *_ID)
-_field("metric", "split", True, *_STR)
-_field("metric", "loss", True, *_NUM)
+    Of a kind that is none of ours the fields are not looked at.
+    """
+    kind = record.get("kind")
+    if kind != holds and kind not in ALSO.get(holds, ()):
+        raise DataError(f"{where}: kind {kind!r} in a stream of {holds} records")
+    return check(record, kind, where) if kind in KINDS else record
 
 
 def check(record: dict, kind: str, where: str = "record") -> dict:
     """`record` itself when it is a well-formed record of `kind`; DataError names the first fault.
 
-    Shapes are compared where two fields must agree (X with y, X_val with y_val, X with names).
+    Also compared is what must agree: X with y, X_val with y_val and X with names in their shapes, constants with the
+    places an expression has for them, the columns an expression names with those there are.
     """
     if record.get("kind") != kind:
         raise DataError(f"{where}: kind {record.get('kind')!r}, wanted {kind!r}")
@@ -96,27 +109,50 @@ def check(record: dict, kind: str, where: str = "record") -> dict:
         if value is None:
             if required:
                 raise DataError(f"{where}: a {kind} record without {name}, wanted {wanted}")
-            continue
-        if not test(value):
+        elif not test(value):
             raise DataError(f"{where}: {name} is {_describe(value)}, wanted {wanted}")
-    if kind == "problem":
-        _check_problem(record, where)
+    if kind in ("problem", "fit"):
+        _check_shapes(record, f"{where} (id {record['id' if kind == 'problem' else 'problem']})")
     return record
 
 
-def _check_problem(record: dict, where: str):
-    where = f"{where} (id {record['id']})"
-    for X, y in (("X", "y"), ("X_val", "y_val")):
-        if record.get(X) is not None and record.get(y) is not None and len(record[X]) != len(record[y]):
-            raise DataError(f"{where}: {X} has {len(record[X])} rows but {y} has {len(record[y])}")
-    if len(record["names"]) != record["X"].shape[1]:
-        raise DataError(f"{where}: {len(record['names'])} names for {record['X'].shape[1]} columns of X")
-    if record.get("X_val") is not None and record["X_val"].shape[1] != record["X"].shape[1]:
-        raise DataError(f"{where}: X has {record['X'].shape[1]} columns but X_val has {record['X_val'].shape[1]}")
+def _check_shapes(record: dict, where: str):
+    X, names = record.get("X"), record.get("names")
+    for X_name, *others in (("X", "y", "weights"), ("X_val", "y_val", "weights_val")):
+        for name in others:
+            if record.get(X_name) is not None and record.get(name) is not None:
+                rows, found = len(record[X_name]), len(record[name])
+                if rows != found:
+                    raise DataError(f"{where}: {X_name} has {rows} rows but {name} has {found}")
+    if X is not None and not len(X):
+        raise DataError(f"{where}: X has no rows")
+    if X is not None and names is not None and len(names) != X.shape[1]:
+        raise DataError(f"{where}: {len(names)} names for {X.shape[1]} columns of X")
+    if X is not None and record.get("X_val") is not None and record["X_val"].shape[1] != X.shape[1]:
+        raise DataError(f"{where}: X has {X.shape[1]} columns but X_val has {record['X_val'].shape[1]}")
+    columns = len(names) if names is not None else None if X is None else X.shape[1]
+    for what, law in (
+        (None, record),
+        ("truth", record.get("truth") or {}),
+        *(("front", f) for f in record.get("front") or ()),
+    ):
+        expr = law.get("expr")
+        if expr is None:
+            continue
+        at = "" if what is None else f"{what}: "
+        consts = law.get("consts")
+        if consts is not None and len(consts) != expr.count("<constant>"):
+            raise DataError(f"{where}: {at}{len(consts)} consts for {expr.count('<constant>')} <constant> in expr")
+        named = [token[1:] for token in expr if token[:1] == "x" and token[1:].isdecimal()]
+        beyond = next((n for n in named if columns is not None and (len(n) > 9 or int(n) > columns)), None)
+        if beyond is not None:
+            raise DataError(f"{where}: {at}expr names x{beyond[:12]}, but there are {columns} columns")
 
 
 def _describe(value) -> str:
     if isinstance(value, np.ndarray):
         return f"a {value.dtype} array of shape {value.shape}"
-    text = repr(value)
+    if type(value) is list and len(value) > MAX_TOKENS:
+        return f"a list of {len(value)}"
+    text = repr(value) if not isinstance(value, (list, dict)) or len(value) < 20 else f"a {type(value).__name__}"
     return text if len(text) < 40 else text[:37] + "..."

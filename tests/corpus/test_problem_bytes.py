@@ -1,4 +1,4 @@
-"""Problem records laid out by compiled code against msgpack and expr.to_infix; rows and digests against the ordinary ways."""
+"""Problem records laid out by compiled code against msgpack and expr.to_infix; rows against the ordinary ways."""
 
 import io
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fansr.corpus import digest_kernels, draw_kernels, gen, problem_bytes, render, skeleton_rows
+from fansr.corpus import draw_kernels, gen, problem_bytes, render, skeleton_rows
 from fansr.corpus.prior import Prior, Skeletons, load
 from fansr.errors import DataError
 from fansr.expressions import prefix
@@ -18,7 +18,8 @@ from fansr.streams import packing, reader_writer
 def batch_of(records) -> packing.Batch:
     """A Batch as a Reader makes it."""
     data = [reader_writer.pack(record) for record in records]
-    return packing.Batch("test", 0, b"".join(data), np.cumsum([len(d) for d in data]), packing.digests(data))
+    ends = np.cumsum([len(d) for d in data])
+    return packing.Batch("test", 0, b"".join(data), ends, packing.digests(b"".join(data), ends))
 
 
 def skeletons(n, seed=0, **shape):
@@ -163,21 +164,6 @@ def test_signs_and_brackets(form):
     assert infix(form, []) == prefix.to_infix(form)
 
 
-# ---- digests ----------------------------------------------------------------------------------
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.lists(st.one_of(st.integers(0, 700), st.sampled_from([0, 127, 128, 129, 255, 256, 257, 9999])), max_size=40),
-    st.integers(0, 99),
-)
-def test_digests_are_those_of_hashlib(lengths, seed):
-    data = np.random.default_rng(seed).bytes(sum(lengths))
-    ends = np.cumsum([0, *lengths])
-    wanted = [packing.digest(data[a:b]) for a, b in zip(ends, ends[1:])]
-    assert digest_kernels.digests(data, ends[1:]).tolist() == wanted
-
-
 # ---- rows -------------------------------------------------------------------------------------
 
 VALUES = st.recursive(
@@ -263,6 +249,6 @@ def test_bytes_of_another_writer():
     """Strings in the long spelling, arrays of 16-bit length: read the ordinary way, with the same result."""
     data = b"\x83\xa4kind\xa8skeleton\xa2id\xcd\x00\x05\xa4expr\xdd\x00\x00\x00\x02\xd9\x03sin\xa2x3"
     assert next(msgpack.Unpacker(io.BytesIO(data)))["id"] == 5
-    batch = packing.Batch("test", 0, data, np.array([len(data)]), packing.digests([data]))
+    batch = packing.Batch("test", 0, data, np.array([len(data)]), np.array([reader_writer.digest(data)], np.uint64))
     tokens, usable, ids = skeleton_rows.of_batch(batch)
     assert gen.to_exprs(tokens) == [["sin", "x3"]] and usable.all() and ids.tolist() == [5]

@@ -1,6 +1,7 @@
 """Streams: round trips, joining, every kind of damage; and fansr-cat on them."""
 
 import gzip
+import hashlib
 import io
 import json
 import struct
@@ -9,6 +10,7 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
+import xxhash
 import zstandard
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -29,6 +31,26 @@ def write(path, items, holds="skeleton", dropped=()):
         for reason, n in dropped:
             writer.drop(reason, n)
     return str(path)
+
+
+def stream_of(packed, header=None, **end) -> bytes:
+    """A plain stream of packed records as the module's docstring has it, by xxhash itself."""
+    head = msgpack.packb(header or {"kind": "header", "format": 2, "holds": "skeleton"})
+    checksum = sum(map(xxhash.xxh3_64_intdigest, packed)) % 2**64
+    tail = msgpack.packb(
+        {"n": len(packed), "checksum": checksum, "dropped": {}, "kind": "end", **end, "seal": bytes(8)}
+    )
+    seal = xxhash.xxh3_64(struct.pack("<Q", xxhash.xxh3_64_intdigest(head)) + tail[:-8]).intdigest()
+    return b"".join([head, *packed, tail[:-8], struct.pack("<Q", seal)])
+
+
+def old_stream(items, flip=0) -> bytes:
+    """A plain stream of format 1, by hashlib itself; `flip` changes its checksum."""
+    packed = [msgpack.packb(item) for item in items]
+    sums = [int.from_bytes(hashlib.blake2b(one, digest_size=8).digest(), "little") for one in packed]
+    head = {"kind": "header", "format": 1, "holds": "skeleton", "history": [{"cmd": "old"}]}
+    tail = {"kind": "end", "n": len(items), "dropped": {}, "checksum": sum(sums) % 2**64 ^ flip}
+    return b"".join([msgpack.packb(head), *packed, msgpack.packb(tail)])
 
 
 def skeletons(n, start=0):
@@ -88,7 +110,7 @@ def test_any_msgpack_reader_can_read_it(tmp_path):
     plain = zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), read_across_frames=True, closefd=True)
     with plain:
         head, *rest, tail = msgpack.Unpacker(io.BytesIO(plain.read()))
-    assert head["kind"] == "header" and head["format"] == 1 and head["holds"] == "skeleton"
+    assert head["kind"] == "header" and head["format"] == 2 and head["holds"] == "skeleton"
     assert head["history"] == [{"cmd": "test"}]
     assert rest == skeletons(3)
     assert tail["kind"] == "end" and tail["n"] == 3 and tail["dropped"] == {"twin": 2} and 0 <= tail["checksum"] < 2**64
@@ -146,28 +168,21 @@ def test_a_second_loop_goes_on_where_the_first_one_stopped(tmp_path, taken, rest
 def test_fields_may_stand_in_any_order(tmp_path):
     """A stream another program wrote: kinds last, strings in the long spelling, maps of more than 15 fields."""
     items = [
-        {"id": 1, "kind": "skeleton"},
-        {**{f"f{i}": i for i in range(20)}, "kind": "skeleton"},
-        {"kind": "end_of", "id": 3},
+        {"id": 1, "kind": "odd"},
+        {**{f"f{i}": i for i in range(20)}, "kind": "odd"},
+        {"kind": "odd", "id": 3},
     ]
     packed = [msgpack.packb(item) for item in items]
-    packed.append(b"\x82\xd9\x04kind\xd9\x08skeleton\xa2id\x04")
-    total = sum(map(reader_writer.digest, packed)) % 2**64
-    data = b"".join(
-        [
-            msgpack.packb({"format": 1, "holds": "skeleton", "kind": "header"}),
-            *packed,
-            msgpack.packb({"n": 4, "checksum": total, "dropped": {}, "kind": "end"}),
-        ]
-    )
-    assert read(io.BytesIO(data)) == [*items, {"kind": "skeleton", "id": 4}]
+    packed.append(b"\x82\xd9\x04kind\xd9\x03odd\xa2id\x04")
+    data = stream_of(packed, {"format": 2, "holds": "odd", "kind": "header"})
+    assert read(io.BytesIO(data)) == [*items, {"kind": "odd", "id": 4}]
     with pytest.raises(DataError, match="checksum"):
         read(io.BytesIO(data.replace(b"f7\x07", b"f7\x08")))
 
 
 def test_damage_names_how_many_records_were_good(tmp_path):
     whole = b"".join(map(reader_writer.pack, skeletons(9)))
-    header = reader_writer.pack({"kind": "header", "format": 1, "holds": "skeleton"})
+    header = reader_writer.pack({"kind": "header", "format": 2, "holds": "skeleton"})
     for bad, word in (
         (b"\xc1", "damaged at record 10"),
         (reader_writer.pack({"id": 1}), "no record"),
@@ -182,20 +197,22 @@ def test_damage_names_how_many_records_were_good(tmp_path):
                 how(reader)
             assert word in str(said.value) and "9 good records came before" in str(said.value)
     no_text = b"\x82\xa4kind\xa8skeleton\xa4expr\xa1\xff"  # found only when the records are taken apart
-    end = reader_writer.pack(
-        {
-            "kind": "end",
-            "n": 19,
-            "dropped": {},
-            "checksum": (
-                2 * sum(reader_writer.digest(reader_writer.pack(record)) for record in skeletons(9))
-                + reader_writer.digest(no_text)
-            )
-            % 2**64,
-        }
-    )
+    records = [*map(reader_writer.pack, skeletons(9))]
     with pytest.raises(DataError, match="damaged at record 10 .9 good records"):
-        read(io.BytesIO(header + whole + no_text + whole + end))
+        read(io.BytesIO(stream_of([*records, no_text, *records])))
+
+
+def test_format_1_is_read_and_verified(tmp_path):
+    """By the hash it was written with; what is passed on of it has the new one."""
+    with reader_writer.open_reader(io.BytesIO(old_stream(skeletons(5)))) as reader:
+        (batch,) = reader.batches(9)
+        assert batch.records() == skeletons(5)
+        assert (batch.data, len(batch), batch.checksum) == reader_writer.pack_many(skeletons(5))
+    with pytest.raises(DataError, match="checksum"):
+        read(io.BytesIO(old_stream(skeletons(5), flip=1)))
+    (tmp_path / "old").write_bytes(old_stream(skeletons(5)))
+    run("--merge", "-o", str(tmp_path / "new"), str(tmp_path / "old"), write(tmp_path / "b", skeletons(2, 5)))
+    assert read(str(tmp_path / "new")) == skeletons(7)
 
 
 def test_the_checksum_does_not_depend_on_the_order(tmp_path):
@@ -224,23 +241,18 @@ def test_every_cut_is_noticed(tmp_path):
 
 
 def test_every_flipped_byte_is_noticed(tmp_path):
-    """Of the file as it is, by zstd's frame checksums, and of the records inside, by the stream's own."""
+    """Of the file as it is, by zstd's frame checksums, and of the plain stream inside, header and end record included."""
     path = write(tmp_path / "a", skeletons(3))
     packed = Path(path).read_bytes()
     plain = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True).read()
-    begin = len(reader_writer.pack(read_header(path)))
-    stop = plain.rindex(b"\x84\xa4kind\xa3end")
-    for data, places in ((packed, range(len(packed))), (plain, range(begin, stop))):
-        for i in places:
-            damaged = bytearray(data)
-            damaged[i] ^= 0x15
-            with pytest.raises(DataError):
-                read(io.BytesIO(bytes(damaged)))
-
-
-def read_header(path):
-    with reader_writer.open_reader(path) as reader:
-        return reader.header
+    assert read(io.BytesIO(plain)) == skeletons(3)
+    for data in (packed, plain):
+        for i in range(len(data)):
+            for flip in (0x01, 0x15, 0x80):
+                damaged = bytearray(data)
+                damaged[i] ^= flip
+                with pytest.raises(DataError):
+                    read(io.BytesIO(bytes(damaged)))
 
 
 @pytest.mark.parametrize(
@@ -289,10 +301,10 @@ def test_a_killed_writer_resumes_after_its_last_flush(tmp_path):
     writer._out.flush()
     with open(target + ".part", "ab") as torn:
         torn.write(b"half a frame")
-    with reader_writer.open_writer(target, "skeleton", resume=True) as again:
+    writer._out.raw.close()  # the process dies: its lock goes
+    with reader_writer.open_writer(target, "skeleton", [{"cmd": "test"}], resume=True) as again:
         assert again.resumed and (again.n, again.consumed, again.dropped["odd"]) == (5, 7, 2)
         again.write({**SKELETON, "id": 5})
-    writer._out.close()
     assert read(target) == skeletons(6)
 
 
@@ -357,12 +369,12 @@ def run(*argv, input=None):
 def test_cat_json_is_one_object_a_line(tmp_path):
     path = write(
         tmp_path / "a",
-        [{"kind": "problem", "id": 1, "y": np.array([1.0, np.nan])}],
-        holds="problem",
+        [{"kind": "odd", "id": 1, "y": np.array([1.0, np.nan])}],
+        holds="odd",
         dropped=[("r", 1)],
     )
     head, record, tail = map(json.loads, run(path).splitlines())
-    assert head["kind"] == "header" and record == {"kind": "problem", "id": 1, "y": [1.0, "nan"]}
+    assert head["kind"] == "header" and record == {"kind": "odd", "id": 1, "y": [1.0, "nan"]}
     assert tail["kind"] == "end" and tail["n"] == 1 and tail["dropped"] == {"r": 1}
 
 
@@ -389,9 +401,9 @@ def test_what_does_not_shrink_is_hardly_compressed(tmp_path):
         ("whole", lambda: rng.integers(0, 9, 500).astype(float), reader_writer.LEVEL),
     ):
         arrays = [make() for _ in range(40)]
-        with reader_writer.open_writer(tmp_path / name, "problem", []) as writer:
+        with reader_writer.open_writer(tmp_path / name, "odd", []) as writer:
             for i, y in enumerate(arrays):
-                writer.write({"kind": "problem", "id": i, "y": y})
+                writer.write({"kind": "odd", "id": i, "y": y})
             assert writer._level(writer._buffer) == level
         with reader_writer.open_reader(tmp_path / name) as reader:
             assert all((record["y"] == y).all() for record, y in zip(reader, arrays, strict=True))
