@@ -9,16 +9,27 @@ ordinary way, `rows_of`, which also says what is wrong with a record.  Importing
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-from numba.types import Array, int64, uint8, uint64, void
 
 from fansr.corpus import draw_kernels
 from fansr.errors import DataError
-from fansr.expressions import I1, JIT, TOKEN_ID, VOCABULARY, problems
+from fansr.expressions import (
+    I1,
+    TOKEN_ID,
+    U2,
+    VOCABULARY,
+    W1,
+    Array,
+    inner,
+    int64,
+    kernel,
+    problems,
+    uint8,
+    uint64,
+    void,
+)
 
 LONGEST = 80  # tokens of a skeleton that the compiled loop takes; the paper's have at most 35
 BYTES = Array(uint8, 1, "C", readonly=True)  # of a Python bytes object
-U2, W1 = draw_kernels.U2, draw_kernels.W1
 
 # ---- the words of the vocabulary --------------------------------------------------------------
 
@@ -48,7 +59,7 @@ def _hashing() -> tuple[np.uint64, np.ndarray]:
 _MULTIPLIER, _SLOT = _hashing()
 
 
-@njit(int64(BYTES, int64, int64), **JIT)
+@kernel(int64(BYTES, int64, int64))
 def word_id(data, at, length):
     """The id of the token that stands in data[at : at + length], or 0."""
     if length > WIDEST:
@@ -87,7 +98,7 @@ for _first, _widths, _sort, _more in (
         _AFTER[_first + _i], _SORT[_first + _i], _MORE[_first + _i] = _width, _sort, _more
 
 
-@njit(uint64(BYTES, int64, int64), **JIT)
+@inner
 def big_endian(data, at, width):
     """The unsigned number in data[at : at + width]."""
     value = uint64(0)
@@ -96,7 +107,7 @@ def big_endian(data, at, width):
     return value
 
 
-@njit(int64(BYTES, int64, int64), **JIT)
+@kernel(int64(BYTES, int64, int64))
 def skip(data, at, stop):
     """Where the msgpack object that begins at `at` ends; -1 when it does not end before `stop`."""
     pending = 1
@@ -128,7 +139,7 @@ def skip(data, at, stop):
     return at if at <= stop else -1
 
 
-@njit(int64(BYTES, int64, int64, U2, int64), **JIT)
+@inner
 def read_tokens(data, at, stop, rows, b):
     """rows[b] = ids of the array of tokens that begins at `at`; returns where it ends, or -1."""
     n = int64(data[at]) & 15
@@ -152,11 +163,12 @@ def read_tokens(data, at, stop, rows, b):
             return -1
         rows[b, k] = token
         at += length
-    rows[b, n:] = 0
+    for k in range(n, rows.shape[1]):
+        rows[b, k] = 0
     return at
 
 
-@njit(void(BYTES, I1, U2, W1, I1), **JIT)
+@kernel(void(BYTES, I1, U2, W1, I1))
 def read_rows(data, ends, rows, ids, known):
     """rows (n, L) and ids (n,) of n packed skeleton records of which each ends at ends[b]; known[b] = 1 where both were found."""
     at = 0

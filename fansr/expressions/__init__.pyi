@@ -56,6 +56,7 @@ from .programs import (
     compile_many as compile_many,
     compile_program as compile_program,
     connect as connect,
+    copied as copied,
     evaluate as evaluate,
     evaluate_many as evaluate_many,
     forward as forward,

@@ -67,7 +67,17 @@ def kernel(signature, **options):
 
 def inner(function=None, **options):
     """A decorator, with or without options: compile when the first kernel that calls this one is compiled."""
-    return numba.njit(function, **{**_INNER, **options}) if function else functools.partial(inner, **options)
+    if function is None:
+        return functools.partial(inner, **options)
+    found = numba.njit(function, **{**_INNER, **options})
+    template = found.get_call_template
+
+    def without_literals(args, kws):
+        # numba would compile once more for every literal number it is called with.
+        return template([numba.types.unliteral(kind) for kind in args], {name: numba.types.unliteral(kind) for name, kind in kws.items()})
+
+    found.get_call_template = without_literals
+    return found
 
 
 def shared(signature, python: bool = False, **options):

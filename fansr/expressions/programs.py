@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.expressions import opcodes as op
-from fansr.expressions.compilation import F1, F2, I1, int64, kernel, named, shared, void
+from fansr.expressions.compilation import F1, F2, I1, inner, int64, named, shared, void
 from fansr.expressions.tokens import ARITY, CONSTANT, OPERATORS, literal_value, variable_index
 
 BLOCK = 512  # points per block of evaluate(); 64 KiB of values for 16 positions
@@ -50,6 +50,13 @@ TAPE = named(Tape, I1, I1, F1, I1, F2, F2)
 
 
 # ---- kernels ----------------------------------------------------------------------------------
+
+
+@inner
+def copied(source, target, at, n):
+    """target[at : at + n] = source[:n] (slice assignment costs seconds of compilation)."""
+    for i in range(n):
+        target[at + i] = source[i]
 
 
 @shared(void(TAPE, int64, int64, int64, F2, int64, F1, int64), python=True)
@@ -319,7 +326,7 @@ def backward(tape, first, stop, wanted, n):
                 ga[i] = g[i] / factor
 
 
-@kernel(int64(I1, I1, int64, int64, I1))
+@shared(int64(I1, I1, int64, int64, I1), python=True)
 def connect(codes, link, first, stop, stack):
     """Fill in `link` of one program in codes[first:stop] (columns must stand there already).
 

@@ -22,6 +22,7 @@ from fansr.expressions import (
     Programs,
     Tape,
     backward,
+    copied,
     float64,
     forward,
     inner,
@@ -49,7 +50,6 @@ from fansr.fitting.variable_projection import (
     LeastSquares,
     Workspace,
     back_substitute,
-    copied,
     dot,
     normalise,
     project,
@@ -97,7 +97,7 @@ def _descend(fit, space, c, n, iterations, floor, tolerance):
     tape, first, linear, where = fit.tape, fit.first, fit.linear, fit.where
     A, Q, J, small = tape.A, space.Q, space.J, space.small
     C = len(linear)
-    copied(fit.sw, A[first], n)
+    copied(fit.sw, A[first], 0, n)
     rank = project(fit, space, c, n)
     if rank < 0:
         return np.inf
@@ -117,7 +117,7 @@ def _descend(fit, space, c, n, iterations, floor, tolerance):
             break
         if tape.state[first] & LINEAR:
             forward(tape, first, fit.stop, LINEAR, fit.X, 0, c, n)
-        copied(fit.sw, A[first], n)
+        copied(fit.sw, A[first], 0, n)
         backward(tape, first, fit.stop, CURVED, n)
         m = 0
         for j in range(C):
@@ -197,9 +197,9 @@ def _sharpen(fit, space, c, n):
     """Iterative refinement of the linear constants: removes the rounding of the first solve.  Returns the sum of squares."""
     tape, target, sw, Q, trial = fit.tape, fit.target, fit.sw, space.Q, space.small[0]
     C = len(c)
-    copied(sw, tape.A[0], n)
+    copied(sw, tape.A[0], 0, n)
     best = np.inf
-    copied(c, trial, C)
+    copied(c, trial, 0, C)
     rank = project(fit, space, trial, n)
     if rank < 0:
         return np.inf
@@ -214,7 +214,7 @@ def _sharpen(fit, space, c, n):
         if not (ssr < best):
             break
         best = ssr
-        copied(trial, c, C)
+        copied(trial, c, 0, C)
         for p in range(rank):
             coefficient[p] = dot(Q[p], res, n)
             basis = Q[p]
@@ -338,8 +338,8 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
         below, bottom, n_curved_u = 0, L, 0
         tape_u = Tape(codes, link, literal, states[1, :L], V, A)
         if n_curved > 0 and schedule.unwrap == 1:
-            copied(y, target_u, n)
-            copied(sw, sw_u, n)
+            copied(y, target_u, 0, n)
+            copied(sw, sw_u, 0, n)
             below = unwrap(tape, target_u, sw_u, n)
             if below > 0:
                 open_slots = 1
@@ -354,9 +354,9 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
         for t in range(done):
             c = all_starts[t, :C]
             if t == 0 and given[k, 0] == given[k, 0]:
-                copied(given[k], c, C)
+                copied(given[k], c, 0, C)
             else:
-                copied(data.draws[t], c, C)
+                copied(data.draws[t], c, 0, C)
                 if n_curved > 0 and t % 2 == 0:
                     scale_start(tape, X, c, n)
                 if below > 0 and (t % 4 == 0 or t % 4 == 3) and (n_curved_u > 0 or t == 0):
@@ -400,4 +400,4 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
             if best < 1e-8 * spreads[1]:
                 _sharpen(whole, space, c, n)
         fvu[k] = squares(tape, X, c, y, sw) / spreads[2]
-        copied(c, consts[k], C)
+        copied(c, consts[k], 0, C)

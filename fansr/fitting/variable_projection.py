@@ -55,13 +55,6 @@ FIT = named(LeastSquares, TAPE, int64, int64, I1, I1, F2, F1, F1)
 SPACE = named(Workspace, F2, F2, F2, I1, F1, F2)
 
 
-@inner
-def copied(a, b, n):
-    """b = a over the first n (slice assignment costs seconds of compilation)."""
-    for i in range(n):
-        b[i] = a[i]
-
-
 @inner(fastmath=REORDERED)
 def dot(a, b, n):
     """Sum of a*b over the first n."""
