@@ -29,7 +29,7 @@ import numba
 from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate
 from numba.extending import lower_builtin
-from numba.types import Array, Tuple, UniTuple, boolean, float32, float64, int32, int64, uint8, uint64, void  # noqa: F401
+from numba.types import Array, UniTuple, float32, float64, int32, int64, uint8, uint64, void  # noqa: F401
 
 # Argument types.  All arrays are C-contiguous; read-only inputs are copied by the callers.
 I1, I2 = Array(int64, 1, "C"), Array(int64, 2, "C")
@@ -74,7 +74,10 @@ def inner(function=None, **options):
 
     def without_literals(args, kws):
         # numba would compile once more for every literal number it is called with.
-        return template([numba.types.unliteral(kind) for kind in args], {name: numba.types.unliteral(kind) for name, kind in kws.items()})
+        return template(
+            [numba.types.unliteral(kind) for kind in args],
+            {name: numba.types.unliteral(kind) for name, kind in kws.items()},
+        )
 
     found.get_call_template = without_literals
     return found

@@ -12,16 +12,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, void
-from numba.types import Array, float32, int64
 
-_F1, _F2, _I2 = Array(float32, 1, "C"), Array(float32, 2, "C"), Array(int64, 2, "C")
+from fansr.expressions import I2, Array, float32, inner, int64, kernel, void
+
+_F1, _F2 = Array(float32, 1, "C"), Array(float32, 2, "C")
 
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}  # all but what would assume away NaN and infinity
 
 
-@njit(float32(_F1, _F1, int64, int64), cache=True, nogil=True, fastmath=_FAST, inline="always")
+@inner(fastmath=_FAST)
 def dot(a, b, start, n):
     """Sum of a * b over n entries from `start`; over slices, whose plain counting the compiler turns into vectors."""
     a, b = a[start : start + n], b[start : start + n]
@@ -31,7 +31,7 @@ def dot(a, b, start, n):
     return total
 
 
-@njit(void(_F1, _F1, float32, int64, int64), cache=True, nogil=True, fastmath=_FAST, inline="always")
+@inner(fastmath=_FAST)
 def add(out, b, weight, start, n):
     """out += weight * b over n entries from `start`."""
     out, b = out[start : start + n], b[start : start + n]
@@ -39,7 +39,7 @@ def add(out, b, weight, start, n):
         out[e] += weight * b[e]
 
 
-@njit(void(_F2, float32, _F2), cache=True, nogil=True, fastmath=_FAST)
+@kernel(void(_F2, float32, _F2), fastmath=_FAST)
 def normed(x, epsilon, out):
     """out (N, d) = each row of x over its root mean square."""
     n, d = x.shape
@@ -50,7 +50,7 @@ def normed(x, epsilon, out):
             to[e] = row[e] * scale
 
 
-@njit(void(_F1, int64, int64, _F1, _F1, _F1), cache=True, nogil=True, fastmath=_FAST, inline="always")
+@inner(fastmath=_FAST)
 def turn(source, start, heads, cos, sin, out):
     """out (d,) = the d entries of source from `start`, each head's pairs (e, e + E/2) turned by their angles (RoPE)."""
     width = len(cos)
@@ -66,7 +66,7 @@ def turn(source, start, heads, cos, sin, out):
             to_b[e] = b[e] * cos[half + e] + a[e] * sin[half + e]
 
 
-@njit(void(_F2, _F1, _F1, _F2, _F2, int64, _I2, int64, _F2), cache=True, nogil=True, fastmath=_FAST)
+@kernel(void(_F2, _F1, _F1, _F2, _F2, int64, I2, int64, _F2), fastmath=_FAST)
 def attend_pool(qkv, cos, sin, keys, values, start, ancestors, heads, out):
     """One position of N sequences: out (N, d) = softmax(q k / sqrt(E)) v per head over each row's ancestors.
 
@@ -83,7 +83,8 @@ def attend_pool(qkv, cos, sin, keys, values, start, ancestors, heads, out):
     for i in range(n):
         turn(qkv[i], 0, heads, cos, sin, q)
         turn(qkv[i], d, heads, cos, sin, keys[start + i])
-        values[start + i, :] = qkv[i, 2 * d :]
+        for e in range(d):
+            values[start + i, e] = qkv[i, 2 * d + e]
         for s in range(steps):
             for h in range(heads):
                 scores[h, s] = dot(q, keys[ancestors[i, s]], h * width, width) * scale
@@ -96,7 +97,8 @@ def attend_pool(qkv, cos, sin, keys, values, start, ancestors, heads, out):
                 scores[h, s] = float32(math.exp(scores[h, s] - top))
                 total[h] += scores[h, s]
         row = out[i]
-        row[:] = float32(0.0)
+        for e in range(d):
+            row[e] = float32(0.0)
         for s in range(steps):
             for h in range(heads):
                 add(row, values[ancestors[i, s]], scores[h, s] / total[h], h * width, width)
