@@ -47,7 +47,7 @@ def state(names, package: Path = kernel_folder.PACKAGE, root: Path | None = None
         newest = max(newest, source.stat().st_mtime)
         found = kernel_folder.compiled_files(source, root, package)
         old = [path for path in found if path.stat().st_mtime < newest]
-        kernels = len(re.findall(r"^@(?:kernel|shared|njit)\(", source.read_text(), re.MULTILINE))
+        kernels = len(re.findall(r"^@(?:nb\.kernel|nb\.shared|njit)\(", source.read_text(), re.MULTILINE))
         if sum(path.suffix == ".nbi" for path in set(found) - set(old)) < kernels:
             waiting.append(name)
         stale += old

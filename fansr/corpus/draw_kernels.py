@@ -18,32 +18,17 @@ import numpy as np
 from fansr.corpus.prior import COLUMN_KINDS, CONSTANT_KINDS, Draw, Prior
 from fansr.expressions import (
     CONSTANT_ID,
-    F1,
-    F2,
-    F3,
     FIRST_OPERATOR_ID,
     FIRST_VARIABLE_ID,
-    I1,
-    I2,
     OPERATORS,
     TAPE,
     TOKEN_ID,
-    U1,
-    U2,
-    W1,
     Tape,
+    compilation as nb,
     connect,
     copied,
-    float64,
     forward,
-    inner,
-    int64,
-    kernel,
-    named,
     opcodes as op,
-    shared,
-    uint64,
-    void,
 )
 from fansr.streams import key_for
 
@@ -111,15 +96,15 @@ class Drawn(NamedTuple):
     filled: np.ndarray  # (B, D) uint8
 
 
-DRAW, REQUEST = named(DrawTable, F1, I1, F2), named(Request, U2, W1, I1, I1)
-SETTINGS = named(Settings, DRAW, DRAW, int64, int64, *[float64] * 6)
-DRAWN = named(Drawn, F3, F2, F2, F1, I1, U2)
+DRAW, REQUEST = nb.named(DrawTable, nb.F1, nb.I1, nb.F2), nb.named(Request, nb.U2, nb.W1, nb.I1, nb.I1)
+SETTINGS = nb.named(Settings, DRAW, DRAW, nb.int64, nb.int64, *[nb.float64] * 6)
+DRAWN = nb.named(Drawn, nb.F3, nb.F2, nb.F2, nb.F1, nb.I1, nb.U2)
 
 
 # ---- random numbers ---------------------------------------------------------------------------
 
 
-@inner
+@nb.inner
 def mix(z):
     """The output function of splitmix64: a bijection of 64-bit words."""
     z = (z ^ (z >> _S30)) * _MIX1
@@ -127,27 +112,27 @@ def mix(z):
     return z ^ (z >> _S31)
 
 
-@kernel(float64(W1))
+@nb.kernel(nb.float64(nb.W1))
 def uniform(state):
     """The next number in [0, 1) with 53 bits."""
     state[0] += _GOLDEN
-    return float64(mix(state[0]) >> _S11) * 2.0**-53
+    return nb.float64(mix(state[0]) >> _S11) * 2.0**-53
 
 
-@inner
+@nb.inner
 def normal(state):
     """The next N(0, 1) number: Box and Muller's cosine half, two uniforms each."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
     return radius * math.cos(2.0 * math.pi * uniform(state))
 
 
-@inner
+@nb.inner
 def whole(state, low, high):
     """The next whole number from low to high, ends included."""
-    return int64(math.floor(low + uniform(state) * (math.floor(high) - math.ceil(low) + 1.0)))
+    return nb.int64(math.floor(low + uniform(state) * (math.floor(high) - math.ceil(low) + 1.0)))
 
 
-@inner
+@nb.inner
 def kind_of(state, cumulative):
     """Index drawn with these cumulative shares; takes no random number when there is one kind."""
     if len(cumulative) == 1:
@@ -162,7 +147,7 @@ def kind_of(state, cumulative):
 # ---- constants and columns --------------------------------------------------------------------
 
 
-@inner
+@nb.inner
 def draw_constant(state, draw):
     """One constant; the kinds are those of prior.Draw."""
     k = kind_of(state, draw.cumulative)
@@ -175,14 +160,14 @@ def draw_constant(state, draw):
     elif kind == UNIFORM:
         value = low + (high - low) * uniform(state)
     elif kind == INTEGER:
-        value = float64(whole(state, low, high))
+        value = nb.float64(whole(state, low, high))
     else:
-        value = float64(whole(state, 1.0, high))
-        value /= float64(whole(state, 1.0, high))
+        value = nb.float64(whole(state, 1.0, high))
+        value /= nb.float64(whole(state, 1.0, high))
     return -value if negative > 0.0 and uniform(state) < negative else value
 
 
-@inner
+@nb.inner
 def begin_column(state, draw, column):
     """column = (kind, first number, second number, sign) of one column, drawn from its kinds."""
     k = kind_of(state, draw.cumulative)
@@ -204,10 +189,10 @@ def begin_column(state, draw, column):
         column[3] = -1.0
 
 
-@shared(void(W1, F1, F1, int64, int64))
+@nb.shared(nb.void(nb.W1, nb.F1, nb.F1, nb.int64, nb.int64))
 def go_on_column(state, column, x, start, stop):
     """x[start:stop] = the next values of a column."""
-    kind, p, q, sign = int64(column[0]), column[1], column[2], column[3]
+    kind, p, q, sign = nb.int64(column[0]), column[1], column[2], column[3]
     if kind == EDGES or kind == POSITIVE:
         for i in range(start, stop):
             x[i] = sign * (p + q * uniform(state))
@@ -219,7 +204,7 @@ def go_on_column(state, column, x, start, stop):
             x[i] = sign * p * (q + normal(state))
     else:
         for i in range(start, stop):
-            x[i] = sign * float64(whole(state, p, q))
+            x[i] = sign * nb.float64(whole(state, p, q))
 
 
 @functools.cache
@@ -236,7 +221,7 @@ def draw_table(draws: tuple[Draw, ...]) -> DrawTable:
 # ---- whole rows -------------------------------------------------------------------------------
 
 
-@inner
+@nb.inner
 def new_tape(length, width):
     """Room for programs of up to `length` positions, run on `width` points at once."""
     V = np.empty((length, width))
@@ -244,7 +229,7 @@ def new_tape(length, width):
     return Tape(np.zeros(length, np.int64), np.zeros(length, np.int64), np.zeros(length), ones, V, V)
 
 
-@shared(int64(U1, TAPE), python=True)
+@nb.shared(nb.int64(nb.U1, TAPE), python=True)
 def program(row, tape):
     """The tape's program becomes that of one row of vocabulary ids, all of it wanted; returns its length.
 
@@ -252,7 +237,7 @@ def program(row, tape):
     """
     length = 0
     while length < len(row) and row[length] != 0:
-        token = int64(row[length])
+        token = nb.int64(row[length])
         tape.op[length] = op.FREE
         if token >= FIRST_OPERATOR_ID:
             tape.op[length] = token - FIRST_OPERATOR_ID
@@ -266,7 +251,7 @@ def program(row, tape):
     return length
 
 
-@shared(void(TAPE, int64, F2, int64, int64, F1, F1))
+@nb.shared(nb.void(TAPE, nb.int64, nb.F2, nb.int64, nb.int64, nb.F1, nb.F1))
 def values_at(tape, used, X, start, stop, c, out):
     """out[start:stop] = values of a program of `used` positions at these points of X (D, M), a block at a time."""
     width = tape.V.shape[1]
@@ -276,7 +261,7 @@ def values_at(tape, used, X, start, stop, c, out):
         copied(tape.V[0], out, first, n)
 
 
-@kernel(void(U2, F2, F2))
+@nb.kernel(nb.void(nb.U2, nb.F2, nb.F2))
 def value_rows(rows, X, out):
     """out (K, M) = values of K rows without constants at the points X (D, M)."""
     tape = new_tape(rows.shape[1], BLOCK)
@@ -284,7 +269,7 @@ def value_rows(rows, X, out):
         values_at(tape, program(rows[k], tape), X, 0, X.shape[1], tape.literal, out[k])
 
 
-@kernel(int64(U2, I2, I2, I2, I2, I1, I1))
+@nb.kernel(nb.int64(nb.U2, nb.I2, nb.I2, nb.I2, nb.I2, nb.I1, nb.I1))
 def plan_rows(rows, node, first, second, info, root, starts):
     """Lay the nodes of B rows out so that equal work lies together; returns their number N.
 
@@ -328,7 +313,7 @@ def plan_rows(rows, node, first, second, info, root, starts):
     return starts[len(starts) - 1]
 
 
-@inner
+@nb.inner
 def verdict(y, n, reach):
     """0 when y[:n] can be used, else why not."""
     for i in range(n):
@@ -337,7 +322,7 @@ def verdict(y, n, reach):
     return 0
 
 
-@inner
+@nb.inner
 def add_noise(state, y, n, level):
     """y[:n] += N(0, level * standard deviation of y[:n]): equation 5 of the paper."""
     mean = 0.0
@@ -352,12 +337,12 @@ def add_noise(state, y, n, level):
             y[i] += sigma * normal(state)
 
 
-@shared(void(U1, SETTINGS, uint64, W1, F2, U1))
+@nb.shared(nb.void(nb.U1, SETTINGS, nb.uint64, nb.W1, nb.F2, nb.U1))
 def begin_columns(used, settings, begin, states, numbers, filled):
     """Start the sequences of all columns that hold numbers, and say in `filled` which these are."""
     dummies = settings.dummies
     for j in range(len(filled)):
-        states[j] = mix(begin + uint64(j + 1) * _MIX1)
+        states[j] = mix(begin + nb.uint64(j + 1) * _MIX1)
         filled[j] = used[j]
         if settings.irrelevant > 0.0 and uniform(states[j : j + 1]) < settings.irrelevant and used[j] == 0:
             filled[j] = 2
@@ -368,7 +353,7 @@ def begin_columns(used, settings, begin, states, numbers, filled):
             begin_column(states[j : j + 1], settings.columns, numbers[j])
 
 
-@kernel(void(REQUEST, W1, SETTINGS, DRAWN))
+@nb.kernel(nb.void(REQUEST, nb.W1, SETTINGS, DRAWN))
 def draw_rows(request, key, settings, drawn):
     """Draw the data of B rows: the inner loop of draw().
 
@@ -388,7 +373,7 @@ def draw_rows(request, key, settings, drawn):
                 used[tape.link[k]] = 1
         begin = mix(key[0] ^ mix(key[1] + request.ids[b] * _GOLDEN))
         for attempt in range(settings.redraws + 1):
-            random[0] = mix(begin + uint64(attempt))
+            random[0] = mix(begin + nb.uint64(attempt))
             for k in range(stop):
                 if tape.op[k] == op.FREE:
                     consts[tape.link[k]] = draw_constant(random, settings.constants)

@@ -30,15 +30,11 @@ from fansr.corpus.holdout_images import NONE, NOTHING, NUMBERS, POINTS, Table, d
 from fansr.expressions import (
     FIRST_OPERATOR_ID,
     FIRST_VARIABLE_ID,
-    I1,
     MAX_VARIABLES,
     TOKEN_ID,
-    U1,
-    U2,
-    kernel,
+    compilation as nb,
     opcodes as op,
     problems,
-    void,
 )
 from fansr.streams import rng_for
 
@@ -52,7 +48,7 @@ _OVER, _INV, _SIN, _COS, _PLUS, _MINUS = (TOKEN_ID[t] for t in ("/", "inv", "sin
 # ---- pruning ----------------------------------------------------------------------------------
 
 
-@kernel(void(U2, U1, U2))
+@nb.kernel(nb.void(nb.U2, nb.U1, nb.U2))
 def prune_rows(rows, drop, out):
     """out = rows without their constants: what depends on no variable goes, and with it the binary operator above.
 
@@ -94,7 +90,7 @@ def prune_rows(rows, drop, out):
             out[b, k] = 0
 
 
-@kernel(void(U2, U2, I1))
+@nb.kernel(nb.void(nb.U2, nb.U2, nb.I1))
 def compact_rows(rows, out, n_variables):
     """out = rows with their k variables renumbered x1..xk in order of index; n_variables = k."""
     number = np.zeros(256, np.uint8)

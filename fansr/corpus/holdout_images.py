@@ -15,29 +15,7 @@ import numpy as np
 
 from fansr.corpus import draw_kernels
 from fansr.corpus.draw_kernels import values_at
-from fansr.expressions import (
-    F1,
-    F2,
-    I1,
-    I2,
-    MAX_VARIABLES,
-    TAPE,
-    U1,
-    U2,
-    W1,
-    W2,
-    Array,
-    UniTuple,
-    inner,
-    int32,
-    int64,
-    kernel,
-    named,
-    opcodes as op,
-    shared,
-    uint64,
-    void,
-)
+from fansr.expressions import MAX_VARIABLES, TAPE, compilation as nb, opcodes as op
 
 POINTS = 512
 TABLE = 128  # points at which every law's values are kept for the first filter
@@ -79,7 +57,22 @@ class Index(NamedTuple):
     minimum: int
 
 
-INDEX = named(Index, F2, F2, F2, F2, Array(int32, 2, "C"), I2, W2, I1, I1, U2, I1, I2, int64)
+INDEX = nb.named(
+    Index,
+    nb.F2,
+    nb.F2,
+    nb.F2,
+    nb.F2,
+    nb.Array(nb.int32, 2, "C"),
+    nb.I2,
+    nb.W2,
+    nb.I1,
+    nb.I1,
+    nb.U2,
+    nb.I1,
+    nb.I2,
+    nb.int64,
+)
 
 
 # ---- one image and another --------------------------------------------------------------------
@@ -91,14 +84,14 @@ def agree(f: np.ndarray, g: np.ndarray) -> np.ndarray:
         return ~(np.abs(f - g) > ABSOLUTE + RELATIVE * np.where(np.isfinite(g), np.abs(g), 0.0))
 
 
-@inner
+@nb.inner
 def differs(f, g):
     """True where f and g are known to be further apart than the tolerance; False with a NaN."""
     slack = ABSOLUTE + RELATIVE * abs(g) if math.isfinite(g) else ABSOLUTE
     return abs(f - g) > slack
 
 
-@inner
+@nb.inner
 def note_numbers(f, n, most, where):
     """where = the first `most` points below n at which f has a number; returns how many."""
     found = 0
@@ -109,7 +102,7 @@ def note_numbers(f, n, most, where):
     return found
 
 
-@inner
+@nb.inner
 def numbers_in(f):
     """How many of all points f has a number at."""
     found = 0
@@ -118,7 +111,7 @@ def numbers_in(f):
     return found
 
 
-@inner
+@nb.inner
 def reorder(tape, used, order):
     """Variable j of a program comes to stand for column order[j]."""
     for k in range(used):
@@ -126,7 +119,7 @@ def reorder(tape, used, order):
             tape.link[k] = order[tape.link[k]]
 
 
-@kernel(void(U1, I2, F2, F2))
+@nb.kernel(nb.void(nb.U1, nb.I2, nb.F2, nb.F2))
 def fill_orders(row, orders, X, out):
     """out (n, M') = values of a row at the first M' points of X (D, M), for each of n orders of columns (reorder)."""
     tape = draw_kernels.new_tape(len(row), BLOCK)
@@ -136,29 +129,29 @@ def fill_orders(row, orders, X, out):
         values_at(tape, used, X, 0, out.shape[1], tape.literal, out[o])
 
 
-@kernel(void(W2, W1))
+@nb.kernel(nb.void(nb.W2, nb.W1))
 def hash_rows(bits, out):
     """out (n,) = a hash of each row of float64 bits, rounded to 33 binary digits; all NaN are one, and so are both zeros.
 
     Bits are mixed before they are summed: rows that differ by signs only must not collide.
     """
-    infinite = uint64(0x7FF0000000000000)
+    infinite = nb.uint64(0x7FF0000000000000)
     for i in range(len(bits)):
-        total, salt = uint64(0), uint64(0)
+        total, salt = nb.uint64(0), nb.uint64(0)
         for j in range(bits.shape[1]):
             word = bits[i, j]
-            if word & ~(uint64(1) << uint64(63)) > infinite:
-                word = infinite + uint64(1)
-            elif word << uint64(1) == 0:
-                word = uint64(0)
+            if word & ~(nb.uint64(1) << nb.uint64(63)) > infinite:
+                word = infinite + nb.uint64(1)
+            elif word << nb.uint64(1) == 0:
+                word = nb.uint64(0)
             else:
-                word = (word + (uint64(1) << uint64(19))) >> uint64(20)
-            salt += uint64(0x9E3779B97F4A7C15)
+                word = (word + (nb.uint64(1) << nb.uint64(19))) >> nb.uint64(20)
+            salt += nb.uint64(0x9E3779B97F4A7C15)
             total += draw_kernels.mix(word ^ salt)
         out[i] = total
 
 
-@inner
+@nb.inner
 def shared_numbers(f, g, start, stop):
     """How many of the points have a number in both f and g; -1 when they differ at one of them."""
     numbers = 0
@@ -169,7 +162,7 @@ def shared_numbers(f, g, start, stop):
     return numbers
 
 
-@inner
+@nb.inner
 def tabled(f, table, e, where, found):
     """shared_numbers() of f and row e of the table at the points where[:found]."""
     numbers = 0
@@ -181,7 +174,7 @@ def tabled(f, table, e, where, found):
     return numbers
 
 
-@inner
+@nb.inner
 def next_points(known):
     """How many points to know next: PROBE, FURTHER times as many up to TABLE, then all."""
     if known == 0:
@@ -189,7 +182,7 @@ def next_points(known):
     return min(known * FURTHER, TABLE) if known < TABLE else POINTS
 
 
-@inner
+@nb.inner
 def search(rising, point, start, stop, value):
     """First place i in start..stop with rising[point, i] >= value; the numbers there rise."""
     while start < stop:
@@ -201,7 +194,7 @@ def search(rising, point, start, stop, value):
     return start
 
 
-@shared(int64(F1, I1, int64, INDEX, int64, int64, W1, I1))
+@nb.shared(nb.int64(nb.F1, nb.I1, nb.int64, INDEX, nb.int64, nb.int64, nb.W1, nb.I1))
 def may_agree(f, where, found, index, k, enough, left, entries):
     """entries[:returned] = the entries that may agree with f, as far as single points tell; -1 with too many.
 
@@ -211,9 +204,9 @@ def may_agree(f, where, found, index, k, enough, left, entries):
     """
     start, stop = index.starts[k], index.starts[k + 1]
     words, word = (stop - start + 63) // 64, index.word_of[k]
-    left[:words] = ~uint64(0)
+    left[:words] = ~nb.uint64(0)
     if words > 0 and (stop - start) % 64 > 0:
-        left[words - 1] = (uint64(1) << uint64((stop - start) % 64)) - uint64(1)
+        left[words - 1] = (nb.uint64(1) << nb.uint64((stop - start) % 64)) - nb.uint64(1)
     near, tried, best = 0, 0, 0
     while tried < min(found, SIEVES) and where[tried] < SORTED:
         if abs(f[where[best]]) < abs(f[where[tried]]) < np.inf:  # few laws have large values
@@ -229,21 +222,21 @@ def may_agree(f, where, found, index, k, enough, left, entries):
         high = search(index.rising, point, low, end, above) if above < np.inf else end
         for i in range(low, high):
             place = index.order[point, i] - start
-            if (left[place >> 6] >> uint64(place & 63)) & uint64(1):
+            if (left[place >> 6] >> nb.uint64(place & 63)) & nb.uint64(1):
                 entries[near] = start + place
                 near += 1
-        some = uint64(0)
+        some = nb.uint64(0)
         for i in range(words):
             left[i] &= index.blank[point, word + i]
             some |= left[i]
-        if some == uint64(0):
+        if some == nb.uint64(0):
             return near
     n = near
     for i in range(words):
         bits = left[i]
-        while bits != uint64(0):
-            lowest = bits & (~bits + uint64(1))
-            entries[n] = start + 64 * i + _BIT[(lowest * _DE_BRUIJN) >> uint64(58)]
+        while bits != nb.uint64(0):
+            lowest = bits & (~bits + nb.uint64(1))
+            entries[n] = start + 64 * i + _BIT[(lowest * _DE_BRUIJN) >> nb.uint64(58)]
             n += 1
             if n - near > enough:
                 return -1
@@ -251,7 +244,7 @@ def may_agree(f, where, found, index, k, enough, left, entries):
     return n
 
 
-@shared(UniTuple(int64, 2)(TAPE, int64, F2, int64, F1, I1))
+@nb.shared(nb.UniTuple(nb.int64, 2)(TAPE, nb.int64, nb.F2, nb.int64, nb.F1, nb.I1))
 def look_further(tape, used, X, known, f, where):
     """Values of a candidate at more points than the `known` ones; (how many are known now, how many of MOST numbers)."""
     after = next_points(known)
@@ -259,7 +252,7 @@ def look_further(tape, used, X, known, f, where):
     return after, note_numbers(f, after, MOST, where)
 
 
-@kernel(void(U2, I1, I1, I1, INDEX, I1))
+@nb.kernel(nb.void(nb.U2, nb.I1, nb.I1, nb.I1, INDEX, nb.I1))
 def screen(rows, turns, k_of, wanted, index, result):
     """result (K,) = number of an entry that agrees with each wanted row, or NONE or NOTHING; rows in the order `turns`.
 

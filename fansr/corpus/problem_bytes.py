@@ -29,21 +29,13 @@ from fansr.corpus.skeleton_rows import LENGTH, LETTERS
 from fansr.expressions import (
     CONSTANT_ID,
     EVEN_ROOTS,
-    I1,
     OPERATORS,
     TAPE,
-    U1,
-    W1,
     WHOLE_POWERS,
     Tape,
+    compilation as nb,
     format_number,
-    inner,
-    int64,
-    kernel,
-    named,
     opcodes as op,
-    shared,
-    uint64,
 )
 from fansr.streams import NDARRAY
 
@@ -78,19 +70,19 @@ def bits_of(typingctx, value):
     return types.uint64(types.float64), codegen
 
 
-@inner
+@nb.inner
 def put_big(out, at, value, width):
     """`value` in `width` bytes, the highest first; returns the place after it, as all of these do."""
-    value = uint64(value)
+    value = nb.uint64(value)
     for i in range(width):
-        out[at + i] = (value >> uint64(8 * (width - 1 - i))) & uint64(255)
+        out[at + i] = (value >> nb.uint64(8 * (width - 1 - i))) & nb.uint64(255)
     return at + width
 
 
-@inner
+@nb.inner
 def put_uint(out, at, value):
     """An unsigned number in msgpack's shortest form."""
-    value = uint64(value)
+    value = nb.uint64(value)
     if value < 128:
         out[at] = value
         return at + 1
@@ -99,7 +91,7 @@ def put_uint(out, at, value):
     return put_big(out, at + 1, value, 1 << step)
 
 
-@inner
+@nb.inner
 def put_array(out, at, n):
     """The head of an array of n objects."""
     if n < 16:
@@ -109,7 +101,7 @@ def put_array(out, at, n):
     return put_big(out, at + 1, n, 2)
 
 
-@inner
+@nb.inner
 def put_bytes(out, at, text, start, stop):
     """text[start:stop] as it is."""
     for i in range(start, stop):
@@ -117,20 +109,20 @@ def put_bytes(out, at, text, start, stop):
     return at + stop - start
 
 
-@inner
+@nb.inner
 def put_digits(out, at, value):
     """A whole number in decimal digits."""
-    value = uint64(value)
-    digits, rest = 1, value // uint64(10)
+    value = nb.uint64(value)
+    digits, rest = 1, value // nb.uint64(10)
     while rest > 0:
-        digits, rest = digits + 1, rest // uint64(10)
+        digits, rest = digits + 1, rest // nb.uint64(10)
     for i in range(digits - 1, -1, -1):
-        out[at + i] = 48 + value % uint64(10)
-        value //= uint64(10)
+        out[at + i] = 48 + value % nb.uint64(10)
+        value //= nb.uint64(10)
     return at + digits
 
 
-@inner
+@nb.inner
 def put_array_head(out, at, rows, columns):
     """Everything before the bytes of a float64 array (rows, columns), or (rows,) with columns -1."""
     size = 8 * rows * max(columns, 1) if columns != 0 else 0
@@ -158,7 +150,7 @@ def put_array_head(out, at, rows, columns):
     return put_big(out, at + 1, size, 1 << wide)
 
 
-@inner
+@nb.inner
 def put_points(out, at, X, columns, D, start, stop):
     """Points start..stop-1 of the columns (D of them) of X (all columns, points), point by point, as an array."""
     at = put_array_head(out, at, stop - start, D)
@@ -170,7 +162,7 @@ def put_points(out, at, X, columns, D, start, stop):
     return at + 8 * D * (stop - start)
 
 
-@inner
+@nb.inner
 def put_vector(out, at, y, start, stop):
     """y[start:stop] as an array."""
     at = put_array_head(out, at, stop - start, -1)
@@ -228,10 +220,10 @@ class Formula(NamedTuple):
     stack: np.ndarray  # (8 * L,) int64
 
 
-FORMULA = named(Formula, TAPE, I1, U1, I1, I1, I1, I1)
+FORMULA = nb.named(Formula, TAPE, nb.I1, nb.U1, nb.I1, nb.I1, nb.I1, nb.I1)
 
 
-@inner
+@nb.inner
 def weigh(formula, used, first):
     """Fill in precedence and minus."""
     codes, link, precedence, minus = formula.tape.op, formula.tape.link, formula.precedence, formula.minus
@@ -253,7 +245,7 @@ def weigh(formula, used, first):
                 precedence[k], minus[k] = PRECEDENCE[op.LAST_BINARY], 0
 
 
-@inner
+@nb.inner
 def push(stack, top, k, wrapped):
     """Put the node k on the stack, in brackets if asked; what is put last comes first."""
     if wrapped:
@@ -267,7 +259,7 @@ def push(stack, top, k, wrapped):
     return top
 
 
-@shared(int64(U1, int64, FORMULA, int64, int64), python=True)
+@nb.shared(nb.int64(nb.U1, nb.int64, FORMULA, nb.int64, nb.int64), python=True)
 def put_infix(out, at, formula, used, first):
     """The text of a formula of `used` positions, whose first constant has the number `first` among all."""
     weigh(formula, used, first)
@@ -300,7 +292,7 @@ def put_infix(out, at, formula, used, first):
         else:
             after, a, least = AFTER[q], k + 1, LEAST[q, 0]
             if (q == op.POW3 or q == op.POW5) and (codes[k + 1] == op.ROOT2 or codes[k + 1] == op.ROOT4):
-                after, a, least = ROOTED[int64(q == op.POW5), int64(codes[k + 1] == op.ROOT4)], k + 2, 5
+                after, a, least = ROOTED[nb.int64(q == op.POW5), nb.int64(codes[k + 1] == op.ROOT4)], k + 2, 5
             stack[top] = -after - 1
             top += 1
             if q <= op.LAST_BINARY:
@@ -346,13 +338,13 @@ SKELETON = np.frombuffer(b"skeleton ", np.uint8).copy()
 HEAD, PER_TOKEN = 600, 64  # bytes a record takes at most beside its points; of a token in expr, consts, infix and texts
 
 
-@inner
+@nb.inner
 def put_word(out, at, word):
     """One of the fixed strings above."""
     return put_bytes(out, at, WORDS, WORD_AT[word], WORD_AT[word + 1])
 
 
-@inner
+@nb.inner
 def put_name(out, at, number):
     """The string x1, x2, ..."""
     end = put_digits(out, at + 2, number)
@@ -360,7 +352,7 @@ def put_name(out, at, number):
     return end
 
 
-@inner
+@nb.inner
 def put_length(out, at, end, room):
     """The head of a string whose text stands at at + room .. end; the text moves up to it."""
     length = end - at - room
@@ -378,7 +370,7 @@ def put_length(out, at, end, room):
     return head + length
 
 
-@kernel(int64(REQUEST, W1, int64, int64, DRAWN, I1, U1, I1, U1, int64, I1))
+@nb.kernel(nb.int64(REQUEST, nb.W1, nb.int64, nb.int64, DRAWN, nb.I1, nb.U1, nb.I1, nb.U1, nb.int64, nb.I1))
 def lay_rows(request, sources, repeats, val, drawn, chosen, texts, text_at, out, at, ends):
     """Write the problems of the rows chosen (n,) into out from `at` on; ends (n,) is where each ends.  Returns the last end.
 
@@ -417,7 +409,7 @@ def lay_rows(request, sources, repeats, val, drawn, chosen, texts, text_at, out,
         out[at] = 0xCB
         at = put_array(out, put_word(out, put_big(out, at + 1, bits_of(drawn.noise[b]), 8), TRUTH), used)
         for k in range(used):
-            token = int64(rows[b, k])
+            token = nb.int64(rows[b, k])
             if tape.op[k] == op.COLUMN:
                 at = put_name(out, at, formula.name_of[tape.link[k]])
             else:

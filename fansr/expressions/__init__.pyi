@@ -1,29 +1,10 @@
 # What other packages may import from this one.
-from . import export as export, kernel_folder as kernel_folder, opcodes as opcodes, prefix as prefix
-from .compilation import (
-    F1 as F1,
-    F2 as F2,
-    F3 as F3,
-    I1 as I1,
-    I2 as I2,
-    REORDERED as REORDERED,
-    U1 as U1,
-    U2 as U2,
-    W1 as W1,
-    W2 as W2,
-    Array as Array,
-    UniTuple as UniTuple,
-    float32 as float32,
-    float64 as float64,
-    inner as inner,
-    int32 as int32,
-    int64 as int64,
-    kernel as kernel,
-    named as named,
-    shared as shared,
-    uint8 as uint8,
-    uint64 as uint64,
-    void as void,
+from . import (
+    compilation as compilation,
+    export as export,
+    kernel_folder as kernel_folder,
+    opcodes as opcodes,
+    prefix as prefix,
 )
 from .prefix import (
     EVEN_ROOTS as EVEN_ROOTS,

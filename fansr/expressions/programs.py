@@ -25,8 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import opcodes as op
-from fansr.expressions.compilation import F1, F2, I1, inner, int64, named, shared, void
+from fansr.expressions import compilation as nb, opcodes as op
 from fansr.expressions.tokens import ARITY, CONSTANT, OPERATORS, literal_value, variable_index
 
 BLOCK = 512  # points per block of evaluate(); 64 KiB of values for 16 positions
@@ -46,20 +45,20 @@ class Tape(NamedTuple):
     A: np.ndarray  # (L, block) float64, adjoints; where none are wanted V will do
 
 
-TAPE = named(Tape, I1, I1, F1, I1, F2, F2)
+TAPE = nb.named(Tape, nb.I1, nb.I1, nb.F1, nb.I1, nb.F2, nb.F2)
 
 
 # ---- kernels ----------------------------------------------------------------------------------
 
 
-@inner
+@nb.inner
 def copied(source, target, at, n):
     """target[at : at + n] = source[:n] (slice assignment costs seconds of compilation)."""
     for i in range(n):
         target[at + i] = source[i]
 
 
-@shared(void(TAPE, int64, int64, int64, F2, int64, F1, int64), python=True)
+@nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.F2, nb.int64, nb.F1, nb.int64), python=True)
 def forward(tape, first, stop, wanted, X, offset, c, n):
     """V[k, :n] = values of the positions k in first..stop-1 whose state[k] & wanted is not 0.
 
@@ -187,7 +186,7 @@ def forward(tape, first, stop, wanted, X, offset, c, n):
                 v[i] = a[i] / factor
 
 
-@shared(void(TAPE, int64, int64, int64, int64), python=True)
+@nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.int64), python=True)
 def backward(tape, first, stop, wanted, n):
     """A[k, :n] = d(root) / d(position k), times the seed the caller has put into A[first, :n].
 
@@ -326,7 +325,7 @@ def backward(tape, first, stop, wanted, n):
                 ga[i] = g[i] / factor
 
 
-@shared(int64(I1, I1, int64, int64, I1), python=True)
+@nb.shared(nb.int64(nb.I1, nb.I1, nb.int64, nb.int64, nb.I1), python=True)
 def connect(codes, link, first, stop, stack):
     """Fill in `link` of one program in codes[first:stop] (columns must stand there already).
 

@@ -14,25 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import (
-    F1,
-    F2,
-    I1,
-    TAPE,
-    Programs,
-    Tape,
-    backward,
-    copied,
-    float64,
-    forward,
-    inner,
-    int64,
-    kernel,
-    named,
-    opcodes as op,
-    shared,
-    void,
-)
+from fansr.expressions import TAPE, Programs, Tape, backward, compilation as nb, copied, forward, opcodes as op
 from fansr.fitting.linear_constants import (
     CURVED,
     DYNAMIC,
@@ -82,12 +64,12 @@ class Data(NamedTuple):
     draws: np.ndarray  # (starts, MAX_CONSTANTS) float64, where starts begin
 
 
-PROGRAMS = named(Programs, I1, I1, F1, I1, I1)
-SCHEDULE = named(Schedule, *[int64] * len(Schedule._fields))
-DATA = named(Data, F2, F1, F1, F1, F2)
+PROGRAMS = nb.named(Programs, nb.I1, nb.I1, nb.F1, nb.I1, nb.I1)
+SCHEDULE = nb.named(Schedule, *[nb.int64] * len(Schedule._fields))
+DATA = nb.named(Data, nb.F2, nb.F1, nb.F1, nb.F1, nb.F2)
 
 
-@shared(float64(FIT, SPACE, F1, int64, int64, float64, float64))
+@nb.shared(nb.float64(FIT, SPACE, nb.F1, nb.int64, nb.int64, nb.float64, nb.float64))
 def _descend(fit, space, c, n, iterations, floor, tolerance):
     """Fit c (in place) on the first n points; returns the weighted sum of squared residuals, infinite for a failure.
 
@@ -192,7 +174,7 @@ def _descend(fit, space, c, n, iterations, floor, tolerance):
     return ssr
 
 
-@shared(float64(FIT, SPACE, F1, int64))
+@nb.shared(nb.float64(FIT, SPACE, nb.F1, nb.int64))
 def _sharpen(fit, space, c, n):
     """Iterative refinement of the linear constants: removes the rounding of the first solve.  Returns the sum of squares."""
     tape, target, sw, Q, trial = fit.tape, fit.target, fit.sw, space.Q, space.small[0]
@@ -226,7 +208,7 @@ def _sharpen(fit, space, c, n):
     return best
 
 
-@inner
+@nb.inner
 def _rank(sums, order, n):
     """order[:n] = positions of sums[:n] from the smallest to the largest; infinite ones last."""
     for i in range(n):
@@ -237,7 +219,7 @@ def _rank(sums, order, n):
         order[k] = i
 
 
-@shared(float64(TAPE, F2, F1, F1, F1), python=True)
+@nb.shared(nb.float64(TAPE, nb.F2, nb.F1, nb.F1, nb.F1), python=True)
 def squares(tape, X, c, y, sw):
     """Weighted sum of squared residuals over all points, with the constants as they are, in blocks as wide as V."""
     total = 0.0
@@ -259,7 +241,7 @@ def squares(tape, X, c, y, sw):
     return total
 
 
-@kernel(float64(F1, F1, int64))
+@nb.kernel(nb.float64(nb.F1, nb.F1, nb.int64))
 def spread(y, sw, n):
     """Denominator of the FVU over the first n points: the weighted sum of squares about the weighted mean.
 
@@ -283,7 +265,7 @@ def spread(y, sw, n):
     return power if power > 0.0 else max(weight, 1e-300)
 
 
-@kernel(void(PROGRAMS, int64, int64, DATA, SCHEDULE, F2, F1, F2))
+@nb.kernel(nb.void(PROGRAMS, nb.int64, nb.int64, DATA, SCHEDULE, nb.F2, nb.F1, nb.F2))
 def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
     """Fit candidates k_first..k_stop-1 of a batch of programs; fills fvu[k] and consts[k, :C].
 

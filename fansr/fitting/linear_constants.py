@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from fansr.expressions import F1, F2, I1, TAPE, forward, int64, opcodes as op, shared, void
+from fansr.expressions import TAPE, compilation as nb, forward, opcodes as op
 
 MAX_CONSTANTS = 32  # candidates with more are not fitted (their FVU is infinite)
 HUGE = 1.7e308  # anything not below it is infinite or NaN
@@ -20,7 +20,7 @@ STATIC, LINEAR, CURVED = 1, 2, 4
 DYNAMIC = LINEAR | CURVED
 
 
-@shared(int64(TAPE, int64, int64, I1, I1), python=True)
+@nb.shared(nb.int64(TAPE, nb.int64, nb.int64, nb.I1, nb.I1), python=True)
 def split(tape, first, stop, linear, where):
     """Choose a set of constants the subtree at `first` is jointly affine in; fill the tape's state, linear and where.
 
@@ -80,7 +80,7 @@ def split(tape, first, stop, linear, where):
     return n_curved
 
 
-@shared(void(TAPE, F2, F1, int64))
+@nb.shared(nb.void(TAPE, nb.F2, nb.F1, nb.int64))
 def scale_start(tape, X, c, n):
     """Turn unit draws in c (in place) into scale-aware ones, operands before operators; V's static rows are filled."""
     codes, link, state, V = tape.op, tape.link, tape.state, tape.V
@@ -109,7 +109,7 @@ def scale_start(tape, X, c, n):
         forward(tape, k, k + 1, DYNAMIC, X, 0, c, n)
 
 
-@shared(int64(TAPE, F1, F1, int64))
+@nb.shared(nb.int64(TAPE, nb.F1, nb.F1, nb.int64))
 def unwrap(tape, target, sw, n):
     """Undo the root's invertible operators: returns the position p whose values must then equal `target`.
 

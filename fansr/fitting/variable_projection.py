@@ -10,20 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import (
-    F1,
-    F2,
-    I1,
-    REORDERED,
-    TAPE,
-    Tape,
-    backward,
-    forward,
-    inner,
-    int64,
-    named,
-    shared,
-)
+from fansr.expressions import TAPE, Tape, backward, compilation as nb, forward
 from fansr.fitting.linear_constants import DYNAMIC, HUGE, LINEAR
 
 
@@ -51,11 +38,11 @@ class Workspace(NamedTuple):
     small: np.ndarray  # (4 + 2 * C', C') float64
 
 
-FIT = named(LeastSquares, TAPE, int64, int64, I1, I1, F2, F1, F1)
-SPACE = named(Workspace, F2, F2, F2, I1, F1, F2)
+FIT = nb.named(LeastSquares, TAPE, nb.int64, nb.int64, nb.I1, nb.I1, nb.F2, nb.F1, nb.F1)
+SPACE = nb.named(Workspace, nb.F2, nb.F2, nb.F2, nb.I1, nb.F1, nb.F2)
 
 
-@inner(fastmath=REORDERED)
+@nb.inner(fastmath=nb.REORDERED)
 def dot(a, b, n):
     """Sum of a*b over the first n."""
     total = 0.0
@@ -64,7 +51,7 @@ def dot(a, b, n):
     return total
 
 
-@inner
+@nb.inner
 def normalise(a, q, n):
     """q = a / |a| without overflow; returns |a|, 0 for a zero column and NaN for one that is not finite."""
     square = dot(a, a, n)
@@ -91,7 +78,7 @@ def normalise(a, q, n):
     return norm
 
 
-@inner
+@nb.inner
 def solve_positive(H, b, x, m):
     """x with H x = b for a positive definite H (m, m), lower half given and overwritten; 0 when it is not."""
     for j in range(m):
@@ -120,7 +107,7 @@ def solve_positive(H, b, x, m):
     return 1
 
 
-@inner
+@nb.inner
 def back_substitute(R, x, n):
     """x = R^-1 x for the upper triangle R[:n, :n], in place."""
     for p in range(n - 1, -1, -1):
@@ -130,7 +117,7 @@ def back_substitute(R, x, n):
         x[p] = s / R[p, p]
 
 
-@shared(int64(FIT, SPACE, F1, int64))
+@nb.shared(nb.int64(FIT, SPACE, nb.F1, nb.int64))
 def project(fit, space, c, n):
     """Set the linear constants of c to their least-squares values given the curved ones.
 

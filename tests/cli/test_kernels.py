@@ -21,7 +21,7 @@ def test_every_file_with_kernels_is_watched():
     with_kernels = {
         str(path.relative_to(root).with_suffix(""))
         for path in root.rglob("*.py")
-        if re.search(r"^@(kernel|shared|inner|njit)\b", path.read_text(), re.M)
+        if re.search(r"^@(nb\.(kernel|shared|inner)|njit)\b", path.read_text(), re.M)
     }
     assert with_kernels == NAMES
 
@@ -36,7 +36,7 @@ def test_machine_code_is_stale_when_a_file_it_builds_on_is_newer(tmp_path):
         os.utime(path, (seconds, seconds))
 
     for name in {*NAMES, *kernels.COMMON}:
-        write(f"{name}.py", 100, "@kernel(void(I1))\ndef f(x): ...\n@inner\ndef g(x): ...\n")
+        write(f"{name}.py", 100, "@nb.kernel(void(I1))\ndef f(x): ...\n@nb.inner\ndef g(x): ...\n")
         folder, stem = name.rsplit("/", 1)
         write(f"{folder}/__pycache__/{stem}.f-1.{tag}.nbi", 200)
         write(f"{folder}/__pycache__/{stem}.f-1.py12.nbi", 50)  # another Python's
@@ -47,7 +47,7 @@ def test_machine_code_is_stale_when_a_file_it_builds_on_is_newer(tmp_path):
         return {name for waiting, _ in found for name in waiting}
 
     assert stale() == set()
-    write("corpus/holdout_images.py", 300, "@kernel(void(I1))\ndef f(x): ...\n")
+    write("corpus/holdout_images.py", 300, "@nb.kernel(void(I1))\ndef f(x): ...\n")
     assert stale() == {"corpus/holdout_guard", "corpus/holdout_images"}
     write("expressions/opcodes.py", 300)
     assert stale() == NAMES
@@ -59,7 +59,7 @@ def test_a_kernel_that_is_missing_is_waited_for(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.py").touch()
     (tmp_path / "expressions/programs.py").write_text(
-        "@shared(void(I1))\ndef f(x): ...\n@kernel(void(I1))\ndef g(x): ...\n"
+        "@nb.shared(void(I1))\ndef f(x): ...\n@nb.kernel(void(I1))\ndef g(x): ...\n"
     )
     (tmp_path / "expressions/__pycache__").mkdir()
     tag = f"py{sys.version_info[0]}{sys.version_info[1]}"

@@ -11,24 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import (
-    F1,
-    F2,
-    I1,
-    I2,
-    REORDERED,
-    W1,
-    Tape,
-    connect,
-    forward,
-    inner,
-    int64,
-    kernel,
-    named,
-    opcodes as op,
-    shared,
-    void,
-)
+from fansr.expressions import Tape, compilation as nb, connect, forward, opcodes as op
 from fansr.proposers.local_search.canonical_form import take
 from fansr.proposers.local_search.genomes import (
     GENOMES,
@@ -65,17 +48,21 @@ class Best(NamedTuple):
     scores: np.ndarray  # (K, 3) float64
 
 
-LIBRARY, SAMPLE, BEST = named(Library, F2, I2, I1), named(Sample, F2, F1, F1, int64), named(Best, I1, F2)
+LIBRARY, SAMPLE, BEST = (
+    nb.named(Library, nb.F2, nb.I2, nb.I1),
+    nb.named(Sample, nb.F2, nb.F1, nb.F1, nb.int64),
+    nb.named(Best, nb.I1, nb.F2),
+)
 
 
-@inner
+@nb.inner
 def _clear(best):
     """No terms."""
     for j in range(len(best.rows)):
         best.rows[j], best.scores[j, 0] = -1, np.inf
 
 
-@inner
+@nb.inner
 def _insert(best, k, score, a, b):
     """Term k takes its place among the best, if it has one."""
     j = len(best.rows) - 1
@@ -90,7 +77,7 @@ def _insert(best, k, score, a, b):
     best.scores[j, 0], best.scores[j, 1], best.scores[j, 2] = score, a, b
 
 
-@shared(void(int64, int64, F1, F1, F1, F1, int64))
+@nb.shared(nb.void(nb.int64, nb.int64, nb.F1, nb.F1, nb.F1, nb.F1, nb.int64))
 def _undo(q, left, sibling, inside, target, sw, n):
     """Turn the target of a node q into that of one operand, whose present values are `inside`, in place.
 
@@ -173,7 +160,7 @@ def _undo(q, left, sibling, inside, target, sw, n):
         sw[i] *= abs(slope)
 
 
-@shared(void(F1, F1, int64, LIBRARY, BEST), fastmath=REORDERED)
+@nb.shared(nb.void(nb.F1, nb.F1, nb.int64, LIBRARY, BEST), fastmath=nb.REORDERED)
 def _nearest(target, sw, n, library, best):
     """The terms T of the library for which a + b*T comes nearest to target, weighted by sw^2.
 
@@ -211,7 +198,7 @@ def _nearest(target, sw, n, library, best):
         _insert(best, k, score, a, b)
 
 
-@shared(int64(W1, I1, int64, F2, SAMPLE, LIBRARY, F2, BEST, I1), fastmath=REORDERED)
+@nb.shared(nb.int64(nb.W1, nb.I1, nb.int64, nb.F2, SAMPLE, LIBRARY, nb.F2, BEST, nb.I1), fastmath=nb.REORDERED)
 def _complete(state, g, L, V, sample, library, Q, best, places):
     """Library terms that best complete a sum of which one term may be taken out (orthogonal least squares).
 
@@ -278,7 +265,7 @@ def _complete(state, g, L, V, sample, library, Q, best, places):
     return out
 
 
-@kernel(int64(W1, GENOMES, int64, int64, SAMPLE, LIBRARY, LIMITS, GENOMES))
+@nb.kernel(nb.int64(nb.W1, GENOMES, nb.int64, nb.int64, SAMPLE, LIBRARY, LIMITS, GENOMES))
 def aim(state, parents, n_parents, tries, sample, library, limits, out):
     """Fill `out` with children of whole expressions, the first n_parents (codes with fitted constants, from `spell`).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fansr.expressions import int64, kernel, opcodes as op, shared
+from fansr.expressions import compilation as nb, opcodes as op
 from fansr.proposers.local_search.canonical_rules import NOTHING, compare, join, make
 from fansr.proposers.local_search.genomes import (
     ARENA_TYPE,
@@ -20,7 +20,7 @@ from fansr.proposers.local_search.genomes import (
 )
 
 
-@shared(int64(GENOME, int64, GENOME, ARENA_TYPE))
+@nb.shared(nb.int64(GENOME, nb.int64, GENOME, ARENA_TYPE))
 def canonical(g, L, out, arena):
     """Canonical genome of the first L positions of g into out; returns its length, 0 when there is none.
 
@@ -119,7 +119,7 @@ def canonical(g, L, out, arena):
     return size
 
 
-@shared(int64(GENOME, int64, GENOMES, int64, LIMITS, ARENA_TYPE))
+@nb.shared(nb.int64(GENOME, nb.int64, GENOMES, nb.int64, LIMITS, ARENA_TYPE))
 def take(g, L, out, made, limits, arena):
     """Put the canonical form of a genome of L positions into row `made` of out, if acceptable; returns made, or one more."""
     if L == 0 or L > WIDTH:
@@ -131,7 +131,7 @@ def take(g, L, out, made, limits, arena):
     return made + 1
 
 
-@kernel(int64(GENOMES, LIMITS))
+@nb.kernel(nb.int64(GENOMES, LIMITS))
 def canonical_rows(genomes, limits):
     """Bring genomes into canonical form in place; the new ones move to the front.  Returns how many those are."""
     arena, a, made = new_arena(), blank(WIDTH), 0

@@ -14,13 +14,13 @@ import math
 
 import numpy as np
 
-from fansr.expressions import inner, int64, opcodes as op, shared
+from fansr.expressions import compilation as nb, opcodes as op
 from fansr.proposers.local_search.genomes import ARENA, ARENA_TYPE, HUGE, SEGMENT, end
 
 NOTHING = (0, 0)  # the segment of a missing operand, or of what had no room in the arena
 
 
-@inner
+@nb.inner
 def scalar(q, a, b):
     """Value of operator q on constants; 1 where it is not finite (it is only a start for the fit)."""
     v = 1.0
@@ -82,7 +82,7 @@ def scalar(q, a, b):
 # ---- segments ---------------------------------------------------------------------------------
 
 
-@inner
+@nb.inner
 def constant(value, arena):
     """A new constant in the arena."""
     s = arena.top[0]
@@ -93,7 +93,7 @@ def constant(value, arena):
     return (s, 1)
 
 
-@shared(SEGMENT(int64, SEGMENT, SEGMENT, ARENA_TYPE))
+@nb.shared(SEGMENT(nb.int64, SEGMENT, SEGMENT, ARENA_TYPE))
 def join(q, a, b, arena):
     """A new node q over segments a and b (NOTHING: unary), as it stands; NOTHING without room or operands."""
     codes, values, s = arena.codes, arena.values, arena.top[0]
@@ -109,38 +109,38 @@ def join(q, a, b, arena):
     return (s, at - s)
 
 
-@inner
+@nb.inner
 def unary(q, a, arena):
     """A new node q over segment a, as it stands."""
     return join(q, a, NOTHING, arena)
 
 
-@inner
+@nb.inner
 def operand(a):
     """The operand of a unary node."""
     return (a[0] + 1, a[1] - 1)
 
 
-@inner
+@nb.inner
 def front(a):
     """The first operand of a binary node, a constant."""
     return (a[0] + 1, 1)
 
 
-@inner
+@nb.inner
 def behind(a):
     """The second operand of a binary node whose first is a constant."""
     return (a[0] + 2, a[1] - 2)
 
 
-@inner
+@nb.inner
 def operands(a, codes):
     """Both operands of a binary node."""
     m = end(codes, a[0] + 1)
     return (a[0] + 1, m - a[0] - 1), (m, a[0] + a[1] - m)
 
 
-@inner
+@nb.inner
 def compare(a, b, codes):
     """Order of two segments: by length, then by codes; 0 when equal."""
     if a[1] != b[1]:
@@ -154,7 +154,7 @@ def compare(a, b, codes):
 # ---- rules ------------------------------------------------------------------------------------
 
 
-@shared(SEGMENT(int64, SEGMENT, ARENA_TYPE))
+@nb.shared(SEGMENT(nb.int64, SEGMENT, ARENA_TYPE))
 def _unary_step(q, a, arena):
     """Node q over one operand that is no constant."""
     codes, qa, below = arena.codes, arena.codes[a[0]], operand(a)
@@ -222,7 +222,7 @@ def _unary_step(q, a, arena):
     return unary(q, a, arena)
 
 
-@inner
+@nb.inner
 def _without_signs(q, a, b, arena):
     """A product or quotient of which at least one side is neg u."""
     negative_a, negative_b = arena.codes[a[0]] == op.NEG, arena.codes[b[0]] == op.NEG
@@ -233,7 +233,7 @@ def _without_signs(q, a, b, arena):
 # Sums and products follow the same rules: + is to - and neg as * is to / and inv.
 
 
-@shared(SEGMENT(int64, SEGMENT, SEGMENT, ARENA_TYPE))
+@nb.shared(SEGMENT(nb.int64, SEGMENT, SEGMENT, ARENA_TYPE))
 def _commuting_step(q, a, b, arena):
     """a + b or a * b, not both constant."""
     codes, values = arena.codes, arena.values
@@ -287,7 +287,7 @@ def _commuting_step(q, a, b, arena):
     return join(q, b, a, arena) if order > 0 else join(q, a, b, arena)
 
 
-@shared(SEGMENT(int64, SEGMENT, SEGMENT, ARENA_TYPE))
+@nb.shared(SEGMENT(nb.int64, SEGMENT, SEGMENT, ARENA_TYPE))
 def _opposing_step(q, a, b, arena):
     """a - b or a / b, not both constant."""
     codes, values = arena.codes, arena.values
@@ -335,7 +335,7 @@ def _opposing_step(q, a, b, arena):
     return join(q, a, b, arena)
 
 
-@inner
+@nb.inner
 def make(q, a, b, arena):
     """Node q over segments a and b (NOTHING: unary), rewritten by the first rule that applies; NOTHING without operands.
 

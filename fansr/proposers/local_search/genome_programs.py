@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fansr.expressions import F2, I1, I2, connect, inner, int64, kernel, opcodes as op
+from fansr.expressions import compilation as nb, connect, opcodes as op
 from fansr.proposers.local_search.genomes import GENOMES, WIDTH, Genome, end, row
 
 
-@inner
+@nb.inner
 def _wrap(g, L, offset, out, home):
     """The expression c0 + c1*term1 + ... of a genome, as codes; returns its length.
 
@@ -38,7 +38,7 @@ def _wrap(g, L, offset, out, home):
     return size
 
 
-@kernel(int64(GENOMES, int64, I1, I1, I1, I1, F2, I2, I2))
+@nb.kernel(nb.int64(GENOMES, nb.int64, nb.I1, nb.I1, nb.I1, nb.I1, nb.F2, nb.I2, nb.I2))
 def spell(genomes, offset, codes_of, link, start, n_constants, given, homes, codes):
     """Programs (see programs.py) of c0 + sum of scaled terms for many genomes; returns the positions used.
 

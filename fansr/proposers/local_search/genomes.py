@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import F1, F2, I1, I2, W1, UniTuple, inner, int64, named, opcodes as op, shared, uint64
+from fansr.expressions import compilation as nb, opcodes as op
 
 WIDTH = 64  # longest genome any kernel handles
 ARENA = 4096  # scratch positions of one canonical form
@@ -53,29 +53,33 @@ class Arena(NamedTuple):
     stack: np.ndarray  # (2 * WIDTH,) int64
 
 
-GENOME, GENOMES, LIMITS = named(Genome, I1, F1), named(Genomes, I2, F2, I1), named(Limits, int64, int64, W1)
-ARENA_TYPE = named(Arena, I1, F1, I1, I1)
-SEGMENT = UniTuple(int64, 2)  # (start, length) in the arena
+GENOME, GENOMES, LIMITS = (
+    nb.named(Genome, nb.I1, nb.F1),
+    nb.named(Genomes, nb.I2, nb.F2, nb.I1),
+    nb.named(Limits, nb.int64, nb.int64, nb.W1),
+)
+ARENA_TYPE = nb.named(Arena, nb.I1, nb.F1, nb.I1, nb.I1)
+SEGMENT = nb.UniTuple(nb.int64, 2)  # (start, length) in the arena
 
 
-@inner
+@nb.inner
 def uniform(state):
     """Next number in [0, 1) of a splitmix64 stream kept in state[0]."""
-    state[0] += uint64(0x9E3779B97F4A7C15)
+    state[0] += nb.uint64(0x9E3779B97F4A7C15)
     z = state[0]
-    z = (z ^ (z >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> uint64(27))) * uint64(0x94D049BB133111EB)
-    z = z ^ (z >> uint64(31))
-    return (z >> uint64(11)) * (1.0 / 9007199254740992.0)
+    z = (z ^ (z >> nb.uint64(30))) * nb.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> nb.uint64(27))) * nb.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> nb.uint64(31))
+    return (z >> nb.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@inner
+@nb.inner
 def below(state, n):
     """Next integer in 0..n-1."""
     return min(n - 1, int(uniform(state) * n))
 
 
-@inner
+@nb.inner
 def pick(state, cumulative):
     """Index drawn by cumulative weights ending in 1."""
     u, i = uniform(state), 0
@@ -84,7 +88,7 @@ def pick(state, cumulative):
     return i
 
 
-@inner
+@nb.inner
 def end(g, i):
     """Index just after the subtree at i."""
     open_slots = 1
@@ -95,30 +99,30 @@ def end(g, i):
     return i
 
 
-@inner
+@nb.inner
 def hashed(g, first, stop):
     """64-bit hash of codes first..stop-1."""
-    h = uint64(0xCBF29CE484222325)
+    h = nb.uint64(0xCBF29CE484222325)
     for i in range(first, stop):
-        h = (h ^ uint64(g[i] + 1)) * uint64(0x100000001B3)
-        h ^= h >> uint64(29)
-    return h if h != uint64(0) else uint64(1)
+        h = (h ^ nb.uint64(g[i] + 1)) * nb.uint64(0x100000001B3)
+        h ^= h >> nb.uint64(29)
+    return h if h != nb.uint64(0) else nb.uint64(1)
 
 
-@inner
+@nb.inner
 def met_before(h, table):
     """1 when h is in the open-addressing table (its length a power of 2), else 0 after putting it in."""
-    mask = uint64(len(table) - 1)
+    mask = nb.uint64(len(table) - 1)
     i = h & mask
-    while table[i] != uint64(0):
+    while table[i] != nb.uint64(0):
         if table[i] == h:
             return 1
-        i = (i + uint64(1)) & mask
+        i = (i + nb.uint64(1)) & mask
     table[i] = h
     return 0
 
 
-@inner
+@nb.inner
 def append(g, first, stop, out, size):
     """Append the part first..stop-1 of a genome to out at `size`; returns the new size (beyond WIDTH: nothing was written)."""
     if size + stop - first > WIDTH:
@@ -129,7 +133,7 @@ def append(g, first, stop, out, size):
     return size
 
 
-@inner
+@nb.inner
 def put(code, value, out, size):
     """Append one code; returns the new size."""
     if size >= WIDTH:
@@ -138,25 +142,25 @@ def put(code, value, out, size):
     return size + 1
 
 
-@inner
+@nb.inner
 def blank(n):
     """A genome with room for n positions."""
     return Genome(np.empty(n, np.int64), np.empty(n))
 
 
-@inner
+@nb.inner
 def row(genomes, k):
     """Genome k of many: its whole row, of which lengths[k] positions count."""
     return Genome(genomes.G[k], genomes.W[k])
 
 
-@inner
+@nb.inner
 def new_arena():
     """Work space for canonical()."""
     return Arena(np.empty(ARENA, np.int64), np.empty(ARENA), np.zeros(1, np.int64), np.empty(2 * WIDTH, np.int64))
 
 
-@shared(int64(I1, int64, LIMITS))
+@nb.shared(nb.int64(nb.I1, nb.int64, LIMITS))
 def acceptable(codes, L, limits):
     """1 for a genome of fair size with a variable that was not met before."""
     if L == 0 or L > limits.longest:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import F1, I1, W1, float64, int64, kernel, named, opcodes as op, shared
+from fansr.expressions import compilation as nb, opcodes as op
 from fansr.proposers.local_search.canonical_form import take
 from fansr.proposers.local_search.genomes import (
     GENOME,
@@ -34,10 +34,10 @@ class Menu(NamedTuple):
     columns: np.ndarray  # (D,) int64, codes of the columns
 
 
-MENU = named(Menu, F1, F1, F1, I1)
+MENU = nb.named(Menu, nb.F1, nb.F1, nb.F1, nb.I1)
 
 
-@shared(int64(W1, int64, float64, MENU, GENOME, int64, I1))
+@nb.shared(nb.int64(nb.W1, nb.int64, nb.float64, MENU, GENOME, nb.int64, nb.I1))
 def _grow(state, depth, p_constant, menu, g, size, stack):
     """Append a random tree of at most `depth` levels to g at `size`; returns the new size."""
     pending = 1
@@ -63,7 +63,7 @@ def _grow(state, depth, p_constant, menu, g, size, stack):
     return size if pending == 0 else 2 * WIDTH
 
 
-@shared(int64(W1, GENOME, int64, GENOME, int64, MENU, GENOME, I1))
+@nb.shared(nb.int64(nb.W1, GENOME, nb.int64, GENOME, nb.int64, MENU, GENOME, nb.I1))
 def _change(state, g, L, donor, donor_L, menu, out, stack):
     """One random change of the first L positions of g into out; returns the new length, 0 when the change does not apply."""
     kind = pick(state, menu.kinds)
@@ -143,7 +143,7 @@ def _change(state, g, L, donor, donor_L, menu, out, stack):
     return size if size <= WIDTH else 0
 
 
-@kernel(int64(W1, GENOMES, int64, MENU, LIMITS, GENOMES))
+@nb.kernel(nb.int64(nb.W1, GENOMES, nb.int64, MENU, LIMITS, GENOMES))
 def breed(state, parents, n, menu, limits, out):
     """Fill `out` with new genomes from the first n parents, ranked (best first), or grown from nothing for n = 0.
 
