@@ -14,29 +14,24 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, void
-from numba.types import Array, Tuple, float64, int64, uint8, uint64
 
 from fansr.corpus.prior import COLUMN_KINDS, CONSTANT_KINDS, Draw, Prior
 from fansr.expressions import (
     CONSTANT_ID,
-    CONSTANT_OPCODE,
-    F1,
-    F2,
     FIRST_OPERATOR_ID,
     FIRST_VARIABLE_ID,
-    I1,
-    JIT,
-    OPERATOR,
     OPERATORS,
+    TAPE,
     TOKEN_ID,
-    VARIABLE_OPCODE,
+    Tape,
+    compilation as nb,
+    connect,
+    copied,
     forward,
+    opcodes as op,
 )
 from fansr.streams import key_for
 
-LAST_BINARY = OPERATOR["pow"].opcode  # the table puts the binary operators first
-FREE, COLUMN = CONSTANT_OPCODE, VARIABLE_OPCODE
 NORMAL, LOG, INTEGER, FRACTION, EDGES, POSITIVE, SCALED, UNIFORM = range(8)
 _CODE = {
     "normal": NORMAL,
@@ -54,17 +49,62 @@ BLOCK = 256  # points evaluated at once, so that all intermediate values stay in
 PROBE = 8  # points tried first
 NOT_FINITE, TOO_LARGE = -1, -2  # what draw_rows says of a rejected record
 
-W1, U1, U2 = Array(uint64, 1, "C"), Array(uint8, 1, "C"), Array(uint8, 2, "C")
-F3, I2 = Array(float64, 3, "C"), Array(int64, 2, "C")
-DRAW = Tuple((F1, I1, F2))
 _GOLDEN, _MIX1, _MIX2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+
+
+class DrawTable(NamedTuple):
+    """The draws of a prior, one a row."""
+
+    cumulative: np.ndarray  # (K,) float64, shares added up
+    kinds: np.ndarray  # (K,) int64
+    numbers: np.ndarray  # (K, 4) float64: low, high, spread, negative
+
+
+class Request(NamedTuple):
+    """B records to draw."""
+
+    rows: np.ndarray  # (B, L) uint8, vocabulary ids padded with 0
+    ids: np.ndarray  # (B,) uint64
+    points: np.ndarray  # (B,) int64
+    fit: np.ndarray  # (B,) int64, how many of the points get noise
+
+
+class Settings(NamedTuple):
+    """How they are drawn: prior.Prior, with noise fixed (-1: not) and columns to fill beside those a law uses."""
+
+    constants: DrawTable
+    columns: DrawTable
+    redraws: int
+    dummies: int
+    reach: float
+    irrelevant: float
+    noisy: float
+    log_noise_low: float
+    log_noise_high: float
+    noise: float
+
+
+class Drawn(NamedTuple):
+    """What was drawn; draw() says more."""
+
+    X: np.ndarray  # (B, D, M) float64
+    y: np.ndarray  # (B, M) float64
+    consts: np.ndarray  # (B, L) float64
+    noise: np.ndarray  # (B,) float64
+    status: np.ndarray  # (B,) int64
+    filled: np.ndarray  # (B, D) uint8
+
+
+DRAW, REQUEST = nb.named(DrawTable, nb.F1, nb.I1, nb.F2), nb.named(Request, nb.U2, nb.W1, nb.I1, nb.I1)
+SETTINGS = nb.named(Settings, DRAW, DRAW, nb.int64, nb.int64, *[nb.float64] * 6)
+DRAWN = nb.named(Drawn, nb.F3, nb.F2, nb.F2, nb.F1, nb.I1, nb.U2)
 
 
 # ---- random numbers ---------------------------------------------------------------------------
 
 
-@njit(uint64(uint64), **JIT)
+@nb.inner
 def mix(z):
     """The output function of splitmix64: a bijection of 64-bit words."""
     z = (z ^ (z >> _S30)) * _MIX1
@@ -72,27 +112,27 @@ def mix(z):
     return z ^ (z >> _S31)
 
 
-@njit(float64(W1), **JIT)
+@nb.kernel(nb.float64(nb.W1))
 def uniform(state):
     """The next number in [0, 1) with 53 bits."""
     state[0] += _GOLDEN
-    return float64(mix(state[0]) >> _S11) * 2.0**-53
+    return nb.float64(mix(state[0]) >> _S11) * 2.0**-53
 
 
-@njit(float64(W1), **JIT)
+@nb.inner
 def normal(state):
     """The next N(0, 1) number: Box and Muller's cosine half, two uniforms each."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
     return radius * math.cos(2.0 * math.pi * uniform(state))
 
 
-@njit(int64(W1, float64, float64), **JIT)
+@nb.inner
 def whole(state, low, high):
     """The next whole number from low to high, ends included."""
-    return int64(math.floor(low + uniform(state) * (math.floor(high) - math.ceil(low) + 1.0)))
+    return nb.int64(math.floor(low + uniform(state) * (math.floor(high) - math.ceil(low) + 1.0)))
 
 
-@njit(int64(W1, F1), **JIT)
+@nb.inner
 def kind_of(state, cumulative):
     """Index drawn with these cumulative shares; takes no random number when there is one kind."""
     if len(cumulative) == 1:
@@ -107,13 +147,12 @@ def kind_of(state, cumulative):
 # ---- constants and columns --------------------------------------------------------------------
 
 
-@njit(float64(W1, DRAW), **JIT)
+@nb.inner
 def draw_constant(state, draw):
     """One constant; the kinds are those of prior.Draw."""
-    cumulative, kinds, numbers = draw
-    k = kind_of(state, cumulative)
-    low, high, spread, negative = numbers[k, 0], numbers[k, 1], numbers[k, 2], numbers[k, 3]
-    kind = kinds[k]
+    k = kind_of(state, draw.cumulative)
+    low, high, spread, negative = draw.numbers[k, 0], draw.numbers[k, 1], draw.numbers[k, 2], draw.numbers[k, 3]
+    kind = draw.kinds[k]
     if kind == NORMAL:
         return low + spread * normal(state)
     if kind == LOG:
@@ -121,20 +160,19 @@ def draw_constant(state, draw):
     elif kind == UNIFORM:
         value = low + (high - low) * uniform(state)
     elif kind == INTEGER:
-        value = float64(whole(state, low, high))
+        value = nb.float64(whole(state, low, high))
     else:
-        value = float64(whole(state, 1.0, high))
-        value /= float64(whole(state, 1.0, high))
+        value = nb.float64(whole(state, 1.0, high))
+        value /= nb.float64(whole(state, 1.0, high))
     return -value if negative > 0.0 and uniform(state) < negative else value
 
 
-@njit(void(W1, DRAW, F1), **JIT)
+@nb.inner
 def begin_column(state, draw, column):
     """column = (kind, first number, second number, sign) of one column, drawn from its kinds."""
-    cumulative, kinds, numbers = draw
-    k = kind_of(state, cumulative)
-    low, high, spread, negative = numbers[k, 0], numbers[k, 1], numbers[k, 2], numbers[k, 3]
-    kind = kinds[k]
+    k = kind_of(state, draw.cumulative)
+    low, high, spread, negative = draw.numbers[k, 0], draw.numbers[k, 1], draw.numbers[k, 2], draw.numbers[k, 3]
+    kind = draw.kinds[k]
     column[0], column[1], column[2], column[3] = kind, low, high, 1.0
     if kind == EDGES or kind == POSITIVE:
         a, b = spread * normal(state), spread * normal(state)
@@ -151,10 +189,10 @@ def begin_column(state, draw, column):
         column[3] = -1.0
 
 
-@njit(void(W1, F1, F1, int64, int64), **JIT)
+@nb.shared(nb.void(nb.W1, nb.F1, nb.F1, nb.int64, nb.int64))
 def go_on_column(state, column, x, start, stop):
     """x[start:stop] = the next values of a column."""
-    kind, p, q, sign = int64(column[0]), column[1], column[2], column[3]
+    kind, p, q, sign = nb.int64(column[0]), column[1], column[2], column[3]
     if kind == EDGES or kind == POSITIVE:
         for i in range(start, stop):
             x[i] = sign * (p + q * uniform(state))
@@ -166,14 +204,14 @@ def go_on_column(state, column, x, start, stop):
             x[i] = sign * p * (q + normal(state))
     else:
         for i in range(start, stop):
-            x[i] = sign * float64(whole(state, p, q))
+            x[i] = sign * nb.float64(whole(state, p, q))
 
 
 @functools.cache
-def draw_table(draws: tuple[Draw, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The draws of a prior as the kernels take them: cumulative shares, kind codes, (K, 4) numbers."""
+def draw_table(draws: tuple[Draw, ...]) -> DrawTable:
+    """The draws of a prior as the kernels take them."""
     shares = np.cumsum([draw.share for draw in draws], dtype=np.float64)
-    return (
+    return DrawTable(
         shares / shares[-1],
         np.array([_CODE[draw.kind] for draw in draws], dtype=np.int64),
         np.array([[draw.low, draw.high, draw.spread, draw.negative] for draw in draws], dtype=np.float64),
@@ -183,53 +221,55 @@ def draw_table(draws: tuple[Draw, ...]) -> tuple[np.ndarray, np.ndarray, np.ndar
 # ---- whole rows -------------------------------------------------------------------------------
 
 
-@njit(int64(U1, I1, I1, I1), **JIT)
-def program(row, op, link, size):
-    """op and link (programs.py) of one row of vocabulary ids; returns its length.
+@nb.inner
+def new_tape(length, width):
+    """Room for programs of up to `length` positions, run on `width` points at once."""
+    V = np.empty((length, width))
+    ones = np.ones(length, np.int64)
+    return Tape(np.zeros(length, np.int64), np.zeros(length, np.int64), np.zeros(length), ones, V, V)
+
+
+@nb.shared(nb.int64(nb.U1, TAPE), python=True)
+def program(row, tape):
+    """The tape's program becomes that of one row of vocabulary ids, all of it wanted; returns its length.
 
     The row must be one complete prefix expression padded with 0.
     """
     length = 0
     while length < len(row) and row[length] != 0:
-        length += 1
-    n_constants = 0
-    for k in range(length):
-        if row[k] == CONSTANT_ID:
-            link[k] = n_constants
-            n_constants += 1
-    for k in range(length - 1, -1, -1):
-        token = int64(row[k])
-        size[k] = 1
+        token = nb.int64(row[length])
+        tape.op[length] = op.FREE
         if token >= FIRST_OPERATOR_ID:
-            op[k] = token - FIRST_OPERATOR_ID
-            size[k] += size[k + 1]
-            if op[k] <= LAST_BINARY:
-                link[k] = k + 1 + size[k + 1]
-                size[k] += size[link[k]]
+            tape.op[length] = token - FIRST_OPERATOR_ID
         elif token >= FIRST_VARIABLE_ID:
-            op[k] = COLUMN
-            link[k] = token - FIRST_VARIABLE_ID
-        else:
-            op[k] = FREE
+            tape.op[length] = op.COLUMN
+            tape.link[length] = token - FIRST_VARIABLE_ID
+        length += 1
+    connect(tape.op, tape.link, 0, length, tape.state)  # the state is its work space
+    for k in range(length):
+        tape.state[k] = 1
     return length
 
 
-@njit(void(U2, F2, F2), **JIT)
+@nb.shared(nb.void(TAPE, nb.int64, nb.F2, nb.int64, nb.int64, nb.F1, nb.F1))
+def values_at(tape, used, X, start, stop, c, out):
+    """out[start:stop] = values of a program of `used` positions at these points of X (D, M), a block at a time."""
+    width = tape.V.shape[1]
+    for first in range(start, stop, width):
+        n = min(width, stop - first)
+        forward(tape, 0, used, 1, X, first, c, n)
+        copied(tape.V[0], out, first, n)
+
+
+@nb.kernel(nb.void(nb.U2, nb.F2, nb.F2))
 def value_rows(rows, X, out):
     """out (K, M) = values of K rows without constants at the points X (D, M)."""
-    length, n = rows.shape[1], X.shape[1]
-    op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
-    literal, state = np.zeros(length + 1), np.ones(length + 1, np.int64)
-    V, none = np.empty((length, BLOCK)), np.zeros(1)
+    tape = new_tape(rows.shape[1], BLOCK)
     for k in range(len(rows)):
-        used = program(rows[k], op, link, size)
-        for first in range(0, n, BLOCK):
-            width = min(BLOCK, n - first)
-            forward(op, link, literal, 0, used, state, 1, X, first, none, V, width)
-            out[k, first : first + width] = V[0, :width]
+        values_at(tape, program(rows[k], tape), X, 0, X.shape[1], tape.literal, out[k])
 
 
-@njit(int64(U2, I2, I2, I2, I2, I1, I1), **JIT)
+@nb.kernel(nb.int64(nb.U2, nb.I2, nb.I2, nb.I2, nb.I2, nb.I1, nb.I1))
 def plan_rows(rows, node, first, second, info, root, starts):
     """Lay the nodes of B rows out so that equal work lies together; returns their number N.
 
@@ -239,29 +279,31 @@ def plan_rows(rows, node, first, second, info, root, starts):
     info is work space (K, 1).
     """
     length = rows.shape[1]
-    op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
+    tape = new_tape(length, 1)
+    codes, link = tape.op, tape.link
     height, place = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
-    starts[:] = 0
+    for key in range(len(starts)):
+        starts[key] = 0
     for turn in range(2):  # count, then place
         for b in range(len(rows)):
-            used = program(rows[b], op, link, size)
+            used = program(rows[b], tape)
             for k in range(used - 1, -1, -1):
                 height[k] = 0
-                if op[k] < FREE - 1:
+                if codes[k] < op.FREE - 1:
                     height[k] = height[k + 1] + 1
-                    if op[k] <= LAST_BINARY:
+                    if codes[k] <= op.LAST_BINARY:
                         height[k] = max(height[k], height[link[k]] + 1)
-                key = height[k] * 64 + op[k]
+                key = height[k] * 64 + codes[k]
                 if turn == 0:
                     starts[key + 1] += 1
                     continue
                 i = info[key, 0]
                 info[key, 0] += 1
                 place[k] = i
-                node[i, 0], node[i, 1] = b, link[k] if op[k] >= FREE else 0
-                if op[k] < FREE - 1:
+                node[i, 0], node[i, 1] = b, link[k] if codes[k] >= op.FREE else 0
+                if codes[k] < op.FREE - 1:
                     first[i, 0] = place[k + 1]
-                    second[i, 0] = place[link[k]] if op[k] <= LAST_BINARY else 0
+                    second[i, 0] = place[link[k]] if codes[k] <= op.LAST_BINARY else 0
             if turn == 1:
                 root[b] = place[0]
         if turn == 0:
@@ -271,7 +313,7 @@ def plan_rows(rows, node, first, second, info, root, starts):
     return starts[len(starts) - 1]
 
 
-@njit(int64(F1, int64, float64), **JIT)
+@nb.inner
 def verdict(y, n, reach):
     """0 when y[:n] can be used, else why not."""
     for i in range(n):
@@ -280,7 +322,7 @@ def verdict(y, n, reach):
     return 0
 
 
-@njit(void(W1, F1, int64, float64), **JIT)
+@nb.inner
 def add_noise(state, y, n, level):
     """y[:n] += N(0, level * standard deviation of y[:n]): equation 5 of the paper."""
     mean = 0.0
@@ -295,65 +337,66 @@ def add_noise(state, y, n, level):
             y[i] += sigma * normal(state)
 
 
-@njit(void(U1, float64, int64, uint64, DRAW, W1, F2, U1), **JIT)
-def begin_columns(used, irrelevant, dummies, begin, columns, states, numbers, filled):
+@nb.shared(nb.void(nb.U1, SETTINGS, nb.uint64, nb.W1, nb.F2, nb.U1))
+def begin_columns(used, settings, begin, states, numbers, filled):
     """Start the sequences of all columns that hold numbers, and say in `filled` which these are."""
+    dummies = settings.dummies
     for j in range(len(filled)):
-        states[j] = mix(begin + uint64(j + 1) * _MIX1)
+        states[j] = mix(begin + nb.uint64(j + 1) * _MIX1)
         filled[j] = used[j]
-        if irrelevant > 0.0 and uniform(states[j : j + 1]) < irrelevant and used[j] == 0:
+        if settings.irrelevant > 0.0 and uniform(states[j : j + 1]) < settings.irrelevant and used[j] == 0:
             filled[j] = 2
         if dummies > 0 and used[j] == 0:
             filled[j] = 2
             dummies -= 1
         if filled[j] > 0:
-            begin_column(states[j : j + 1], columns, numbers[j])
+            begin_column(states[j : j + 1], settings.columns, numbers[j])
 
 
-@njit(void(U2, W1, I1, I1, W1, DRAW, DRAW, F1, F3, F2, F2, F1, I1, U2), **JIT)
-def draw_rows(rows, ids, points, fit, key, constants, columns, scalars, X, y, consts, noise, status, filled):
-    """Draw the data of B rows: the inner loop of draw(), where the arrays are described.
+@nb.kernel(nb.void(REQUEST, nb.W1, SETTINGS, DRAWN))
+def draw_rows(request, key, settings, drawn):
+    """Draw the data of B rows: the inner loop of draw().
 
-    scalars = (redraws, reach, irrelevant, noisy, log noise_low, log noise_high, fixed noise or -1, dummies).
     The first PROBE points are drawn and evaluated before the others: a draw that has to be rejected
     nearly always shows it there, and costs a tenth.
     """
-    length, D = rows.shape[1], X.shape[1]
-    op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
-    literal, everything, used = np.zeros(length + 1), np.ones(length + 1, np.int64), np.zeros(D, np.uint8)
-    V, random = np.empty((length, BLOCK)), np.zeros(1, np.uint64)
-    states, numbers = np.zeros(D, np.uint64), np.zeros((D, 4))
-    for b in range(len(rows)):
-        stop = program(rows[b], op, link, size)
-        used[:] = 0
+    D = drawn.X.shape[1]
+    tape, used = new_tape(request.rows.shape[1], BLOCK), np.zeros(D, np.uint8)
+    random, states, numbers = np.zeros(1, np.uint64), np.zeros(D, np.uint64), np.zeros((D, 4))
+    for b in range(len(request.rows)):
+        stop, points = program(request.rows[b], tape), request.points[b]
+        X, y, consts, filled = drawn.X[b], drawn.y[b], drawn.consts[b], drawn.filled[b]
+        for j in range(D):
+            used[j] = 0
         for k in range(stop):
-            if op[k] == COLUMN:
-                used[link[k]] = 1
-        begin = mix(key[0] ^ mix(key[1] + ids[b] * _GOLDEN))
-        for attempt in range(int64(scalars[0]) + 1):
-            random[0] = mix(begin + uint64(attempt))
+            if tape.op[k] == op.COLUMN:
+                used[tape.link[k]] = 1
+        begin = mix(key[0] ^ mix(key[1] + request.ids[b] * _GOLDEN))
+        for attempt in range(settings.redraws + 1):
+            random[0] = mix(begin + nb.uint64(attempt))
             for k in range(stop):
-                if op[k] == FREE:
-                    consts[b, link[k]] = draw_constant(random, constants)
-            begin_columns(used, scalars[2], int64(scalars[7]), random[0], columns, states, numbers, filled[b])
+                if tape.op[k] == op.FREE:
+                    consts[tape.link[k]] = draw_constant(random, settings.constants)
+            begin_columns(used, settings, random[0], states, numbers, filled)
             first, fault = 0, 0
-            while first < points[b] and fault == 0:
-                last = min(first + (PROBE if first == 0 else BLOCK), points[b])
+            while first < points and fault == 0:
+                last = min(first + (PROBE if first == 0 else BLOCK), points)
                 for j in range(D):
-                    if filled[b, j] > 0:
-                        go_on_column(states[j : j + 1], numbers[j], X[b, j], first, last)
-                forward(op, link, literal, 0, stop, everything, 1, X[b], first, consts[b], V, last - first)
-                fault = verdict(V[0], last - first, scalars[1])
-                y[b, first:last] = V[0, : last - first]
+                    if filled[j] > 0:
+                        go_on_column(states[j : j + 1], numbers[j], X[j], first, last)
+                values_at(tape, stop, X, first, last, consts, y)
+                fault = verdict(tape.V[0], last - first, settings.reach)
                 first = last
-            status[b] = attempt if fault == 0 else fault
+            drawn.status[b] = attempt if fault == 0 else fault
             if fault == 0:
                 break
-        noise[b] = max(scalars[6], 0.0)
-        if scalars[6] < 0.0 and scalars[3] > 0.0 and uniform(random) < scalars[3]:
-            noise[b] = math.exp(scalars[4] + (scalars[5] - scalars[4]) * uniform(random))
-        if noise[b] > 0.0 and status[b] >= 0:
-            add_noise(random, y[b], fit[b], noise[b])
+        noise = max(settings.noise, 0.0)
+        if settings.noise < 0.0 and settings.noisy > 0.0 and uniform(random) < settings.noisy:
+            low, high = settings.log_noise_low, settings.log_noise_high
+            noise = math.exp(low + (high - low) * uniform(random))
+        drawn.noise[b] = noise
+        if noise > 0.0 and drawn.status[b] >= 0:
+            add_noise(random, y, request.fit[b], noise)
 
 
 def draw(
@@ -395,30 +438,13 @@ def draw(
     }
     kinds = {"status": np.int64, "filled": np.uint8}
     out = {name: _array(name, shape, kinds.get(name, np.float64), space) for name, shape in shapes.items()}
-    scalars = np.array(
-        [
-            prior.redraws,
-            prior.reach,
-            prior.irrelevant,
-            prior.noisy,
-            math.log(prior.noise_low),
-            math.log(prior.noise_high),
-            -1.0 if noise is None else noise,
-            dummies,
-        ]
-    )
+    settings = Settings(
+        draw_table(prior.constants), draw_table(prior.columns), prior.redraws, dummies, float(prior.reach),
+        float(prior.irrelevant), float(prior.noisy), math.log(prior.noise_low), math.log(prior.noise_high),
+        -1.0 if noise is None else float(noise),
+    )  # fmt: skip
     key = np.array(key_for(seed, stage), dtype=np.uint64)
-    draw_rows(
-        rows,
-        np.array(ids, dtype=np.uint64),
-        points,
-        fit,
-        key,
-        draw_table(prior.constants),
-        draw_table(prior.columns),
-        scalars,
-        *out.values(),
-    )
+    draw_rows(Request(rows, np.array(ids, dtype=np.uint64), points, fit), key, settings, Drawn(**out))
     return out
 
 

@@ -24,17 +24,22 @@ import math
 from collections import defaultdict
 
 import numpy as np
-from numba import njit
-from numba.types import void
 
 from fansr.corpus import draw_kernels
 from fansr.corpus.holdout_images import NONE, NOTHING, NUMBERS, POINTS, Table, different
-from fansr.expressions import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, I1, JIT, MAX_VARIABLES, TOKEN_ID, problems
+from fansr.expressions import (
+    FIRST_OPERATOR_ID,
+    FIRST_VARIABLE_ID,
+    MAX_VARIABLES,
+    TOKEN_ID,
+    compilation as nb,
+    opcodes as op,
+    problems,
+)
 from fansr.streams import rng_for
 
 MAX_ORDERS = 40_320  # 8!: laws of more variables are compared in their own order only
 MAX_EMBEDDINGS = 100  # ways to find a law's variables among more of a candidate's that are still tried
-U1, U2 = draw_kernels.U1, draw_kernels.U2
 _FAMILY = np.zeros(256, dtype=np.uint8)
 _FAMILY[[TOKEN_ID[t] for t in ("neg", *(f"{word}{k}" for word in ("mult", "div") for k in (2, 3, 4, 5)))]] = 1
 _OVER, _INV, _SIN, _COS, _PLUS, _MINUS = (TOKEN_ID[t] for t in ("/", "inv", "sin", "cos", "+", "-"))
@@ -43,7 +48,7 @@ _OVER, _INV, _SIN, _COS, _PLUS, _MINUS = (TOKEN_ID[t] for t in ("/", "inv", "sin
 # ---- pruning ----------------------------------------------------------------------------------
 
 
-@njit(void(U2, U1, U2), **JIT)
+@nb.kernel(nb.void(nb.U2, nb.U1, nb.U2))
 def prune_rows(rows, drop, out):
     """out = rows without their constants: what depends on no variable goes, and with it the binary operator above.
 
@@ -51,19 +56,21 @@ def prune_rows(rows, drop, out):
     A row without variables becomes empty.
     """
     length = rows.shape[1]
-    op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
+    tape = draw_kernels.new_tape(length, 1)
     alive, write = np.zeros(length + 1, np.uint8), np.zeros(length + 1, np.uint8)
-    family = drop.any()
+    family = False
+    for token in drop:
+        family = family or token != 0
     for b in range(len(rows)):
-        used = draw_kernels.program(rows[b], op, link, size)
+        used = draw_kernels.program(rows[b], tape)
         for k in range(used - 1, -1, -1):
             token = rows[b, k]
             write[k] = 0
             if token < FIRST_OPERATOR_ID:
                 alive[k] = token >= FIRST_VARIABLE_ID
                 write[k] = token if alive[k] else 0
-            elif op[k] <= draw_kernels.LAST_BINARY:
-                first, second = alive[k + 1], alive[link[k]]
+            elif tape.op[k] <= op.LAST_BINARY:
+                first, second = alive[k + 1], alive[tape.link[k]]
                 alive[k] = first or second
                 if first and second:
                     write[k] = _PLUS if family and token == _MINUS else token
@@ -79,15 +86,17 @@ def prune_rows(rows, drop, out):
             if write[k] != 0:
                 out[b, n] = write[k]
                 n += 1
-        out[b, n:] = 0
+        for k in range(n, length):
+            out[b, k] = 0
 
 
-@njit(void(U2, U2, I1), **JIT)
+@nb.kernel(nb.void(nb.U2, nb.U2, nb.I1))
 def compact_rows(rows, out, n_variables):
     """out = rows with their k variables renumbered x1..xk in order of index; n_variables = k."""
     number = np.zeros(256, np.uint8)
     for b in range(len(rows)):
-        number[:] = 0
+        for token in range(256):
+            number[token] = 0
         for token in rows[b]:
             if FIRST_VARIABLE_ID <= token < FIRST_OPERATOR_ID:
                 number[token] = 1

@@ -9,13 +9,13 @@ and what an agreement means.  Importing this module loads numba.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
-from numba.types import boolean, float64, int32, int64, uint64, void
 
 from fansr.corpus import draw_kernels
-from fansr.expressions import F1, F2, I1, JIT, MAX_VARIABLES, forward
+from fansr.corpus.draw_kernels import values_at
+from fansr.expressions import MAX_VARIABLES, TAPE, compilation as nb, opcodes as op
 
 POINTS = 512
 TABLE = 128  # points at which every law's values are kept for the first filter
@@ -30,11 +30,49 @@ NUMBERS = 8  # points with a number on both sides that a renamed law needs
 ABSOLUTE, RELATIVE = 1e-4, 1e-9
 NONE, NOTHING = -1, -2  # no law agrees; the candidate has no number at any point
 BLOCK = 64  # points of the whole test evaluated at once
-I2, S2, U1, U2, W1, W2 = int64[:, ::1], int32[:, ::1], draw_kernels.U1, draw_kernels.U2, uint64[::1], uint64[:, ::1]
 # Which bit a power of two is: each has its own top six bits when multiplied by a de Bruijn number (Leiserson et al. 1998).
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 _BIT = np.zeros(64, dtype=np.int64)
 _BIT[[(int(_DE_BRUIJN) << k) % (1 << 64) >> 58 for k in range(64)]] = np.arange(64)
+
+
+class Index(NamedTuple):
+    """The entries of a Table as the kernels take them.
+
+    An entry is a form in an order of columns; those for a candidate of k variables are starts[k]..starts[k+1]-1.
+    """
+
+    X: np.ndarray  # (D, POINTS) float64
+    values: np.ndarray  # (E, TABLE or POINTS) float64, of the laws
+    front: np.ndarray  # (E, PROBE), the first of them
+    rising: np.ndarray  # (SORTED, E), of each group its values at each of the first points, sorted, NaN last
+    order: np.ndarray  # (SORTED, E) int32, whose they are
+    numbers_of: np.ndarray  # (groups, SORTED) int64, how many of them are numbers
+    blank: np.ndarray  # (SORTED, words) uint64, a bit an entry: none there
+    word_of: np.ndarray  # (groups,) int64, where a group's words begin
+    starts: np.ndarray  # (groups + 1,) int64
+    laws: np.ndarray  # (F, L) uint8, the forms' rows
+    form_of: np.ndarray  # (E,) int64
+    order_of: np.ndarray  # (E, MAX_VARIABLES) int64
+    minimum: int
+
+
+INDEX = nb.named(
+    Index,
+    nb.F2,
+    nb.F2,
+    nb.F2,
+    nb.F2,
+    nb.Array(nb.int32, 2, "C"),
+    nb.I2,
+    nb.W2,
+    nb.I1,
+    nb.I1,
+    nb.U2,
+    nb.I1,
+    nb.I2,
+    nb.int64,
+)
 
 
 # ---- one image and another --------------------------------------------------------------------
@@ -46,14 +84,14 @@ def agree(f: np.ndarray, g: np.ndarray) -> np.ndarray:
         return ~(np.abs(f - g) > ABSOLUTE + RELATIVE * np.where(np.isfinite(g), np.abs(g), 0.0))
 
 
-@njit(boolean(float64, float64), **JIT)
+@nb.inner
 def differs(f, g):
     """True where f and g are known to be further apart than the tolerance; False with a NaN."""
     slack = ABSOLUTE + RELATIVE * abs(g) if math.isfinite(g) else ABSOLUTE
     return abs(f - g) > slack
 
 
-@njit(int64(F1, int64, int64, I1), **JIT)
+@nb.inner
 def note_numbers(f, n, most, where):
     """where = the first `most` points below n at which f has a number; returns how many."""
     found = 0
@@ -64,7 +102,7 @@ def note_numbers(f, n, most, where):
     return found
 
 
-@njit(int64(F1), **JIT)
+@nb.inner
 def numbers_in(f):
     """How many of all points f has a number at."""
     found = 0
@@ -73,66 +111,47 @@ def numbers_in(f):
     return found
 
 
-@njit(void(I1, I1, F1, I1, int64, F2, int64, int64, F1, F2), **JIT)
-def go_on(op, link, literal, state, used, X, start, stop, f, V):
-    """f[start:stop] = values of a program of `used` positions (bulk.program) at these points of X (D, M)."""
-    for first in range(start, stop, BLOCK):
-        width = min(BLOCK, stop - first)
-        forward(op, link, literal, 0, used, state, 1, X, first, literal, V, width)
-        f[first : first + width] = V[0, :width]
-
-
-@njit(void(U1, I1, F2, int64, int64, F1, I1, I1, I1, F1, I1, F2), **JIT)
-def fill(row, order, X, start, stop, f, op, link, size, literal, state, V):
-    """f[start:stop] = values of a row at these points of X (D, M), variable j standing for column order[j]."""
-    used = draw_kernels.program(row, op, link, size)
+@nb.inner
+def reorder(tape, used, order):
+    """Variable j of a program comes to stand for column order[j]."""
     for k in range(used):
-        if op[k] == draw_kernels.COLUMN:
-            link[k] = order[link[k]]
-    go_on(op, link, literal, state, used, X, start, stop, f, V)
+        if tape.op[k] == op.COLUMN:
+            tape.link[k] = order[tape.link[k]]
 
 
-@njit(void(U1, I2, F2, F2), **JIT)
+@nb.kernel(nb.void(nb.U1, nb.I2, nb.F2, nb.F2))
 def fill_orders(row, orders, X, out):
-    """out (n, M') = values of a row at the first M' points of X (D, M) in each of n orders of columns, as in fill()."""
-    length = len(row)
-    op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
-    here, literal, state, V = (
-        np.zeros(length + 1, np.int64),
-        np.zeros(length + 1),
-        np.ones(length + 1, np.int64),
-        np.empty((length, BLOCK)),
-    )
-    used = draw_kernels.program(row, op, link, size)
+    """out (n, M') = values of a row at the first M' points of X (D, M), for each of n orders of columns (reorder)."""
+    tape = draw_kernels.new_tape(len(row), BLOCK)
     for o in range(len(orders)):
-        for k in range(used):
-            here[k] = orders[o, link[k]] if op[k] == draw_kernels.COLUMN else link[k]
-        go_on(op, here, literal, state, used, X, 0, out.shape[1], out[o], V)
+        used = draw_kernels.program(row, tape)
+        reorder(tape, used, orders[o])
+        values_at(tape, used, X, 0, out.shape[1], tape.literal, out[o])
 
 
-@njit(void(W2, W1), **JIT)
+@nb.kernel(nb.void(nb.W2, nb.W1))
 def hash_rows(bits, out):
     """out (n,) = a hash of each row of float64 bits, rounded to 33 binary digits; all NaN are one, and so are both zeros.
 
     Bits are mixed before they are summed: rows that differ by signs only must not collide.
     """
-    infinite = uint64(0x7FF0000000000000)
+    infinite = nb.uint64(0x7FF0000000000000)
     for i in range(len(bits)):
-        total, salt = uint64(0), uint64(0)
+        total, salt = nb.uint64(0), nb.uint64(0)
         for j in range(bits.shape[1]):
             word = bits[i, j]
-            if word & ~(uint64(1) << uint64(63)) > infinite:
-                word = infinite + uint64(1)
-            elif word << uint64(1) == 0:
-                word = uint64(0)
+            if word & ~(nb.uint64(1) << nb.uint64(63)) > infinite:
+                word = infinite + nb.uint64(1)
+            elif word << nb.uint64(1) == 0:
+                word = nb.uint64(0)
             else:
-                word = (word + (uint64(1) << uint64(19))) >> uint64(20)
-            salt += uint64(0x9E3779B97F4A7C15)
+                word = (word + (nb.uint64(1) << nb.uint64(19))) >> nb.uint64(20)
+            salt += nb.uint64(0x9E3779B97F4A7C15)
             total += draw_kernels.mix(word ^ salt)
         out[i] = total
 
 
-@njit(int64(F1, F1, int64, int64), **JIT)
+@nb.inner
 def shared_numbers(f, g, start, stop):
     """How many of the points have a number in both f and g; -1 when they differ at one of them."""
     numbers = 0
@@ -143,7 +162,7 @@ def shared_numbers(f, g, start, stop):
     return numbers
 
 
-@njit(int64(F1, F2, int64, I1, int64), **JIT)
+@nb.inner
 def tabled(f, table, e, where, found):
     """shared_numbers() of f and row e of the table at the points where[:found]."""
     numbers = 0
@@ -155,7 +174,7 @@ def tabled(f, table, e, where, found):
     return numbers
 
 
-@njit(int64(int64), **JIT)
+@nb.inner
 def next_points(known):
     """How many points to know next: PROBE, FURTHER times as many up to TABLE, then all."""
     if known == 0:
@@ -163,7 +182,7 @@ def next_points(known):
     return min(known * FURTHER, TABLE) if known < TABLE else POINTS
 
 
-@njit(int64(F2, int64, int64, int64, float64), **JIT)
+@nb.inner
 def search(rising, point, start, stop, value):
     """First place i in start..stop with rising[point, i] >= value; the numbers there rise."""
     while start < stop:
@@ -175,19 +194,19 @@ def search(rising, point, start, stop, value):
     return start
 
 
-@njit(int64(F1, I1, int64, F2, S2, I2, W2, I1, int64, int64, int64, int64, W1, I1), **JIT)
-def may_agree(f, where, found, rising, order, numbers_of, blank, word_of, k, start, stop, enough, left, entries):
+@nb.shared(nb.int64(nb.F1, nb.I1, nb.int64, INDEX, nb.int64, nb.int64, nb.W1, nb.I1))
+def may_agree(f, where, found, index, k, enough, left, entries):
     """entries[:returned] = the entries that may agree with f, as far as single points tell; -1 with too many.
 
     An entry that agrees has at each point where[:found] no number or one near f's; so it is near at the first of them
     where it has a number, or has none at all.  Points are looked at until there are none of the second sort, at most
-    SIEVES; more than `enough` of them are too many.  rising, order, numbers_of and blank are Table's; those for
-    candidates of k variables are start..stop-1.  left (words,) is work space.
+    SIEVES; more than `enough` of them are too many.  k is the candidate's number of variables; left (words,) is work space.
     """
-    words, word = (stop - start + 63) // 64, word_of[k]
-    left[:words] = ~uint64(0)
+    start, stop = index.starts[k], index.starts[k + 1]
+    words, word = (stop - start + 63) // 64, index.word_of[k]
+    left[:words] = ~nb.uint64(0)
     if words > 0 and (stop - start) % 64 > 0:
-        left[words - 1] = (uint64(1) << uint64((stop - start) % 64)) - uint64(1)
+        left[words - 1] = (nb.uint64(1) << nb.uint64((stop - start) % 64)) - nb.uint64(1)
     near, tried, best = 0, 0, 0
     while tried < min(found, SIEVES) and where[tried] < SORTED:
         if abs(f[where[best]]) < abs(f[where[tried]]) < np.inf:  # few laws have large values
@@ -196,28 +215,28 @@ def may_agree(f, where, found, rising, order, numbers_of, blank, word_of, k, sta
     for j in range(tried):
         point = where[best if j == 0 else 0 if j == best else j]
         value = f[point]
-        end = start + numbers_of[k, point]  # behind it the entries have no number
+        end = start + index.numbers_of[k, point]  # behind it the entries have no number
         slack = 2.0 * (ABSOLUTE + RELATIVE * abs(value)) if math.isfinite(value) else 0.0
-        low = search(rising, point, start, end, value - slack)
+        low = search(index.rising, point, start, end, value - slack)
         above = np.nextafter(value + slack, np.inf)
-        high = search(rising, point, low, end, above) if above < np.inf else end
+        high = search(index.rising, point, low, end, above) if above < np.inf else end
         for i in range(low, high):
-            place = order[point, i] - start
-            if (left[place >> 6] >> uint64(place & 63)) & uint64(1):
+            place = index.order[point, i] - start
+            if (left[place >> 6] >> nb.uint64(place & 63)) & nb.uint64(1):
                 entries[near] = start + place
                 near += 1
-        some = uint64(0)
+        some = nb.uint64(0)
         for i in range(words):
-            left[i] &= blank[point, word + i]
+            left[i] &= index.blank[point, word + i]
             some |= left[i]
-        if some == uint64(0):
+        if some == nb.uint64(0):
             return near
     n = near
     for i in range(words):
         bits = left[i]
-        while bits != uint64(0):
-            lowest = bits & (~bits + uint64(1))
-            entries[n] = start + 64 * i + _BIT[(lowest * _DE_BRUIJN) >> uint64(58)]
+        while bits != nb.uint64(0):
+            lowest = bits & (~bits + nb.uint64(1))
+            entries[n] = start + 64 * i + _BIT[(lowest * _DE_BRUIJN) >> nb.uint64(58)]
             n += 1
             if n - near > enough:
                 return -1
@@ -225,92 +244,65 @@ def may_agree(f, where, found, rising, order, numbers_of, blank, word_of, k, sta
     return n
 
 
-@njit(void(U2, I1, I1, F2, F2, F2, F2, S2, I2, W2, I1, I1, U2, I1, I2, int64, I1), **JIT)
-def screen(
-    rows,
-    k_of,
-    wanted,
-    X,
-    table,
-    front,
-    rising,
-    order,
-    numbers_of,
-    blank,
-    word_of,
-    starts,
-    laws,
-    form_of,
-    order_of,
-    minimum,
-    result,
-):
-    """result (K,) = number of an entry that agrees with each wanted row, or NONE or NOTHING.
+@nb.shared(nb.UniTuple(nb.int64, 2)(TAPE, nb.int64, nb.F2, nb.int64, nb.F1, nb.I1))
+def look_further(tape, used, X, known, f, where):
+    """Values of a candidate at more points than the `known` ones; (how many are known now, how many of MOST numbers)."""
+    after = next_points(known)
+    values_at(tape, used, X, known, after, tape.literal, f)
+    return after, note_numbers(f, after, MOST, where)
 
-    X (D, 512); table (E, TABLE or all points) the laws' values, an entry being a form (row form_of[e] of laws) in an order
-    of columns (order_of[e]); those for a candidate of k variables are starts[k]..starts[k+1]-1.  order (SORTED, E) sorts
-    them by their value at each of the first points, NaN last, rising (SORTED, E) holds these values, numbers_of
-    (k, SORTED) says how many are numbers, and blank with word_of (k,) which are none (may_agree).
+
+@nb.kernel(nb.void(nb.U2, nb.I1, nb.I1, nb.I1, INDEX, nb.I1))
+def screen(rows, turns, k_of, wanted, index, result):
+    """result (K,) = number of an entry that agrees with each wanted row, or NONE or NOTHING; rows in the order `turns`.
+
     A candidate is valued at a few points first and at more only while it has no number, or while an entry agrees: most
     are told from all laws by PROBE points.
     """
-    length, kept = max(rows.shape[1], laws.shape[1]), table.shape[1]
-    op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
-    op_of, link_of = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)  # of a law, in the whole test
-    literal, state = np.zeros(length + 1), np.ones(length + 1, np.int64)
-    V, f, g, where = np.empty((length, BLOCK)), np.empty(POINTS), np.empty(POINTS), np.zeros(MOST, np.int64)
-    left = np.zeros(blank.shape[1] + 1, np.uint64)
-    entries = np.zeros(len(form_of) + 1, np.int64)
-    for b in np.argsort(k_of):  # laws for one k after those for another: they stay in the cache
+    X, minimum, laws = index.X, index.minimum, index.laws
+    length, kept = max(rows.shape[1], laws.shape[1]), index.values.shape[1]
+    tape, tape_of = draw_kernels.new_tape(length, BLOCK), draw_kernels.new_tape(length, BLOCK)  # tape_of: of a law
+    f, g, where = np.empty(POINTS), np.empty(POINTS), np.zeros(MOST, np.int64)
+    left = np.zeros(index.blank.shape[1] + 1, np.uint64)
+    entries = np.zeros(len(index.form_of) + 1, np.int64)
+    for b in turns:
         result[b] = NONE
         k = k_of[b]
-        start, stop = starts[k], starts[k + 1]
-        if not wanted[b] or (start == stop and minimum > 0):
+        here = index.starts[k + 1] - index.starts[k]
+        if not wanted[b] or (here == 0 and minimum > 0):
             continue
-        used = draw_kernels.program(rows[b], op, link, size)
+        used = draw_kernels.program(rows[b], tape)
         known, found = 0, 0
         while found == 0 and known < kept:
-            after = next_points(known)
-            go_on(op, link, literal, state, used, X, known, after, f, V)
-            known = after
-            found = note_numbers(f, known, MOST, where)
+            known, found = look_further(tape, used, X, known, f, where)
         if found == 0:
             result[b] = NOTHING if minimum == 0 else NONE
             continue
         if minimum > 0 and known == TABLE and (found < FEW_NUMBERS or where[0] >= SORTED):
-            go_on(op, link, literal, state, used, X, known, POINTS, f, V)
+            values_at(tape, used, X, known, POINTS, tape.literal, f)
             known = POINTS
             if numbers_in(f) < minimum:  # too few for any law
                 continue
         n = -1
         while n < 0:
-            enough = BLANKS if known < TABLE else stop - start
-            n = may_agree(
-                f, where, found, rising, order, numbers_of, blank, word_of, k, start, stop, enough, left, entries
-            )
+            n = may_agree(f, where, found, index, k, BLANKS if known < TABLE else here, left, entries)
             if n < 0:
-                after = next_points(known)
-                go_on(op, link, literal, state, used, X, known, after, f, V)
-                known = after
-                found = note_numbers(f, known, MOST, where)
+                known, found = look_further(tape, used, X, known, f, where)
         early = 0  # numbers among the points of `front`
-        while early < found and where[early] < front.shape[1]:
+        while early < found and where[early] < index.front.shape[1]:
             early += 1
         for i in range(n):
             e = entries[i]
-            if tabled(f, front, e, where, early) < 0:
+            if tabled(f, index.front, e, where, early) < 0:
                 continue
-            shared = tabled(f, table, e, where, found)
+            shared = tabled(f, index.values, e, where, found)
             while shared >= 0 and known < TABLE:  # more of the table's points before anything dearer
-                after = next_points(known)
-                go_on(op, link, literal, state, used, X, known, after, f, V)
-                known = after
-                found = note_numbers(f, known, MOST, where)
-                shared = tabled(f, table, e, where, found)
+                known, found = look_further(tape, used, X, known, f, where)
+                shared = tabled(f, index.values, e, where, found)
             if shared < min(minimum, 1):
                 continue
             if known == TABLE and minimum > 0:
-                go_on(op, link, literal, state, used, X, known, POINTS, f, V)
+                values_at(tape, used, X, known, POINTS, tape.literal, f)
                 known = POINTS
                 if numbers_in(f) < minimum:  # too few for any law
                     break
@@ -318,12 +310,15 @@ def screen(
             for first in range(0, POINTS, TABLE):  # the whole test, a piece at a time
                 last = first + TABLE
                 if known < last:
-                    go_on(op, link, literal, state, used, X, known, last, f, V)
+                    values_at(tape, used, X, known, last, tape.literal, f)
                     known = last
                 if last <= kept:
-                    g[first:last] = table[e, first:last]
+                    for m in range(first, last):
+                        g[m] = index.values[e, m]
                 else:
-                    fill(laws[form_of[e]], order_of[e], X, first, last, g, op_of, link_of, size, literal, state, V)
+                    used_of = draw_kernels.program(laws[index.form_of[e]], tape_of)
+                    reorder(tape_of, used_of, index.order_of[e])
+                    values_at(tape_of, used_of, X, first, last, tape_of.literal, g)
                 shared = shared_numbers(f, g, first, last)
                 if shared < 0:
                     numbers = -1
@@ -358,29 +353,36 @@ class Table:
                 form_of += forms[kept].tolist()
                 order_of.append(orders[kept])
             starts.append(len(form_of))
-        self.values = np.ascontiguousarray(np.concatenate(values))  # (E, kept): what is known of a law lies together
+        values = np.ascontiguousarray(np.concatenate(values))  # (E, kept): what is known of a law lies together
         self.form_of = np.array(form_of, dtype=np.int64)
-        self.order_of = np.concatenate(order_of).astype(np.int64)
-        self.starts = np.array(starts, dtype=np.int64)
-        self._sort(groups)
+        self.index = self._index(values, np.concatenate(order_of).astype(np.int64), np.array(starts, dtype=np.int64))
 
-    def _sort(self, groups: int):
-        """order, rising, numbers_of, blank and word_of, as screen() and may_agree() take them."""
-        self.front = np.ascontiguousarray(self.values[:, :PROBE])
-        first = np.ascontiguousarray(self.values[:, :SORTED].T)
-        self.order = np.zeros(first.shape, dtype=np.int32)
-        self.numbers_of = np.zeros((groups, SORTED), dtype=np.int64)
-        blank = []
+    def _index(self, values, order_of, starts) -> Index:
+        """The entries sorted in the ways the kernels want."""
+        first, groups = np.ascontiguousarray(values[:, :SORTED].T), len(starts) - 1
+        order, numbers_of, blank = np.zeros(first.shape, dtype=np.int32), np.zeros((groups, SORTED), dtype=np.int64), []
         for k in range(groups):
-            part = slice(self.starts[k], self.starts[k + 1])
-            self.order[:, part] = self.starts[k] + np.argsort(first[:, part], axis=1)
+            part = slice(starts[k], starts[k + 1])
+            order[:, part] = starts[k] + np.argsort(first[:, part], axis=1)
             none = np.isnan(first[:, part])
-            self.numbers_of[k] = (~none).sum(axis=1)
+            numbers_of[k] = (~none).sum(axis=1)
             packed = np.packbits(none, axis=1, bitorder="little")
             blank.append(np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view("<u8").astype(np.uint64))
-        self.rising = np.take_along_axis(first, self.order, axis=1)
-        self.blank = np.ascontiguousarray(np.concatenate(blank, axis=1))
-        self.word_of = np.cumsum([0, *(part.shape[1] for part in blank)])[:-1].astype(np.int64)
+        return Index(
+            self.X,
+            values,
+            np.ascontiguousarray(values[:, :PROBE]),
+            np.take_along_axis(first, order, axis=1),
+            order,
+            numbers_of,
+            np.ascontiguousarray(np.concatenate(blank, axis=1)),
+            np.cumsum([0, *(part.shape[1] for part in blank)])[:-1].astype(np.int64),
+            starts,
+            self.laws,
+            self.form_of,
+            order_of,
+            self.minimum,
+        )
 
     def _entries_of(self, form: int, orders: np.ndarray):
         """(form numbers, orders padded to all columns, values) of one form, orders that give the same values once."""
@@ -400,25 +402,7 @@ class Table:
     def ask(self, rows, k_of, wanted) -> np.ndarray:
         """(K,) entry numbers, NONE or NOTHING."""
         result = np.full(len(rows), NONE, dtype=np.int64)
-        screen(
-            rows,
-            k_of,
-            wanted,
-            self.X,
-            self.values,
-            self.front,
-            self.rising,
-            self.order,
-            self.numbers_of,
-            self.blank,
-            self.word_of,
-            self.starts,
-            self.laws,
-            self.form_of,
-            self.order_of,
-            self.minimum,
-            result,
-        )
+        screen(rows, np.argsort(k_of), k_of, wanted, self.index, result)  # laws for one k stay in the cache
         return result
 
 

@@ -1,6 +1,6 @@
 """Problem records of drawn skeletons, laid out byte by byte in one compiled loop.
 
-What render writes about a skeleton is the same map of eleven fields each time, most of it the numbers bulk.draw has
+What render writes about a skeleton is the same map of eleven fields each time, most of it the numbers draw_kernels.draw has
 just made.  Packing it field by field takes Python 100 us, of which 40 are the formula; here it takes about 4, and the
 bytes are those packing.py would give.  Layout of one record (msgpack):
 
@@ -15,33 +15,30 @@ The columns a problem has are those with numbers, renumbered x1, x2, ... in orde
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgpack
 import numpy as np
 from llvmlite import ir
-from numba import njit, types, void
+from numba import types
 from numba.extending import intrinsic
-from numba.types import boolean, int64, uint64
 
 from fansr.corpus import draw_kernels
-from fansr.corpus.skeleton_rows import BYTES, LENGTH, LETTERS
+from fansr.corpus.draw_kernels import DRAWN, REQUEST, Drawn, Request
+from fansr.corpus.skeleton_rows import LENGTH, LETTERS
 from fansr.expressions import (
     CONSTANT_ID,
     EVEN_ROOTS,
-    F1,
-    F2,
-    I1,
-    JIT,
     OPERATORS,
-    POW3,
-    POW5,
-    ROOT2,
-    ROOT4,
+    TAPE,
     WHOLE_POWERS,
+    Tape,
+    compilation as nb,
     format_number,
+    opcodes as op,
 )
 from fansr.streams import NDARRAY
 
-F3, U1, U2, W1 = draw_kernels.F3, draw_kernels.U1, draw_kernels.U2, draw_kernels.W1
 ATOM, SIGNED = 6, 3  # precedences of a leaf: a name or number, a number with a minus
 SUM = 1  # precedence of + and -
 
@@ -73,17 +70,19 @@ def bits_of(typingctx, value):
     return types.uint64(types.float64), codegen
 
 
-@njit(int64(U1, int64, uint64, int64), **JIT)
+@nb.inner
 def put_big(out, at, value, width):
     """`value` in `width` bytes, the highest first; returns the place after it, as all of these do."""
+    value = nb.uint64(value)
     for i in range(width):
-        out[at + i] = (value >> uint64(8 * (width - 1 - i))) & uint64(255)
+        out[at + i] = (value >> nb.uint64(8 * (width - 1 - i))) & nb.uint64(255)
     return at + width
 
 
-@njit(int64(U1, int64, uint64), **JIT)
+@nb.inner
 def put_uint(out, at, value):
     """An unsigned number in msgpack's shortest form."""
+    value = nb.uint64(value)
     if value < 128:
         out[at] = value
         return at + 1
@@ -92,7 +91,7 @@ def put_uint(out, at, value):
     return put_big(out, at + 1, value, 1 << step)
 
 
-@njit(int64(U1, int64, int64), **JIT)
+@nb.inner
 def put_array(out, at, n):
     """The head of an array of n objects."""
     if n < 16:
@@ -102,7 +101,7 @@ def put_array(out, at, n):
     return put_big(out, at + 1, n, 2)
 
 
-@njit(int64(U1, int64, BYTES, int64, int64), **JIT)
+@nb.inner
 def put_bytes(out, at, text, start, stop):
     """text[start:stop] as it is."""
     for i in range(start, stop):
@@ -110,19 +109,20 @@ def put_bytes(out, at, text, start, stop):
     return at + stop - start
 
 
-@njit(int64(U1, int64, uint64), **JIT)
+@nb.inner
 def put_digits(out, at, value):
     """A whole number in decimal digits."""
-    digits, rest = 1, value // uint64(10)
+    value = nb.uint64(value)
+    digits, rest = 1, value // nb.uint64(10)
     while rest > 0:
-        digits, rest = digits + 1, rest // uint64(10)
+        digits, rest = digits + 1, rest // nb.uint64(10)
     for i in range(digits - 1, -1, -1):
-        out[at + i] = 48 + value % uint64(10)
-        value //= uint64(10)
+        out[at + i] = 48 + value % nb.uint64(10)
+        value //= nb.uint64(10)
     return at + digits
 
 
-@njit(int64(U1, int64, int64, int64), **JIT)
+@nb.inner
 def put_array_head(out, at, rows, columns):
     """Everything before the bytes of a float64 array (rows, columns), or (rows,) with columns -1."""
     size = 8 * rows * max(columns, 1) if columns != 0 else 0
@@ -150,7 +150,7 @@ def put_array_head(out, at, rows, columns):
     return put_big(out, at + 1, size, 1 << wide)
 
 
-@njit(int64(U1, int64, F2, I1, int64, int64, int64), **JIT)
+@nb.inner
 def put_points(out, at, X, columns, D, start, stop):
     """Points start..stop-1 of the columns (D of them) of X (all columns, points), point by point, as an array."""
     at = put_array_head(out, at, stop - start, D)
@@ -162,7 +162,7 @@ def put_points(out, at, X, columns, D, start, stop):
     return at + 8 * D * (stop - start)
 
 
-@njit(int64(U1, int64, F1, int64, int64), **JIT)
+@nb.inner
 def put_vector(out, at, y, start, stop):
     """y[start:stop] as an array."""
     at = put_array_head(out, at, stop - start, -1)
@@ -208,15 +208,31 @@ PIECES = np.frombuffer("".join(_pieces).encode(), np.uint8).copy()
 PIECE_AT = np.cumsum([0, *map(len, _pieces)])
 
 
-@njit(void(I1, I1, int64, BYTES, I1, int64, I1, I1), **JIT)
-def weigh(op, link, used, texts, text_at, first, precedence, minus):
-    """Of each node's text its precedence, and whether it begins with a minus.  Constant c reads texts[text_at[first + c]:]."""
+class Formula(NamedTuple):
+    """A program whose text is wanted, and work arrays."""
+
+    tape: Tape
+    name_of: np.ndarray  # (D,) int64, each column's new number, from 1
+    texts: np.ndarray  # bytes; constant c reads texts[text_at[first + c] : text_at[first + c + 1]]
+    text_at: np.ndarray  # int64
+    precedence: np.ndarray  # (L,) int64, of each node's text
+    minus: np.ndarray  # (L,) int64, whether it begins with a minus
+    stack: np.ndarray  # (8 * L,) int64
+
+
+FORMULA = nb.named(Formula, TAPE, nb.I1, nb.U1, nb.I1, nb.I1, nb.I1, nb.I1)
+
+
+@nb.inner
+def weigh(formula, used, first):
+    """Fill in precedence and minus."""
+    codes, link, precedence, minus = formula.tape.op, formula.tape.link, formula.precedence, formula.minus
     for k in range(used - 1, -1, -1):
-        q = op[k]
-        if q == draw_kernels.COLUMN:
+        q = codes[k]
+        if q == op.COLUMN:
             precedence[k], minus[k] = ATOM, 0
-        elif q == draw_kernels.FREE:
-            minus[k] = texts[text_at[first + link[k]]] == 45
+        elif q == op.FREE:
+            minus[k] = formula.texts[formula.text_at[first + link[k]]] == 45
             precedence[k] = SIGNED if minus[k] else ATOM
         else:
             precedence[k] = PRECEDENCE[q]
@@ -225,11 +241,11 @@ def weigh(op, link, used, texts, text_at, first, precedence, minus):
                 minus[k] = PIECES[PIECE_AT[before]] == 45
             else:
                 minus[k] = minus[k + 1] if precedence[k + 1] >= LEAST[q, 0] else 0
-            if (q == POW3 or q == POW5) and (op[k + 1] == ROOT2 or op[k + 1] == ROOT4):
-                precedence[k], minus[k] = PRECEDENCE[draw_kernels.LAST_BINARY], 0
+            if (q == op.POW3 or q == op.POW5) and (codes[k + 1] == op.ROOT2 or codes[k + 1] == op.ROOT4):
+                precedence[k], minus[k] = PRECEDENCE[op.LAST_BINARY], 0
 
 
-@njit(int64(I1, int64, int64, boolean), **JIT)
+@nb.inner
 def push(stack, top, k, wrapped):
     """Put the node k on the stack, in brackets if asked; what is put last comes first."""
     if wrapped:
@@ -243,10 +259,12 @@ def push(stack, top, k, wrapped):
     return top
 
 
-@njit(int64(U1, int64, I1, I1, int64, I1, BYTES, I1, int64, I1, I1, I1), **JIT)
-def put_infix(out, at, op, link, used, name_of, texts, text_at, first, precedence, minus, stack):
-    """The formula's text; name_of (D,) is each column's new number, from 1."""
-    weigh(op, link, used, texts, text_at, first, precedence, minus)
+@nb.shared(nb.int64(nb.U1, nb.int64, FORMULA, nb.int64, nb.int64), python=True)
+def put_infix(out, at, formula, used, first):
+    """The text of a formula of `used` positions, whose first constant has the number `first` among all."""
+    weigh(formula, used, first)
+    codes, link, precedence, minus = formula.tape.op, formula.tape.link, formula.precedence, formula.minus
+    stack, texts, text_at = formula.stack, formula.texts, formula.text_at
     top, bare = 1, 0  # bare: how many letters of what comes next are left out
     stack[0] = 0
     while top > 0:
@@ -263,21 +281,21 @@ def put_infix(out, at, op, link, used, name_of, texts, text_at, first, precedenc
                     at += 1
                 bare = 0
             continue
-        q = op[k]
-        if q == draw_kernels.COLUMN:
+        q = codes[k]
+        if q == op.COLUMN:
             out[at] = 120  # x
-            at = put_digits(out, at + 1, name_of[link[k]])
-        elif q == draw_kernels.FREE:
+            at = put_digits(out, at + 1, formula.name_of[link[k]])
+        elif q == op.FREE:
             c = first + link[k]
             at = put_bytes(out, at, texts, text_at[c] + bare, text_at[c + 1])
             bare = 0
         else:
             after, a, least = AFTER[q], k + 1, LEAST[q, 0]
-            if (q == POW3 or q == POW5) and (op[k + 1] == ROOT2 or op[k + 1] == ROOT4):
-                after, a, least = ROOTED[int64(q == POW5), int64(op[k + 1] == ROOT4)], k + 2, 5
+            if (q == op.POW3 or q == op.POW5) and (codes[k + 1] == op.ROOT2 or codes[k + 1] == op.ROOT4):
+                after, a, least = ROOTED[nb.int64(q == op.POW5), nb.int64(codes[k + 1] == op.ROOT4)], k + 2, 5
             stack[top] = -after - 1
             top += 1
-            if q <= draw_kernels.LAST_BINARY:
+            if q <= op.LAST_BINARY:
                 b, joins = link[k], q == 0 and minus[link[k]] == 1  # a + -b is a - b
                 top = push(stack, top, b, not joins and (minus[b] == 1 or precedence[b] < LEAST[q, 1]))
                 if joins:
@@ -320,13 +338,13 @@ SKELETON = np.frombuffer(b"skeleton ", np.uint8).copy()
 HEAD, PER_TOKEN = 600, 64  # bytes a record takes at most beside its points; of a token in expr, consts, infix and texts
 
 
-@njit(int64(U1, int64, int64), **JIT)
+@nb.inner
 def put_word(out, at, word):
     """One of the fixed strings above."""
     return put_bytes(out, at, WORDS, WORD_AT[word], WORD_AT[word + 1])
 
 
-@njit(int64(U1, int64, int64), **JIT)
+@nb.inner
 def put_name(out, at, number):
     """The string x1, x2, ..."""
     end = put_digits(out, at + 2, number)
@@ -334,7 +352,7 @@ def put_name(out, at, number):
     return end
 
 
-@njit(int64(U1, int64, int64, int64), **JIT)
+@nb.inner
 def put_length(out, at, end, room):
     """The head of a string whose text stands at at + room .. end; the text moves up to it."""
     length = end - at - room
@@ -352,56 +370,55 @@ def put_length(out, at, end, room):
     return head + length
 
 
-@njit(int64(U2, W1, W1, int64, I1, int64, U2, F3, F2, F2, F1, I1, BYTES, I1, U1, int64, I1), **JIT)
-def lay_rows(rows, ids, sources, repeats, fit, val, filled, X, y, consts, noise, chosen, texts, text_at, out, at, ends):
+@nb.kernel(nb.int64(REQUEST, nb.W1, nb.int64, nb.int64, DRAWN, nb.I1, nb.U1, nb.I1, nb.U1, nb.int64, nb.I1))
+def lay_rows(request, sources, repeats, val, drawn, chosen, texts, text_at, out, at, ends):
     """Write the problems of the rows chosen (n,) into out from `at` on; ends (n,) is where each ends.  Returns the last end.
 
-    rows .. noise are as bulk.draw takes and gives them; sources: ids of the skeletons; val 1: as many points again for
-    validation.  Constants in the order of the chosen rows read texts[text_at[i] : text_at[i + 1]].
+    sources: ids of the skeletons; val 1: as many points again for validation.  Constants in the order of the chosen rows
+    read texts[text_at[i] : text_at[i + 1]].
     """
-    length, D = rows.shape[1], X.shape[1]
-    op, link, size = np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64), np.zeros(length + 1, np.int64)
-    precedence, minus, stack = (
-        np.zeros(length + 1, np.int64),
-        np.zeros(length + 1, np.int64),
+    rows, filled = request.rows, drawn.filled
+    length, D = rows.shape[1], drawn.X.shape[1]
+    tape, columns = draw_kernels.new_tape(length, 1), np.zeros(D, np.int64)
+    formula = Formula(
+        tape, np.zeros(D, np.int64), texts, text_at, np.zeros(length, np.int64), np.zeros(length, np.int64),
         np.zeros(8 * length + 8, np.int64),
-    )
-    columns, name_of = np.zeros(D, np.int64), np.zeros(D, np.int64)
+    )  # fmt: skip
     first = 0
     for n in range(len(chosen)):
         b = chosen[n]
-        used, m = draw_kernels.program(rows[b], op, link, size), fit[b]
+        used, m = draw_kernels.program(rows[b], tape), request.fit[b]
         width, irrelevant, constants = 0, 0, 0
         for j in range(D):
             if filled[b, j] > 0:
                 columns[width] = j
                 width += 1
-                name_of[j] = width
+                formula.name_of[j] = width
                 irrelevant += filled[b, j] == 2
         out[at] = 0x8D if val else 0x8B
-        at = put_uint(out, put_word(out, at + 1, KIND_ID), ids[b])
-        at = put_points(out, put_word(out, at, X_), X[b], columns, width, 0, m)
-        at = put_vector(out, put_word(out, at, Y_), y[b], 0, m)
+        at = put_uint(out, put_word(out, at + 1, KIND_ID), request.ids[b])
+        at = put_points(out, put_word(out, at, X_), drawn.X[b], columns, width, 0, m)
+        at = put_vector(out, put_word(out, at, Y_), drawn.y[b], 0, m)
         if val:
-            at = put_points(out, put_word(out, at, X_VAL), X[b], columns, width, m, 2 * m)
-            at = put_vector(out, put_word(out, at, Y_VAL), y[b], m, 2 * m)
+            at = put_points(out, put_word(out, at, X_VAL), drawn.X[b], columns, width, m, 2 * m)
+            at = put_vector(out, put_word(out, at, Y_VAL), drawn.y[b], m, 2 * m)
         at = put_array(out, put_word(out, at, NAMES), width)
         for j in range(width):
             at = put_name(out, at, j + 1)
         at = put_word(out, at, TARGET_NOISE)
         out[at] = 0xCB
-        at = put_array(out, put_word(out, put_big(out, at + 1, bits_of(noise[b]), 8), TRUTH), used)
+        at = put_array(out, put_word(out, put_big(out, at + 1, bits_of(drawn.noise[b]), 8), TRUTH), used)
         for k in range(used):
-            token = int64(rows[b, k])
-            if op[k] == draw_kernels.COLUMN:
-                at = put_name(out, at, name_of[link[k]])
+            token = nb.int64(rows[b, k])
+            if tape.op[k] == op.COLUMN:
+                at = put_name(out, at, formula.name_of[tape.link[k]])
             else:
                 out[at] = 0xA0 | LENGTH[token]
                 at = put_bytes(out, at + 1, LETTERS[token], 0, LENGTH[token])
-                constants += op[k] == draw_kernels.FREE
-        at = put_vector(out, put_word(out, at, CONSTS), consts[b], 0, constants)
+                constants += tape.op[k] == op.FREE
+        at = put_vector(out, put_word(out, at, CONSTS), drawn.consts[b], 0, constants)
         at = put_word(out, at, INFIX)
-        end = put_infix(out, at + 3, op, link, used, name_of, texts, text_at, first, precedence, minus, stack)
+        end = put_infix(out, at + 3, formula, used, first)
         at = put_word(out, put_length(out, at, end, 3), SOURCE)
         end = put_digits(out, put_bytes(out, at + 3, SKELETON, 0, len(SKELETON)), sources[b])
         at = put_word(out, put_length(out, at, end, 3), REPEAT)
@@ -461,7 +478,7 @@ class Sheet:
     ):
         """Append the problems of the rows that could be drawn.
 
-        rows (B, L), ids (B,) and fit (B,) are those given to bulk.draw, drawn what it gave; sources (B,) the skeletons' ids;
+        rows (B, L), ids (B,) and fit (B,) are those given to draw_kernels.draw, drawn what it gave; sources (B,) the skeletons' ids;
         repeats: row b is repeat b % repeats of its skeleton; val: the points beyond fit are for validation.
         """
         chosen = np.flatnonzero(drawn["status"] >= 0)
@@ -472,22 +489,7 @@ class Sheet:
         self._make_room(8 * int(values) + len(chosen) * (HEAD + PER_TOKEN * rows.shape[1]) + len(texts))
         ends = np.zeros(len(chosen), np.int64)
         self.size = lay_rows(
-            rows,
-            ids,
-            sources,
-            repeats,
-            fit,
-            int(val),
-            drawn["filled"],
-            drawn["X"],
-            drawn["y"],
-            drawn["consts"],
-            drawn["noise"],
-            chosen,
-            texts,
-            text_at,
-            self._bytes,
-            self.size,
-            ends,
-        )
+            Request(rows, ids, fit, fit), sources, repeats, int(val), Drawn(**drawn), chosen, texts, text_at, self._bytes,
+            self.size, ends,
+        )  # fmt: skip
         self._ends.append(ends)

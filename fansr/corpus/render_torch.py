@@ -20,7 +20,7 @@ import torch
 
 from fansr.corpus import draw_kernels
 from fansr.corpus.prior import Draw, Prior
-from fansr.expressions import CONSTANT_OPCODE, OPERATOR, VARIABLE_OPCODE
+from fansr.expressions import OPERATOR, opcodes as op
 
 CHUNK = 32  # rows the compiled kernels draw at once
 PROBE = draw_kernels.PROBE  # points tried first: a rejected draw nearly always shows there
@@ -107,11 +107,11 @@ class Program:
         flat = X.reshape(B * D, M)
         for opcode, start, stop in self.groups:
             part = slice(start, stop)
-            if opcode == VARIABLE_OPCODE:
+            if opcode == op.COLUMN:
                 V[part] = flat[self.row[part] * D + self.leaf[part]]
-            elif opcode == CONSTANT_OPCODE:
+            elif opcode == op.FREE:
                 V[part] = consts[self.row[part], self.leaf[part], None]
-            elif opcode <= draw_kernels.LAST_BINARY:
+            elif opcode <= op.LAST_BINARY:
                 V[part] = FUNCTIONS[opcode](V[self.first[part]], V[self.second[part]])
             else:
                 V[part] = FUNCTIONS[opcode](V[self.first[part]])

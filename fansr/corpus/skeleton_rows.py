@@ -9,16 +9,13 @@ ordinary way, `rows_of`, which also says what is wrong with a record.  Importing
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-from numba.types import Array, int64, uint8, uint64, void
 
 from fansr.corpus import draw_kernels
 from fansr.errors import DataError
-from fansr.expressions import I1, JIT, TOKEN_ID, VOCABULARY, problems
+from fansr.expressions import TOKEN_ID, VOCABULARY, compilation as nb, problems
 
 LONGEST = 80  # tokens of a skeleton that the compiled loop takes; the paper's have at most 35
-BYTES = Array(uint8, 1, "C", readonly=True)  # of a Python bytes object
-U2, W1 = draw_kernels.U2, draw_kernels.W1
+BYTES = nb.Array(nb.uint8, 1, "C", readonly=True)  # of a Python bytes object
 
 # ---- the words of the vocabulary --------------------------------------------------------------
 
@@ -48,15 +45,15 @@ def _hashing() -> tuple[np.uint64, np.ndarray]:
 _MULTIPLIER, _SLOT = _hashing()
 
 
-@njit(int64(BYTES, int64, int64), **JIT)
+@nb.kernel(nb.int64(BYTES, nb.int64, nb.int64))
 def word_id(data, at, length):
     """The id of the token that stands in data[at : at + length], or 0."""
     if length > WIDEST:
         return 0
-    word = uint64(0)
+    word = nb.uint64(0)
     for i in range(min(length, 8)):
-        word |= uint64(data[at + i]) << uint64(8 * i)
-    found = int64(_SLOT[int64(((word + uint64(length)) * _MULTIPLIER) >> _SHIFT)])
+        word |= nb.uint64(data[at + i]) << nb.uint64(8 * i)
+    found = nb.int64(_SLOT[nb.int64(((word + nb.uint64(length)) * _MULTIPLIER) >> _SHIFT)])
     if LENGTH[found] != length:
         return 0
     for i in range(length):
@@ -87,16 +84,16 @@ for _first, _widths, _sort, _more in (
         _AFTER[_first + _i], _SORT[_first + _i], _MORE[_first + _i] = _width, _sort, _more
 
 
-@njit(uint64(BYTES, int64, int64), **JIT)
+@nb.inner
 def big_endian(data, at, width):
     """The unsigned number in data[at : at + width]."""
-    value = uint64(0)
+    value = nb.uint64(0)
     for i in range(width):
-        value = (value << uint64(8)) | uint64(data[at + i])
+        value = (value << nb.uint64(8)) | nb.uint64(data[at + i])
     return value
 
 
-@njit(int64(BYTES, int64, int64), **JIT)
+@nb.kernel(nb.int64(BYTES, nb.int64, nb.int64))
 def skip(data, at, stop):
     """Where the msgpack object that begins at `at` ends; -1 when it does not end before `stop`."""
     pending = 1
@@ -119,7 +116,7 @@ def skip(data, at, stop):
         else:
             if at + _AFTER[c] > stop:
                 return -1
-            number = int64(big_endian(data, at, _AFTER[c]))
+            number = nb.int64(big_endian(data, at, _AFTER[c]))
             at += _AFTER[c]
             if _SORT[c] == _BYTES:
                 at += number + _MORE[c]
@@ -128,12 +125,12 @@ def skip(data, at, stop):
     return at if at <= stop else -1
 
 
-@njit(int64(BYTES, int64, int64, U2, int64), **JIT)
+@nb.inner
 def read_tokens(data, at, stop, rows, b):
     """rows[b] = ids of the array of tokens that begins at `at`; returns where it ends, or -1."""
-    n = int64(data[at]) & 15
+    n = nb.int64(data[at]) & 15
     if data[at] == 0xDC and at + 3 <= stop:
-        n = int64(big_endian(data, at + 1, 2))
+        n = nb.int64(big_endian(data, at + 1, 2))
         at += 2
     elif data[at] >> 4 != 9:
         return -1
@@ -143,7 +140,7 @@ def read_tokens(data, at, stop, rows, b):
     for k in range(n):
         if at >= stop or data[at] < 0xA0 or data[at] > 0xBF:
             return -1
-        length = int64(data[at]) & 31
+        length = nb.int64(data[at]) & 31
         at += 1
         if at + length > stop:
             return -1
@@ -152,22 +149,23 @@ def read_tokens(data, at, stop, rows, b):
             return -1
         rows[b, k] = token
         at += length
-    rows[b, n:] = 0
+    for k in range(n, rows.shape[1]):
+        rows[b, k] = 0
     return at
 
 
-@njit(void(BYTES, I1, U2, W1, I1), **JIT)
+@nb.kernel(nb.void(BYTES, nb.I1, nb.U2, nb.W1, nb.I1))
 def read_rows(data, ends, rows, ids, known):
     """rows (n, L) and ids (n,) of n packed skeleton records of which each ends at ends[b]; known[b] = 1 where both were found."""
     at = 0
     for b in range(len(ends)):
         start, stop = at, ends[b]
         at, found = start + 1, 0
-        fields = int64(data[start]) & 15 if data[start] >> 4 == 8 else 0
+        fields = nb.int64(data[start]) & 15 if data[start] >> 4 == 8 else 0
         for _ in range(fields):
             if at >= stop or data[at] < 0xA0 or data[at] > 0xBF:
                 break
-            length = int64(data[at]) & 31
+            length = nb.int64(data[at]) & 31
             key = at + 1
             at = key + length
             if at >= stop:

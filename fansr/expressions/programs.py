@@ -25,220 +25,212 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import numba_without_scipy  # noqa: F401  # isort: skip  (before numba)
-from numba import njit, void
-from numba.types import Array, float64, int64
-
-from fansr.expressions.tokens import (
-    ARITY,
-    CONSTANT,
-    CONSTANT_OPCODE,
-    LITERAL_OPCODE,
-    OPERATOR,
-    OPERATORS,
-    VARIABLE_OPCODE,
-    literal_value,
-    variable_index,
-)
+from fansr.expressions import compilation as nb, opcodes as op
+from fansr.expressions.tokens import ARITY, CONSTANT, OPERATORS, literal_value, variable_index
 
 BLOCK = 512  # points per block of evaluate(); 64 KiB of values for 16 positions
 
-# The kernels' argument types.  All arrays are C-contiguous; read-only inputs are copied by the callers.
-I1, F1 = Array(int64, 1, "C"), Array(float64, 1, "C")
-F2 = Array(float64, 2, "C")
 
-JIT = {"cache": True, "nogil": True, "error_model": "numpy"}
+class Tape(NamedTuple):
+    """A program of L positions and the work arrays to run it on blocks of points: what the kernels take.
 
-# Opcodes under names the kernels can be read by; numba folds them as constants.
-ADD, SUB, MUL, DIV, POW = (OPERATOR[t].opcode for t in ("+", "-", "*", "/", "pow"))
-ABS, INV, NEG = (OPERATOR[t].opcode for t in ("abs", "inv", "neg"))
-POW2, POW3, POW4, POW5 = (OPERATOR[f"pow{k}"].opcode for k in (2, 3, 4, 5))
-ROOT2, ROOT3, ROOT4, ROOT5 = (OPERATOR[f"pow1_{k}"].opcode for k in (2, 3, 4, 5))
-SIN, COS, TAN, ASIN, ACOS, ATAN = (OPERATOR[t].opcode for t in ("sin", "cos", "tan", "asin", "acos", "atan"))
-SINH, COSH, TANH, ASINH, ACOSH, ATANH = (
-    OPERATOR[t].opcode for t in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")
-)
-EXP, LOG = OPERATOR["exp"].opcode, OPERATOR["log"].opcode
-MULT2, MULT5, DIV2, DIV5 = (OPERATOR[t].opcode for t in ("mult2", "mult5", "div2", "div5"))
-LITERAL, FREE, COLUMN = LITERAL_OPCODE, CONSTANT_OPCODE, VARIABLE_OPCODE
-LAST_BINARY = POW  # the table puts the binary operators first
-assert [row.arity for row in OPERATORS] == [2] * (POW + 1) + [1] * (len(OPERATORS) - POW - 1)
+    state says per position what has to be computed: positions with state[k] & wanted != 0.
+    """
+
+    op: np.ndarray  # (L,) int64
+    link: np.ndarray  # (L,) int64
+    literal: np.ndarray  # (L,) float64
+    state: np.ndarray  # (L,) int64
+    V: np.ndarray  # (L, block) float64, values
+    A: np.ndarray  # (L, block) float64, adjoints; where none are wanted V will do
+
+
+TAPE = nb.named(Tape, nb.I1, nb.I1, nb.F1, nb.I1, nb.F2, nb.F2)
 
 
 # ---- kernels ----------------------------------------------------------------------------------
 
 
-@njit(void(I1, I1, F1, int64, int64, I1, int64, F2, int64, F1, F2, int64), **JIT)
-def forward(op, link, literal, first, stop, state, wanted, X, offset, c, V, n):
+@nb.inner
+def copied(source, target, at, n):
+    """target[at : at + n] = source[:n] (slice assignment costs seconds of compilation)."""
+    for i in range(n):
+        target[at + i] = source[i]
+
+
+@nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.F2, nb.int64, nb.F1, nb.int64), python=True)
+def forward(tape, first, stop, wanted, X, offset, c, n):
     """V[k, :n] = values of the positions k in first..stop-1 whose state[k] & wanted is not 0.
 
     X (D, M) holds the columns; points offset..offset+n-1 are taken.  Positions left out must still hold
-    their values from before.  `state` marks what has to be recomputed (refiner.py sets it).
+    their values from before.
     """
+    codes, link, literal, state, V = tape.op, tape.link, tape.literal, tape.state, tape.V
     for k in range(stop - 1, first - 1, -1):
         if state[k] & wanted == 0:
             continue
-        q = op[k]
+        q = codes[k]
         v = V[k]
-        if q >= LITERAL:
-            if q == COLUMN:
+        if q >= op.LITERAL:
+            if q == op.COLUMN:
                 x = X[link[k]]
                 for i in range(n):
                     v[i] = x[offset + i]
             else:
-                value = c[link[k]] if q == FREE else literal[k]
+                value = c[link[k]] if q == op.FREE else literal[k]
                 for i in range(n):
                     v[i] = value
             continue
         a = V[k + 1]
-        if q <= LAST_BINARY:
+        if q <= op.LAST_BINARY:
             b = V[link[k]]
-            if q == ADD:
+            if q == op.ADD:
                 for i in range(n):
                     v[i] = a[i] + b[i]
-            elif q == SUB:
+            elif q == op.SUB:
                 for i in range(n):
                     v[i] = a[i] - b[i]
-            elif q == MUL:
+            elif q == op.MUL:
                 for i in range(n):
                     v[i] = a[i] * b[i]
-            elif q == DIV:
+            elif q == op.DIV:
                 for i in range(n):
                     v[i] = a[i] / b[i]
             else:
                 for i in range(n):
                     v[i] = a[i] ** b[i]
-        elif q == ABS:
+        elif q == op.ABS:
             for i in range(n):
                 v[i] = abs(a[i])
-        elif q == INV:
+        elif q == op.INV:
             for i in range(n):
                 v[i] = 1.0 / a[i]
-        elif q == NEG:
+        elif q == op.NEG:
             for i in range(n):
                 v[i] = -a[i]
-        elif q == POW2:
+        elif q == op.POW2:
             for i in range(n):
                 v[i] = a[i] * a[i]
-        elif q == POW3:
+        elif q == op.POW3:
             for i in range(n):
                 v[i] = a[i] * a[i] * a[i]
-        elif q == POW4:
+        elif q == op.POW4:
             for i in range(n):
                 s = a[i] * a[i]
                 v[i] = s * s
-        elif q == POW5:
+        elif q == op.POW5:
             for i in range(n):
                 s = a[i] * a[i]
                 v[i] = s * s * a[i]
-        elif q == ROOT2:
+        elif q == op.ROOT2:
             for i in range(n):
                 v[i] = math.sqrt(a[i])
-        elif q == ROOT3:
+        elif q == op.ROOT3:
             for i in range(n):
                 v[i] = np.cbrt(a[i])
-        elif q == ROOT4:
+        elif q == op.ROOT4:
             for i in range(n):
                 v[i] = math.sqrt(math.sqrt(a[i]))
-        elif q == ROOT5:
+        elif q == op.ROOT5:
             for i in range(n):
                 v[i] = math.copysign(abs(a[i]) ** 0.2, a[i])
-        elif q == SIN:
+        elif q == op.SIN:
             for i in range(n):
                 v[i] = math.sin(a[i])
-        elif q == COS:
+        elif q == op.COS:
             for i in range(n):
                 v[i] = math.cos(a[i])
-        elif q == TAN:
+        elif q == op.TAN:
             for i in range(n):
                 v[i] = math.tan(a[i])
-        elif q == ASIN:
+        elif q == op.ASIN:
             for i in range(n):
                 v[i] = math.asin(a[i])
-        elif q == ACOS:
+        elif q == op.ACOS:
             for i in range(n):
                 v[i] = math.acos(a[i])
-        elif q == ATAN:
+        elif q == op.ATAN:
             for i in range(n):
                 v[i] = math.atan(a[i])
-        elif q == SINH:
+        elif q == op.SINH:
             for i in range(n):
                 v[i] = math.sinh(a[i])
-        elif q == COSH:
+        elif q == op.COSH:
             for i in range(n):
                 v[i] = math.cosh(a[i])
-        elif q == TANH:
+        elif q == op.TANH:
             for i in range(n):
                 v[i] = math.tanh(a[i])
-        elif q == ASINH:
+        elif q == op.ASINH:
             for i in range(n):
                 v[i] = math.asinh(a[i])
-        elif q == ACOSH:
+        elif q == op.ACOSH:
             for i in range(n):
                 v[i] = math.acosh(a[i])
-        elif q == ATANH:
+        elif q == op.ATANH:
             for i in range(n):
                 v[i] = math.atanh(a[i])
-        elif q == EXP:
+        elif q == op.EXP:
             for i in range(n):
                 v[i] = math.exp(a[i])
-        elif q == LOG:
+        elif q == op.LOG:
             for i in range(n):
                 v[i] = np.log(a[i])
-        elif q <= MULT5:
-            factor = float(q - MULT2 + 2)
+        elif q <= op.MULT5:
+            factor = float(q - op.MULT2 + 2)
             for i in range(n):
                 v[i] = factor * a[i]
         else:
-            factor = float(q - DIV2 + 2)
+            factor = float(q - op.DIV2 + 2)
             for i in range(n):
                 v[i] = a[i] / factor
 
 
-@njit(void(I1, I1, int64, int64, I1, int64, F2, F2, int64), **JIT)
-def backward(op, link, first, stop, state, wanted, V, A, n):
+@nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.int64), python=True)
+def backward(tape, first, stop, wanted, n):
     """A[k, :n] = d(root) / d(position k), times the seed the caller has put into A[first, :n].
 
     V holds the values from `forward`.  Only adjoints of positions with state[k] & wanted are computed; a
     position's parents must be wanted too.  Derivatives are the formulas of tokens.OPERATORS with one
     departure: where a base is 0 and its exponent positive, d(pow)/d(exponent) is its limit 0, not NaN.
     """
+    codes, link, state, V, A = tape.op, tape.link, tape.state, tape.V, tape.A
     for k in range(first, stop):
-        q = op[k]
-        if q >= LITERAL or state[k] & wanted == 0:
+        q = codes[k]
+        if q >= op.LITERAL or state[k] & wanted == 0:
             continue
         g = A[k]
         v = V[k]
         a = V[k + 1]
         ga = A[k + 1]
-        if q <= LAST_BINARY:
+        if q <= op.LAST_BINARY:
             r = link[k]
             b = V[r]
             gb = A[r]
             if state[k + 1] & wanted:
-                if q <= SUB:
+                if q <= op.SUB:
                     for i in range(n):
                         ga[i] = g[i]
-                elif q == MUL:
+                elif q == op.MUL:
                     for i in range(n):
                         ga[i] = g[i] * b[i]
-                elif q == DIV:
+                elif q == op.DIV:
                     for i in range(n):
                         ga[i] = g[i] / b[i]
                 else:
                     for i in range(n):
                         ga[i] = g[i] * b[i] * a[i] ** (b[i] - 1.0)
             if state[r] & wanted:
-                if q == ADD:
+                if q == op.ADD:
                     for i in range(n):
                         gb[i] = g[i]
-                elif q == SUB:
+                elif q == op.SUB:
                     for i in range(n):
                         gb[i] = -g[i]
-                elif q == MUL:
+                elif q == op.MUL:
                     for i in range(n):
                         gb[i] = g[i] * a[i]
-                elif q == DIV:
+                elif q == op.DIV:
                     for i in range(n):
                         gb[i] = -g[i] * v[i] / b[i]
                 else:
@@ -247,95 +239,95 @@ def backward(op, link, first, stop, state, wanted, V, A, n):
             continue
         if state[k + 1] & wanted == 0:
             continue
-        if q == ABS:
+        if q == op.ABS:
             for i in range(n):
                 ga[i] = g[i] * np.sign(a[i])
-        elif q == INV:
+        elif q == op.INV:
             for i in range(n):
                 ga[i] = -g[i] * v[i] * v[i]
-        elif q == NEG:
+        elif q == op.NEG:
             for i in range(n):
                 ga[i] = -g[i]
-        elif q == POW2:
+        elif q == op.POW2:
             for i in range(n):
                 ga[i] = 2.0 * g[i] * a[i]
-        elif q == POW3:
+        elif q == op.POW3:
             for i in range(n):
                 ga[i] = 3.0 * g[i] * (a[i] * a[i])
-        elif q == POW4:
+        elif q == op.POW4:
             for i in range(n):
                 ga[i] = 4.0 * g[i] * (a[i] * a[i] * a[i])
-        elif q == POW5:
+        elif q == op.POW5:
             for i in range(n):
                 s = a[i] * a[i]
                 ga[i] = 5.0 * g[i] * (s * s)
-        elif q == ROOT2:
+        elif q == op.ROOT2:
             for i in range(n):
                 ga[i] = g[i] * 0.5 / v[i]
-        elif q == ROOT3:
+        elif q == op.ROOT3:
             for i in range(n):
                 ga[i] = g[i] / (3.0 * v[i] * v[i])
-        elif q == ROOT4:
+        elif q == op.ROOT4:
             for i in range(n):
                 ga[i] = g[i] * (0.25 * v[i] / a[i])
-        elif q == ROOT5:
+        elif q == op.ROOT5:
             for i in range(n):
                 ga[i] = g[i] * (0.2 * v[i] / a[i])
-        elif q == SIN:
+        elif q == op.SIN:
             for i in range(n):
                 ga[i] = g[i] * math.cos(a[i])
-        elif q == COS:
+        elif q == op.COS:
             for i in range(n):
                 ga[i] = -g[i] * math.sin(a[i])
-        elif q == TAN:
+        elif q == op.TAN:
             for i in range(n):
                 ga[i] = g[i] * (1.0 + v[i] * v[i])
-        elif q == ASIN:
+        elif q == op.ASIN:
             for i in range(n):
                 ga[i] = g[i] / math.sqrt(1.0 - a[i] * a[i])
-        elif q == ACOS:
+        elif q == op.ACOS:
             for i in range(n):
                 ga[i] = -g[i] / math.sqrt(1.0 - a[i] * a[i])
-        elif q == ATAN:
+        elif q == op.ATAN:
             for i in range(n):
                 ga[i] = g[i] / (1.0 + a[i] * a[i])
-        elif q == SINH:
+        elif q == op.SINH:
             for i in range(n):
                 ga[i] = g[i] * math.cosh(a[i])
-        elif q == COSH:
+        elif q == op.COSH:
             for i in range(n):
                 ga[i] = g[i] * math.sinh(a[i])
-        elif q == TANH:
+        elif q == op.TANH:
             for i in range(n):
                 ga[i] = g[i] * (1.0 - v[i] * v[i])
-        elif q == ASINH:
+        elif q == op.ASINH:
             for i in range(n):
                 ga[i] = g[i] / math.sqrt(a[i] * a[i] + 1.0)
-        elif q == ACOSH:
+        elif q == op.ACOSH:
             for i in range(n):
                 ga[i] = g[i] / math.sqrt(a[i] * a[i] - 1.0)
-        elif q == ATANH:
+        elif q == op.ATANH:
             for i in range(n):
                 ga[i] = g[i] / (1.0 - a[i] * a[i])
-        elif q == EXP:
+        elif q == op.EXP:
             for i in range(n):
                 ga[i] = g[i] * v[i]
-        elif q == LOG:
+        elif q == op.LOG:
             for i in range(n):
                 ga[i] = g[i] / a[i]
-        elif q <= MULT5:
-            factor = float(q - MULT2 + 2)
+        elif q <= op.MULT5:
+            factor = float(q - op.MULT2 + 2)
             for i in range(n):
                 ga[i] = factor * g[i]
         else:
-            factor = float(q - DIV2 + 2)
+            factor = float(q - op.DIV2 + 2)
             for i in range(n):
                 ga[i] = g[i] / factor
 
 
-@njit(int64(I1, I1, int64, int64, I1), **JIT)
-def connect(op, link, first, stop, stack):
-    """Fill in `link` of one program in op[first:stop] (columns must stand there already).
+@nb.shared(nb.int64(nb.I1, nb.I1, nb.int64, nb.int64, nb.I1), python=True)
+def connect(codes, link, first, stop, stack):
+    """Fill in `link` of one program in codes[first:stop] (columns must stand there already).
 
     Links count from `first`.  `stack` is work space of at least stop-first entries.  Returns the number of
     free constants, or -1 when the positions are not exactly one complete expression.
@@ -343,13 +335,13 @@ def connect(op, link, first, stop, stack):
     depth = 0
     n_free = 0
     for k in range(first, stop):
-        if op[k] == FREE:
+        if codes[k] == op.FREE:
             link[k] = n_free
             n_free += 1
     for k in range(stop - 1, first - 1, -1):
-        q = op[k]
-        if q < LITERAL:
-            if q <= LAST_BINARY:
+        q = codes[k]
+        if q < op.LITERAL:
+            if q <= op.LAST_BINARY:
                 if depth < 2:
                     return -1
                 link[k] = stack[depth - 2]
@@ -389,32 +381,32 @@ class Programs(NamedTuple):
 
     def __getitem__(self, k: int) -> Program:
         part = slice(self.start[k], self.start[k + 1])
-        op, link = self.op[part], self.link[part]
-        columns = link[op == COLUMN]
-        return Program(op, link, self.literal[part], int(self.n_constants[k]), int(columns.max(initial=-1)) + 1)
+        codes, link = self.op[part], self.link[part]
+        columns = link[codes == op.COLUMN]
+        return Program(codes, link, self.literal[part], int(self.n_constants[k]), int(columns.max(initial=-1)) + 1)
 
     @property
     def n_columns(self) -> int:
         """How many columns X must have for all of them."""
-        return int(self.link[self.op == COLUMN].max(initial=-1)) + 1
+        return int(self.link[self.op == op.COLUMN].max(initial=-1)) + 1
 
 
 def _leaf(token):
     """(op, link, literal) of a token that is none of Table 5's operators."""
     column = variable_index(token)
     if column is not None:
-        return COLUMN, column, 0.0
+        return op.COLUMN, column, 0.0
     value = literal_value(token)
     if value is None:
         raise ValueError(
             f"unknown token {token!r}: wanted an operator of the table, x1, x2, ..., {CONSTANT} or a number"
         )
-    return LITERAL, 0, value
+    return op.LITERAL, 0, value
 
 
 # token -> (op, link, literal), filled with the vocabulary; other variables and literals are looked up when met.
 _CODE = {row.token: (row.opcode, 0, 0.0) for row in OPERATORS}
-_CODE[CONSTANT] = (FREE, 0, 0.0)
+_CODE[CONSTANT] = (op.FREE, 0, 0.0)
 _CODE.update((token, _leaf(token)) for token in ARITY if token not in _CODE)
 
 
@@ -425,15 +417,15 @@ def compile_many(exprs) -> Programs:
     for k, expr in enumerate(exprs):
         rows.extend([_CODE.get(token) or _leaf(token) for token in expr])
         start[k + 1] = len(rows)
-    op, link, literal = zip(*rows) if rows else ((), (), ())
-    op, link = np.array(op, np.int64), np.array(link, np.int64)
+    codes, link, literal = zip(*rows) if rows else ((), (), ())
+    codes, link = np.array(codes, np.int64), np.array(link, np.int64)
     n_constants = np.empty(len(exprs), np.int64)
     stack = np.empty(int(np.diff(start).max(initial=0)) + 1, np.int64)
     for k in range(len(exprs)):
-        n_constants[k] = connect(op, link, start[k], start[k + 1], stack)
+        n_constants[k] = connect(codes, link, start[k], start[k + 1], stack)
         if n_constants[k] < 0:
             raise ValueError(f"expression {k} is not one complete prefix expression: {' '.join(exprs[k])!r}")
-    return Programs(op, link, np.array(literal, np.float64), start, n_constants)
+    return Programs(codes, link, np.array(literal, np.float64), start, n_constants)
 
 
 def compile_program(expr) -> Program:
@@ -477,14 +469,13 @@ def evaluate(expr, X, consts=None) -> np.ndarray:
 
 def _values(program, columns, consts):
     """evaluate() on columns (D, M) already laid out."""
-    op, link, literal = program[:3]
-    M = columns.shape[1]
+    L, M = len(program.op), columns.shape[1]
     y = np.empty(M)
-    V = np.empty((len(op), min(M, BLOCK)))
-    everything = np.ones(len(op), np.int64)
+    V = np.empty((L, min(M, BLOCK)))
+    tape = Tape(*program[:3], np.ones(L, np.int64), V, V)
     for offset in range(0, M, BLOCK):
         n = min(BLOCK, M - offset)
-        forward(op, link, literal, 0, len(op), everything, 1, columns, offset, consts, V, n)
+        forward(tape, 0, L, 1, columns, offset, consts, n)
         y[offset : offset + n] = V[0, :n]
     return y
 
@@ -510,17 +501,16 @@ def value_and_jacobian(expr, X, consts=None) -> tuple[np.ndarray, np.ndarray]:
     """
     program = compile_program(expr)
     columns, consts = _arguments(program, X, consts)
-    op, link, literal = program[:3]
-    L, M = len(op), columns.shape[1]
+    L, M = len(program.op), columns.shape[1]
     y, J = np.empty(M), np.empty((program.n_constants, M))
     V, A = np.empty((L, min(M, BLOCK))), np.empty((L, min(M, BLOCK)))
-    everything = np.ones(L, np.int64)
-    free = np.flatnonzero(op == FREE)  # pre-order, so free[j] is constant j
+    tape = Tape(*program[:3], np.ones(L, np.int64), V, A)
+    free = np.flatnonzero(program.op == op.FREE)  # pre-order, so free[j] is constant j
     for offset in range(0, M, BLOCK):
         n = min(BLOCK, M - offset)
-        forward(op, link, literal, 0, L, everything, 1, columns, offset, consts, V, n)
+        forward(tape, 0, L, 1, columns, offset, consts, n)
         A[0, :n] = 1.0
-        backward(op, link, 0, L, everything, 1, V, A, n)
+        backward(tape, 0, L, 1, n)
         y[offset : offset + n] = V[0, :n]
         J[:, offset : offset + n] = A[free, :n]
     return y, J

@@ -1,3 +1,4 @@
 # What other packages may import from this one.
+from .levenberg_marquardt import Schedule as Schedule
 from .problem import Budget as Budget, Candidate as Candidate, Problem as Problem
-from .refiner import FULL as FULL, Refiner as Refiner, Schedule as Schedule
+from .refiner import FULL as FULL, Refiner as Refiner

@@ -10,16 +10,15 @@ Work arrays have one row per position (V values, A adjoints) or per constant (Q,
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit, void
-from numba.types import float64, int64
+from typing import NamedTuple
 
-from fansr.expressions import F1, F2, I1, JIT, LAST_BINARY, LITERAL, backward, forward
+import numpy as np
+
+from fansr.expressions import TAPE, Programs, Tape, backward, compilation as nb, copied, forward, opcodes as op
 from fansr.fitting.linear_constants import (
     CURVED,
     DYNAMIC,
     HUGE,
-    INNER,
     LINEAR,
     MAX_CONSTANTS,
     STATIC,
@@ -27,55 +26,68 @@ from fansr.fitting.linear_constants import (
     split,
     unwrap,
 )
-from fansr.fitting.variable_projection import copied, dot, normalise, project, solve_positive
-
-
-@njit(
-    float64(
-        I1,
-        I1,
-        F1,
-        int64,
-        int64,
-        I1,
-        I1,
-        I1,
-        F2,
-        F1,
-        F1,
-        F1,
-        int64,
-        int64,
-        float64,
-        float64,
-        F2,
-        F2,
-        F2,
-        F2,
-        F2,
-        I1,
-        F1,
-        F2,
-    ),
-    **INNER,
+from fansr.fitting.variable_projection import (
+    FIT,
+    SPACE,
+    LeastSquares,
+    Workspace,
+    back_substitute,
+    dot,
+    normalise,
+    project,
+    solve_positive,
 )
-def _descend(op, link, literal, first, stop, state, linear, where, X, c, target, sw, n, iterations, floor, tolerance,
-             V, A, Q, R, J, chosen, work, small):  # fmt: skip
+
+
+class Schedule(NamedTuple):
+    """How much work a candidate gets; `points` of 0 means all."""
+
+    points: int = 32  # of the first two rounds
+    starts: int = 8  # at most; fewer when they agree
+    first: int = 8  # iterations of every start
+    more: int = 25  # further iterations of the best `keep`
+    keep: int = 2
+    last: int = 20  # iterations on `last_points`
+    last_points: int = 1024
+    unwrap: int = 1  # 1: take the invertible outside off for every other start
+
+
+class Data(NamedTuple):
+    """What all candidates of a batch are fitted to, the points in the order in which subsets of them are taken."""
+
+    X: np.ndarray  # (D, M) float64
+    y: np.ndarray  # (M,) float64
+    sw: np.ndarray  # (M,) float64, square roots of the weights
+    # (4,): spread() of the schedule's first and last points and of all, then the FVU on the first points from which on
+    # the last round is not worth its time.
+    spreads: np.ndarray
+    draws: np.ndarray  # (starts, MAX_CONSTANTS) float64, where starts begin
+
+
+PROGRAMS = nb.named(Programs, nb.I1, nb.I1, nb.F1, nb.I1, nb.I1)
+SCHEDULE = nb.named(Schedule, *[nb.int64] * len(Schedule._fields))
+DATA = nb.named(Data, nb.F2, nb.F1, nb.F1, nb.F1, nb.F2)
+
+
+@nb.shared(nb.float64(FIT, SPACE, nb.F1, nb.int64, nb.int64, nb.float64, nb.float64))
+def _descend(fit, space, c, n, iterations, floor, tolerance):
     """Fit c (in place) on the first n points; returns the weighted sum of squared residuals, infinite for a failure.
 
     Stops at `floor`, after `iterations`, or when two steps running gain less than `tolerance` of the sum.
-    Static rows of V must be filled.  R (C'+2, C') and small (4+2*C', C') are work space for some C' >= C.
+    Static rows of V must be filled.
     """
+    tape, first, linear, where = fit.tape, fit.first, fit.linear, fit.where
+    A, Q, J, small = tape.A, space.Q, space.J, space.small
     C = len(linear)
-    copied(sw, A[first], n)
-    rank = project(op, link, literal, first, stop, state, linear, where, X, c, target, sw, n, V, A, Q, R, chosen, work)
+    copied(fit.sw, A[first], 0, n)
+    rank = project(fit, space, c, n)
     if rank < 0:
         return np.inf
-    res = work[:n]
+    res = space.residual
     ssr = dot(res, res, n)
     if not (ssr < HUGE):
         return np.inf
-    if state[first] & CURVED == 0:
+    if tape.state[first] & CURVED == 0:
         return ssr
     gradient, step, size, trial = small[0], small[1], small[2], small[3]
     half = (len(small) - 4) // 2
@@ -85,10 +97,10 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
     for _ in range(iterations):
         if ssr <= floor:
             break
-        if state[first] & LINEAR:
-            forward(op, link, literal, first, stop, state, LINEAR, X, 0, c, V, n)
-        copied(sw, A[first], n)
-        backward(op, link, first, stop, state, CURVED, V, A, n)
+        if tape.state[first] & LINEAR:
+            forward(tape, first, fit.stop, LINEAR, fit.X, 0, c, n)
+        copied(fit.sw, A[first], 0, n)
+        backward(tape, first, fit.stop, CURVED, n)
         m = 0
         for j in range(C):
             if linear[j]:
@@ -134,9 +146,7 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
                     trial[j] += step[m] / size[m]
                     predicted += step[m] * (gradient[m] + damping * (H[m, m] + 1e-7) * step[m])
                     m += 1
-            rank = project(
-                op, link, literal, first, stop, state, linear, where, X, trial, target, sw, n, V, A, Q, R, chosen, work
-            )
+            rank = project(fit, space, trial, n)
             new = dot(res, res, n) if rank >= 0 else np.inf
             if new < ssr:
                 accepted = True
@@ -164,45 +174,41 @@ def _descend(op, link, literal, first, stop, state, linear, where, X, c, target,
     return ssr
 
 
-@njit(float64(I1, I1, F1, int64, I1, I1, I1, F2, F1, F1, F1, int64, F2, F2, F2, F2, I1, F1, F1), **INNER)
-def _sharpen(op, link, literal, stop, state, linear, where, X, c, target, sw, n, V, A, Q, R, chosen, work, trial):
+@nb.shared(nb.float64(FIT, SPACE, nb.F1, nb.int64))
+def _sharpen(fit, space, c, n):
     """Iterative refinement of the linear constants: removes the rounding of the first solve.  Returns the sum of squares."""
-    copied(sw, A[0], n)
+    tape, target, sw, Q, trial = fit.tape, fit.target, fit.sw, space.Q, space.small[0]
+    C = len(c)
+    copied(sw, tape.A[0], 0, n)
     best = np.inf
-    for j in range(len(linear)):
-        trial[j] = c[j]
-    rank = project(op, link, literal, 0, stop, state, linear, where, X, trial, target, sw, n, V, A, Q, R, chosen, work)
+    copied(c, trial, 0, C)
+    rank = project(fit, space, trial, n)
     if rank < 0:
         return np.inf
-    res = work[:n]
-    coefficient, size = R[len(R) - 2], R[len(R) - 1]
+    res = space.residual
+    coefficient, size = space.R[len(space.R) - 2], space.R[len(space.R) - 1]
     for _ in range(3):
-        forward(op, link, literal, 0, stop, state, DYNAMIC, X, 0, trial, V, n)
-        root = V[0]
+        forward(tape, 0, fit.stop, DYNAMIC, fit.X, 0, trial, n)
+        root = tape.V[0]
         for i in range(n):
             res[i] = sw[i] * (target[i] - root[i])
         ssr = dot(res, res, n)
         if not (ssr < best):
             break
         best = ssr
-        for j in range(len(linear)):
-            c[j] = trial[j]
+        copied(trial, c, 0, C)
         for p in range(rank):
             coefficient[p] = dot(Q[p], res, n)
             basis = Q[p]
             for i in range(n):
                 res[i] -= coefficient[p] * basis[i]
-        for p in range(rank - 1, -1, -1):
-            s = coefficient[p]
-            for k in range(p + 1, rank):
-                s -= R[p, k] * coefficient[k]
-            coefficient[p] = s / R[p, p]
+        back_substitute(space.R, coefficient, rank)
         for p in range(rank):
-            trial[chosen[p]] += coefficient[p] / size[p]
+            trial[space.chosen[p]] += coefficient[p] / size[p]
     return best
 
 
-@njit(void(F1, I1, int64), **INNER)
+@nb.inner
 def _rank(sums, order, n):
     """order[:n] = positions of sums[:n] from the smallest to the largest; infinite ones last."""
     for i in range(n):
@@ -213,17 +219,18 @@ def _rank(sums, order, n):
         order[k] = i
 
 
-@njit(float64(I1, I1, F1, I1, F2, F1, F1, F1, int64, F2), **JIT)
-def squares(op, link, literal, state, X, c, y, sw, block, V):
-    """Weighted sum of squared residuals over all points, computed in blocks with the constants as they are."""
+@nb.shared(nb.float64(TAPE, nb.F2, nb.F1, nb.F1, nb.F1), python=True)
+def squares(tape, X, c, y, sw):
+    """Weighted sum of squared residuals over all points, with the constants as they are, in blocks as wide as V."""
     total = 0.0
     M = len(y)
-    for k in range(len(op)):
-        state[k] = STATIC
+    L, block = len(tape.op), tape.V.shape[1]
+    for k in range(L):
+        tape.state[k] = STATIC
     for offset in range(0, M, block):
         n = min(block, M - offset)
-        forward(op, link, literal, 0, len(op), state, STATIC, X, offset, c, V, n)
-        root = V[0]
+        forward(tape, 0, L, STATIC, X, offset, c, n)
+        root = tape.V[0]
         part = 0.0
         for i in range(n):
             r = sw[offset + i] * (root[i] - y[offset + i])
@@ -234,7 +241,7 @@ def squares(op, link, literal, state, X, c, y, sw, block, V):
     return total
 
 
-@njit(float64(F1, F1, int64), **JIT)
+@nb.kernel(nb.float64(nb.F1, nb.F1, nb.int64))
 def spread(y, sw, n):
     """Denominator of the FVU over the first n points: the weighted sum of squares about the weighted mean.
 
@@ -258,54 +265,49 @@ def spread(y, sw, n):
     return power if power > 0.0 else max(weight, 1e-300)
 
 
-@njit(
-    void(I1, I1, F1, I1, I1, int64, int64, F2, F1, F1, F1, F2, F2, I1, F1, F2),
-    **JIT,
-)
-def fit_range(
-    op, link, literal, begin, n_constants, k_first, k_stop, X, y, sw, spreads, draws, given, schedule, fvu, consts
-):
+@nb.kernel(nb.void(PROGRAMS, nb.int64, nb.int64, DATA, SCHEDULE, nb.F2, nb.F1, nb.F2))
+def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
     """Fit candidates k_first..k_stop-1 of a batch of programs; fills fvu[k] and consts[k, :C].
 
-    X (D, M) columns in the order the subsets are taken; spreads = `spread` at the schedule's first and last points
-    and at all, then the FVU on the first points from which on the last round is not worth its time; draws (starts, MAX_CONSTANTS); given[k] holds constants to start from, or NaN in its first place.
+    given[k] holds constants to start from, or NaN in its first place.
     """
+    X, y, sw, spreads = data.X, data.y, data.sw, data.spreads
     M = len(y)
-    n_last = min(M, schedule[6])
+    n_last = min(M, schedule.last_points)
     longest, most = 1, 1
     for k in range(k_first, k_stop):
-        longest = max(longest, begin[k + 1] - begin[k])
-        if n_constants[k] <= MAX_CONSTANTS:
-            most = max(most, n_constants[k])
-    width = max(n_last, min(M, max(schedule[0], 6 * most)))
-    starts = schedule[1]
+        longest = max(longest, programs.start[k + 1] - programs.start[k])
+        if programs.n_constants[k] <= MAX_CONSTANTS:
+            most = max(most, programs.n_constants[k])
+    width = max(n_last, min(M, max(schedule.points, 6 * most)))
     V, A = np.empty((longest, width)), np.empty((longest, width))
-    Q, J = np.empty((most, width)), np.empty((most, width))
-    work, target_u, sw_u = np.empty(width), np.empty(width), np.empty(width)
-    state_0, state_u = np.empty(longest, np.int64), np.empty(longest, np.int64)
-    all_starts = np.empty((starts, MAX_CONSTANTS))
-    sums, order = np.empty(starts), np.empty(starts, np.int64)
-    flags = np.empty((6, most), np.int64)
-    R = np.empty((2 + most, most))
-    small = np.empty((4 + 2 * most, most))
+    states, flags = np.empty((2, longest), np.int64), np.empty((5, most), np.int64)
+    target_u, sw_u = np.empty(width), np.empty(width)
+    all_starts = np.empty((schedule.starts, MAX_CONSTANTS))
+    sums, order = np.empty(schedule.starts), np.empty(schedule.starts, np.int64)
+    space = Workspace(
+        np.empty((most, width)), np.empty((2 + most, most)), np.empty((most, width)), flags[4], np.empty(width),
+        np.empty((4 + 2 * most, most)),
+    )  # fmt: skip
     for k in range(k_first, k_stop):
         fvu[k] = np.inf
-        C = n_constants[k]
+        C = programs.n_constants[k]
         if C > MAX_CONSTANTS:
             continue
-        s, e = begin[k], begin[k + 1]
+        s, e = programs.start[k], programs.start[k + 1]
         L = e - s
-        ops, links, literals, state = op[s:e], link[s:e], literal[s:e], state_0[:L]
+        codes, link, literal = programs.op[s:e], programs.link[s:e], programs.literal[s:e]
+        tape = Tape(codes, link, literal, states[0, :L], V, A)
         if C == 0:
-            fvu[k] = squares(ops, links, literals, state, X, draws[0], y, sw, width, V) / spreads[2]
+            fvu[k] = squares(tape, X, data.draws[0], y, sw) / spreads[2]
             continue
-        linear, where, chosen, linear_u, where_u = flags[0, :C], flags[1, :C], flags[2, :C], flags[3, :C], flags[4, :C]
-        n = min(M, max(schedule[0], 6 * C))
-        n_curved = split(ops, links, 0, L, state, linear, where)
-        forward(ops, links, literals, 0, L, state, STATIC, X, 0, draws[0], V, n)
+        whole = LeastSquares(tape, 0, L, flags[0, :C], flags[1, :C], X, y, sw)
+        n = min(M, max(schedule.points, 6 * C))
+        n_curved = split(tape, 0, L, whole.linear, whole.where)
+        forward(tape, 0, L, STATIC, X, 0, data.draws[0], n)
         hopeless = False
         for p in range(L):
-            if state[p] == STATIC:
+            if tape.state[p] == STATIC:
                 undefined = 0
                 row = V[p]
                 for i in range(n):
@@ -314,36 +316,34 @@ def fit_range(
         if hopeless:
             continue
         floor = 1e-29 * spreads[0]
-        tolerance = 1e-3
         # Where the outside can be taken off, starts may begin on the inside.
-        below, bottom = 0, L
-        n_curved_u = 0
-        if n_curved > 0 and schedule[7] == 1:
-            copied(y, target_u, n)
-            copied(sw, sw_u, n)
-            below = unwrap(ops, links, state, V, target_u, sw_u, n)
+        below, bottom, n_curved_u = 0, L, 0
+        tape_u = Tape(codes, link, literal, states[1, :L], V, A)
+        if n_curved > 0 and schedule.unwrap == 1:
+            copied(y, target_u, 0, n)
+            copied(sw, sw_u, 0, n)
+            below = unwrap(tape, target_u, sw_u, n)
             if below > 0:
                 open_slots = 1
                 bottom = below
                 while open_slots > 0:
-                    open_slots += -1 if ops[bottom] >= LITERAL else (1 if ops[bottom] <= LAST_BINARY else 0)
+                    open_slots += -1 if codes[bottom] >= op.LITERAL else (1 if codes[bottom] <= op.LAST_BINARY else 0)
                     bottom += 1
-                n_curved_u = split(ops, links, below, bottom, state_u, linear_u, where_u)
-        count = starts if n_curved > 0 else 1
-        best, hits, done = np.inf, 0, count
-        for t in range(count):
+                n_curved_u = split(tape_u, below, bottom, flags[2, :C], flags[3, :C])
+        inside = LeastSquares(tape_u, below, bottom, flags[2, :C], flags[3, :C], X, target_u, sw_u)
+        done = schedule.starts if n_curved > 0 else 1
+        best, hits = np.inf, 0
+        for t in range(done):
             c = all_starts[t, :C]
             if t == 0 and given[k, 0] == given[k, 0]:
-                copied(given[k], c, C)
+                copied(given[k], c, 0, C)
             else:
-                copied(draws[t], c, C)
+                copied(data.draws[t], c, 0, C)
                 if n_curved > 0 and t % 2 == 0:
-                    scale_start(ops, links, literals, 0, L, state, X, c, V, n)
+                    scale_start(tape, X, c, n)
                 if below > 0 and (t % 4 == 0 or t % 4 == 3) and (n_curved_u > 0 or t == 0):
-                    _descend(ops, links, literals, below, bottom, state_u, linear_u, where_u, X, c, target_u, sw_u, n, 4, 0.0, 1e-2,
-                             V, A, Q, R, J, chosen, work, small)  # fmt: skip
-            sums[t] = _descend(ops, links, literals, 0, L, state, linear, where, X, c, y, sw, n, schedule[2], floor, tolerance,
-                               V, A, Q, R, J, chosen, work, small)  # fmt: skip
+                    _descend(inside, space, c, n, 4, 0.0, 1e-2)
+            sums[t] = _descend(whole, space, c, n, schedule.first, floor, 1e-3)
             if sums[t] < best * (1 - 1e-3):
                 best, hits = sums[t], 1
             elif sums[t] < best * (1 + 1e-3):
@@ -354,36 +354,32 @@ def fit_range(
         if not (best < HUGE):
             continue
         _rank(sums, order, done)
-        if n_curved > 0 and schedule[3] > 0 and best > 1e-16 * spreads[0]:
+        if n_curved > 0 and schedule.more > 0 and best > 1e-16 * spreads[0]:
             tried, before = 0, -1.0
             for u in range(done):
                 t = order[u]
-                if tried >= schedule[4] or not (sums[t] < HUGE):
+                if tried >= schedule.keep or not (sums[t] < HUGE):
                     break
                 if before >= 0.0 and sums[t] < before * (1 + 1e-6):
                     continue
                 before = sums[t]
                 tried += 1
                 tolerance = 1e-4 if before > 1e-4 * spreads[0] else 1e-9
-                sums[t] = _descend(ops, links, literals, 0, L, state, linear, where, X, all_starts[t, :C], y, sw, n, schedule[3],
-                                   floor, tolerance, V, A, Q, R, J, chosen, work, small)  # fmt: skip
+                sums[t] = _descend(whole, space, all_starts[t, :C], n, schedule.more, floor, tolerance)
                 if sums[t] <= 1e-16 * spreads[0]:
                     break
             _rank(sums, order, done)
         c = all_starts[order[0], :C]
-        if (n_last > n or schedule[5] > 0) and best < spreads[3] * spreads[0]:
+        if (n_last > n or schedule.last > 0) and best < spreads[3] * spreads[0]:
             n = max(n, n_last)
-            forward(ops, links, literals, 0, L, state, STATIC, X, 0, draws[0], V, n)
+            forward(tape, 0, L, STATIC, X, 0, data.draws[0], n)
             for u in range(min(2, done)):
                 c = all_starts[order[u], :C]
                 tolerance = 1e-5 if sums[order[u]] > 1e-7 * spreads[0] else 1e-9
-                best = _descend(ops, links, literals, 0, L, state, linear, where, X, c, y, sw, n, schedule[5], 1e-30 * spreads[1],
-                                tolerance, V, A, Q, R, J, chosen, work, small)  # fmt: skip
+                best = _descend(whole, space, c, n, schedule.last, 1e-30 * spreads[1], tolerance)
                 if best < HUGE:
                     break
             if best < 1e-8 * spreads[1]:
-                _sharpen(
-                    ops, links, literals, L, state, linear, where, X, c, y, sw, n, V, A, Q, R, chosen, work, small[0]
-                )
-        fvu[k] = squares(ops, links, literals, state, X, c, y, sw, width, V) / spreads[2]
-        copied(c, consts[k], C)
+                _sharpen(whole, space, c, n)
+        fvu[k] = squares(tape, X, c, y, sw) / spreads[2]
+        copied(c, consts[k], 0, C)

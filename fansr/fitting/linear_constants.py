@@ -9,37 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, void
-from numba.types import int64
 
-from fansr.expressions import (
-    ADD,
-    DIV,
-    DIV2,
-    EXP,
-    F1,
-    F2,
-    FREE,
-    I1,
-    INV,
-    JIT,
-    LAST_BINARY,
-    LITERAL,
-    LOG,
-    MUL,
-    MULT2,
-    MULT5,
-    NEG,
-    POW2,
-    POW3,
-    POW5,
-    ROOT2,
-    ROOT3,
-    ROOT5,
-    SUB,
-    TANH,
-    forward,
-)
+from fansr.expressions import TAPE, compilation as nb, forward, opcodes as op
 
 MAX_CONSTANTS = 32  # candidates with more are not fitted (their FVU is infinite)
 HUGE = 1.7e308  # anything not below it is infinite or NaN
@@ -48,83 +19,80 @@ HUGE = 1.7e308  # anything not below it is infinite or NaN
 STATIC, LINEAR, CURVED = 1, 2, 4
 DYNAMIC = LINEAR | CURVED
 
-# Fast sums may be reordered; NaN and infinities must still be seen, so only these flags.
-# Functions only other kernels call need no Python entry point, which would take as long to compile as they do.
-INNER = {**JIT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-SUMS = {**INNER, "fastmath": {"reassoc", "contract", "nsz"}}
 
-
-@njit(int64(I1, I1, int64, int64, I1, I1, I1), **JIT)
-def split(op, link, first, stop, state, linear, where):
-    """Choose a set of constants the subtree at `first` is jointly affine in; fill state, linear and where.
+@nb.shared(nb.int64(TAPE, nb.int64, nb.int64, nb.I1, nb.I1), python=True)
+def split(tape, first, stop, linear, where):
+    """Choose a set of constants the subtree at `first` is jointly affine in; fill the tape's state, linear and where.
 
     linear[j] is 1 for the chosen, where[j] is constant j's position.  Returns how many constants are curved.
     """
+    codes, link, state = tape.op, tape.link, tape.state
     # gain[k]: how many constants could be linear below k if k itself enters linearly.  Kept in `state` first.
     for k in range(stop - 1, first - 1, -1):
-        q = op[k]
+        q = codes[k]
         gain = 0
-        if q == FREE:
+        if q == op.FREE:
             gain = 1
-        elif q <= SUB:
+        elif q <= op.SUB:
             gain = state[k + 1] + state[link[k]]
-        elif q == MUL:
+        elif q == op.MUL:
             gain = max(state[k + 1], state[link[k]])
-        elif q == DIV or q == NEG or (MULT2 <= q < LITERAL):
+        elif q == op.DIV or q == op.NEG or (op.MULT2 <= q < op.LITERAL):
             gain = state[k + 1]
         state[k] = gain
     # From the top: the sign bit of the gain marks a position that is not reached linearly.
     n_curved = 0
     for k in range(first, stop):
-        q = op[k]
+        q = codes[k]
         curved = state[k] < 0 and k > first
-        if q == FREE:
+        if q == op.FREE:
             linear[link[k]] = 0 if curved else 1
             where[link[k]] = k
             n_curved += curved
-        if q >= LITERAL:
+        if q >= op.LITERAL:
             continue
         curved_1 = curved
-        if q <= LAST_BINARY:
+        if q <= op.LAST_BINARY:
             r = link[k]
             curved_2 = curved
-            if q == MUL:
+            if q == op.MUL:
                 # On a tie the bare constant is the linear one.
-                if state[r] > state[k + 1] or (state[r] == state[k + 1] and op[r] == FREE):
+                if state[r] > state[k + 1] or (state[r] == state[k + 1] and codes[r] == op.FREE):
                     curved_1 = True
                 else:
                     curved_2 = True
-            elif q > SUB:
+            elif q > op.SUB:
                 curved_2 = True
-                curved_1 = curved or q > DIV
+                curved_1 = curved or q > op.DIV
             if curved_2:
                 state[r] = -1
-        elif not (q == NEG or q >= MULT2):
+        elif not (q == op.NEG or q >= op.MULT2):
             curved_1 = True
         if curved_1:
             state[k + 1] = -1
     for k in range(stop - 1, first - 1, -1):
-        q = op[k]
-        if q >= LITERAL:
-            state[k] = (LINEAR if linear[link[k]] else CURVED) if q == FREE else STATIC
+        q = codes[k]
+        if q >= op.LITERAL:
+            state[k] = (LINEAR if linear[link[k]] else CURVED) if q == op.FREE else STATIC
         else:
-            bits = state[k + 1] | (state[link[k]] if q <= LAST_BINARY else 0)
+            bits = state[k + 1] | (state[link[k]] if q <= op.LAST_BINARY else 0)
             state[k] = bits & DYNAMIC if bits & DYNAMIC else STATIC
     return n_curved
 
 
-@njit(void(I1, I1, F1, int64, int64, I1, F2, F1, F2, int64), **INNER)
-def scale_start(op, link, literal, first, stop, state, X, c, V, n):
+@nb.shared(nb.void(TAPE, nb.F2, nb.F1, nb.int64))
+def scale_start(tape, X, c, n):
     """Turn unit draws in c (in place) into scale-aware ones, operands before operators; V's static rows are filled."""
-    for k in range(stop - 1, first - 1, -1):
-        q = op[k]
+    codes, link, state, V = tape.op, tape.link, tape.state, tape.V
+    for k in range(len(codes) - 1, -1, -1):
+        q = codes[k]
         if state[k] & DYNAMIC == 0:
             continue
-        if q <= DIV:
+        if q <= op.DIV:
             for side in range(2):
                 a = k + 1 if side == 0 else link[k]
                 b = link[k] if side == 0 else k + 1
-                if op[a] != FREE or op[b] == FREE:
+                if codes[a] != op.FREE or codes[b] == op.FREE:
                     continue
                 total, count = 0.0, 0
                 sibling = V[b]
@@ -136,36 +104,37 @@ def scale_start(op, link, literal, first, stop, state, X, c, V, n):
                 if count > 0:
                     size = math.exp(total / count)
                     j = link[a]
-                    c[j] = c[j] / size if q == MUL else c[j] * size
-                    forward(op, link, literal, a, a + 1, state, DYNAMIC, X, 0, c, V, n)
-        forward(op, link, literal, k, k + 1, state, DYNAMIC, X, 0, c, V, n)
+                    c[j] = c[j] / size if q == op.MUL else c[j] * size
+                    forward(tape, a, a + 1, DYNAMIC, X, 0, c, n)
+        forward(tape, k, k + 1, DYNAMIC, X, 0, c, n)
 
 
-@njit(int64(I1, I1, I1, F2, F1, F1, int64), **INNER)
-def unwrap(op, link, state, V, target, sw, n):
+@nb.shared(nb.int64(TAPE, nb.F1, nb.F1, nb.int64))
+def unwrap(tape, target, sw, n):
     """Undo the root's invertible operators: returns the position p whose values must then equal `target`.
 
     target and sw (the residual weights) are changed in place from those of the root; sw by the slope of what was
     taken off, so that to first order the weighted residuals stay the same.  Points that cannot be undone get
     weight 0; with more than half of them lost the answer is 0, as when nothing can be taken off.
     """
+    codes, link, state, V = tape.op, tape.link, tape.state, tape.V
     p = 0
     while True:
-        q = op[p]
-        if q >= LITERAL:
+        q = codes[p]
+        if q >= op.LITERAL:
             break
-        if q <= LAST_BINARY:
-            if q > DIV or (state[p + 1] & DYNAMIC != 0 and state[link[p]] & DYNAMIC != 0):
+        if q <= op.LAST_BINARY:
+            if q > op.DIV or (state[p + 1] & DYNAMIC != 0 and state[link[p]] & DYNAMIC != 0):
                 break
             left = state[p + 1] & DYNAMIC != 0
             s = V[link[p]] if left else V[p + 1]
             for i in range(n):
                 t = target[i]
-                if q == ADD:
+                if q == op.ADD:
                     target[i] = t - s[i]
-                elif q == SUB:
+                elif q == op.SUB:
                     target[i] = t + s[i] if left else s[i] - t
-                elif q == MUL:
+                elif q == op.MUL:
                     target[i] = t / s[i]
                     sw[i] *= abs(s[i])
                 elif left:
@@ -176,21 +145,21 @@ def unwrap(op, link, state, V, target, sw, n):
                     sw[i] *= t * t / abs(s[i])
             p = p + 1 if left else link[p]
             continue
-        if MULT2 <= q:
-            f = float(q - MULT2 + 2) if q <= MULT5 else 1.0 / float(q - DIV2 + 2)
+        if op.MULT2 <= q:
+            f = float(q - op.MULT2 + 2) if q <= op.MULT5 else 1.0 / float(q - op.DIV2 + 2)
             for i in range(n):
                 target[i] /= f
                 sw[i] *= f
-        elif q == NEG:
+        elif q == op.NEG:
             for i in range(n):
                 target[i] = -target[i]
-        elif q == INV:
+        elif q == op.INV:
             for i in range(n):
                 sw[i] *= target[i] * target[i]
                 target[i] = 1.0 / target[i]
-        elif POW2 <= q <= ROOT5:
-            e = 1.0 / float(q - POW2 + 2) if q <= POW5 else float(q - ROOT2 + 2)
-            odd = q == POW3 or q == POW5 or q == ROOT3 or q == ROOT5
+        elif op.POW2 <= q <= op.ROOT5:
+            e = 1.0 / float(q - op.POW2 + 2) if q <= op.POW5 else float(q - op.ROOT2 + 2)
+            odd = q == op.POW3 or q == op.POW5 or q == op.ROOT3 or q == op.ROOT5
             for i in range(n):
                 t = target[i]
                 if t < 0.0 and not odd:
@@ -198,15 +167,15 @@ def unwrap(op, link, state, V, target, sw, n):
                 else:
                     target[i] = math.copysign(abs(t) ** e, t)
                     sw[i] *= abs(t / (e * target[i]))  # slope of the outside: dt/dg with g = t**e
-        elif q == EXP:
+        elif q == op.EXP:
             for i in range(n):
                 sw[i] *= abs(target[i])
                 target[i] = np.log(target[i])
-        elif q == LOG:
+        elif q == op.LOG:
             for i in range(n):
                 target[i] = math.exp(target[i])
                 sw[i] /= target[i]
-        elif q == TANH:
+        elif q == op.TANH:
             for i in range(n):
                 sw[i] *= 1.0 - target[i] * target[i]
                 target[i] = math.atanh(target[i])

@@ -20,27 +20,12 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import Programs, columns_of, compile_many, compile_program, value_and_jacobian
-from fansr.fitting.levenberg_marquardt import MAX_CONSTANTS, fit_range, spread, squares
+from fansr.expressions import Programs, Tape, columns_of, compile_many, compile_program, value_and_jacobian
+from fansr.fitting.levenberg_marquardt import MAX_CONSTANTS, Data, Schedule, fit_range, spread, squares
 from fansr.streams import rng_for
-
-
-class Schedule(NamedTuple):
-    """How much work a candidate gets; `points` of 0 means all."""
-
-    points: int = 32  # of the first two rounds
-    starts: int = 8  # at most; fewer when they agree
-    first: int = 8  # iterations of every start
-    more: int = 25  # further iterations of the best `keep`
-    keep: int = 2
-    last: int = 20  # iterations on `last_points`
-    last_points: int = 1024
-    unwrap: int = 1  # 1: take the invertible outside off for every other start
-
 
 FULL = Schedule()
 SCREEN = Schedule(points=32, starts=4, first=5, more=0, keep=1, last=0, last_points=32)
@@ -117,13 +102,11 @@ class Refiner:
             given = np.full((K, 1), np.nan)
         draws = _draws(self.seed, max(1, schedule.starts))
         schedule = schedule._replace(points=schedule.points or M, last_points=schedule.last_points or M)
-        spreads, plan = self._spreads(schedule, bar), np.array(schedule, np.int64)
+        data = Data(self.columns, self.y, self.sw, self._spreads(schedule, bar), draws)
 
         def work(first):
             if over is None or not over():
-                fit_range(programs.op, programs.link, programs.literal, programs.start, programs.n_constants, first,
-                          min(K, first + self.CHUNK), self.columns, self.y, self.sw, spreads, draws, given, plan, fvu,
-                          consts)  # fmt: skip
+                fit_range(programs, first, min(K, first + self.CHUNK), data, schedule, given, fvu, consts)
 
         chunks = range(0, K, self.CHUNK)
         if jobs > 1 and len(chunks) > 1:
@@ -212,11 +195,11 @@ class Refiner:
         """Exact FVU of an expression with its constants on all points; infinite when it is not finite somewhere."""
         programs = compile_many([expr])
         program, consts = programs[0], np.array(consts, np.float64).reshape(-1)
-        V = np.empty((len(program.op), 512))
-        state = np.empty(len(program.op), np.int64)
+        L = len(program.op)
+        V = np.empty((L, 512))
         padded = np.zeros(max(1, len(consts)))
         padded[: len(consts)] = consts
-        total = squares(*program[:3], state, self.columns, padded, self.y, self.sw, 512, V)
+        total = squares(Tape(*program[:3], np.empty(L, np.int64), V, V), self.columns, padded, self.y, self.sw)
         return float(total / spread(self.y, self.sw, len(self.y)))
 
     def standard_errors(self, expr, consts) -> np.ndarray:

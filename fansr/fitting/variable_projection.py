@@ -6,23 +6,43 @@ Golub & Pereyra 1973.  Work arrays have one row per position (V values, A adjoin
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, void
-from numba.types import float64, int64
 
-from fansr.expressions import F1, F2, I1, backward, forward
-from fansr.fitting.linear_constants import DYNAMIC, HUGE, INNER, LINEAR, SUMS
+from fansr.expressions import TAPE, Tape, backward, compilation as nb, forward
+from fansr.fitting.linear_constants import DYNAMIC, HUGE, LINEAR
 
 
-@njit(void(F1, F1, int64), **INNER)
-def copied(a, b, n):
-    """b = a over the first n (slice assignment costs seconds of compilation)."""
-    for i in range(n):
-        b[i] = a[i]
+class LeastSquares(NamedTuple):
+    """One fit: the subtree first..stop-1 of a tape to `target` at the columns X, with split()'s linear and where."""
+
+    tape: Tape
+    first: int
+    stop: int
+    linear: np.ndarray  # (C,) int64, 1 for the linear constants
+    where: np.ndarray  # (C,) int64, each constant's position
+    X: np.ndarray  # (D, M) float64
+    target: np.ndarray  # (M,) float64
+    sw: np.ndarray  # (M,) float64, square roots of the weights
 
 
-@njit(float64(F1, F1, int64), **SUMS)
+class Workspace(NamedTuple):
+    """Arrays that fits use again and again, for some C' >= C constants and some width >= n points."""
+
+    Q: np.ndarray  # (C', width) float64, orthonormal basis of the linear columns
+    R: np.ndarray  # (2 + C', C') float64, their triangle; then the coefficients and the columns' sizes
+    J: np.ndarray  # (C', width) float64, projected Jacobian of the curved constants
+    chosen: np.ndarray  # (C',) int64, the constant of each column of Q
+    residual: np.ndarray  # (width,) float64, weighted
+    small: np.ndarray  # (4 + 2 * C', C') float64
+
+
+FIT = nb.named(LeastSquares, TAPE, nb.int64, nb.int64, nb.I1, nb.I1, nb.F2, nb.F1, nb.F1)
+SPACE = nb.named(Workspace, nb.F2, nb.F2, nb.F2, nb.I1, nb.F1, nb.F2)
+
+
+@nb.inner(fastmath=nb.REORDERED)
 def dot(a, b, n):
     """Sum of a*b over the first n."""
     total = 0.0
@@ -31,7 +51,7 @@ def dot(a, b, n):
     return total
 
 
-@njit(float64(F1, F1, int64), **INNER)
+@nb.inner
 def normalise(a, q, n):
     """q = a / |a| without overflow; returns |a|, 0 for a zero column and NaN for one that is not finite."""
     square = dot(a, a, n)
@@ -58,7 +78,7 @@ def normalise(a, q, n):
     return norm
 
 
-@njit(int64(F2, F1, F1, int64), **INNER)
+@nb.inner
 def solve_positive(H, b, x, m):
     """x with H x = b for a positive definite H (m, m), lower half given and overwritten; 0 when it is not."""
     for j in range(m):
@@ -87,26 +107,38 @@ def solve_positive(H, b, x, m):
     return 1
 
 
-@njit(int64(I1, I1, F1, int64, int64, I1, I1, I1, F2, F1, F1, F1, int64, F2, F2, F2, F2, I1, F1), **INNER)
-def project(op, link, literal, first, stop, state, linear, where, X, c, target, sw, n, V, A, Q, R, chosen, work):
+@nb.inner
+def back_substitute(R, x, n):
+    """x = R^-1 x for the upper triangle R[:n, :n], in place."""
+    for p in range(n - 1, -1, -1):
+        s = x[p]
+        for k in range(p + 1, n):
+            s -= R[p, k] * x[k]
+        x[p] = s / R[p, p]
+
+
+@nb.shared(nb.int64(FIT, SPACE, nb.F1, nb.int64))
+def project(fit, space, c, n):
     """Set the linear constants of c to their least-squares values given the curved ones.
 
-    work[:n] becomes the weighted residual, Q[:rank] an orthonormal basis of the linear columns (modified
+    space.residual[:n] becomes the weighted residual, Q[:rank] an orthonormal basis of the linear columns (modified
     Gram-Schmidt with the residual as a further column, which is backward stable).  A[first] must hold sw.
     Returns the rank, or -1 when something is not finite.
     """
+    tape, first, linear = fit.tape, fit.first, fit.linear
+    target, sw, A, Q, R = fit.target, fit.sw, tape.A, space.Q, space.R
     C = len(linear)
-    res = work[:n]
+    res = space.residual
     for j in range(C):
         if linear[j]:
             c[j] = 0.0
-    forward(op, link, literal, first, stop, state, DYNAMIC, X, 0, c, V, n)
-    root = V[first]
+    forward(tape, first, fit.stop, DYNAMIC, fit.X, 0, c, n)
+    root = tape.V[first]
     for i in range(n):
         res[i] = sw[i] * (target[i] - root[i])
-    if state[first] & LINEAR == 0:
+    if tape.state[first] & LINEAR == 0:
         return 0
-    backward(op, link, first, stop, state, LINEAR, V, A, n)
+    backward(tape, first, fit.stop, LINEAR, n)
     coefficient = R[len(R) - 2]
     size = R[len(R) - 1]
     rank = 0
@@ -114,7 +146,7 @@ def project(op, link, literal, first, stop, state, linear, where, X, c, target, 
         if not linear[j]:
             continue
         q = Q[rank]
-        norm = normalise(A[where[j]], q, n)
+        norm = normalise(A[fit.where[j]], q, n)
         if not (norm < HUGE):
             return -1
         if norm == 0.0:
@@ -131,18 +163,14 @@ def project(op, link, literal, first, stop, state, linear, where, X, c, target, 
         for i in range(n):
             q[i] /= left
         R[rank, rank] = left
-        chosen[rank] = j
+        space.chosen[rank] = j
         size[rank] = norm
         h = dot(q, res, n)
         coefficient[rank] = h
         for i in range(n):
             res[i] -= h * q[i]
         rank += 1
-    for p in range(rank - 1, -1, -1):
-        s = coefficient[p]
-        for k in range(p + 1, rank):
-            s -= R[p, k] * coefficient[k]
-        coefficient[p] = s / R[p, p]
+    back_substitute(R, coefficient, rank)
     for p in range(rank):
-        c[chosen[p]] = coefficient[p] / size[p]
+        c[space.chosen[p]] = coefficient[p] / size[p]
     return rank

@@ -12,26 +12,26 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, void
-from numba.types import Array, float32, int64
 
-_F1, _F2, _I2 = Array(float32, 1, "C"), Array(float32, 2, "C"), Array(int64, 2, "C")
+from fansr.expressions import compilation as nb
+
+_F1, _F2 = nb.Array(nb.float32, 1, "C"), nb.Array(nb.float32, 2, "C")
 
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}  # all but what would assume away NaN and infinity
 
 
-@njit(float32(_F1, _F1, int64, int64), cache=True, nogil=True, fastmath=_FAST, inline="always")
+@nb.inner(fastmath=_FAST)
 def dot(a, b, start, n):
     """Sum of a * b over n entries from `start`; over slices, whose plain counting the compiler turns into vectors."""
     a, b = a[start : start + n], b[start : start + n]
-    total = float32(0.0)
+    total = nb.float32(0.0)
     for e in range(n):
         total += a[e] * b[e]
     return total
 
 
-@njit(void(_F1, _F1, float32, int64, int64), cache=True, nogil=True, fastmath=_FAST, inline="always")
+@nb.inner(fastmath=_FAST)
 def add(out, b, weight, start, n):
     """out += weight * b over n entries from `start`."""
     out, b = out[start : start + n], b[start : start + n]
@@ -39,18 +39,18 @@ def add(out, b, weight, start, n):
         out[e] += weight * b[e]
 
 
-@njit(void(_F2, float32, _F2), cache=True, nogil=True, fastmath=_FAST)
+@nb.kernel(nb.void(_F2, nb.float32, _F2), fastmath=_FAST)
 def normed(x, epsilon, out):
     """out (N, d) = each row of x over its root mean square."""
     n, d = x.shape
     for i in range(n):
         row, to = x[i], out[i]
-        scale = float32(1.0 / math.sqrt(dot(row, row, 0, d) / d + epsilon))
+        scale = nb.float32(1.0 / math.sqrt(dot(row, row, 0, d) / d + epsilon))
         for e in range(d):
             to[e] = row[e] * scale
 
 
-@njit(void(_F1, int64, int64, _F1, _F1, _F1), cache=True, nogil=True, fastmath=_FAST, inline="always")
+@nb.inner(fastmath=_FAST)
 def turn(source, start, heads, cos, sin, out):
     """out (d,) = the d entries of source from `start`, each head's pairs (e, e + E/2) turned by their angles (RoPE)."""
     width = len(cos)
@@ -66,7 +66,7 @@ def turn(source, start, heads, cos, sin, out):
             to_b[e] = b[e] * cos[half + e] + a[e] * sin[half + e]
 
 
-@njit(void(_F2, _F1, _F1, _F2, _F2, int64, _I2, int64, _F2), cache=True, nogil=True, fastmath=_FAST)
+@nb.kernel(nb.void(_F2, _F1, _F1, _F2, _F2, nb.int64, nb.I2, nb.int64, _F2), fastmath=_FAST)
 def attend_pool(qkv, cos, sin, keys, values, start, ancestors, heads, out):
     """One position of N sequences: out (N, d) = softmax(q k / sqrt(E)) v per head over each row's ancestors.
 
@@ -76,14 +76,15 @@ def attend_pool(qkv, cos, sin, keys, values, start, ancestors, heads, out):
     n, d = qkv.shape[0], qkv.shape[1] // 3
     width = d // heads
     steps = ancestors.shape[1]
-    scale = float32(1.0 / math.sqrt(width))
+    scale = nb.float32(1.0 / math.sqrt(width))
     scores = np.empty((heads, steps), np.float32)
     total = np.empty(heads, np.float32)
     q = np.empty(d, np.float32)
     for i in range(n):
         turn(qkv[i], 0, heads, cos, sin, q)
         turn(qkv[i], d, heads, cos, sin, keys[start + i])
-        values[start + i, :] = qkv[i, 2 * d :]
+        for e in range(d):
+            values[start + i, e] = qkv[i, 2 * d + e]
         for s in range(steps):
             for h in range(heads):
                 scores[h, s] = dot(q, keys[ancestors[i, s]], h * width, width) * scale
@@ -91,12 +92,13 @@ def attend_pool(qkv, cos, sin, keys, values, start, ancestors, heads, out):
             top = scores[h, 0]
             for s in range(1, steps):
                 top = max(top, scores[h, s])
-            total[h] = float32(0.0)
+            total[h] = nb.float32(0.0)
             for s in range(steps):
-                scores[h, s] = float32(math.exp(scores[h, s] - top))
+                scores[h, s] = nb.float32(math.exp(scores[h, s] - top))
                 total[h] += scores[h, s]
         row = out[i]
-        row[:] = float32(0.0)
+        for e in range(d):
+            row[e] = nb.float32(0.0)
         for s in range(steps):
             for h in range(heads):
                 add(row, values[ancestors[i, s]], scores[h, s] / total[h], h * width, width)

@@ -11,6 +11,7 @@ from fansr.corpus import draw_kernels, gen, problem_bytes, render, skeleton_rows
 from fansr.corpus.prior import Prior, Skeletons, load
 from fansr.errors import DataError
 from fansr.expressions import prefix
+from fansr.expressions.programs import Tape
 from fansr.expressions.tokens import CONSTANT, OPERATORS, VARIABLES
 from fansr.streams import packing, reader_writer
 
@@ -126,13 +127,13 @@ def infix(form, consts) -> str:
     """put_infix on one expression."""
     row = draw_kernels.to_rows([form])[0]
     L = len(row)
-    op, link, size, precedence, minus = (np.zeros(L + 1, np.int64) for _ in range(5))
-    used = draw_kernels.program(row.copy(), op, link, size)
+    tape = Tape(*(np.zeros(L, kind) for kind in (np.int64, np.int64, np.float64, np.int64)), *np.zeros((2, 1, 1)))
+    used = draw_kernels.program(row.copy(), tape)
     texts, text_at = problem_bytes.texts_of(np.array(consts))
+    work = (np.zeros(n, np.int64) for n in (L, L, 8 * L + 8))
+    formula = problem_bytes.Formula(tape, np.arange(1, 18), texts, text_at, *work)
     out = np.zeros(problem_bytes.PER_TOKEN * L + len(texts), np.uint8)
-    end = problem_bytes.put_infix(
-        out, 0, op, link, used, np.arange(1, 18), texts, text_at, 0, precedence, minus, np.zeros(8 * L + 8, np.int64)
-    )
+    end = problem_bytes.put_infix(out, 0, formula, used, 0)
     return bytes(out[:end]).decode()
 
 

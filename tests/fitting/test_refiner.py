@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from fansr.expressions.programs import compile_many, evaluate
+from fansr.expressions.programs import Tape, compile_many, evaluate
 from fansr.expressions.tokens import CONSTANT as C
-from fansr.fitting.levenberg_marquardt import split
+from fansr.fitting.linear_constants import split
 from fansr.fitting.refiner import FULL, MAX_CONSTANTS, Refiner, Schedule
 
 LINE = ["+", "*", C, "x1", C]
@@ -19,6 +19,14 @@ def fvu_by_hand(y, p):
 
 def table(seed=0, M=200, D=3, low=0.5, high=3.0):
     return np.random.default_rng(seed).uniform(low, high, (M, D))
+
+
+def linear_flags(expr):
+    """What split() says of each constant: 1 for linear."""
+    program = compile_many([expr])[0]
+    state, flags, where = (np.zeros(len(program.op), np.int64) for _ in range(3))
+    split(Tape(*program[:3], state, np.zeros((1, 1)), np.zeros((1, 1))), 0, len(program.op), flags, where)
+    return flags
 
 
 @pytest.mark.parametrize(
@@ -37,10 +45,7 @@ def table(seed=0, M=200, D=3, low=0.5, high=3.0):
 )
 def test_which_constants_are_linear(expr, linear):
     """The chosen set must really be jointly affine; these are small enough to say which it is."""
-    op, link = compile_many([expr])[0][:2]
-    state, flags, where = (np.zeros(len(op), np.int64) for _ in range(3))
-    split(op, link, 0, len(op), state, flags, where)
-    got = list(flags[: len(linear)])
+    got = list(linear_flags(expr)[: len(linear)])
     if expr[0] == "*" and expr[1] in (C, "+") and sum(linear) == 1:
         assert sum(got) == 1  # a tie: which one does not matter
     else:
@@ -56,9 +61,7 @@ def test_chosen_constants_enter_jointly_linearly_in_random_trees():
     for _ in range(600):
         expr = random_tree(rng, 4, 2)
         n = expr.count(C)
-        op, link = compile_many([expr])[0][:2]
-        state, flags, where = (np.zeros(len(op), np.int64) for _ in range(3))
-        split(op, link, 0, len(op), state, flags, where)
+        flags = linear_flags(expr)
         if n == 0 or not flags[:n].any():
             continue
         c, d = rng.normal(0, 1, n), rng.normal(0, 1, n) * flags[:n]

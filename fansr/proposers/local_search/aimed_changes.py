@@ -7,64 +7,77 @@ back-propagation: Pawlak, Wieloch & Krawiec 2015).
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, void
-from numba.types import float64, int64
 
-from fansr.expressions import (
-    ABS,
-    ACOS,
-    ADD,
-    ASIN,
-    ATAN,
-    COLUMN,
-    COS,
-    DIV,
-    DIV2,
-    EXP,
-    F1,
-    F2,
-    FREE,
-    I1,
-    INV,
-    JIT,
-    LAST_BINARY,
-    LITERAL,
-    LOG,
-    MUL,
-    MULT2,
-    MULT5,
-    NEG,
-    POW2,
-    POW5,
-    ROOT2,
-    ROOT5,
-    SIN,
-    SUB,
-    TANH,
-    connect,
-    forward,
-)
-from fansr.proposers.local_search.canonical_form import canonical
+from fansr.expressions import Tape, compilation as nb, connect, forward, opcodes as op
+from fansr.proposers.local_search.canonical_form import take
 from fansr.proposers.local_search.genomes import (
-    ARENA,
+    GENOMES,
     HUGE,
-    I2,
-    INNER,
-    K1,
+    LIMITS,
     MAX_TERMS,
     WIDTH,
-    acceptable,
+    Genome,
     append,
     below,
+    blank,
     end,
+    new_arena,
     put,
+    row,
     uniform,
+)
+from fansr.proposers.local_search.subtree_library import Library
+
+
+class Sample(NamedTuple):
+    """The points that changes are aimed at: the first n of these."""
+
+    X: np.ndarray  # (D, M) float64
+    y: np.ndarray  # (M,) float64
+    sw: np.ndarray  # (M,) float64, square roots of the weights
+    n: int
+
+
+class Best(NamedTuple):
+    """The best terms of a library, best first: their rows (-1: none) and (score, a, b) for a + b * term."""
+
+    rows: np.ndarray  # (K,) int64
+    scores: np.ndarray  # (K, 3) float64
+
+
+LIBRARY, SAMPLE, BEST = (
+    nb.named(Library, nb.F2, nb.I2, nb.I1),
+    nb.named(Sample, nb.F2, nb.F1, nb.F1, nb.int64),
+    nb.named(Best, nb.I1, nb.F2),
 )
 
 
-@njit(void(int64, int64, F1, F1, F1, F1, int64), **INNER)
+@nb.inner
+def _clear(best):
+    """No terms."""
+    for j in range(len(best.rows)):
+        best.rows[j], best.scores[j, 0] = -1, np.inf
+
+
+@nb.inner
+def _insert(best, k, score, a, b):
+    """Term k takes its place among the best, if it has one."""
+    j = len(best.rows) - 1
+    if not (score < best.scores[j, 0]):
+        return
+    while j > 0 and score < best.scores[j - 1, 0]:
+        best.rows[j] = best.rows[j - 1]
+        for c in range(3):
+            best.scores[j, c] = best.scores[j - 1, c]
+        j -= 1
+    best.rows[j] = k
+    best.scores[j, 0], best.scores[j, 1], best.scores[j, 2] = score, a, b
+
+
+@nb.shared(nb.void(nb.int64, nb.int64, nb.F1, nb.F1, nb.F1, nb.F1, nb.int64))
 def _undo(q, left, sibling, inside, target, sw, n):
     """Turn the target of a node q into that of one operand, whose present values are `inside`, in place.
 
@@ -73,15 +86,15 @@ def _undo(q, left, sibling, inside, target, sw, n):
     for i in range(n):
         t, u = target[i], inside[i]
         slope = 1.0
-        if q <= LAST_BINARY:
+        if q <= op.LAST_BINARY:
             s = sibling[i]
-            if q == ADD:
+            if q == op.ADD:
                 t = t - s
-            elif q == SUB:
+            elif q == op.SUB:
                 t = t + s if left else s - t
-            elif q == MUL:
+            elif q == op.MUL:
                 t, slope = t / s, s
-            elif q == DIV:
+            elif q == op.DIV:
                 if left:
                     t, slope = t * s, 1.0 / s
                 else:
@@ -93,52 +106,52 @@ def _undo(q, left, sibling, inside, target, sw, n):
             else:
                 slope = t * np.log(s)
                 t = np.log(t) / np.log(s)
-        elif q >= MULT2:
-            slope = float(q - MULT2 + 2) if q <= MULT5 else 1.0 / float(q - DIV2 + 2)
+        elif q >= op.MULT2:
+            slope = float(q - op.MULT2 + 2) if q <= op.MULT5 else 1.0 / float(q - op.DIV2 + 2)
             t = t / slope
-        elif q == NEG:
+        elif q == op.NEG:
             t = -t
-        elif q == ABS:
+        elif q == op.ABS:
             t = math.copysign(t, u) if t >= 0.0 else np.nan
-        elif q == INV:
+        elif q == op.INV:
             slope = t * t
             t = 1.0 / t
-        elif q <= POW5:
-            e = float(q - POW2 + 2)
-            even = (q - POW2) % 2 == 0
+        elif q <= op.POW5:
+            e = float(q - op.POW2 + 2)
+            even = (q - op.POW2) % 2 == 0
             x = abs(t) ** (1.0 / e)
             slope = e * x ** (e - 1.0)
             t = (math.copysign(x, u) if t >= 0.0 else np.nan) if even else math.copysign(x, t)
-        elif q <= ROOT5:
-            e = float(q - ROOT2 + 2)
-            even = (q - ROOT2) % 2 == 0
+        elif q <= op.ROOT5:
+            e = float(q - op.ROOT2 + 2)
+            even = (q - op.ROOT2) % 2 == 0
             slope = abs(t) ** (1.0 - e) / e
             t = np.nan if even and t < 0.0 else math.copysign(abs(t) ** e, t)
-        elif q == EXP:
+        elif q == op.EXP:
             slope = t
             t = np.log(t)
-        elif q == LOG:
+        elif q == op.LOG:
             t = math.exp(t)
             slope = 1.0 / t
-        elif q == SIN or q == COS:
+        elif q == op.SIN or q == op.COS:
             # The branch nearest to the present value.
             slope = math.sqrt(max(0.0, 1.0 - t * t))
-            x = math.asin(t) if q == SIN else math.acos(t)
-            other = math.pi - x if q == SIN else -x
+            x = math.asin(t) if q == op.SIN else math.acos(t)
+            other = math.pi - x if q == op.SIN else -x
             x += 2.0 * math.pi * np.rint((u - x) / (2.0 * math.pi))
             other += 2.0 * math.pi * np.rint((u - other) / (2.0 * math.pi))
             t = x if abs(x - u) <= abs(other - u) else other
-        elif q == TANH:
+        elif q == op.TANH:
             slope = 1.0 - t * t
             t = math.atanh(t)
-        elif q == ATAN:
+        elif q == op.ATAN:
             x = math.tan(t)
             slope = 1.0 / (1.0 + x * x)
             t = x if abs(t) < 1.5 else np.nan
-        elif q == ASIN:
+        elif q == op.ASIN:
             slope = 1.0 / math.cos(t)
             t = math.sin(t)
-        elif q == ACOS:
+        elif q == op.ACOS:
             slope = 1.0 / math.sin(t)
             t = math.cos(t)
         else:
@@ -147,29 +160,23 @@ def _undo(q, left, sibling, inside, target, sw, n):
         sw[i] *= abs(slope)
 
 
-@njit(
-    float64(F1, F1, int64, F2, I1, I1, F2),
-    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, no_cpython_wrapper=True, no_cfunc_wrapper=True,
-)  # fmt: skip
-def _nearest(target, sw, n, terms, sizes, best, scores):
-    """The terms T[k] (rows) for which a + b*T[k] comes nearest to target, weighted by sw^2.
+@nb.shared(nb.void(nb.F1, nb.F1, nb.int64, LIBRARY, BEST), fastmath=nb.REORDERED)
+def _nearest(target, sw, n, library, best):
+    """The terms T of the library for which a + b*T comes nearest to target, weighted by sw^2.
 
-    best gets the rows' numbers (its length says how many), scores[i] = (log of the unexplained share + a price for
-    the term's size, a, b).  Returns the share of target's spread about 0 that a constant alone leaves.
+    A score is the log of the unexplained share and a price for the term's size.
     """
     total, mean, power = 0.0, 0.0, 0.0
     for i in range(n):
         total += sw[i] * sw[i]
         mean += sw[i] * sw[i] * target[i]
         power += sw[i] * sw[i] * target[i] * target[i]
-    for j in range(len(best)):
-        best[j] = -1
-        scores[j, 0] = np.inf
+    _clear(best)
     if not (total > 0.0 and power > 0.0 and power < HUGE):
-        return 0.0
+        return
     spread = power - mean * mean / total
-    for k in range(len(terms)):
-        row = terms[k]
+    for k in range(len(library.values)):
+        row = library.values[k]
         s1, s2, s12 = 0.0, 0.0, 0.0
         for i in range(n):
             w = sw[i] * sw[i] * row[i]
@@ -186,39 +193,26 @@ def _nearest(target, sw, n, terms, sizes, best, scores):
             left = with_summand
             b = cov / var
             a = (mean - b * s1) / total
-        score = math.log(max(left, 1e-13 * power) / power) + 0.06 * sizes[k] + (0.12 if a != 0.0 else 0.0)
-        j = len(best) - 1
-        if not (score < scores[j, 0]):
-            continue
-        while j > 0 and score < scores[j - 1, 0]:
-            best[j] = best[j - 1]
-            for c in range(3):
-                scores[j, c] = scores[j - 1, c]
-            j -= 1
-        best[j] = k
-        scores[j, 0], scores[j, 1], scores[j, 2] = score, a, b
-    return spread / power
+        score = math.log(max(left, 1e-13 * power) / power) + 0.06 * library.lengths[k]
+        score += 0.12 if a != 0.0 else 0.0
+        _insert(best, k, score, a, b)
 
 
-@njit(
-    int64(K1, I1, int64, F2, F1, F1, int64, F2, I1, F2, I1, F2, I1),
-    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}, no_cpython_wrapper=True, no_cfunc_wrapper=True,
-)  # fmt: skip
-def _complete(state, g, L, V, y, sw, n, terms, sizes, Q, best, scores, places):
+@nb.shared(nb.int64(nb.W1, nb.I1, nb.int64, nb.F2, SAMPLE, LIBRARY, nb.F2, BEST, nb.I1), fastmath=nb.REORDERED)
+def _complete(state, g, L, V, sample, library, Q, best, places):
     """Library terms that best complete a sum of which one term may be taken out (orthogonal least squares).
 
-    V holds the values of the whole expression g.  A candidate's gain is that of the refitted sum.  best and scores
-    as in _nearest (a = 0, b = 1).  Returns the number of the term taken out, -1 for none; places gets where terms begin.
+    V holds the values of the whole expression g.  A candidate's gain is that of the refitted sum; scores as in
+    _nearest (a = 0, b = 1).  Returns the number of the term taken out, -1 for none; places gets where terms begin.
     """
+    y, sw, n = sample.y, sample.sw, sample.n
     n_terms, i = 0, 0
-    while i < L and g[i] == ADD and n_terms < MAX_TERMS:
+    while i < L and g[i] == op.ADD and n_terms < MAX_TERMS:
         places[n_terms] = i + 1
         n_terms += 1
         i = end(g, i + 1)
     out = below(state, n_terms + 1) - 1 if n_terms > 1 else -1
-    for j in range(len(best)):
-        best[j] = -1
-        scores[j, 0], scores[j, 1], scores[j, 2] = np.inf, 0.0, 1.0
+    _clear(best)
     rank = 0
     # The basis of what stays, with y itself as the last row.
     for t in range(-1, n_terms + 1):
@@ -251,8 +245,8 @@ def _complete(state, g, L, V, y, sw, n, terms, sizes, Q, best, scores, places):
     residual = Q[rank]
     if not (power > 0.0):
         return out
-    for k in range(len(terms)):
-        row = terms[k]
+    for k in range(len(library.values)):
+        row = library.values[k]
         square, along = 0.0, 0.0
         for i in range(n):
             v = sw[i] * row[i]
@@ -266,123 +260,106 @@ def _complete(state, g, L, V, y, sw, n, terms, sizes, Q, best, scores, places):
             free -= h * h
         if not (free > 1e-9 * square and square < HUGE):
             continue
-        score = math.log(max(1e-13, 1.0 - along * along / (free * power))) + 0.06 * sizes[k]
-        j = len(best) - 1
-        if not (score < scores[j, 0]):
-            continue
-        while j > 0 and score < scores[j - 1, 0]:
-            best[j], scores[j, 0] = best[j - 1], scores[j - 1, 0]
-            j -= 1
-        best[j], scores[j, 0] = k, score
+        score = math.log(max(1e-13, 1.0 - along * along / (free * power))) + 0.06 * library.lengths[k]
+        _insert(best, k, score, 0.0, 1.0)
     return out
 
 
-@njit(
-    int64(K1, I2, F2, I1, int64, int64, F2, F1, F1, int64, F2, I2, I1, int64, int64, K1, I2, F2, I1),
-    **JIT,
-)
-def aim(state, G, W, lengths, n_parents, tries, X, y, sw, n, terms, term_codes, term_lengths, longest, most_constants, table,
-        out, out_w, out_lengths):  # fmt: skip
-    """Fill `out` with children of whole expressions G[:n_parents] (codes with fitted constants, from `spell`).
+@nb.kernel(nb.int64(nb.W1, GENOMES, nb.int64, nb.int64, SAMPLE, LIBRARY, LIMITS, GENOMES))
+def aim(state, parents, n_parents, tries, sample, library, limits, out):
+    """Fill `out` with children of whole expressions, the first n_parents (codes with fitted constants, from `spell`).
 
     For a random position the values that would make the expression exact are found by undoing, operator by
     operator, what stands above it; then the library term nearest to those values (or to what is missing as a summand
-    or as a factor) is put there.  terms (N, >= n) are the library's values, term_codes (N, WIDTH) its genomes.
-    Returns how many children were made.
+    or as a factor) is put there.  Returns how many children were made.
     """
-    codes, values, top = np.empty(ARENA, np.int64), np.empty(ARENA), np.zeros(1, np.int64)
-    stack = np.empty(4 * WIDTH, np.int64)
-    a, aw = np.empty(WIDTH, np.int64), np.empty(WIDTH)
-    op, link = np.empty(4 * WIDTH, np.int64), np.empty(4 * WIDTH, np.int64)
-    literal, everything = np.empty(4 * WIDTH), np.ones(4 * WIDTH, np.int64)
-    V = np.empty((4 * WIDTH, n))
+    arena, stack, a = new_arena(), np.empty(4 * WIDTH, np.int64), blank(WIDTH)
+    n, V = sample.n, np.empty((4 * WIDTH, sample.n))
+    tape = Tape(
+        np.empty(4 * WIDTH, np.int64),
+        np.empty(4 * WIDTH, np.int64),
+        np.empty(4 * WIDTH),
+        np.ones(4 * WIDTH, np.int64),
+        V,
+        V,
+    )
     target, weight, goal, goal_w = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    best, scores = np.empty(6, np.int64), np.empty((6, 3))
-    zero_w = np.zeros(WIDTH)
+    best = Best(np.empty(6, np.int64), np.empty((6, 3)))
+    zeros = np.zeros(WIDTH)
     Q, places = np.empty((MAX_TERMS + 3, n)), np.empty(MAX_TERMS + 1, np.int64)
     made = 0
     for i_parent in range(n_parents):
-        g, w, L = G[i_parent], W[i_parent], lengths[i_parent]
+        whole, L = row(parents, i_parent), parents.lengths[i_parent]
+        g = whole.codes
         for i in range(L):
             q = g[i]
-            op[i] = COLUMN if q >= COLUMN else (LITERAL if q == FREE else q)
-            link[i] = q - COLUMN if q >= COLUMN else 0
-            literal[i] = w[i]
-        if connect(op, link, 0, L, stack) < 0:
+            tape.op[i] = op.COLUMN if q >= op.COLUMN else (op.LITERAL if q == op.FREE else q)
+            tape.link[i] = q - op.COLUMN if q >= op.COLUMN else 0
+            tape.literal[i] = whole.values[i]
+        if connect(tape.op, tape.link, 0, L, stack) < 0:
             continue
-        forward(op, link, literal, 0, L, everything, 1, X, 0, w, V, n)
+        forward(tape, 0, L, 1, sample.X, 0, whole.values, n)
         for attempt in range(tries):
-            if made >= len(out):
+            if made >= len(out.lengths):
                 return made
-            if attempt < 3:  # the sum as a whole
-                gone = _complete(state, g, L, V, y, sw, n, terms, term_lengths, Q, best, scores, places)
-                j = 0 if uniform(state) < 0.5 else below(state, len(best))
-                if best[j] < 0:
+            completing = attempt < 3  # the sum as a whole
+            gone, mode, p, e = -1, 0, 0, 0
+            if completing:
+                gone = _complete(state, g, L, V, sample, library, Q, best, places)
+            else:
+                p = below(state, L)
+                if tape.op[p] == op.LITERAL:
+                    p = 0
+                for i in range(n):
+                    target[i], weight[i] = sample.y[i], sample.sw[i]
+                k = 0
+                while k < p:
+                    left = 1
+                    child, other = k + 1, k + 1
+                    if tape.op[k] <= op.LAST_BINARY:
+                        left = 1 if p < tape.link[k] else 0
+                        child, other = (k + 1, tape.link[k]) if left else (tape.link[k], k + 1)
+                    _undo(tape.op[k], left, V[other], V[child], target, weight, n)
+                    k = child
+                mode = below(state, 3) if p > 0 else 1 + below(state, 2)
+                lost = 0
+                for i in range(n):
+                    u = V[p, i]
+                    goal[i], goal_w[i] = target[i], weight[i]
+                    if mode == 1:
+                        goal[i] -= u
+                    elif mode == 2:
+                        goal[i] /= u
+                        goal_w[i] *= abs(u)
+                    if not (abs(goal[i]) < 1e100 and goal_w[i] < 1e100):
+                        goal[i], goal_w[i] = 0.0, 0.0
+                        lost += 1
+                if 3 * lost > n:
                     continue
-                size = put(ADD, 0.0, a, aw, 0)
-                size = append(term_codes[best[j]], zero_w, 0, term_lengths[best[j]], a, aw, size)
+                _nearest(goal, goal_w, n, library, best)
+            j = 0 if uniform(state) < 0.5 else below(state, len(best.rows))
+            summand, factor = best.scores[j, 1], best.scores[j, 2]
+            if best.rows[j] < 0 or not (abs(summand) < 1e100 and abs(factor) < 1e100):
+                continue
+            term, term_L = Genome(library.codes[best.rows[j]], zeros), library.lengths[best.rows[j]]
+            if completing:
+                size = append(term, 0, term_L, a, put(op.ADD, 0.0, a, 0))
                 if gone < 0:
-                    size = append(g, w, 0, L, a, aw, size)
+                    size = append(whole, 0, L, a, size)
                 else:
-                    size = append(g, w, 0, places[gone] - 1, a, aw, size)
-                    size = append(g, w, end(g, places[gone]), L, a, aw, size)
-                if size > WIDTH:
-                    continue
-                size = canonical(a, aw, size, MAX_TERMS, out[made], out_w[made], codes, values, top, stack)
-                if acceptable(out[made], size, longest, most_constants, table):
-                    out_lengths[made] = size
-                    made += 1
-                continue
-            p = below(state, L)
-            if op[p] == LITERAL:
-                p = 0
-            for i in range(n):
-                target[i], weight[i] = y[i], sw[i]
-            k = 0
-            while k < p:
-                left = 1
-                child, other = k + 1, k + 1
-                if op[k] <= LAST_BINARY:
-                    left = 1 if p < link[k] else 0
-                    child, other = (k + 1, link[k]) if left else (link[k], k + 1)
-                _undo(op[k], left, V[other], V[child], target, weight, n)
-                k = child
-            mode = below(state, 3) if p > 0 else 1 + below(state, 2)
-            lost = 0
-            for i in range(n):
-                u = V[p, i]
-                goal[i], goal_w[i] = target[i], weight[i]
-                if mode == 1:
-                    goal[i] -= u
-                elif mode == 2:
-                    goal[i] /= u
-                    goal_w[i] *= abs(u)
-                if not (abs(goal[i]) < 1e100 and goal_w[i] < 1e100):
-                    goal[i], goal_w[i] = 0.0, 0.0
-                    lost += 1
-            if 3 * lost > n:
-                continue
-            _nearest(goal, goal_w, n, terms, term_lengths, best, scores)
-            j = 0 if uniform(state) < 0.5 else below(state, len(best))
-            if best[j] < 0 or not (abs(scores[j, 1]) < 1e100 and abs(scores[j, 2]) < 1e100):
-                continue
-            e = end(g, p)
-            size = append(g, w, 0, p, a, aw, 0)
-            if mode > 0:
-                size = put(ADD if mode == 1 else MUL, 0.0, a, aw, size)
-                size = append(g, w, p, e, a, aw, size)
-            if scores[j, 1] != 0.0:
-                size = put(ADD, 0.0, a, aw, size)
-                size = put(FREE, scores[j, 1], a, aw, size)
-            if abs(scores[j, 2] - 1.0) > 1e-4:
-                size = put(MUL, 0.0, a, aw, size)
-                size = put(FREE, scores[j, 2], a, aw, size)
-            size = append(term_codes[best[j]], zero_w, 0, term_lengths[best[j]], a, aw, size)
-            size = append(g, w, e, L, a, aw, size)
-            if size > WIDTH:
-                continue
-            size = canonical(a, aw, size, MAX_TERMS, out[made], out_w[made], codes, values, top, stack)
-            if acceptable(out[made], size, longest, most_constants, table):
-                out_lengths[made] = size
-                made += 1
+                    size = append(whole, 0, places[gone] - 1, a, size)
+                    size = append(whole, end(g, places[gone]), L, a, size)
+            else:
+                e = end(g, p)
+                size = append(whole, 0, p, a, 0)
+                if mode > 0:
+                    size = put(op.ADD if mode == 1 else op.MUL, 0.0, a, size)
+                    size = append(whole, p, e, a, size)
+                if summand != 0.0:
+                    size = put(op.FREE, summand, a, put(op.ADD, 0.0, a, size))
+                if abs(factor - 1.0) > 1e-4:
+                    size = put(op.FREE, factor, a, put(op.MUL, 0.0, a, size))
+                size = append(term, 0, term_L, a, size)
+                size = append(whole, e, L, a, size)
+            made = take(a, size, out, made, limits, arena)
     return made

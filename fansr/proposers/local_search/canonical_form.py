@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
-from numba.types import int64
+from fansr.expressions import compilation as nb, opcodes as op
+from fansr.proposers.local_search.canonical_rules import NOTHING, compare, join, make
+from fansr.proposers.local_search.genomes import (
+    ARENA_TYPE,
+    GENOME,
+    GENOMES,
+    LIMITS,
+    MAX_TERMS,
+    WIDTH,
+    acceptable,
+    append,
+    blank,
+    end,
+    new_arena,
+    row,
+)
 
-from fansr.expressions import ADD, DIV, F1, F2, FREE, I1, INV, JIT, LAST_BINARY, LITERAL, MUL, NEG, SUB
-from fansr.proposers.local_search.canonical_rules import compare, join, make
-from fansr.proposers.local_search.genomes import ARENA, I2, INNER, K1, WIDTH, acceptable, append, end
 
-
-@njit(int64(I1, F1, int64, int64, I1, F1, I1, F1, I1, I1), **INNER)
-def canonical(g, w, L, most_terms, out, out_w, codes, values, top, stack):
-    """Canonical genome of g[:L] with values w into out, out_w; returns its length, 0 when there is none.
+@nb.shared(nb.int64(GENOME, nb.int64, GENOME, ARENA_TYPE))
+def canonical(g, L, out, arena):
+    """Canonical genome of the first L positions of g into out; returns its length, 0 when there is none.
 
     The sum at the top is taken apart into terms without factors, signs and duplicates, sorted, and put together
-    again.  stack is (2 * WIDTH,) work space.
+    again.
     """
+    codes, values, stack = arena.codes, arena.values, arena.stack
     depth = 0
     for i in range(L):
-        codes[i], values[i] = g[i], w[i]
+        codes[i], values[i] = g.codes[i], g.values[i]
     before, length = 0, L
     for _pass in range(12):
         # The input lies at `before`; the new form is built behind it.
         if before > 0:
             for i in range(length):
                 codes[i], values[i] = codes[before + i], values[before + i]
-        top[0] = length
+        arena.top[0] = length
         depth = 0
         for i in range(length - 1, -1, -1):
             q = codes[i]
-            if q >= LITERAL:
-                s, ls = i, 1
-            elif q > LAST_BINARY:
-                s, ls = make(q, stack[2 * depth - 2], stack[2 * depth - 1], 0, 0, codes, values, top)
+            made = (i, 1)
+            if q < op.LITERAL:
                 depth -= 1
-            else:
-                s, ls = make(
-                    q,
-                    stack[2 * depth - 2],
-                    stack[2 * depth - 1],
-                    stack[2 * depth - 4],
-                    stack[2 * depth - 3],
-                    codes,
-                    values,
-                    top,
-                )
-                depth -= 2
-            if ls == 0:
+                first, second = (stack[2 * depth], stack[2 * depth + 1]), NOTHING
+                if q <= op.LAST_BINARY:
+                    depth -= 1
+                    second = (stack[2 * depth], stack[2 * depth + 1])
+                made = make(q, first, second, arena)
+            if made[1] == 0:
                 return 0
-            stack[2 * depth], stack[2 * depth + 1] = s, ls
+            stack[2 * depth], stack[2 * depth + 1] = made
             depth += 1
         if depth != 1 or stack[1] > WIDTH:
             return 0
@@ -67,37 +68,37 @@ def canonical(g, w, L, most_terms, out, out_w, codes, values, top, stack):
         depth -= 1
         s, ls = stack[2 * depth], stack[2 * depth + 1]
         q = codes[s]
-        if q == FREE:
+        if q == op.FREE:
             continue
-        if q == ADD or q == SUB:
+        if q == op.ADD or q == op.SUB:
             m = end(codes, s + 1)
             if depth + 2 + n_found >= last:
                 return 0
             stack[2 * depth], stack[2 * depth + 1] = s + 1, m - s - 1
             stack[2 * depth + 2], stack[2 * depth + 3] = m, s + ls - m
             depth += 2
-        elif q == NEG:
+        elif q == op.NEG:
             stack[2 * depth], stack[2 * depth + 1] = s + 1, ls - 1
             depth += 1
-        elif q == MUL and codes[s + 1] == FREE:
+        elif q == op.MUL and codes[s + 1] == op.FREE:
             stack[2 * depth], stack[2 * depth + 1] = s + 2, ls - 2
             depth += 1
         else:
-            if q == DIV and codes[s + 1] == FREE:
-                s, ls = join(INV, s + 2, ls - 2, 0, 0, codes, values, top)
+            if q == op.DIV and codes[s + 1] == op.FREE:
+                s, ls = join(op.INV, (s + 2, ls - 2), NOTHING, arena)
                 if ls == 0:
                     return 0
             # Insertion into the sorted list of terms found, kept at stack[2*(last-1-k)].
             k = 0
             order = 1
             while k < n_found:
-                order = compare(s, ls, stack[2 * (last - 1 - k)], stack[2 * (last - 1 - k) + 1], codes)
+                order = compare((s, ls), (stack[2 * (last - 1 - k)], stack[2 * (last - 1 - k) + 1]), codes)
                 if order <= 0:
                     break
                 k += 1
             if k < n_found and order == 0:
                 continue
-            if n_found >= most_terms:
+            if n_found >= MAX_TERMS:
                 return 0
             for j in range(n_found, k, -1):
                 stack[2 * (last - 1 - j)] = stack[2 * (last - j)]
@@ -110,25 +111,31 @@ def canonical(g, w, L, most_terms, out, out_w, codes, values, top, stack):
         if size + ls + 1 > WIDTH:
             return 0
         if k < n_found - 1:
-            out[size], out_w[size] = ADD, 0.0
+            out.codes[size], out.values[size] = op.ADD, 0.0
             size += 1
         for i in range(ls):
-            out[size], out_w[size] = codes[s + i], values[s + i]
+            out.codes[size], out.values[size] = codes[s + i], values[s + i]
             size += 1
     return size
 
 
-@njit(int64(I2, F2, I1, int64, int64, int64, K1), **JIT)
-def canonical_rows(G, W, lengths, longest, most_constants, most_terms, table):
+@nb.shared(nb.int64(GENOME, nb.int64, GENOMES, nb.int64, LIMITS, ARENA_TYPE))
+def take(g, L, out, made, limits, arena):
+    """Put the canonical form of a genome of L positions into row `made` of out, if acceptable; returns made, or one more."""
+    if L == 0 or L > WIDTH:
+        return made
+    size = canonical(g, L, row(out, made), arena)
+    if not acceptable(out.G[made], size, limits):
+        return made
+    out.lengths[made] = size
+    return made + 1
+
+
+@nb.kernel(nb.int64(GENOMES, LIMITS))
+def canonical_rows(genomes, limits):
     """Bring genomes into canonical form in place; the new ones move to the front.  Returns how many those are."""
-    codes, values, top = np.empty(ARENA, np.int64), np.empty(ARENA), np.zeros(1, np.int64)
-    stack = np.empty(2 * WIDTH, np.int64)
-    a, aw = np.empty(WIDTH, np.int64), np.empty(WIDTH)
-    made = 0
-    for i in range(len(lengths)):
-        size = canonical(G[i], W[i], lengths[i], most_terms, a, aw, codes, values, top, stack)
-        if acceptable(a, size, longest, most_constants, table):
-            append(a, aw, 0, size, G[made], W[made], 0)
-            lengths[made] = size
-            made += 1
+    arena, a, made = new_arena(), blank(WIDTH), 0
+    for i in range(len(genomes.lengths)):
+        append(row(genomes, i), 0, genomes.lengths[i], a, 0)
+        made = take(a, genomes.lengths[i], genomes, made, limits, arena)
     return made

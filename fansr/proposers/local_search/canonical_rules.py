@@ -1,7 +1,11 @@
 """One step towards the canonical form of a genome: a node over two operands, rewritten by the first rule that applies.
 
-New nodes are built in an *arena*, codes (ARENA,) with values (ARENA,) beside them, filled from `top` upwards; a
-segment of it is (start, length).
+New nodes are built in an *arena* (genomes.Arena), filled from `top` upwards; a segment of it is (start, length).
+
+simplification/ brings prefix expressions to a normal form too, by mined rules and by algebra that keeps every value where
+it is defined.  Here equal means as good to the local search, whose constants are fitted anew: c*u and u are one, so are
+sqrt(c*u) and sqrt(u), constants are merged whatever their values, and x - x may become a small constant.  Those rules
+would be wrong there, and its engine (a millisecond an expression) would be a thousand times too slow here.
 """
 
 from __future__ import annotations
@@ -9,405 +13,345 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
-from numba.types import float64, int64
 
-from fansr.expressions import (
-    ABS,
-    ACOS,
-    ACOSH,
-    ADD,
-    ASIN,
-    ASINH,
-    ATAN,
-    ATANH,
-    COS,
-    COSH,
-    DIV,
-    DIV2,
-    EXP,
-    F1,
-    FREE,
-    I1,
-    INV,
-    LAST_BINARY,
-    LOG,
-    MUL,
-    MULT2,
-    MULT5,
-    NEG,
-    POW,
-    POW2,
-    POW3,
-    POW5,
-    ROOT2,
-    ROOT3,
-    ROOT5,
-    SIN,
-    SINH,
-    SUB,
-    TAN,
-    TANH,
-)
-from fansr.proposers.local_search.genomes import ARENA, HUGE, INNER, SEGMENT, end
+from fansr.expressions import compilation as nb, opcodes as op
+from fansr.proposers.local_search.genomes import ARENA, ARENA_TYPE, HUGE, SEGMENT, end
+
+NOTHING = (0, 0)  # the segment of a missing operand, or of what had no room in the arena
 
 
-@njit(float64(int64, float64, float64), **INNER)
+@nb.inner
 def scalar(q, a, b):
     """Value of operator q on constants; 1 where it is not finite (it is only a start for the fit)."""
     v = 1.0
-    if q == ADD:
+    if q == op.ADD:
         v = a + b
-    elif q == SUB:
+    elif q == op.SUB:
         v = a - b
-    elif q == MUL:
+    elif q == op.MUL:
         v = a * b
-    elif q == DIV:
+    elif q == op.DIV:
         v = a / b
-    elif q == POW:
+    elif q == op.POW:
         v = a**b
-    elif q == ABS:
+    elif q == op.ABS:
         v = abs(a)
-    elif q == INV:
+    elif q == op.INV:
         v = 1.0 / a
-    elif q == NEG:
+    elif q == op.NEG:
         v = -a
-    elif q <= POW5:
-        v = a ** float(q - POW2 + 2)
-    elif q <= ROOT5:
-        v = math.copysign(abs(a) ** (1.0 / float(q - ROOT2 + 2)), a)
-    elif q == SIN:
+    elif q <= op.POW5:
+        v = a ** float(q - op.POW2 + 2)
+    elif q <= op.ROOT5:
+        v = math.copysign(abs(a) ** (1.0 / float(q - op.ROOT2 + 2)), a)
+    elif q == op.SIN:
         v = math.sin(a)
-    elif q == COS:
+    elif q == op.COS:
         v = math.cos(a)
-    elif q == TAN:
+    elif q == op.TAN:
         v = math.tan(a)
-    elif q == ASIN:
+    elif q == op.ASIN:
         v = math.asin(a)
-    elif q == ACOS:
+    elif q == op.ACOS:
         v = math.acos(a)
-    elif q == ATAN:
+    elif q == op.ATAN:
         v = math.atan(a)
-    elif q == SINH:
+    elif q == op.SINH:
         v = math.sinh(a)
-    elif q == COSH:
+    elif q == op.COSH:
         v = math.cosh(a)
-    elif q == TANH:
+    elif q == op.TANH:
         v = math.tanh(a)
-    elif q == ASINH:
+    elif q == op.ASINH:
         v = math.asinh(a)
-    elif q == ACOSH:
+    elif q == op.ACOSH:
         v = math.acosh(a)
-    elif q == ATANH:
+    elif q == op.ATANH:
         v = math.atanh(a)
-    elif q == EXP:
+    elif q == op.EXP:
         v = math.exp(a)
-    elif q == LOG:
+    elif q == op.LOG:
         v = np.log(a)
-    elif MULT2 <= q <= MULT5:
-        v = a * float(q - MULT2 + 2)
-    elif q >= DIV2:
-        v = a / float(q - DIV2 + 2)
+    elif op.MULT2 <= q <= op.MULT5:
+        v = a * float(q - op.MULT2 + 2)
+    elif q >= op.DIV2:
+        v = a / float(q - op.DIV2 + 2)
     return v if abs(v) < HUGE and v != 0.0 else 1.0
 
 
-@njit(SEGMENT(float64, I1, F1, I1), **INNER)
-def constant(value, codes, values, top):
+# ---- segments ---------------------------------------------------------------------------------
+
+
+@nb.inner
+def constant(value, arena):
     """A new constant in the arena."""
-    s = top[0]
+    s = arena.top[0]
     if s + 1 >= ARENA:
-        return 0, 0
-    codes[s], values[s] = FREE, value
-    top[0] = s + 1
-    return s, 1
+        return NOTHING
+    arena.codes[s], arena.values[s] = op.FREE, value
+    arena.top[0] = s + 1
+    return (s, 1)
 
 
-@njit(SEGMENT(int64, int64, int64, int64, int64, I1, F1, I1), **INNER)
-def join(q, a, la, b, lb, codes, values, top):
-    """A new node q over segments a and b (lb = 0: unary), as it stands; length 0 when the arena is full."""
-    s = top[0]
-    if s + 1 + la + lb >= ARENA or la == 0:
-        return 0, 0
+@nb.shared(SEGMENT(nb.int64, SEGMENT, SEGMENT, ARENA_TYPE))
+def join(q, a, b, arena):
+    """A new node q over segments a and b (NOTHING: unary), as it stands; NOTHING without room or operands."""
+    codes, values, s = arena.codes, arena.values, arena.top[0]
+    if s + 1 + a[1] + b[1] >= ARENA or a[1] == 0 or (q <= op.LAST_BINARY and b[1] == 0):
+        return NOTHING
     codes[s], values[s] = q, 0.0
-    for i in range(la):
-        codes[s + 1 + i], values[s + 1 + i] = codes[a + i], values[a + i]
-    for i in range(lb):
-        codes[s + 1 + la + i], values[s + 1 + la + i] = codes[b + i], values[b + i]
-    top[0] = s + 1 + la + lb
-    return s, 1 + la + lb
+    at = s + 1
+    for part in (a, b):
+        for i in range(part[0], part[0] + part[1]):
+            codes[at], values[at] = codes[i], values[i]
+            at += 1
+    arena.top[0] = at
+    return (s, at - s)
 
 
-@njit(int64(int64, int64, int64, int64, I1), **INNER)
-def compare(a, la, b, lb, codes):
+@nb.inner
+def unary(q, a, arena):
+    """A new node q over segment a, as it stands."""
+    return join(q, a, NOTHING, arena)
+
+
+@nb.inner
+def operand(a):
+    """The operand of a unary node."""
+    return (a[0] + 1, a[1] - 1)
+
+
+@nb.inner
+def front(a):
+    """The first operand of a binary node, a constant."""
+    return (a[0] + 1, 1)
+
+
+@nb.inner
+def behind(a):
+    """The second operand of a binary node whose first is a constant."""
+    return (a[0] + 2, a[1] - 2)
+
+
+@nb.inner
+def operands(a, codes):
+    """Both operands of a binary node."""
+    m = end(codes, a[0] + 1)
+    return (a[0] + 1, m - a[0] - 1), (m, a[0] + a[1] - m)
+
+
+@nb.inner
+def compare(a, b, codes):
     """Order of two segments: by length, then by codes; 0 when equal."""
-    if la != lb:
-        return -1 if la < lb else 1
-    for i in range(la):
-        if codes[a + i] != codes[b + i]:
-            return -1 if codes[a + i] < codes[b + i] else 1
+    if a[1] != b[1]:
+        return -1 if a[1] < b[1] else 1
+    for i in range(a[1]):
+        if codes[a[0] + i] != codes[b[0] + i]:
+            return -1 if codes[a[0] + i] < codes[b[0] + i] else 1
     return 0
 
 
-@njit(SEGMENT(int64, int64, int64, int64, int64, I1, F1, I1), **INNER)
-def make(q, a, la, b, lb, codes, values, top):
-    """Node q over segments a and b (lb = 0: unary), rewritten by the first rule that applies.
+# ---- rules ------------------------------------------------------------------------------------
+
+
+@nb.shared(SEGMENT(nb.int64, SEGMENT, ARENA_TYPE))
+def _unary_step(q, a, arena):
+    """Node q over one operand that is no constant."""
+    codes, qa, below = arena.codes, arena.codes[a[0]], operand(a)
+    if q >= op.MULT2:
+        factor = float(q - op.MULT2 + 2) if q <= op.MULT5 else 1.0 / float(q - op.DIV2 + 2)
+        return join(op.MUL, constant(factor, arena), a, arena)
+    # The operand's shape: c*u or c/u with the constant in front.
+    scaled = (qa == op.MUL or qa == op.DIV) and codes[a[0] + 1] == op.FREE
+    u = behind(a)
+    c = arena.values[a[0] + 1] if scaled else 1.0
+    if q == op.NEG:
+        if qa == op.NEG:
+            return below
+        if qa == op.SUB:
+            first, second = operands(a, codes)
+            return join(op.SUB, second, first, arena)
+        if scaled:
+            return join(qa, constant(-c, arena), u, arena)
+    elif q == op.INV:
+        if qa == op.INV:
+            return below
+        if qa == op.DIV:
+            first, second = operands(a, codes)
+            return join(op.DIV, second, first, arena)
+        if scaled:
+            return join(op.DIV, constant(1.0 / c, arena), u, arena)
+        if qa == op.NEG:
+            return unary(op.NEG, unary(op.INV, below, arena), arena)
+    elif op.POW2 <= q <= op.ROOT5 or q == op.ABS:
+        even = q == op.ABS or (q - op.POW2) % 2 == 0 if q <= op.POW5 else (q - op.ROOT2) % 2 == 0
+        if scaled and (c > 0.0 or q <= op.POW5 or not even):
+            return join(qa, constant(scalar(q, c, 0.0), arena), unary(q, u, arena), arena)
+        if qa == op.INV:
+            return unary(op.INV, unary(q, below, arena), arena)
+        if qa == op.NEG and (not even or q <= op.POW5):
+            t = unary(q, below, arena)
+            return t if even else unary(op.NEG, t, arena)
+        if (q == op.POW2 and qa == op.ROOT2) or (q == op.POW3 and qa == op.ROOT3) or (q == op.ROOT3 and qa == op.POW3):
+            return below
+        if q == op.ABS and (qa == op.ABS or qa == op.EXP or qa == op.POW2 or qa == op.ROOT2 or qa == op.COSH):
+            return a
+    elif q == op.EXP:
+        if qa == op.LOG:
+            return below
+        if (qa == op.ADD or qa == op.SUB) and codes[a[0] + 1] == op.FREE:
+            s = constant(scalar(op.EXP, arena.values[a[0] + 1], 0.0), arena)
+            t = unary(op.NEG, u, arena) if qa == op.SUB else u
+            return join(op.MUL, s, unary(op.EXP, t, arena), arena)
+    elif q == op.LOG:
+        if qa == op.EXP:
+            return below
+        if scaled and c > 0.0:
+            return join(
+                op.ADD if qa == op.MUL else op.SUB, constant(math.log(c), arena), unary(op.LOG, u, arena), arena
+            )
+        if qa == op.INV:
+            return unary(op.NEG, unary(op.LOG, below, arena), arena)
+        if qa == op.ROOT2:
+            return join(op.MUL, constant(0.5, arena), unary(op.LOG, below, arena), arena)
+    elif qa == op.NEG:
+        if q == op.COS or q == op.COSH:
+            return unary(q, below, arena)
+        if q != op.ACOS and q != op.ACOSH:  # the odd functions
+            return unary(op.NEG, unary(q, below, arena), arena)
+    return unary(q, a, arena)
+
+
+@nb.inner
+def _without_signs(q, a, b, arena):
+    """A product or quotient of which at least one side is neg u."""
+    negative_a, negative_b = arena.codes[a[0]] == op.NEG, arena.codes[b[0]] == op.NEG
+    t = join(q, operand(a) if negative_a else a, operand(b) if negative_b else b, arena)
+    return t if negative_a and negative_b else unary(op.NEG, t, arena)
+
+
+# Sums and products follow the same rules: + is to - and neg as * is to / and inv.
+
+
+@nb.shared(SEGMENT(nb.int64, SEGMENT, SEGMENT, ARENA_TYPE))
+def _commuting_step(q, a, b, arena):
+    """a + b or a * b, not both constant."""
+    codes, values = arena.codes, arena.values
+    qa, qb = codes[a[0]], codes[b[0]]
+    product, other = q == op.MUL, op.DIV if q == op.MUL else op.SUB
+    # Each side taken apart: c + u, c - u; c * u, c / u.
+    parted_a = (qa == q or qa == other) and codes[a[0] + 1] == op.FREE
+    parted_b = (qb == q or qb == other) and codes[b[0] + 1] == op.FREE
+    if qb == op.FREE:
+        return join(q, b, a, arena)
+    if not product and qb == op.NEG:
+        return join(op.SUB, a, operand(b), arena)
+    if qa == op.FREE:
+        u, v = values[a[0]], values[b[0] + 1]
+        if parted_b:
+            return join(qb, constant(u * v if product else u + v, arena), behind(b), arena)
+        if qb == op.NEG:
+            return join(op.MUL, constant(-u, arena), operand(b), arena)
+        if product and qb == op.INV:
+            return join(op.DIV, a, operand(b), arena)
+        return join(q, a, b, arena)
+    if not product and qa == op.NEG:
+        return join(op.SUB, b, operand(a), arena)
+    if product and (qa == op.NEG or qb == op.NEG):
+        return _without_signs(q, a, b, arena)
+    if parted_a:
+        t = join(q, behind(a), b, arena) if qa == q else join(other, b, behind(a), arena)
+        return join(q, front(a), t, arena)
+    if parted_b:
+        return join(q, front(b), join(qb, a, behind(b), arena), arena)
+    if product:
+        if qa == op.INV:
+            return join(op.DIV, b, operand(a), arena)
+        if qb == op.INV:
+            return join(op.DIV, a, operand(b), arena)
+        if qa == op.DIV:
+            first, second = operands(a, codes)
+            return join(op.DIV, join(op.MUL, first, b, arena), second, arena)
+        if qb == op.DIV:
+            first, second = operands(b, codes)
+            return join(op.DIV, join(op.MUL, a, first, arena), second, arena)
+        if op.POW2 <= qa < op.POW5 and compare(operand(a), b, codes) == 0:
+            return unary(qa + 1, b, arena)
+        if op.POW2 <= qb < op.POW5 and compare(operand(b), a, codes) == 0:
+            return unary(qb + 1, a, arena)
+    order = compare(a, b, codes)
+    if order == 0 and product:
+        return unary(op.POW2, a, arena)
+    if order == 0 and not ((qa == op.MUL or qa == op.DIV) and codes[a[0] + 1] == op.FREE):
+        return join(op.MUL, constant(2.0, arena), a, arena)
+    return join(q, b, a, arena) if order > 0 else join(q, a, b, arena)
+
+
+@nb.shared(SEGMENT(nb.int64, SEGMENT, SEGMENT, ARENA_TYPE))
+def _opposing_step(q, a, b, arena):
+    """a - b or a / b, not both constant."""
+    codes, values = arena.codes, arena.values
+    qa, qb = codes[a[0]], codes[b[0]]
+    quotient, other, opposite = q == op.DIV, op.MUL if q == op.DIV else op.ADD, op.INV if q == op.DIV else op.NEG
+    parted_a = (qa == q or qa == other) and codes[a[0] + 1] == op.FREE
+    parted_b = (qb == q or qb == other) and codes[b[0] + 1] == op.FREE
+    factor_b = (qb == op.MUL or qb == op.DIV) and codes[b[0] + 1] == op.FREE
+    flipped_a, flipped_b = q if qa == other else other, q if qb == other else other
+    v = values[b[0]] if qb == op.FREE else values[b[0] + 1]  # read where b is a constant or has one in front
+    away = scalar(op.INV, v, 0.0) if quotient else -v
+    if qb == op.FREE:
+        return join(other, constant(away, arena), a, arena)
+    if qb == opposite:
+        return join(other, a, operand(b), arena)
+    if quotient and qb == op.DIV and not parted_b:
+        first, second = operands(b, codes)
+        return join(op.DIV, join(op.MUL, a, second, arena), first, arena)
+    if qa == op.FREE:
+        u = values[a[0]]
+        if parted_b:
+            return join(flipped_b, constant(scalar(op.DIV, u, v) if quotient else u - v, arena), behind(b), arena)
+        if quotient and qb == op.NEG:
+            return join(op.DIV, constant(-u, arena), operand(b), arena)
+        if not quotient and factor_b:  # c - d*u and c + d*u are one form
+            return join(op.ADD, a, unary(op.NEG, b, arena), arena)
+        return join(q, a, b, arena)
+    if quotient and (qa == op.NEG or qb == op.NEG):
+        return _without_signs(q, a, b, arena)
+    if not quotient and qa == op.NEG:
+        return unary(op.NEG, join(op.ADD, operand(a), b, arena), arena)
+    if parted_a:
+        return join(qa, front(a), join(flipped_a, behind(a), b, arena), arena)
+    if parted_b:
+        return join(other, constant(away, arena), join(flipped_b, a, behind(b), arena), arena)
+    if quotient and qa == op.DIV:
+        first, second = operands(a, codes)
+        return join(op.DIV, first, join(op.MUL, second, b, arena), arena)
+    if quotient and qa == op.INV:
+        return unary(op.INV, join(op.MUL, operand(a), b, arena), arena)
+    if not quotient and factor_b:
+        return join(op.ADD, a, unary(op.NEG, b, arena), arena)
+    if compare(a, b, codes) == 0:
+        return constant(1.0 if quotient else 1e-3, arena)
+    return join(q, a, b, arena)
+
+
+@nb.inner
+def make(q, a, b, arena):
+    """Node q over segments a and b (NOTHING: unary), rewritten by the first rule that applies; NOTHING without operands.
 
     Constants are merged and moved up: out of products, quotients, powers and roots to a factor in front, out of
     sums to a summand in front, out of log and exp.  Double signs and inverses vanish; commuting operands are sorted.
     One step only: canonical repeats it until nothing changes (a recursive kernel would compile for minutes).
     """
-    if la == 0:
-        return 0, 0
-    qa = codes[a]
-    a1, b1 = a + 1, b + 1
-    if q > LAST_BINARY:
-        if qa == FREE:
-            return constant(scalar(q, values[a], 0.0), codes, values, top)
-        if q >= MULT2:
-            factor = float(q - MULT2 + 2) if q <= MULT5 else 1.0 / float(q - DIV2 + 2)
-            s, ls = constant(factor, codes, values, top)
-            return join(MUL, s, ls, a, la, codes, values, top)
-        # The operand's shape: c*u or c/u with the constant in front.
-        scaled = (qa == MUL or qa == DIV) and codes[a1] == FREE
-        u, lu = a + 2, la - 2
-        c = values[a1] if scaled else 1.0
-        if q == NEG:
-            if qa == NEG:
-                return a1, la - 1
-            if qa == SUB:
-                m = end(codes, a1)
-                return join(SUB, m, a + la - m, a1, m - a1, codes, values, top)
-            if scaled:
-                s, ls = constant(-c, codes, values, top)
-                return join(qa, s, ls, u, lu, codes, values, top)
-        elif q == INV:
-            if qa == INV:
-                return a1, la - 1
-            if qa == DIV:
-                m = end(codes, a1)
-                return join(DIV, m, a + la - m, a1, m - a1, codes, values, top)
-            if scaled:
-                s, ls = constant(1.0 / c, codes, values, top)
-                return join(DIV, s, ls, u, lu, codes, values, top)
-            if qa == NEG:
-                s, ls = join(INV, a1, la - 1, 0, 0, codes, values, top)
-                return join(NEG, s, ls, 0, 0, codes, values, top)
-        elif POW2 <= q <= ROOT5 or q == ABS:
-            even = q == ABS or (q - POW2) % 2 == 0 if q <= POW5 else (q - ROOT2) % 2 == 0
-            if scaled and (c > 0.0 or q <= POW5 or not even):
-                s, ls = constant(scalar(q, c, 0.0), codes, values, top)
-                t, lt = join(q, u, lu, 0, 0, codes, values, top)
-                return join(qa, s, ls, t, lt, codes, values, top)
-            if qa == INV:
-                t, lt = join(q, a1, la - 1, 0, 0, codes, values, top)
-                return join(INV, t, lt, 0, 0, codes, values, top)
-            if qa == NEG and (not even or q <= POW5):
-                t, lt = join(q, a1, la - 1, 0, 0, codes, values, top)
-                return (t, lt) if even else join(NEG, t, lt, 0, 0, codes, values, top)
-            if (q == POW2 and qa == ROOT2) or (q == POW3 and qa == ROOT3) or (q == ROOT3 and qa == POW3):
-                return a1, la - 1
-            if q == ABS and (qa == ABS or qa == EXP or qa == POW2 or qa == ROOT2 or qa == COSH):
-                return a, la
-        elif q == EXP:
-            if qa == LOG:
-                return a1, la - 1
-            if (qa == ADD or qa == SUB) and codes[a1] == FREE:
-                s, ls = constant(scalar(EXP, values[a1], 0.0), codes, values, top)
-                t, lt = a + 2, la - 2
-                if qa == SUB:
-                    t, lt = join(NEG, t, lt, 0, 0, codes, values, top)
-                t, lt = join(EXP, t, lt, 0, 0, codes, values, top)
-                return join(MUL, s, ls, t, lt, codes, values, top)
-        elif q == LOG:
-            if qa == EXP:
-                return a1, la - 1
-            if scaled and c > 0.0:
-                s, ls = constant(math.log(c), codes, values, top)
-                t, lt = join(LOG, u, lu, 0, 0, codes, values, top)
-                return join(ADD if qa == MUL else SUB, s, ls, t, lt, codes, values, top)
-            if qa == INV:
-                t, lt = join(LOG, a1, la - 1, 0, 0, codes, values, top)
-                return join(NEG, t, lt, 0, 0, codes, values, top)
-            if qa == ROOT2:
-                s, ls = constant(0.5, codes, values, top)
-                t, lt = join(LOG, a1, la - 1, 0, 0, codes, values, top)
-                return join(MUL, s, ls, t, lt, codes, values, top)
-        elif qa == NEG:
-            if q == COS or q == COSH:
-                return join(q, a1, la - 1, 0, 0, codes, values, top)
-            if q == SIN or q == TAN or q == TANH or q == ATAN or q == SINH or q == ASINH or q == ASIN or q == ATANH:
-                t, lt = join(q, a1, la - 1, 0, 0, codes, values, top)
-                return join(NEG, t, lt, 0, 0, codes, values, top)
-        return join(q, a, la, 0, 0, codes, values, top)
-
-    if lb == 0:
-        return 0, 0
-    qb = codes[b]
-    if qa == FREE and qb == FREE:
-        return constant(scalar(q, values[a], values[b]), codes, values, top)
-    # Each side taken apart: sums c + u, c - u; products c * u, c / u.
-    sum_a = (qa == ADD or qa == SUB) and codes[a1] == FREE
-    sum_b = (qb == ADD or qb == SUB) and codes[b1] == FREE
-    product_a = (qa == MUL or qa == DIV) and codes[a1] == FREE
-    product_b = (qb == MUL or qb == DIV) and codes[b1] == FREE
-    if q == ADD:
-        if qb == FREE:
-            return join(ADD, b, lb, a, la, codes, values, top)
-        if qb == NEG:
-            return join(SUB, a, la, b1, lb - 1, codes, values, top)
-        if qa == FREE:
-            if sum_b:
-                s, ls = constant(values[a] + values[b1], codes, values, top)
-                return join(qb, s, ls, b + 2, lb - 2, codes, values, top)
-            return join(ADD, a, la, b, lb, codes, values, top)
-        if qa == NEG:
-            return join(SUB, b, lb, a1, la - 1, codes, values, top)
-        if sum_a:
-            if qa == ADD:
-                t, lt = join(ADD, a + 2, la - 2, b, lb, codes, values, top)
-            else:
-                t, lt = join(SUB, b, lb, a + 2, la - 2, codes, values, top)
-            return join(ADD, a1, 1, t, lt, codes, values, top)
-        if sum_b:
-            t, lt = join(qb, a, la, b + 2, lb - 2, codes, values, top)
-            return join(ADD, b1, 1, t, lt, codes, values, top)
-        order = compare(a, la, b, lb, codes)
-        if order == 0 and not product_a:
-            s, ls = constant(2.0, codes, values, top)
-            return join(MUL, s, ls, a, la, codes, values, top)
-        if order > 0:
-            return join(ADD, b, lb, a, la, codes, values, top)
-    elif q == SUB:
-        if qb == FREE:
-            s, ls = constant(-values[b], codes, values, top)
-            return join(ADD, s, ls, a, la, codes, values, top)
-        if qb == NEG:
-            return join(ADD, a, la, b1, lb - 1, codes, values, top)
-        if qa == FREE:
-            if sum_b:
-                s, ls = constant(values[a] - values[b1], codes, values, top)
-                return join(SUB if qb == ADD else ADD, s, ls, b + 2, lb - 2, codes, values, top)
-            if product_b:  # c - d*u and c + d*u are one form
-                t, lt = join(NEG, b, lb, 0, 0, codes, values, top)
-                return join(ADD, a, la, t, lt, codes, values, top)
-            return join(SUB, a, la, b, lb, codes, values, top)
-        if qa == NEG:
-            t, lt = join(ADD, a1, la - 1, b, lb, codes, values, top)
-            return join(NEG, t, lt, 0, 0, codes, values, top)
-        if sum_a:
-            t, lt = join(SUB if qa == ADD else ADD, a + 2, la - 2, b, lb, codes, values, top)
-            return join(qa, a1, 1, t, lt, codes, values, top)
-        if sum_b:
-            s, ls = constant(-values[b1], codes, values, top)
-            t, lt = join(SUB if qb == ADD else ADD, a, la, b + 2, lb - 2, codes, values, top)
-            return join(ADD, s, ls, t, lt, codes, values, top)
-        if product_b:
-            t, lt = join(NEG, b, lb, 0, 0, codes, values, top)
-            return join(ADD, a, la, t, lt, codes, values, top)
-        if compare(a, la, b, lb, codes) == 0:
-            return constant(1e-3, codes, values, top)
-    elif q == MUL:
-        if qb == FREE:
-            return join(MUL, b, lb, a, la, codes, values, top)
-        if qa == FREE:
-            if product_b:
-                s, ls = constant(values[a] * values[b1], codes, values, top)
-                return join(qb, s, ls, b + 2, lb - 2, codes, values, top)
-            if qb == NEG:
-                s, ls = constant(-values[a], codes, values, top)
-                return join(MUL, s, ls, b1, lb - 1, codes, values, top)
-            if qb == INV:
-                return join(DIV, a, la, b1, lb - 1, codes, values, top)
-            return join(MUL, a, la, b, lb, codes, values, top)
-        if qa == NEG or qb == NEG:
-            t, lt = join(
-                MUL,
-                a1 if qa == NEG else a,
-                la - (qa == NEG),
-                b1 if qb == NEG else b,
-                lb - (qb == NEG),
-                codes,
-                values,
-                top,
-            )
-            return (t, lt) if qa == qb else join(NEG, t, lt, 0, 0, codes, values, top)
-        if product_a:
-            if qa == MUL:
-                t, lt = join(MUL, a + 2, la - 2, b, lb, codes, values, top)
-            else:
-                t, lt = join(DIV, b, lb, a + 2, la - 2, codes, values, top)
-            return join(MUL, a1, 1, t, lt, codes, values, top)
-        if product_b:
-            t, lt = join(qb, a, la, b + 2, lb - 2, codes, values, top)
-            return join(MUL, b1, 1, t, lt, codes, values, top)
-        if qa == INV:
-            return join(DIV, b, lb, a1, la - 1, codes, values, top)
-        if qb == INV:
-            return join(DIV, a, la, b1, lb - 1, codes, values, top)
-        if qa == DIV:
-            m = end(codes, a1)
-            t, lt = join(MUL, a1, m - a1, b, lb, codes, values, top)
-            return join(DIV, t, lt, m, a + la - m, codes, values, top)
-        if qb == DIV:
-            m = end(codes, b1)
-            t, lt = join(MUL, a, la, b1, m - b1, codes, values, top)
-            return join(DIV, t, lt, m, b + lb - m, codes, values, top)
-        order = compare(a, la, b, lb, codes)
-        if order == 0:
-            return join(POW2, a, la, 0, 0, codes, values, top)
-        if POW2 <= qa < POW5 and compare(a1, la - 1, b, lb, codes) == 0:
-            return join(qa + 1, b, lb, 0, 0, codes, values, top)
-        if POW2 <= qb < POW5 and compare(b1, lb - 1, a, la, codes) == 0:
-            return join(qb + 1, a, la, 0, 0, codes, values, top)
-        if order > 0:
-            return join(MUL, b, lb, a, la, codes, values, top)
-    elif q == DIV:
-        if qb == FREE:
-            s, ls = constant(scalar(INV, values[b], 0.0), codes, values, top)
-            return join(MUL, s, ls, a, la, codes, values, top)
-        if qb == INV:
-            return join(MUL, a, la, b1, lb - 1, codes, values, top)
-        if qb == DIV and not product_b:
-            m = end(codes, b1)
-            t, lt = join(MUL, a, la, m, b + lb - m, codes, values, top)
-            return join(DIV, t, lt, b1, m - b1, codes, values, top)
-        if qa == FREE:
-            if product_b:
-                s, ls = constant(scalar(DIV, values[a], values[b1]), codes, values, top)
-                return join(DIV if qb == MUL else MUL, s, ls, b + 2, lb - 2, codes, values, top)
-            if qb == NEG:
-                s, ls = constant(-values[a], codes, values, top)
-                return join(DIV, s, ls, b1, lb - 1, codes, values, top)
-            return join(DIV, a, la, b, lb, codes, values, top)
-        if qa == NEG or qb == NEG:
-            t, lt = join(
-                DIV,
-                a1 if qa == NEG else a,
-                la - (qa == NEG),
-                b1 if qb == NEG else b,
-                lb - (qb == NEG),
-                codes,
-                values,
-                top,
-            )
-            return (t, lt) if qa == qb else join(NEG, t, lt, 0, 0, codes, values, top)
-        if product_a:
-            if qa == MUL:
-                t, lt = join(DIV, a + 2, la - 2, b, lb, codes, values, top)
-                return join(MUL, a1, 1, t, lt, codes, values, top)
-            t, lt = join(MUL, a + 2, la - 2, b, lb, codes, values, top)
-            return join(DIV, a1, 1, t, lt, codes, values, top)
-        if product_b:
-            s, ls = constant(scalar(INV, values[b1], 0.0), codes, values, top)
-            t, lt = join(DIV if qb == MUL else MUL, a, la, b + 2, lb - 2, codes, values, top)
-            return join(MUL, s, ls, t, lt, codes, values, top)
-        if qa == DIV:
-            m = end(codes, a1)
-            t, lt = join(MUL, m, a + la - m, b, lb, codes, values, top)
-            return join(DIV, a1, m - a1, t, lt, codes, values, top)
-        if qa == INV:
-            t, lt = join(MUL, a1, la - 1, b, lb, codes, values, top)
-            return join(INV, t, lt, 0, 0, codes, values, top)
-        if compare(a, la, b, lb, codes) == 0:
-            return constant(1.0, codes, values, top)
-    return join(q, a, la, b, lb, codes, values, top)
+    binary = q <= op.LAST_BINARY
+    if a[1] == 0 or (binary and b[1] == 0):
+        return NOTHING
+    if arena.codes[a[0]] == op.FREE and (not binary or arena.codes[b[0]] == op.FREE):
+        return constant(scalar(q, arena.values[a[0]], arena.values[b[0]] if binary else 0.0), arena)
+    if not binary:
+        return _unary_step(q, a, arena)
+    if q == op.ADD or q == op.MUL:
+        return _commuting_step(q, a, b, arena)
+    if q == op.SUB or q == op.DIV:
+        return _opposing_step(q, a, b, arena)
+    return join(q, a, b, arena)

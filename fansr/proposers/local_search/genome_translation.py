@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from fansr.expressions import COLUMN, CONSTANT, FREE, OPERATOR, OPERATORS, Programs, literal_value, variable_index
+from fansr.expressions import CONSTANT, OPERATOR, OPERATORS, Programs, literal_value, opcodes as op, variable_index
 from fansr.proposers.local_search.genome_programs import spell
+from fansr.proposers.local_search.genomes import Genomes
 
 
 def to_codes(expr, consts=None) -> tuple[list[int], list[float]]:
@@ -20,10 +21,10 @@ def to_codes(expr, consts=None) -> tuple[list[int], list[float]]:
             codes.append(OPERATOR[token].opcode)
             values.append(0.0)
         elif column is not None:
-            codes.append(COLUMN + column)
+            codes.append(op.COLUMN + column)
             values.append(0.0)
         else:
-            codes.append(FREE)
+            codes.append(op.FREE)
             values.append(float(next(consts, 1.0)) if token == CONSTANT else literal_value(token))
     return codes, values
 
@@ -31,14 +32,14 @@ def to_codes(expr, consts=None) -> tuple[list[int], list[float]]:
 def to_tokens(codes) -> list[str]:
     """The prefix expression of genome codes."""
     return [
-        OPERATORS[q].token if q < len(OPERATORS) else CONSTANT if q == FREE else f"x{q - COLUMN + 1}"
+        OPERATORS[q].token if q < len(OPERATORS) else CONSTANT if q == op.FREE else f"x{q - op.COLUMN + 1}"
         for q in map(int, codes)
     ]
 
 
 def terms_of(g) -> list[tuple[int, int]]:
     """(first, stop) of each top-level term of a genome or of a whole expression without its summand."""
-    plus, spans, i = OPERATOR["+"].opcode, [], 0
+    plus, spans, i = op.ADD, [], 0
     while True:
         more = g[i] == plus
         i += int(more)
@@ -69,9 +70,9 @@ def product_of_powers(codes, values):
         c, term, inner = (
             values[first + 1],
             to_tokens(codes[first + 2 : stop]),
-            values[first + 2 : stop][codes[first + 2 : stop] == FREE],
+            values[first + 2 : stop][codes[first + 2 : stop] == op.FREE],
         )
-        if codes[first] == OPERATOR["*"].opcode and term[0] == "log":
+        if codes[first] == op.MUL and term[0] == "log":
             half = round(2 * c)
             if half == 0 and abs(c) < 0.02:
                 continue
@@ -103,24 +104,20 @@ _POWERS = {
 def without_summand(codes):
     """The codes of c1*t1 + (c2*t2 + (... + c0)) without c0: the last operand of the innermost top-level sum."""
     # The ADD whose second operand is the final constant is the last top-level one; dropping both closes the gap.
-    plus = OPERATOR["+"].opcode
+    plus = op.ADD
     place, at = 0, 0
     while at < len(codes) - 1 and codes[at] == plus:
         place = at
-        open_slots, at = 1, at + 1
-        while open_slots:
-            q = codes[at]
-            open_slots += -1 if q >= len(OPERATORS) else OPERATORS[q].arity - 1
-            at += 1
+        at = stop_of(codes, at + 1)
     return np.concatenate([codes[:place], codes[place + 1 : -1]])
 
 
-def spelled(G, W, lengths, full) -> tuple[Programs, np.ndarray, np.ndarray]:
+def spelled(genomes: Genomes, full) -> tuple[Programs, np.ndarray, np.ndarray]:
     """(Programs, given, homes) of genomes; `full` (n, 2*WIDTH) receives the whole expressions' codes."""
-    n = len(lengths)
-    room = int(lengths.sum()) + 24 * n + 1
-    op, link = np.empty(room, np.int64), np.empty(room, np.int64)
+    n = len(genomes.lengths)
+    room = int(genomes.lengths.sum()) + 24 * n + 1
+    codes, link = np.empty(room, np.int64), np.empty(room, np.int64)
     start, n_constants = np.empty(n + 1, np.int64), np.empty(n, np.int64)
     given, homes = np.ones((n, 16)), np.full((n, 16), -1, np.int64)
-    used = spell(G, W, lengths, n, 1, op, link, start, n_constants, given, homes, full)
-    return Programs(op[:used], link[:used], np.zeros(used), start, n_constants), given, homes
+    used = spell(genomes, 1, codes, link, start, n_constants, given, homes, full)
+    return Programs(codes[:used], link[:used], np.zeros(used), start, n_constants), given, homes

@@ -9,40 +9,77 @@ Kernels only; those called from outside are in canonical_form.py, genome_program
 
 from __future__ import annotations
 
-from numba import njit
-from numba.types import Array, UniTuple, float64, int64, uint64
+from typing import NamedTuple
 
-from fansr.expressions import COLUMN, F1, FREE, I1, JIT, LAST_BINARY, LITERAL
+import numpy as np
+
+from fansr.expressions import compilation as nb, opcodes as op
 
 WIDTH = 64  # longest genome any kernel handles
 ARENA = 4096  # scratch positions of one canonical form
 MAX_TERMS = 6
 HUGE = 1.7e308
 
-I2 = Array(int64, 2, "C")
-K1 = Array(uint64, 1, "C")
-INNER = {**JIT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-SEGMENT = UniTuple(int64, 2)  # (start, length) in the arena
+
+class Genome(NamedTuple):
+    """One genome, or room for one."""
+
+    codes: np.ndarray  # (>= L,) int64
+    values: np.ndarray  # (>= L,) float64
 
 
-@njit(float64(K1), **INNER)
+class Genomes(NamedTuple):
+    """Many genomes, one a row."""
+
+    G: np.ndarray  # (N, WIDTH) int64, codes
+    W: np.ndarray  # (N, WIDTH) float64, values
+    lengths: np.ndarray  # (N,) int64
+
+
+class Limits(NamedTuple):
+    """Which genomes are taken: by size, and only those not met before."""
+
+    longest: int
+    most_constants: int
+    table: np.ndarray  # (a power of 2,) uint64, hashes of those met
+
+
+class Arena(NamedTuple):
+    """Where new nodes are built, and the work space of canonical()."""
+
+    codes: np.ndarray  # (ARENA,) int64
+    values: np.ndarray  # (ARENA,) float64
+    top: np.ndarray  # (1,) int64, the first free position
+    stack: np.ndarray  # (2 * WIDTH,) int64
+
+
+GENOME, GENOMES, LIMITS = (
+    nb.named(Genome, nb.I1, nb.F1),
+    nb.named(Genomes, nb.I2, nb.F2, nb.I1),
+    nb.named(Limits, nb.int64, nb.int64, nb.W1),
+)
+ARENA_TYPE = nb.named(Arena, nb.I1, nb.F1, nb.I1, nb.I1)
+SEGMENT = nb.UniTuple(nb.int64, 2)  # (start, length) in the arena
+
+
+@nb.inner
 def uniform(state):
     """Next number in [0, 1) of a splitmix64 stream kept in state[0]."""
-    state[0] += uint64(0x9E3779B97F4A7C15)
+    state[0] += nb.uint64(0x9E3779B97F4A7C15)
     z = state[0]
-    z = (z ^ (z >> uint64(30))) * uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> uint64(27))) * uint64(0x94D049BB133111EB)
-    z = z ^ (z >> uint64(31))
-    return (z >> uint64(11)) * (1.0 / 9007199254740992.0)
+    z = (z ^ (z >> nb.uint64(30))) * nb.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> nb.uint64(27))) * nb.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> nb.uint64(31))
+    return (z >> nb.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(int64(K1, int64), **INNER)
+@nb.inner
 def below(state, n):
     """Next integer in 0..n-1."""
     return min(n - 1, int(uniform(state) * n))
 
 
-@njit(int64(K1, F1), **INNER)
+@nb.inner
 def pick(state, cumulative):
     """Index drawn by cumulative weights ending in 1."""
     u, i = uniform(state), 0
@@ -51,69 +88,87 @@ def pick(state, cumulative):
     return i
 
 
-@njit(int64(I1, int64), **INNER)
+@nb.inner
 def end(g, i):
     """Index just after the subtree at i."""
     open_slots = 1
     while open_slots > 0:
         q = g[i]
-        open_slots += -1 if q >= LITERAL else (1 if q <= LAST_BINARY else 0)
+        open_slots += -1 if q >= op.LITERAL else (1 if q <= op.LAST_BINARY else 0)
         i += 1
     return i
 
 
-@njit(uint64(I1, int64, int64), **INNER)
+@nb.inner
 def hashed(g, first, stop):
     """64-bit hash of codes first..stop-1."""
-    h = uint64(0xCBF29CE484222325)
+    h = nb.uint64(0xCBF29CE484222325)
     for i in range(first, stop):
-        h = (h ^ uint64(g[i] + 1)) * uint64(0x100000001B3)
-        h ^= h >> uint64(29)
-    return h if h != uint64(0) else uint64(1)
+        h = (h ^ nb.uint64(g[i] + 1)) * nb.uint64(0x100000001B3)
+        h ^= h >> nb.uint64(29)
+    return h if h != nb.uint64(0) else nb.uint64(1)
 
 
-@njit(int64(uint64, K1), **INNER)
+@nb.inner
 def met_before(h, table):
     """1 when h is in the open-addressing table (its length a power of 2), else 0 after putting it in."""
-    mask = uint64(len(table) - 1)
+    mask = nb.uint64(len(table) - 1)
     i = h & mask
-    while table[i] != uint64(0):
+    while table[i] != nb.uint64(0):
         if table[i] == h:
             return 1
-        i = (i + uint64(1)) & mask
+        i = (i + nb.uint64(1)) & mask
     table[i] = h
     return 0
 
 
-@njit(int64(I1, F1, int64, int64, I1, F1, int64), **INNER)
-def append(g, w, first, stop, out, out_w, size):
-    """Append g[first:stop] to out at `size`; returns the new size (beyond WIDTH: nothing was written)."""
+@nb.inner
+def append(g, first, stop, out, size):
+    """Append the part first..stop-1 of a genome to out at `size`; returns the new size (beyond WIDTH: nothing was written)."""
     if size + stop - first > WIDTH:
         return 2 * WIDTH
     for i in range(first, stop):
-        out[size], out_w[size] = g[i], w[i]
+        out.codes[size], out.values[size] = g.codes[i], g.values[i]
         size += 1
     return size
 
 
-@njit(int64(int64, float64, I1, F1, int64), **INNER)
-def put(code, value, out, out_w, size):
+@nb.inner
+def put(code, value, out, size):
     """Append one code; returns the new size."""
     if size >= WIDTH:
         return 2 * WIDTH
-    out[size], out_w[size] = code, value
+    out.codes[size], out.values[size] = code, value
     return size + 1
 
 
-@njit(int64(I1, int64, int64, int64, K1), **INNER)
-def acceptable(g, L, longest, most_constants, table):
+@nb.inner
+def blank(n):
+    """A genome with room for n positions."""
+    return Genome(np.empty(n, np.int64), np.empty(n))
+
+
+@nb.inner
+def row(genomes, k):
+    """Genome k of many: its whole row, of which lengths[k] positions count."""
+    return Genome(genomes.G[k], genomes.W[k])
+
+
+@nb.inner
+def new_arena():
+    """Work space for canonical()."""
+    return Arena(np.empty(ARENA, np.int64), np.empty(ARENA), np.zeros(1, np.int64), np.empty(2 * WIDTH, np.int64))
+
+
+@nb.shared(nb.int64(nb.I1, nb.int64, LIMITS))
+def acceptable(codes, L, limits):
     """1 for a genome of fair size with a variable that was not met before."""
-    if L == 0 or L > longest:
+    if L == 0 or L > limits.longest:
         return 0
     constants, columns = 0, 0
     for i in range(L):
-        constants += g[i] == FREE
-        columns += g[i] >= COLUMN
-    if columns == 0 or constants > most_constants:
+        constants += codes[i] == op.FREE
+        columns += codes[i] >= op.COLUMN
+    if columns == 0 or constants > limits.most_constants:
         return 0
-    return 1 - met_before(hashed(g, 0, L), table)
+    return 1 - met_before(hashed(codes, 0, L), limits.table)

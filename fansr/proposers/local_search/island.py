@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from fansr.expressions import COLUMN, FREE, OPERATOR, OPERATORS
+from fansr.expressions import OPERATOR, OPERATORS, opcodes as op
 from fansr.fitting import Refiner, Schedule
-from fansr.proposers.local_search.aimed_changes import aim
+from fansr.proposers.local_search.aimed_changes import Sample, aim
 from fansr.proposers.local_search.canonical_form import canonical_rows
 from fansr.proposers.local_search.genome_translation import (
     product_of_powers,
@@ -17,8 +17,8 @@ from fansr.proposers.local_search.genome_translation import (
     to_tokens,
     without_summand,
 )
-from fansr.proposers.local_search.genomes import WIDTH
-from fansr.proposers.local_search.random_changes import breed
+from fansr.proposers.local_search.genomes import WIDTH, Genomes, Limits
+from fansr.proposers.local_search.random_changes import Menu, breed
 from fansr.proposers.local_search.subtree_library import leading, stock
 
 POPULATION = 240
@@ -47,6 +47,11 @@ def _cumulative(weights, n) -> np.ndarray:
 UNARY_CUMULATIVE, BINARY_CUMULATIVE = _cumulative(UNARY, len(OPERATORS)), _cumulative(BINARY, 5)
 
 
+def genomes_of(rows) -> Genomes:
+    """The genomes of a population's rows."""
+    return Genomes(rows["G"], rows["W"], rows["lengths"])
+
+
 class Island:
     """A population for one view of the target.
 
@@ -59,14 +64,14 @@ class Island:
         slope = slope / slope.max()  # squares of 1e300 would overflow
         # One seed for all islands: they see the rows in one order and can share the library.
         self.refiner = Refiner(X, target, seed=0, weights=slope**2 if weights is None else slope**2 * weights)
-        self.columns = np.array([COLUMN + j for j in columns], np.int64)
-        self.longest = longest
+        codes = np.array([op.COLUMN + j for j in columns], np.int64)
+        self.menu = Menu(np.cumsum(KINDS) / KINDS.sum(), UNARY_CUMULATIVE, BINARY_CUMULATIVE, codes)
         self.state = np.array([seed], np.uint64)
-        self.table = np.zeros(1 << 20, np.uint64)
+        self.limits = Limits(longest, MOST_CONSTANTS, np.zeros(1 << 20, np.uint64))
         self.met = 0
         self.n_aim = min(len(y), 64)
         self.library = library or stock(self.refiner.columns[:, : self.n_aim].T, leading(X, target, columns))
-        self.terms, self.term_codes, self.term_lengths = self.library
+        self.terms = self.library
         self.population = self._empty(0)
         self.evaluations, self.stale, self.best = 0, 0, math.inf
         self.reported: set[bytes] = set()
@@ -92,7 +97,7 @@ class Island:
         if n == 0:
             return
         rows["G"][:], rows["W"][:], rows["lengths"][:] = G[:n], W[:n], lengths[:n]
-        programs, given, homes = spelled(rows["G"], rows["W"], rows["lengths"], rows["full"])
+        programs, given, homes = spelled(genomes_of(rows), rows["full"])
         fvu, consts = self.refiner.run(programs, QUICK, given=given, jobs=jobs, over=over, bar=self._bar())
         self.evaluations += n
         rows["fvu"] = fvu
@@ -103,12 +108,12 @@ class Island:
         value, home = consts[k, j], homes[k, j]
         own = home >= 0
         rows["W"][k[own], home[own]] = value[own]
-        at = rows["full"] == FREE
+        at = rows["full"] == op.FREE
         at &= np.arange(2 * WIDTH)[None, :] < rows["full_lengths"][:, None]
         # Free constants of the whole expression, row by row in pre-order: the order of `consts`.
         r, c = np.nonzero(at)
         rows["full_w"][r, c] = value
-        inner = ((rows["G"] == FREE) & (np.arange(WIDTH)[None, :] < rows["lengths"][:, None])).sum(1)
+        inner = ((rows["G"] == op.FREE) & (np.arange(WIDTH)[None, :] < rows["lengths"][:, None])).sum(1)
         rows["price"] = PRICE * (rows["lengths"] + programs.n_constants - inner)
         self._merge(rows)
 
@@ -141,21 +146,18 @@ class Island:
         if self.stale > STALE:
             keep = min(len(self), 6)
             self.population = {name: values[:keep] for name, values in self.population.items()}
-            self.table[:] = 0
+            self.limits.table[:] = 0
             self.met, self.stale = 0, 0
             self.grow(POPULATION, jobs, over)
-        if self.met > len(self.table) // 2:
-            self.table[:] = 0
+        if self.met > len(self.limits.table) // 2:
+            self.limits.table[:] = 0
             self.met = 0
         self._breed(len(self), CHILDREN, jobs, over)
         self._aim(rng, jobs, over)
 
     def _breed(self, n_parents, n, jobs, over):
-        p = self.population
         out = self._empty(n)
-        kinds = np.cumsum(KINDS) / KINDS.sum()
-        made = breed(self.state, p["G"], p["W"], p["lengths"], n_parents, kinds, UNARY_CUMULATIVE, BINARY_CUMULATIVE, self.columns,
-                     self.longest, MOST_CONSTANTS, self.table, out["G"], out["W"], out["lengths"])  # fmt: skip
+        made = breed(self.state, genomes_of(self.population), n_parents, self.menu, self.limits, genomes_of(out))
         self.met += made
         self.judge(out["G"], out["W"], out["lengths"], made, jobs, over)
 
@@ -170,12 +172,12 @@ class Island:
     def _aim_at(self, rows, tries, jobs, over):
         """Judge aimed children of these rows."""
         n = len(rows["fvu"])
-        if n == 0 or len(self.terms) == 0:
+        if n == 0 or len(self.terms.values) == 0:
             return
         out = self._empty(CHILDREN)
-        made = aim(self.state, rows["full"], rows["full_w"], rows["full_lengths"], n, tries, self.refiner.columns, self.refiner.y,
-                   self.refiner.sw, self.n_aim, self.terms, self.term_codes, self.term_lengths, self.longest, MOST_CONSTANTS, self.table,
-                   out["G"], out["W"], out["lengths"])  # fmt: skip
+        parents = Genomes(rows["full"], rows["full_w"], rows["full_lengths"])
+        sample = Sample(self.refiner.columns, self.refiner.y, self.refiner.sw, self.n_aim)
+        made = aim(self.state, parents, n, tries, sample, self.terms, self.limits, genomes_of(out))
         self.met += made
         self.judge(out["G"], out["W"], out["lengths"], made, jobs, over)
 
@@ -188,9 +190,7 @@ class Island:
             if len(codes) <= WIDTH:
                 rows["G"][n, : len(codes)], rows["W"][n, : len(codes)], rows["lengths"][n] = codes, values, len(codes)
                 n += 1
-        n = canonical_rows(
-            rows["G"][:n], rows["W"][:n], rows["lengths"][:n], self.longest, MOST_CONSTANTS, 6, self.table
-        )
+        n = canonical_rows(Genomes(rows["G"][:n], rows["W"][:n], rows["lengths"][:n]), self.limits)
         self.judge(rows["G"], rows["W"], rows["lengths"], n, jobs, over)
         # A candidate that lacks one term may rank too low to be aimed at later.
         fitted = self.judged
@@ -207,7 +207,7 @@ class Island:
                 continue
             self.reported.add(key)
             codes, values = p["full"][k, :L], p["full_w"][k, :L]
-            consts = values[codes == FREE]
+            consts = values[codes == op.FREE]
             found.append(([*self.outside, *to_tokens(codes)], consts))
             found.append(([*self.outside, *to_tokens(without_summand(codes))], consts[:-1]))
             if self.outside[-1:] == ("exp",):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fansr.expressions import COLUMN, CONSTANT, FREE, OPERATOR, compile_many
+from fansr.expressions import CONSTANT, compile_many, opcodes as op
 from fansr.proposers.local_search.canonical_form import canonical_rows
 from fansr.proposers.local_search.genome_translation import stop_of, terms_of, to_tokens
 from fansr.proposers.local_search.genomes import WIDTH
-from fansr.proposers.local_search.island import MOST_CONSTANTS, QUICK, Island
+from fansr.proposers.local_search.island import QUICK, Island, genomes_of
+from fansr.proposers.local_search.subtree_library import Library
 
 
 class QuotientIsland(Island):
@@ -23,17 +24,15 @@ class QuotientIsland(Island):
         super().__init__(
             np.column_stack([X, y]), y, weights, ((), y, np.ones(len(y)), ()), columns, longest, seed, library
         )
-        self.y_code = COLUMN + X.shape[1]
+        self.y_code = op.COLUMN + X.shape[1]
         # Terms with the target as a factor: those of the library, up to a few hundred.
-        n = min(len(self.terms), 400)
+        values, codes, lengths = self.library
+        n = min(len(values), 400)
         times = np.zeros((n, WIDTH), np.int64)
-        times[:, 0], times[:, 1], times[:, 2:] = OPERATOR["*"].opcode, self.y_code, self.term_codes[:n, : WIDTH - 2]
+        times[:, 0], times[:, 1], times[:, 2:] = op.MUL, self.y_code, codes[:n, : WIDTH - 2]
         with np.errstate(over="ignore", invalid="ignore"):
-            self.terms = np.vstack([self.terms, self.terms[:n] * self.refiner.y[: self.n_aim]])
-        self.term_codes, self.term_lengths = (
-            np.vstack([self.term_codes, times]),
-            np.append(self.term_lengths, self.term_lengths[:n] + 2),
-        )
+            values = np.vstack([values, values[:n] * self.refiner.y[: self.n_aim]])
+        self.terms = Library(values, np.vstack([codes, times]), np.append(lengths, lengths[:n] + 2))
 
     def judge(self, G, W, lengths, n, jobs=1, over=None):
         """As for any island, but genomes without a denominator are left to the island of plain sums."""
@@ -44,17 +43,18 @@ class QuotientIsland(Island):
 
     def grow(self, n, jobs=1, over=None):
         """Judge the denominators 1 - b*t of the library's first terms, alone and each with a random term t above."""
-        times = np.flatnonzero(self.term_codes[:, 1] == self.y_code)[:n]
+        codes, lengths = self.terms.codes, self.terms.lengths
+        times = np.flatnonzero(codes[:, 1] == self.y_code)[:n]
         rows = self._empty(2 * len(times))
         picks = (
             np.random.default_rng(int(self.state[0])).integers(0, max(1, times[0]), len(times)) if len(times) else times
         )
         for k, (t, u) in enumerate(zip(times, picks)):
-            with_target = self.term_codes[t, : self.term_lengths[t]]
-            both = [OPERATOR["+"].opcode, *self.term_codes[u, : self.term_lengths[u]], *with_target]
+            with_target = codes[t, : lengths[t]]
+            both = [op.ADD, *codes[u, : lengths[u]], *with_target]
             for row, genome in ((2 * k, with_target), (2 * k + 1, both)):
                 rows["G"][row, : len(genome)], rows["lengths"][row] = genome, len(genome)
-        made = canonical_rows(rows["G"], rows["W"], rows["lengths"], self.longest, MOST_CONSTANTS, 6, self.table)
+        made = canonical_rows(genomes_of(rows), self.limits)
         self.judge(rows["G"], rows["W"], rows["lengths"], made, jobs, over)
 
     def _merge(self, rows):
@@ -97,7 +97,7 @@ def _numerator_and_denominator(g, y_code: int):
     term is the target alone (y = y says nothing).
     """
     upper, lower = [], []
-    times, over = OPERATOR["*"].opcode, OPERATOR["/"].opcode
+    times, over = op.MUL, op.DIV
     for number, (first, stop) in enumerate(terms_of(g)):
         holes = [i for i in range(first, stop) if g[i] == y_code]
         if not holes:
@@ -130,13 +130,13 @@ def _scaled_sum(rows, k, terms, factors, sign):
         if place < len(terms) - 1:
             expr.append("+")
         expr += ["*", CONSTANT, *to_tokens(g)]
-        consts += [sign * factors[number], *(v for q, v in zip(g, w) if q == FREE)]
+        consts += [sign * factors[number], *(v for q, v in zip(g, w) if q == op.FREE)]
     return expr, consts
 
 
 def _close(g, w, hole):
     """A product without its factor at `hole`: the operator above goes and its other operand stays."""
-    times = OPERATOR["*"].opcode
+    times = op.MUL
     parent, i = 0, 0
     while i != hole:
         parent = i
@@ -148,5 +148,5 @@ def _close(g, w, hole):
         a, b = (right, stop) if hole < right else (parent + 1, right)
         return [*g[:parent], *g[a:b], *g[stop:]], [*w[:parent], *w[a:b], *w[stop:]]
     # target / u becomes 1 / u
-    inverse = OPERATOR["inv"].opcode
+    inverse = op.INV
     return [*g[:parent], inverse, *g[right:stop], *g[stop:]], [*w[:parent], 0.0, *w[right:stop], *w[stop:]]

@@ -2,168 +2,169 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
-from numba.types import float64, int64
+from typing import NamedTuple
 
-from fansr.expressions import ADD, F1, F2, FREE, I1, JIT, LAST_BINARY, LITERAL, MUL
-from fansr.proposers.local_search.canonical_form import canonical
+import numpy as np
+
+from fansr.expressions import compilation as nb, opcodes as op
+from fansr.proposers.local_search.canonical_form import take
 from fansr.proposers.local_search.genomes import (
-    ARENA,
-    I2,
-    INNER,
-    K1,
-    MAX_TERMS,
+    GENOME,
+    GENOMES,
+    LIMITS,
     WIDTH,
-    acceptable,
     append,
     below,
+    blank,
     end,
+    new_arena,
     pick,
     put,
+    row,
     uniform,
 )
 
 
-@njit(int64(K1, int64, float64, F1, F1, I1, I1, F1, int64, I1), **INNER)
-def _grow(state, depth, p_constant, unary, binary, columns, g, w, size, stack):
+class Menu(NamedTuple):
+    """What changes are made of; shares are cumulative, ending in 1."""
+
+    kinds: np.ndarray  # (10,) float64, of the kinds of change
+    unary: np.ndarray  # (38,) float64, of the unary operators by opcode
+    binary: np.ndarray  # (5,) float64
+    columns: np.ndarray  # (D,) int64, codes of the columns
+
+
+MENU = nb.named(Menu, nb.F1, nb.F1, nb.F1, nb.I1)
+
+
+@nb.shared(nb.int64(nb.W1, nb.int64, nb.float64, MENU, GENOME, nb.int64, nb.I1))
+def _grow(state, depth, p_constant, menu, g, size, stack):
     """Append a random tree of at most `depth` levels to g at `size`; returns the new size."""
     pending = 1
     stack[0] = depth
     while pending > 0 and size + pending < WIDTH:
         pending -= 1
         d = stack[pending]
-        w[size] = 0.0
+        g.values[size] = 0.0
         if d <= 0 or uniform(state) < 0.2:
             if uniform(state) < p_constant:
-                g[size], w[size] = FREE, 1.0 + 2.0 * (uniform(state) - 0.5)
+                g.codes[size], g.values[size] = op.FREE, 1.0 + 2.0 * (uniform(state) - 0.5)
             else:
-                g[size] = columns[below(state, len(columns))]
+                g.codes[size] = menu.columns[below(state, len(menu.columns))]
         elif uniform(state) < 0.35:
-            g[size] = pick(state, unary)
+            g.codes[size] = pick(state, menu.unary)
             stack[pending] = d - 1
             pending += 1
         else:
-            g[size] = pick(state, binary)
+            g.codes[size] = pick(state, menu.binary)
             stack[pending], stack[pending + 1] = d - 1, d - 1
             pending += 2
         size += 1
     return size if pending == 0 else 2 * WIDTH
 
 
-@njit(int64(K1, I1, F1, int64, I1, F1, int64, F1, F1, F1, I1, I1, F1, I1), **INNER)
-def _change(state, g, w, L, donor, donor_w, donor_L, kinds, unary, binary, columns, out, out_w, stack):
-    """One random change of g[:L] into out; returns the new length, 0 when the change does not apply."""
-    kind = pick(state, kinds)
+@nb.shared(nb.int64(nb.W1, GENOME, nb.int64, GENOME, nb.int64, MENU, GENOME, nb.I1))
+def _change(state, g, L, donor, donor_L, menu, out, stack):
+    """One random change of the first L positions of g into out; returns the new length, 0 when the change does not apply."""
+    kind = pick(state, menu.kinds)
     p = below(state, L)
-    e = end(g, p)
+    e = end(g.codes, p)
     if kind == 0:  # another leaf
         for _ in range(6):
-            if g[p] >= LITERAL:
+            if g.codes[p] >= op.LITERAL:
                 break
             p = below(state, L)
-        e = end(g, p)
+        e = end(g.codes, p)
         if e != p + 1:
             return 0
     elif kind == 4 or kind == 5:  # an operator goes, or becomes another
         for _ in range(6):
-            if g[p] < LITERAL:
+            if g.codes[p] < op.LITERAL:
                 break
             p = below(state, L)
-        if g[p] >= LITERAL:
+        if g.codes[p] >= op.LITERAL:
             return 0
-        e = end(g, p)
-    size = append(g, w, 0, p, out, out_w, 0)
+        e = end(g.codes, p)
+    size = append(g, 0, p, out, 0)
     if kind == 0:
-        size = _grow(state, 0, 0.15, unary, binary, columns, out, out_w, size, stack)
+        size = _grow(state, 0, 0.15, menu, out, size, stack)
     elif kind == 1:  # a binary operator above
-        q = pick(state, binary)
+        q = pick(state, menu.binary)
         first = uniform(state) < 0.65
         depth = 0 if uniform(state) < 0.6 else 2
-        size = put(q, 0.0, out, out_w, size)
+        size = put(q, 0.0, out, size)
         if first:
-            size = append(g, w, p, e, out, out_w, size)
+            size = append(g, p, e, out, size)
         if uniform(state) < 0.25:
             m = below(state, donor_L)
-            size = append(donor, donor_w, m, end(donor, m), out, out_w, size)
+            size = append(donor, m, end(donor.codes, m), out, size)
         elif size <= WIDTH:
-            size = _grow(state, depth, 0.2, unary, binary, columns, out, out_w, size, stack)
+            size = _grow(state, depth, 0.2, menu, out, size, stack)
         if not first:
-            size = append(g, w, p, e, out, out_w, size)
+            size = append(g, p, e, out, size)
     elif kind == 2:  # a unary operator above
-        size = put(pick(state, unary), 0.0, out, out_w, size)
-        size = append(g, w, p, e, out, out_w, size)
+        size = put(pick(state, menu.unary), 0.0, out, size)
+        size = append(g, p, e, out, size)
     elif kind == 3:  # a free factor or summand, neutral at first
         product = uniform(state) < 0.6
-        size = put(MUL if product else ADD, 0.0, out, out_w, size)
-        size = put(FREE, 1.0 if product else 0.01, out, out_w, size)
-        size = append(g, w, p, e, out, out_w, size)
+        size = put(op.MUL if product else op.ADD, 0.0, out, size)
+        size = put(op.FREE, 1.0 if product else 0.01, out, size)
+        size = append(g, p, e, out, size)
     elif kind == 4:
         a = p + 1
-        if g[p] <= LAST_BINARY and uniform(state) < 0.5:
-            a = end(g, p + 1)
-        size = append(g, w, a, end(g, a), out, out_w, size)
+        if g.codes[p] <= op.LAST_BINARY and uniform(state) < 0.5:
+            a = end(g.codes, p + 1)
+        size = append(g, a, end(g.codes, a), out, size)
     elif kind == 5:
-        size = put(pick(state, binary) if g[p] <= LAST_BINARY else pick(state, unary), 0.0, out, out_w, size)
-        size = append(g, w, p + 1, e, out, out_w, size)
+        size = put(
+            pick(state, menu.binary) if g.codes[p] <= op.LAST_BINARY else pick(state, menu.unary), 0.0, out, size
+        )
+        size = append(g, p + 1, e, out, size)
     elif kind == 6:  # another subtree
-        size = _grow(state, 2, 0.2, unary, binary, columns, out, out_w, size, stack)
+        size = _grow(state, 2, 0.2, menu, out, size, stack)
     elif kind == 7:  # a subtree of another genome
         m = below(state, donor_L)
-        size = append(donor, donor_w, m, end(donor, m), out, out_w, size)
+        size = append(donor, m, end(donor.codes, m), out, size)
     elif kind == 8:  # operands change places
-        if g[p] > LAST_BINARY:
+        if g.codes[p] > op.LAST_BINARY:
             return 0
-        m = end(g, p + 1)
-        size = put(g[p], 0.0, out, out_w, size)
-        size = append(g, w, m, e, out, out_w, size)
-        size = append(g, w, p + 1, m, out, out_w, size)
+        m = end(g.codes, p + 1)
+        size = put(g.codes[p], 0.0, out, size)
+        size = append(g, m, e, out, size)
+        size = append(g, p + 1, m, out, size)
     else:  # one column becomes another throughout the subtree
-        old, new = columns[below(state, len(columns))], columns[below(state, len(columns))]
+        old, new = menu.columns[below(state, len(menu.columns))], menu.columns[below(state, len(menu.columns))]
         start = size
-        size = append(g, w, p, e, out, out_w, size)
+        size = append(g, p, e, out, size)
         if size <= WIDTH:
             for i in range(start, size):
-                out[i] = new if out[i] == old else out[i]
-    size = append(g, w, e, L, out, out_w, size)
+                out.codes[i] = new if out.codes[i] == old else out.codes[i]
+    size = append(g, e, L, out, size)
     return size if size <= WIDTH else 0
 
 
-@njit(int64(K1, I2, F2, I1, int64, F1, F1, F1, I1, int64, int64, K1, I2, F2, I1), **JIT)
-def breed(
-    state, G, W, lengths, n, kinds, unary, binary, columns, longest, most_constants, table, out, out_w, out_lengths
-):
-    """Fill `out` with new genomes from the n ranked parents G[:n] (best first), or grown from nothing for n = 0.
+@nb.kernel(nb.int64(nb.W1, GENOMES, nb.int64, MENU, LIMITS, GENOMES))
+def breed(state, parents, n, menu, limits, out):
+    """Fill `out` with new genomes from the first n parents, ranked (best first), or grown from nothing for n = 0.
 
-    Parents are the best of three drawn; a third of the children get two changes.  Genomes met before (in `table`)
-    are not given again.  Returns how many were made.
+    Parents are the best of three drawn; a third of the children get two changes.  Genomes met before are not given
+    again.  Returns how many were made.
     """
-    codes, values, top = np.empty(ARENA, np.int64), np.empty(ARENA), np.zeros(1, np.int64)
-    stack = np.empty(2 * WIDTH, np.int64)
-    a, aw = np.empty(WIDTH, np.int64), np.empty(WIDTH)
-    b, bw = np.empty(WIDTH, np.int64), np.empty(WIDTH)
+    arena, stack, a, b = new_arena(), np.empty(2 * WIDTH, np.int64), blank(WIDTH), blank(WIDTH)
     made = 0
-    for _attempt in range(8 * len(out)):
-        if made >= len(out):
+    for _attempt in range(8 * len(out.lengths)):
+        if made >= len(out.lengths):
             break
         if n == 0:
-            size = _grow(state, 2 + below(state, 3), 0.15, unary, binary, columns, a, aw, 0, stack)
-            if size > WIDTH:
-                continue
+            size = _grow(state, 2 + below(state, 3), 0.15, menu, a, 0, stack)
         else:
             i = min(below(state, n), below(state, n), below(state, n))
             j = min(below(state, n), below(state, n))
-            size = _change(
-                state, G[i], W[i], lengths[i], G[j], W[j], lengths[j], kinds, unary, binary, columns, a, aw, stack
-            )
+            donor, donor_L = row(parents, j), parents.lengths[j]
+            size = _change(state, row(parents, i), parents.lengths[i], donor, donor_L, menu, a, stack)
             if size > 0 and uniform(state) < 0.35:
-                again = _change(state, a, aw, size, G[j], W[j], lengths[j], kinds, unary, binary, columns, b, bw, stack)
+                again = _change(state, a, size, donor, donor_L, menu, b, stack)
                 if again > 0:
-                    size = append(b, bw, 0, again, a, aw, 0)
-        if size == 0:
-            continue
-        size = canonical(a, aw, size, MAX_TERMS, out[made], out_w[made], codes, values, top, stack)
-        if acceptable(out[made], size, longest, most_constants, table):
-            out_lengths[made] = size
-            made += 1
+                    size = append(b, 0, again, a, 0)
+        made = take(a, size, out, made, limits, arena)
     return made

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import COLUMN, OPERATOR
+from fansr.expressions import OPERATOR, opcodes as op
 from fansr.proposers.local_search.genomes import WIDTH
+
+
+class Library(NamedTuple):
+    """Terms with their values; a genome a row."""
+
+    values: np.ndarray  # (N, M) float64
+    codes: np.ndarray  # (N, WIDTH) int64
+    lengths: np.ndarray  # (N,) int64
 
 
 def leading(X, y, columns: list[int], most: int = 10) -> list[int]:
@@ -26,8 +35,8 @@ def leading(X, y, columns: list[int], most: int = 10) -> list[int]:
     return sorted(columns[i] for i in np.argsort(strength)[-most:])
 
 
-def stock(X: np.ndarray, columns: list[int], most: int = 1500):
-    """Terms built from few columns, shortest first: (values (N, M), codes (N, WIDTH), lengths (N,)).
+def stock(X: np.ndarray, columns: list[int], most: int = 1500) -> Library:
+    """Terms built from few columns, shortest first.
 
     Products, quotients, sums and differences of columns, functions of them, and products of a column with those.
     A term whose values are those of an earlier one up to a factor, or not finite, is left out.
@@ -51,7 +60,7 @@ def stock(X: np.ndarray, columns: list[int], most: int = 1500):
         return True
 
     with np.errstate(all="ignore"):
-        leaves = [([COLUMN + j], X[:, j]) for j in columns]
+        leaves = [([op.COLUMN + j], X[:, j]) for j in columns]
         functions = [
             ("inv", lambda v: 1 / v), ("pow2", np.square), ("pow1_2", np.sqrt), ("pow3", lambda v: v**3), ("sin", np.sin),
             ("cos", np.cos), ("exp", np.exp), ("log", np.log), ("tanh", np.tanh), ("pow4", lambda v: v**4),
@@ -73,4 +82,4 @@ def stock(X: np.ndarray, columns: list[int], most: int = 1500):
     codes, lengths = np.zeros((len(rows), WIDTH), np.int64), np.array([len(g) for g in genomes], np.int64)
     for k, genome in enumerate(genomes):
         codes[k, : len(genome)] = genome
-    return np.ascontiguousarray(rows, np.float64).reshape(len(rows), len(X)), codes, lengths
+    return Library(np.ascontiguousarray(rows, np.float64).reshape(len(rows), len(X)), codes, lengths)

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from random_trees import random_tree
 
+from fansr.expressions import opcodes as op
 from fansr.expressions.prefix import problems
-from fansr.expressions.programs import COLUMN, FREE, evaluate
+from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import CONSTANT as C
 from fansr.fitting.problem import Budget, Candidate, Problem
 from fansr.proposers.local_search import evolve, genome_translation, random_changes
-from fansr.proposers.local_search.aimed_changes import aim
+from fansr.proposers.local_search.aimed_changes import Sample, aim
 from fansr.proposers.local_search.canonical_form import canonical_rows
-from fansr.proposers.local_search.island import BINARY_CUMULATIVE, KINDS, UNARY_CUMULATIVE, Island
+from fansr.proposers.local_search.genomes import Limits
+from fansr.proposers.local_search.island import BINARY_CUMULATIVE, KINDS, UNARY_CUMULATIVE, Island, genomes_of
 from fansr.proposers.local_search.subtree_library import leading
 
 NO_TABLE = 1 << 12
@@ -29,12 +31,12 @@ def rows_of(exprs, consts):
 def canonical(expr, consts=()):
     """(expr, consts) of the canonical genome, or None."""
     rows = rows_of([expr], [consts])
-    n = canonical_rows(rows["G"], rows["W"], rows["lengths"], 60, 99, 6, np.zeros(NO_TABLE, np.uint64))
+    n = canonical_rows(genomes_of(rows), Limits(60, 99, np.zeros(NO_TABLE, np.uint64)))
     if n == 0:
         return None
     L = rows["lengths"][0]
     codes = rows["G"][0, :L]
-    return genome_translation.to_tokens(codes), rows["W"][0, :L][codes == FREE]
+    return genome_translation.to_tokens(codes), rows["W"][0, :L][codes == op.FREE]
 
 
 def problem(X, y):
@@ -101,18 +103,17 @@ def test_children_are_complete_new_and_in_range():
     exprs = [e for e in (random_tree(rng, 3, 2) for _ in range(60)) if len(e) < 30]
     rows = rows_of(exprs, [np.ones(e.count(C)) for e in exprs])
     table, state = np.zeros(1 << 14, np.uint64), np.array([7], np.uint64)
-    n = canonical_rows(rows["G"], rows["W"], rows["lengths"], 30, 5, 6, table)
+    n = canonical_rows(genomes_of(rows), Limits(30, 5, table))
     known = {rows["G"][k, : rows["lengths"][k]].tobytes() for k in range(n)}
     out = Island._empty(400)
-    columns = np.array([COLUMN, COLUMN + 1], np.int64)
-    kinds = np.cumsum(KINDS) / KINDS.sum()
-    made = random_changes.breed(state, rows["G"], rows["W"], rows["lengths"], n, kinds, UNARY_CUMULATIVE, BINARY_CUMULATIVE, columns,
-                       25, 4, table, out["G"], out["W"], out["lengths"])  # fmt: skip
+    columns = np.array([op.COLUMN, op.COLUMN + 1], np.int64)
+    menu = random_changes.Menu(np.cumsum(KINDS) / KINDS.sum(), UNARY_CUMULATIVE, BINARY_CUMULATIVE, columns)
+    made = random_changes.breed(state, genomes_of(rows), n, menu, Limits(25, 4, table), genomes_of(out))
     assert made > 300
     for k in range(made):
         codes = out["G"][k, : out["lengths"][k]]
         assert problems(genome_translation.to_tokens(codes), 2) is None
-        assert len(codes) <= 25 and (codes == FREE).sum() <= 4 and (codes > FREE).any()
+        assert len(codes) <= 25 and (codes == op.FREE).sum() <= 4 and (codes > op.FREE).any()
         assert codes.tobytes() not in known
         known.add(codes.tobytes())
 
@@ -120,7 +121,7 @@ def test_children_are_complete_new_and_in_range():
 def test_spelled_programs_are_the_scaled_sums():
     exprs, consts = [["+", "sin", "x1", "inv", "x2"], ["*", "x1", "exp", "*", C, "x2"]], [[], [0.7]]
     rows = rows_of(exprs, consts)
-    programs, given, homes = genome_translation.spelled(rows["G"], rows["W"], rows["lengths"], rows["full"])
+    programs, given, homes = genome_translation.spelled(genomes_of(rows), rows["full"])
     X = np.random.default_rng(1).uniform(1, 2, (9, 2))
     c = [2.0, 3.0, -1.0]
     np.testing.assert_allclose(evaluate(programs[0], X, c), 2 * np.sin(X[:, 0]) + 3 / X[:, 1] - 1)
@@ -146,8 +147,9 @@ def aimed(X, y, expr, consts, tries=400):
     island = Island(X, y, None, evolve.views(y)[0], list(range(X.shape[1])), 40, 3)
     rows = rows_of([expr], [consts])
     out = Island._empty(tries)
-    made = aim(island.state, rows["G"], rows["W"], rows["lengths"], 1, tries, island.refiner.columns, island.refiner.y, island.refiner.sw,
-                     island.n_aim, island.terms, island.term_codes, island.term_lengths, 40, 6, island.table, out["G"], out["W"], out["lengths"])  # fmt: skip
+    sample = Sample(island.refiner.columns, island.refiner.y, island.refiner.sw, island.n_aim)
+    limits = Limits(40, 6, island.limits.table)
+    made = aim(island.state, genomes_of(rows), 1, tries, sample, island.terms, limits, genomes_of(out))
     return [genome_translation.to_tokens(out["G"][k, : out["lengths"][k]]) for k in range(made)]
 
 
