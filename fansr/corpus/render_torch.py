@@ -60,26 +60,12 @@ def _functions() -> dict:
         "pow1_4": lambda a: torch.sqrt(torch.sqrt(a)),
         "pow1_5": _root(5),
     }
-    for name in (
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "asinh",
-        "acosh",
-        "atanh",
-        "exp",
-        "log",
-    ):
-        found[name] = getattr(torch, name)
     for k in (2, 3, 4, 5):
         found[f"mult{k}"] = lambda a, k=k: a * k
         found[f"div{k}"] = lambda a, k=k: a / k
+    for token in OPERATOR:
+        if token not in found:  # sin, exp and so on: torch has them under the same names
+            found[token] = getattr(torch, token)
     return {OPERATOR[token].opcode: function for token, function in found.items()}
 
 

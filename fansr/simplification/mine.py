@@ -82,7 +82,10 @@ def read_settings(path: str | os.PathLike) -> dict:
 
 
 def read_operators(path: str | os.PathLike) -> dict:
-    """The operators rules are mined over: those of an engine's config.yaml that it also writes."""
+    """The operators rules are mined over: those of an engine's config.yaml that it also writes and can evaluate itself.
+
+    One whose realization is not the engine's own is known to it by name only.
+    """
     import yaml
 
     try:
@@ -91,7 +94,8 @@ def read_operators(path: str | os.PathLike) -> dict:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except (yaml.YAMLError, KeyError, TypeError):
         raise DataError(f"{path}: no engine config with operators") from None
-    return {name: row for name, row in operators.items() if name not in SHORT}
+    own = {name for name, row in operators.items() if str(row["realization"]).split(".")[0] in ("simplipy", name)}
+    return {name: row for name, row in operators.items() if name in own - SHORT}
 
 
 def mine(

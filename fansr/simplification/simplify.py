@@ -23,7 +23,7 @@ import click
 
 from fansr.cli import command, resources
 from fansr.errors import DataError
-from fansr.expressions import ARITY, CONSTANT, literal_value, problems, variable_index
+from fansr.expressions import ARITY, CONSTANT, OPERATORS, literal_value, problems, variable_index
 from fansr.simplification.translation import NonFinite, Respeller, finite_powers
 from fansr.streams import parallel, reader_writer
 
@@ -33,25 +33,7 @@ ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
 _NODE_BUDGET = 48  # outer rewrite iterations of the engine, its own default
 _KNOWN = frozenset(ARITY)
 _BAGS = frozenset("+-*/")
-_FUNCTIONS = frozenset(
-    (
-        "abs",
-        "exp",
-        "log",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "asinh",
-        "acosh",
-        "atanh",
-    )
-)
+_FUNCTIONS = frozenset(row.token for row in OPERATORS if row.precedence == 5 and not row.token.startswith("pow"))
 _RELAXED = {f"{way}{k}": ("*", CONSTANT) for way in ("mult", "div") for k in (2, 3, 4, 5)}
 
 
