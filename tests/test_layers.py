@@ -1,6 +1,8 @@
 """The order of the packages, what each may import of another, and what may be imported at a module's top."""
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +95,40 @@ def test_imports_point_one_way_and_through_public_names(name):
             assert module == other and imported in public(other), (
                 f"{name} imports {imported} of {module}; wanted: of {wanted}"
             )
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_what_a_package_says_of_its_files_is_so(path):
+    """Every file named in a package's docstring is there, and so is every folder."""
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    assert text, "an __init__ is a docstring first"
+    for name in re.findall(r"\b[\w/]+\.py\b|\b\w+/(?!\w)", text):
+        assert (path.parent / name).exists(), f"{name} is not in {path.parent}"
+
+
+def test_the_readme_lists_the_packages_in_their_order():
+    text = (ROOT.parent / "README.md").read_text()
+    part = text.partition("## Where things are")[2].partition("\n## ")[0]
+    assert re.findall(r"^    fansr/(\w+)/ ", part, re.M) == ORDER
+    for name in re.findall(r"^    fansr/(\w+\.py) ", part, re.M):
+        assert (ROOT / name).exists(), name
+
+
+def one_letter_apart(a: str, b: str) -> bool:
+    """Whether one letter more, less or other makes b of a."""
+    a, b = sorted((a, b), key=len)
+    if len(b) - len(a) > 1 or a == b:
+        return False
+    i = next((i for i, (p, q) in enumerate(zip(a, b)) if p != q), len(a))
+    return a[i + (len(a) == len(b)) :] == b[i + 1 :]
+
+
+def test_names_of_modules_are_not_mistaken_for_each_other():
+    assert one_letter_apart("power", "powers") and one_letter_apart("spell", "spill") and one_letter_apart("ab", "b")
+    assert not one_letter_apart("spell", "respell") and not one_letter_apart("power", "power")
+    stems = sorted({path.stem for path in MODULES.values()} - {"__init__"})
+    alike = [(a, b) for a, b in itertools.combinations(stems, 2) if one_letter_apart(a, b)]
+    assert not alike
 
 
 @pytest.mark.parametrize("package", ORDER)

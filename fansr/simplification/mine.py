@@ -90,11 +90,11 @@ def read_operators(path: str | os.PathLike) -> dict:
 
     try:
         operators = yaml.safe_load(Path(path).read_text())["operators"]
+        own = {name for name, row in operators.items() if row["realization"].split(".")[0] in ("simplipy", name)}
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, KeyError, TypeError):
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: no engine config with operators") from None
-    own = {name for name, row in operators.items() if str(row["realization"]).split(".")[0] in ("simplipy", name)}
     return {name: row for name, row in operators.items() if name in own - SHORT}
 
 
