@@ -192,3 +192,34 @@ def test_numba_is_loaded_without_scipy_and_scipy_works_afterwards():
         "import scipy.linalg, numpy; assert abs(scipy.linalg.det(numpy.eye(2)) - 1) < 1e-12"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def typed(function: ast.FunctionDef) -> bool:
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    said = all(argument.annotation for argument in arguments if argument.arg not in ("self", "cls"))
+    return said and (function.returns is not None or function.name == "__init__")
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_public_functions_say_their_types(package):
+    """All that the stub lists, and the public functions of modules it lists; compiled kernels have signatures instead."""
+    untyped = []
+    for name, source in public(package).items():
+        whole = source.split(".")[-1] == name
+        for node in ast.parse(MODULES[source].read_text()).body:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            if whole or node.name == name:
+                inside = [node, *node.body] if isinstance(node, ast.ClassDef) else [node]
+                untyped += [
+                    f"{source}.{function.name} (line {function.lineno})"
+                    for function in inside
+                    if isinstance(function, ast.FunctionDef)
+                    and (function.name == "__init__" or not function.name.startswith("_"))
+                    and not any("jit" in ast.unparse(d) or "click" in ast.unparse(d) for d in function.decorator_list)
+                    and not any(
+                        word in ast.unparse(d) for d in function.decorator_list for word in ("intrinsic", "command")
+                    )
+                    and not typed(function)
+                ]
+    assert not sorted(set(untyped))

@@ -142,7 +142,7 @@ def hash_rows(data, starts, ends, out):
                     out[b] = h[lane]
 
 
-def digests(data, ends: np.ndarray) -> np.ndarray:
+def digests(data: bytes | np.ndarray, ends: np.ndarray) -> np.ndarray:
     """packed.digest of each of the records that lie one after another in `data`; ends (n,): where each ends."""
     ends = np.asarray(ends, dtype=np.int64)
     out = np.zeros(len(ends), np.uint64)

@@ -348,7 +348,7 @@ def draw_simplify(series: dict[str, list[dict]]) -> Figure:
     timed = any(r.get("seconds") is not None for some in series.values() for r in some)
     canvas, axes = figure(2 if timed else 1)
     for k, (name, some) in enumerate(series.items()):
-        look = {"color": COLOURS[k % 7], "linestyle": DASHES[k % 7], "linewidth": 1.4}
+        look: dict[str, Any] = {"color": COLOURS[k % 7], "linestyle": DASHES[k % 7], "linewidth": 1.4}
         ratios = np.array([len(r["expr"]) / r["raw_len"] for r in some if r.get("raw_len")])
         if ratios.size:
             axes[0].ecdf(ratios, label=f"{name}, mean {ratios.mean():.3f}", **look)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import click
 
@@ -306,7 +307,9 @@ def simplify(expr, relax: bool = False, rules: str | None = None) -> list[str]:
     return simplifier(rules)(expr, relax)
 
 
-def simplify_many(exprs, relax: bool = False, rules: str | None = None) -> list[tuple[list[str] | None, str | None]]:
+def simplify_many(
+    exprs: Sequence[Sequence[str]], relax: bool = False, rules: str | None = None
+) -> list[tuple[list[str] | None, str | None]]:
     """For each expression (its canonical form, None), or (None, reason) where it is rejected."""
     found = simplifier(rules).many(exprs, relax)
     return [(None, form.reason) if isinstance(form, Rejected) else (form, None) for form in found]

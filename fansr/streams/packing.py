@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgpack
 import numpy as np
@@ -66,13 +67,13 @@ def digest(packed: bytes) -> int:
 # ---- many records -----------------------------------------------------------------------------
 
 
-def digests(packed) -> np.ndarray:
+def digests(packed: Iterable[bytes]) -> np.ndarray:
     """digest of each of some packed records, uint64 (n,); their sum wraps around as the checksum does."""
     blake2b = hashlib.blake2b
     return np.frombuffer(b"".join([blake2b(record, digest_size=8).digest() for record in packed]), "<u8")
 
 
-def pack_many(records) -> tuple[bytes, int, int]:
+def pack_many(records: Iterable[dict]) -> tuple[bytes, int, int]:
     """Some records packed for Writer.write_many: their bytes one after another, their number, their checksum."""
     pack_one = msgpack.Packer(default=_to_ext).pack
     packed = [pack_one(record) for record in records]
@@ -80,7 +81,7 @@ def pack_many(records) -> tuple[bytes, int, int]:
 
 
 @contextlib.contextmanager
-def no_collection():
+def no_collection() -> Iterator[None]:
     """While many records are made at once, Python's search for reference cycles costs more than making them
     (6.1 us a skeleton with it, 1.7 us without) and finds none."""
     was_on = gc.isenabled()
@@ -119,7 +120,7 @@ class Batch:
         data = self.data[at : int(ends[-1])] if len(ends) else b""
         return Batch(self.name, self.first + start, data, ends - at, self.digests[start:stop])
 
-    def chosen(self, places) -> tuple[bytes, int, int]:
+    def chosen(self, places: Sequence[int]) -> tuple[bytes, int, int]:
         """The records at these places (ascending), unchanged, as pack_many gives them."""
         if len(places) == len(self.ends):
             return self.data, len(places), self.checksum

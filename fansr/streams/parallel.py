@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 
 
@@ -54,7 +55,9 @@ def _stop(pool: ProcessPoolExecutor):
         writer.close()
 
 
-def ordered_map(function, items, jobs: int = 1, initializer=None, initargs=()):
+def ordered_map(
+    function: Callable, items: Iterable, jobs: int = 1, initializer: Callable | None = None, initargs: tuple = ()
+) -> Generator:
     """Yield ``function(item)`` for every item, in order.
 
     jobs: worker processes; 1 works in this process.  Items are taken from the iterator only a few

@@ -18,7 +18,9 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -229,7 +231,7 @@ class Reader:
             self.checksum = (self.checksum + batch.checksum) & MASK
             yield batch
 
-    def batches(self, size: int):
+    def batches(self, size: int) -> Iterator[Batch]:
         """The records not read yet as Batches of `size`, the last one shorter."""
         waiting: list[Batch] = []
         n = 0
@@ -245,7 +247,7 @@ class Reader:
         if n:
             yield joined(waiting)
 
-    def close(self):
+    def close(self) -> None:
         if self._file is not sys.stdin.buffer:
             self._file.close()
 
@@ -402,17 +404,17 @@ class Writer:
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}") from None
 
-    def write(self, record: dict):
+    def write(self, record: dict) -> None:
         """Append one record."""
         self.write_packed(pack(record))
 
-    def write_packed(self, packed: bytes):
+    def write_packed(self, packed: bytes) -> None:
         """Append one record that is packed already (a worker process may have done it)."""
         self.n += 1
         self.checksum = (self.checksum + digest(packed)) & MASK
         self._put(packed)
 
-    def write_many(self, packed: bytes, n: int, checksum: int, dropped=(), consumed: int = 0):
+    def write_many(self, packed: bytes, n: int, checksum: int, dropped: Any = (), consumed: int = 0) -> None:
         """Append `n` packed records laid one after another, whose digests add up to `checksum`.
 
         dropped: records left out beside them, by reason; consumed: input records that both account for.  They are told
@@ -431,7 +433,7 @@ class Writer:
             self._buffer = bytearray()
             self._handed_on()
 
-    def drop(self, reason: str, n: int = 1):
+    def drop(self, reason: str, n: int = 1) -> None:
         """Count records left out on purpose."""
         self.dropped[reason] += n
 
@@ -440,7 +442,7 @@ class Writer:
         if len(self._buffer) > 1 << 22:
             self.flush()
 
-    def flush(self):
+    def flush(self) -> None:
         """End a zstd frame and hand everything on; a resumed run starts after the last flush."""
         if not self._buffer:
             return
@@ -475,7 +477,7 @@ class Writer:
         scratch.write_text(json.dumps(state))
         os.replace(scratch, self._state)
 
-    def finish(self):
+    def finish(self) -> None:
         """Write the end record and give the file its name."""
         self._buffer += pack(
             {
@@ -493,7 +495,7 @@ class Writer:
         elif self._out is not sys.stdout.buffer and not hasattr(self.target, "write"):
             self._out.close()
 
-    def abandon(self):
+    def abandon(self) -> None:
         """Leave no half-written file behind."""
         if self._part is not None:
             self._out.close()
@@ -514,7 +516,7 @@ open_reader = Reader
 open_writer = Writer
 
 
-def chain(sources, holds=None):
+def chain(sources: Iterable[str], holds: str | tuple[str, ...] | None = None) -> Iterator[dict]:
     """Readers over several sources as one iterator of records: what `cat a b` would give."""
     for source in sources or ["-"]:
         with open_reader(source, holds=holds) as reader:
