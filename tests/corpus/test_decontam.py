@@ -268,7 +268,7 @@ def stage():
 )
 def test_planted_equivalents_are_caught(stage, kind, share, simplified):
     rng = random.Random(7)
-    laws = corpus_bench.laws.read(corpus_bench.TESTS[0]).laws
+    laws = corpus_bench.law_files.read(corpus_bench.TESTS[0]).laws
     made = [made for law in laws if (made := corpus_bench.planted(kind, law, rng)) and prefix.variables(made)]
     if simplified:  # as the pipe's are; then a constant may hold the sign of a term
         made = [form for form, _ in simplify_many(made) if form is not None and prefix.variables(form)]

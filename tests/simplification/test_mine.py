@@ -103,7 +103,7 @@ def test_interrupt_keeps_what_is_done(small, tmp_path):
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=120) == 130
     assert process.communicate()[1].strip() == b""
     assert list(out.glob("mine.part/3-*.json")) and not (out / "rules.json").exists()
 
