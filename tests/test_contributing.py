@@ -43,7 +43,7 @@ class Copy:
         """Output of code run in the copy."""
         environment = {**os.environ, "PYTHONPATH": str(self.folder), **environment}
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600
+            [sys.executable, "-c", code], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=1800
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout

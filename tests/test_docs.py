@@ -58,3 +58,19 @@ def test_the_first_example_prints_what_the_readme_shows():
 
 def test_cores():
     assert available_cores() >= 1
+
+
+def test_make_lists_its_targets_and_prose_names_no_other():
+    shown = subprocess.run(
+        ["make", "-C", ROOT, "--no-print-directory"], capture_output=True, text=True, check=True
+    ).stdout
+    listed = {line.split()[0] for line in shown.splitlines()}
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z%-]+):", makefile, re.M))
+    assert listed == {name.replace("%", "PACKAGE") for name in targets}
+    assert all(len(line.split()) > 2 for line in shown.splitlines())
+    for file in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for name in re.findall(r"`make ([\w-]+)`|^    make ([\w-]+)", (ROOT / file).read_text(), re.M):
+            name = "".join(name)
+            package = name.removeprefix("test-")
+            assert name in listed or package == "PACKAGE" or (ROOT / "tests" / package).is_dir(), f"{file}: make {name}"

@@ -234,6 +234,15 @@ def test_simplified_skeletons_take_the_same_values(variables):
     assert verdicts["same"] >= 125
 
 
+@pytest.mark.prove
+@pytest.mark.parametrize("variables", [3, 17])
+def test_no_form_of_many_is_shown_wrong(variables):
+    """Other skeletons than the small test's, with as many starts as tests/soundness.py takes."""
+    verdicts, examples = soundness.run(draw(3000, variables, first=20_000), variables, seed=2)
+    assert verdicts["wrong"] == verdicts["rejected though finite"] == 0, examples
+    assert verdicts["undecided"] <= 30, verdicts
+
+
 def test_the_judge_can_say_wrong():
     rng = np.random.default_rng(0)
     assert soundness.judge(["sin", "x1"], ["cos", "x1"], rng, 1)[0] == "wrong"
