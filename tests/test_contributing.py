@@ -61,7 +61,9 @@ def test_a_diff_is_short(kind):
 OPERATOR = """
 import numpy as np
 from scipy.special import expit
-from fansr.expressions import evaluate, export, from_infix, to_infix, value_and_jacobian
+from fansr.expressions import export
+from fansr.expressions.prefix import from_infix, to_infix
+from fansr.expressions.programs import value_and_jacobian
 from fansr.fitting import Refiner
 x = np.linspace(-3, 3, 25)
 law = ["*", "<constant>", "sigmoid", "*", "<constant>", "x1"]
@@ -95,7 +97,8 @@ def test_an_operator_is_compiled_and_searched_with(tmp_path):
     copy.python(
         "import numpy as np, torch\n"
         "from fansr.corpus.render_torch import FUNCTIONS\n"
-        "from fansr.expressions import OPERATOR, export\n"
+        "from fansr.expressions import export\n"
+        "from fansr.expressions.tokens import OPERATOR\n"
         "from fansr.fitting import Budget, Candidate, Problem\n"
         "from fansr.search import turns\n"
         "a = torch.linspace(-3, 3, 9, dtype=torch.float64)\n"
