@@ -1,6 +1,7 @@
 # Every target is a line or two you could have typed.  PYTHON is used only to make the environment.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 2
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -21,8 +22,8 @@ venv: .venv/ready  ## the environment: exact versions, the commands, compiled ke
 demo: venv  ## the laws of the tables in data/
 	@bin/demo
 
-test: venv  ## every test but the slow proofs
-	$(BIN)/python -m pytest
+test: venv  ## every test but the slow proofs, on two cores
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
 test-%: venv  ## the tests of one package, as in test-search; also test-bench
 	$(BIN)/python -m pytest tests/$*

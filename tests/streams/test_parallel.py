@@ -6,7 +6,7 @@ import sys
 import pytest
 
 GIVE_UP = """
-from fansr.parallel import ordered_map
+from fansr.streams.parallel import ordered_map
 def large(n): return bytes(n)
 def swallow(b): return len(b)
 if __name__ == "__main__":
