@@ -78,5 +78,5 @@ def test_make_lists_its_targets_and_prose_names_no_other():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("[!_]*.py")), ids=lambda path: path.stem)
 def test_a_program_that_measures_runs_as_a_module_and_has_a_launcher(path):
-    assert re.search(r'^if __name__ == "__main__":\n    .*\bmain\(', path.read_text(), re.M)
+    assert re.search(r'^if __name__ == "__main__":\n(?:    .*\n)*    main\(', path.read_text(), re.M)
     assert (ROOT / "bin" / f"bench-{path.stem.replace('_', '-')}").resolve() == ROOT / "bin" / "launch"
