@@ -235,12 +235,12 @@ def test_simplified_skeletons_take_the_same_values(variables):
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("variables", [3, 17])
-def test_no_form_of_many_is_shown_wrong(variables):
+@pytest.mark.parametrize("variables, n", [(3, 1000), (17, 3000)])
+def test_no_form_of_many_is_shown_wrong(variables, n):
     """Other skeletons than the small test's, with as many starts as tests/soundness.py takes."""
-    verdicts, examples = soundness.run(draw(3000, variables, first=20_000), variables, seed=2)
+    verdicts, examples = soundness.run(draw(n, variables, first=20_000), variables, seed=2)
     assert verdicts["wrong"] == verdicts["rejected though finite"] == 0, examples
-    assert verdicts["undecided"] <= 30, verdicts
+    assert verdicts["undecided"] <= n // 100, verdicts
 
 
 def test_the_judge_can_say_wrong():
