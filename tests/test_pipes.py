@@ -306,7 +306,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, line):
     time.sleep(4)
     begun = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130 and b"Traceback" not in err
     assert time.monotonic() - begun < 10  # the promise is two seconds; a loaded machine gets more
     assert [p.name for p in tmp_path.iterdir()] == ["out.zst"]
@@ -327,7 +327,7 @@ def test_ctrl_c_prints_the_best_law_so_far(tmp_path):
     )
     time.sleep(8)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and b"Traceback" not in err
     result = json.loads(out)
     assert result["status"] == "interrupted" and result["fvu"] < 1

@@ -16,6 +16,8 @@ import sys
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import click
 
@@ -98,7 +100,7 @@ class _Size(click.ParamType):
         return size
 
 
-def max_record_option():
+def max_record_option() -> Callable:
     """For every command that reads streams; the readers made after it take the bound."""
     return click.option(
         "--max-record",
@@ -112,11 +114,11 @@ def max_record_option():
     )
 
 
-def output_option(help: str = "Where to write; - is stdout."):
+def output_option(help: str = "Where to write; - is stdout.") -> Callable:
     return click.option("-o", "--output", default="-", show_default=True, metavar="FILE", help=help)
 
 
-def jobs_option():
+def jobs_option() -> Callable:
     return click.option(
         "-j",
         "--jobs",
@@ -128,7 +130,7 @@ def jobs_option():
     )
 
 
-def number_option(help: str, default: int | None = None):
+def number_option(help: str, default: int | None = None) -> Callable:
     return click.option(
         "-n",
         "--number",
@@ -140,17 +142,17 @@ def number_option(help: str, default: int | None = None):
     )
 
 
-def quiet_option():
+def quiet_option() -> Callable:
     return click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks on stderr.")
 
 
-def seed_option():
+def seed_option() -> Callable:
     return click.option(
         "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same result."
     )
 
 
-def shard_option(help: str):
+def shard_option(help: str) -> Callable:
     """--shard i/n as (i, n), (0, 1) where it is not given; shard_range says which part that is."""
     return click.option("--shard", metavar="i/n", default=None, help=help, callback=_parse_shard)
 
@@ -170,11 +172,11 @@ def shard_range(first: int, number: int, shard: tuple[int, int]) -> range:
     return range(first + number * i // n, first + number * (i + 1) // n)
 
 
-def resume_option():
+def resume_option() -> Callable:
     return click.option("--resume", is_flag=True, help="Go on with the FILE.part of a killed run of the same command.")
 
 
-def config_option():
+def config_option() -> Callable:
     """--config FILE.toml: defaults for the command's own options; a flag wins over the file."""
     return click.option(
         "--config",
@@ -247,7 +249,9 @@ def _as_option(file, key, value, many: bool):
 # ---- the command wrapper ----------------------------------------------------------------------
 
 
-def command(example: str, config_sections: tuple[str, ...] = (), **settings):
+def command(
+    example: str, config_sections: tuple[str, ...] = (), **settings: Any
+) -> Callable[[Callable], click.Command]:
     """Like click.command, with --version, an example in --help, and errors mapped to exit codes.
 
     `example` is one runnable shell line.  `config_sections` names top-level keys of a --config file
@@ -404,13 +408,15 @@ def history_entry(seed: int | None = None, config: dict | str | None = None, rul
     }
 
 
-def remark(message: str, quiet: bool = False):
+def remark(message: str, quiet: bool = False) -> None:
     """A note for the user on stderr."""
     if not quiet:
         click.echo(message, err=True)
 
 
-def progress(iterable=None, total: int | None = None, quiet: bool = False, unit: str = "rec", **extra):
+def progress(
+    iterable: Iterable | None = None, total: int | None = None, quiet: bool = False, unit: str = "rec", **extra: Any
+) -> Any:
     """A tqdm bar on stderr, shown only on a terminal and never with -q."""
     from tqdm import tqdm
 
@@ -453,21 +459,21 @@ class _Whole:
 
 
 def filter_stream(
-    inputs,
-    output,
-    stage_function,
+    inputs: Iterable[str],
+    output: str,
+    stage_function: Callable,
     *,
-    reads,
-    holds=None,
-    jobs=1,
-    entry=None,
-    quiet=False,
-    chunk=CHUNK,
-    resume=False,
-    packs=False,
-    initializer=None,
-    initargs=(),
-):
+    reads: str | tuple[str, ...],
+    holds: str | None = None,
+    jobs: int = 1,
+    entry: dict | None = None,
+    quiet: bool = False,
+    chunk: int = CHUNK,
+    resume: bool = False,
+    packs: bool = False,
+    initializer: Callable | None = None,
+    initargs: tuple = (),
+) -> reader_writer.Writer:
     """The loop of every filter command: read, map chunks over workers in order, write, count drops.
 
     inputs: file names ("-" or none is stdin), read one after another as `cat` would.
@@ -505,7 +511,14 @@ def filter_stream(
     )
 
 
-def batches(first, rest, reads, size: int = CHUNK, skip: int = 0, cut: list | None = None):
+def batches(
+    first: reader_writer.Reader,
+    rest: Iterable[str],
+    reads: str | tuple[str, ...],
+    size: int = CHUNK,
+    skip: int = 0,
+    cut: list | None = None,
+) -> Iterator[packing.Batch]:
     """The records of several inputs in turn as Batches of up to `size`; `first` is open already, `skip` records
     are left out.  What their end records say of an interruption is added to `cut`."""
     for name in (None, *rest):
@@ -520,21 +533,21 @@ def batches(first, rest, reads, size: int = CHUNK, skip: int = 0, cut: list | No
 
 
 def write_stream(
-    output,
-    items,
-    function,
+    output: str,
+    items: Callable[[int], Iterable],
+    function: Callable,
     *,
-    holds,
-    history,
-    jobs=1,
-    quiet=False,
-    resume=False,
-    total=None,
-    initializer=None,
-    initargs=(),
-    cut=(),
-    named=None,
-):
+    holds: str,
+    history: list[dict],
+    jobs: int = 1,
+    quiet: bool = False,
+    resume: bool = False,
+    total: int | None = None,
+    initializer: Callable | None = None,
+    initargs: tuple = (),
+    cut: Iterable = (),
+    named: Callable | None = None,
+) -> reader_writer.Writer:
     """The writing half of filter_stream, for stages that make records from no input too.
 
     items: called with the count of inputs that a resumed file already accounts for; gives the chunks to do.

@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import json
 from collections import Counter
+from collections.abc import Iterable
 
 import click
 import numpy as np
@@ -149,7 +150,7 @@ def words(key: np.ndarray, ids: np.ndarray, counters: int) -> np.ndarray:
     return out
 
 
-def sample_tokens(prior: Prior, ids, seed: int = 0) -> np.ndarray:
+def sample_tokens(prior: Prior, ids: Iterable[int], seed: int = 0) -> np.ndarray:
     """Vocabulary ids (tokens.py) of the skeletons with these ids.
 
     Returns (n, prior.max_symbols) uint8, each row a prefix expression padded with 0 at its end.
@@ -255,7 +256,7 @@ def to_exprs(tokens: np.ndarray) -> list[list[str]]:
     return [row[:length] for row, length in zip(_TOKENS[tokens].tolist(), lengths)]
 
 
-def sample_skeletons(prior: Prior, ids, seed: int = 0) -> list[list[str]]:
+def sample_skeletons(prior: Prior, ids: Iterable[int], seed: int = 0) -> list[list[str]]:
     """The skeletons with these ids as prefix token lists; each depends on its own id alone."""
     return to_exprs(sample_tokens(prior, ids, seed))
 

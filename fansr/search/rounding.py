@@ -7,9 +7,12 @@ test (`snap`), and everything else is fitted again after every change.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fansr.expressions import CONSTANT, variable_index
 from fansr.fitting import Candidate
@@ -25,7 +28,16 @@ TRIED = 8  # proposals polished in a round of `snap`
 NAMED_NATS = 8.0  # a number of mathematics that is cheaper than this needs no name from physics
 
 
-def standard_errors(expr, consts, X, y, fvu: float, floor: float, weights=None, known: float = 0.0) -> np.ndarray:
+def standard_errors(
+    expr: Sequence[str],
+    consts: ArrayLike,
+    X: np.ndarray,
+    y: np.ndarray,
+    fvu: float,
+    floor: float,
+    weights: np.ndarray | None = None,
+    known: float = 0.0,
+) -> np.ndarray:
     """Standard errors (C,) of fitted constants from the Jacobian at the optimum.
 
     sigma^2 is the (weighted) residual sum over M - C, at least what rounding of y (floor) leaves; a direction
@@ -58,7 +70,13 @@ def standard_errors(expr, consts, X, y, fvu: float, floor: float, weights=None, 
 
 
 def law_errors(
-    candidate: Candidate, X, y, floor: float, weights=None, known: float = 0.0, physics: bool = True
+    candidate: Candidate,
+    X: np.ndarray,
+    y: np.ndarray,
+    floor: float,
+    weights: np.ndarray | None = None,
+    known: float = 0.0,
+    physics: bool = True,
 ) -> np.ndarray:
     """standard_errors (C,) of a finished law: its round constants are held, with an error of 0, and the others free."""
     dearest = constant_nats(len(y), candidate.fvu, floor)
@@ -78,7 +96,12 @@ def law_errors(
 
 
 def snap(
-    candidate: Candidate, fitter, floor: float, physics: bool = False, tokens: float = 1.5, over=lambda: False
+    candidate: Candidate,
+    fitter: Any,
+    floor: float,
+    physics: bool = False,
+    tokens: float = 1.5,
+    over: Callable[[], bool] = lambda: False,
 ) -> Candidate:
     """Replace constants by round values wherever that is the shorter description of the data.
 
@@ -162,7 +185,7 @@ def _shortened(expr, consts, k: int, value: float) -> int:
     return before - len(absorb(expr, values)[0])
 
 
-def written(candidate: Candidate, fitter) -> Candidate:
+def written(candidate: Candidate, fitter: Any) -> Candidate:
     """The same law without what says nothing: sums of constants, neutral constants, doubled signs."""
     return _finished(candidate, candidate.expr, candidate.consts, candidate.fvu, fitter)
 
@@ -195,7 +218,7 @@ def recognised(c: float) -> str:
     return ("-" if c < 0 else "") + known[0] if known else ""
 
 
-def digits_for(consts, errors) -> list[int]:
+def digits_for(consts: ArrayLike, errors: ArrayLike) -> list[int]:
     """Significant digits of each constant that the data support: two beyond the standard error's first."""
     digits = []
     for c, error in zip(consts, errors):

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from fansr.expressions import end, n_constants, sort_commutative, variable_index
-from fansr.fitting import Candidate
+from fansr.fitting import Candidate, Problem
 
 GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
 EPS = float(np.finfo(np.float64).eps)
@@ -54,7 +54,7 @@ def fvu_floor(y: np.ndarray, weights: np.ndarray | None = None) -> float:
     return min(1.0, max(EXACT, (4 * EPS) ** 2 * size / spread))
 
 
-def known_fvu(problem) -> float:
+def known_fvu(problem: Problem) -> float:
     """The FVU that stated errors of the points account for: M over the weighted variance sum; 0 where none are stated.
 
     With weights 1/sigma^2 the residuals of the true law sum to chi^2 = M on average.

@@ -10,7 +10,9 @@ import importlib
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -118,7 +120,9 @@ class _Turn:
         return ahead / self.share + (self.seconds - ahead) / min(self.share, EQUAL)
 
 
-def search(problem: Problem, options: Options, budget: Budget | None = None, candidates=()) -> Found:
+def search(
+    problem: Problem, options: Options, budget: Budget | None = None, candidates: Sequence[Candidate] = ()
+) -> Found:
     """Find the law of one problem.
 
     candidates: ready proposals (from a candidate stream) that enter the pool first.
@@ -151,7 +155,9 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
     return found
 
 
-def gather(problem: Problem, options: Options, budget: Budget, candidates=()):
+def gather(
+    problem: Problem, options: Options, budget: Budget, candidates: Sequence[Candidate] = ()
+) -> tuple[_State, str]:
     """(state, status) of a search of a whole table up to the choice: everything that was found is in `state.pool`."""
     state, status = _State(problem, options, budget), "ok"
     try:
@@ -163,7 +169,7 @@ def gather(problem: Problem, options: Options, budget: Budget, candidates=()):
     return state, status
 
 
-def choose(problem: Problem, options: Options, pool) -> Found:
+def choose(problem: Problem, options: Options, pool: Any) -> Found:
     """What a search whose pool is `pool` (fitted candidates, cut down already) would answer: for studying selections."""
     state = _State(problem, options, Budget(None))
     for candidate in pool:

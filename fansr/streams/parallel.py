@@ -18,6 +18,7 @@ import sys
 import threading
 import traceback
 from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from multiprocessing import connection
 
 from fansr.errors import DataError
@@ -217,7 +218,14 @@ def _no_more(item):
     )
 
 
-def ordered_map(function, items, jobs: int = 1, initializer=None, initargs=(), lost=_no_more):
+def ordered_map(
+    function: Callable,
+    items: Iterable,
+    jobs: int = 1,
+    initializer: Callable | None = None,
+    initargs: tuple = (),
+    lost: Callable = _no_more,
+) -> Generator:
     """Yield ``function(item)`` for every item, in order.
 
     jobs: worker processes; 1 works in this process.  Items are taken from the iterator only a few

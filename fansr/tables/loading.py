@@ -18,11 +18,18 @@ import io
 import sys
 import zlib
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fansr.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas
+    from numpy.typing import ArrayLike
+
+    from fansr.fitting import Problem
 
 SEPARATORS = (",", ";", "\t", "|")  # blanks are the fallback
 MISSING_WORDS = (
@@ -219,14 +226,14 @@ def check_widths(lines: list[str], rows: list[int], separator: str | None, width
         counts = (len(split(lines[i], separator)) for i in rows)
     for i, count in zip(rows, counts):
         if count != width:
-            named = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}.get(separator, "blank")
+            named = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}.get(separator or " ", "blank")
             raise DataError(
                 f"{source}: line {i + 1}: {count} cells, wanted {width} as in the first row; "
                 f"mend the line, or put quotes around cells that hold a {named}"
             )
 
 
-def read_frame(lines: list[str], separator: str | None, width: int, source: str):
+def read_frame(lines: list[str], separator: str | None, width: int, source: str) -> pandas.DataFrame:
     """pandas' reader with everything it would guess switched off; numbers are read to the last bit."""
     import pandas
 
@@ -259,7 +266,13 @@ def read_frame(lines: list[str], separator: str | None, width: int, source: str)
     return frame
 
 
-def collect(source, names, columns, warnings, where=lambda m: f"row {m + 1}") -> Table:
+def collect(
+    source: str,
+    names: Sequence[str],
+    columns: Sequence[Any],
+    warnings: list[str],
+    where: Callable[[int], str] = lambda m: f"row {m + 1}",
+) -> Table:
     """Columns of any dtype as one Table; cells that are no numbers become NaN and are counted."""
     names, renamed = unique_names(names)
     warnings = warnings + renamed
@@ -281,7 +294,7 @@ def collect(source, names, columns, warnings, where=lambda m: f"row {m + 1}") ->
     return Table(source, names, values, unreadable, text, warnings)
 
 
-def to_float(column) -> tuple[np.ndarray, list[int]]:
+def to_float(column: Any) -> tuple[np.ndarray, list[int]]:
     """float64 values of one column (NaN where there is none) and the places of cells that cannot be read."""
     column = np.asarray(column)
     if column.dtype.kind in "fiub":
@@ -298,7 +311,7 @@ def to_float(column) -> tuple[np.ndarray, list[int]]:
     return values, bad
 
 
-def unique_names(names) -> tuple[list[str], list[str]]:
+def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names made unique and non-empty, and a warning for each change."""
     found: list[str] = []
     warnings = []
@@ -319,15 +332,23 @@ def unique_names(names) -> tuple[list[str], list[str]]:
 
 
 def load_problem(
-    path: str, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None
-):
+    path: str,
+    target: str | None = None,
+    inputs: Sequence[str] | None = None,
+    weights: str | None = None,
+    sigma: str | None = None,
+) -> tuple[Problem, list[str], Counter]:
     """One problem from a table file: (Problem, warnings, dropped rows by reason).  See table_problem."""
     return table_problem(read_table(path), target, inputs, weights, sigma)
 
 
 def table_problem(
-    table: Table, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None
-):
+    table: Table,
+    target: str | None = None,
+    inputs: Sequence[str] | None = None,
+    weights: str | None = None,
+    sigma: str | None = None,
+) -> tuple[Problem, list[str], Counter]:
     """One problem from a table.
 
     `target` names the column to explain; by default it is the last column of numbers.  `inputs` names the columns it
@@ -389,7 +410,14 @@ def table_problem(
     return problem, warnings, dropped
 
 
-def array_problem(X, y, names=None, target: str = "y", weights=None, sigma=None):
+def array_problem(
+    X: Any,
+    y: Any,
+    names: Sequence[str] | None = None,
+    target: str = "y",
+    weights: ArrayLike | None = None,
+    sigma: ArrayLike | None = None,
+) -> tuple[Problem, list[str], Counter]:
     """One problem from arrays or data frames: X (M, D) or (M,), y (M,); errors and results as table_problem's.
 
     The names come from a frame's columns, else they are x1, x2, ...  Constant columns stay, so that column numbers keep
@@ -424,7 +452,7 @@ def array_problem(X, y, names=None, target: str = "y", weights=None, sigma=None)
     return table_problem(table, target, None, *(name if given is not None else None for name, given in extra.items()))
 
 
-def frame_columns(X) -> tuple[list[np.ndarray], list[str]]:
+def frame_columns(X: Any) -> tuple[list[np.ndarray], list[str]]:
     """Columns and names of a data frame (anything with `columns`) or an array; a vector is one column."""
     if hasattr(X, "columns") and not isinstance(X, np.ndarray):
         names = [str(name) for name in X.columns]
@@ -439,10 +467,11 @@ def frame_columns(X) -> tuple[list[np.ndarray], list[str]]:
     return [X[:, j] for j in range(X.shape[1])], [f"x{j + 1}" for j in range(X.shape[1])]
 
 
-def input_columns(table: Table, names) -> np.ndarray:
+def input_columns(table: Table, names: Sequence[str]) -> np.ndarray:
     """X (M, D) float64 for new rows: the columns `names` of a table, by name.  Nothing is dropped: NaN stays NaN."""
     everything = np.ones(len(table.names), bool)
-    return np.ascontiguousarray(table.values[:, [find_column(table, name, everything) for name in names]])
+    places = np.array([find_column(table, name, everything) for name in names], int)
+    return np.ascontiguousarray(table.values[:, places])
 
 
 # ---- the parts --------------------------------------------------------------------------------
@@ -524,7 +553,7 @@ def constant_warnings(X: np.ndarray, y: np.ndarray, names: list[str], target: st
     return warnings
 
 
-def listed(names, limit: int = 12) -> str:
+def listed(names: Sequence[str], limit: int = 12) -> str:
     names = list(names)
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
