@@ -175,8 +175,7 @@ def _shares(fit: Projector, values: np.ndarray) -> np.ndarray:
 def _drawn_in(fit: Projector, name: str, t, w, at: np.ndarray, inner: str, front: str) -> Curve:
     """The curve at the best place near one of its grid."""
     family = CURVES[name][0]
-    axes = family.axes(t)
-    axes = axes if isinstance(axes, tuple) else (axes,)
+    axes = [np.unique(axis) for axis in family.grid(t).T]
     share, at = zoomed(lambda places: _shares(fit, w * _values(name, t, places)), axes, at, ZOOMS)
     constants = at.tolist()
     if name == "wave":

@@ -7,7 +7,7 @@ from scipy.optimize import curve_fit
 from fansr.expressions.prefix import is_valid
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
-from fansr.proposers.curves import FRONTS, INNERS, OUTERS, Fitter, curves, propose, single
+from fansr.proposers.curves import CURVES, FRONTS, INNERS, curves, propose, single
 
 LAWS = {
     "saturation": (lambda x: 3 * x / (x + 2), 0.1, 9),

@@ -6,7 +6,6 @@ import pytest
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
 from fansr.proposers import inner_constants
-from fansr.proposers.inner_constants import frequencies
 
 
 def best(X, y, enough=1e-20):

@@ -78,7 +78,7 @@ def mesh(axes) -> np.ndarray:
 def rates(a: np.ndarray) -> np.ndarray:
     """k > 0 from where k a is next to nothing on all rows to where it is large on most."""
     largest, typical = float(np.abs(a).max()), float(np.median(np.abs(a))) or float(np.abs(a).max())
-    return np.geomspace(0.03 / largest, 6.0 / typical, 8)
+    return np.geomspace(0.05 / largest, 5.0 / typical, 8)
 
 
 def signed_rates(a: np.ndarray) -> np.ndarray:
@@ -86,15 +86,8 @@ def signed_rates(a: np.ndarray) -> np.ndarray:
 
 
 def shifts(a: np.ndarray) -> np.ndarray:
-    """k > 0 to be added to a, from little against all of it to much."""
-    return 1 / rates(a)[::-1]
-
-
-def poles_aside(a: np.ndarray) -> np.ndarray:
-    """k to be added to a that leaves no pole inside of its values: beyond them on both sides, near and far."""
-    span = float(np.ptp(a)) * np.array([0.01, 0.1, 1.0])
-    beside = [-float(a.max()) - span[::-1], -float(a.min()) + span]
-    return np.unique(np.concatenate([*beside, shifts(a)[shifts(a) > -float(a.min())]]))
+    """k that keep a + k above 0, from little against a's size to much."""
+    return max(0.0, -float(a.min())) + 1 / rates(a)[::-1]
 
 
 def turns(a: np.ndarray) -> np.ndarray:
@@ -110,9 +103,11 @@ FAMILIES = {
     "cos": Family("cos * k a", turns),
     "expm1": Family("- exp * k a 1.0", signed_rates),
     "exp1": Family("+ exp * k a 1.0", signed_rates),
-    "bell": Family("exp * k pow2 a", lambda a: signed_rates(a * a)),
-    "shift": Family("+ a k", poles_aside),
-    "inv": Family("inv + a k", poles_aside),
+    "bell": Family("exp * k pow2 a", lambda a: -rates(a * a)[::-1]),
+    "more": Family("+ a k", shifts),
+    "less": Family("- k a", lambda a: shifts(-a)),
+    "inv": Family("inv + a k", shifts),
+    "inv less": Family("inv - k a", lambda a: shifts(-a)),
     "log": Family("log + a k", shifts),
     "lorentz": Family("inv + pow2 a k", lambda a: shifts(a * a)),
     "square": Family("+ pow2 a k", lambda a: shifts(a * a)),
@@ -123,37 +118,70 @@ FAMILIES = {
 
 
 class Table(NamedTuple):
-    """One family on one argument: its formula with the argument filled in, values (K, n), grid (K, constants)."""
+    """One family on one argument: its formula with the argument filled in, values (K, n), grid (K, constants).
+
+    `at` gives the values at other places than those of the grid.
+    """
 
     tokens: Base
     values: np.ndarray
     grid: np.ndarray
+    at: Callable[[np.ndarray], np.ndarray]
 
-    def law(self, place: int) -> Base:
-        return fill(self.tokens, (), self.grid[place])
+    def law(self, constants: Iterable[float]) -> Base:
+        return fill(self.tokens, (), constants)
 
     def times(self, factor: Base, v: np.ndarray) -> Table:
         """The same with a factor (values (n,)) in front; () for none."""
-        tokens = ("*", *factor, *self.tokens) if factor else self.tokens
-        return Table(tokens, self.values * v, self.grid)
+        if factor[:1] == ("inv",):
+            tokens = ("/", *self.tokens, *factor[1:])
+        else:
+            tokens = ("*", *factor, *self.tokens) if factor else self.tokens
+        return Table(tokens, self.values * v, self.grid, lambda places: self.at(places) * v)
+
+    def narrowed(self, place: int, shares: Callable, rounds: int = 3) -> tuple[float, np.ndarray]:
+        """(share left, constants) at the best near a place of the grid; shares: of values (K, n), what they leave (K,)."""
+        axes = [np.unique(column) for column in self.grid.T]
+        return zoomed(lambda places: shares(self.at(places)), axes, self.grid[place], rounds)
 
 
 def table(family: Family, base: Base, a: np.ndarray) -> Table | None:
     """The places of a family's grid where its values are usable; None where there are none."""
+
+    def at(places: np.ndarray) -> np.ndarray:
+        values = family.values(a, *(column[:, None] for column in places.T))
+        return np.broadcast_to(values, (len(places), len(a)))
+
     grid = family.grid(a)
-    constants = [grid[:, i, None] for i in range(grid.shape[1])]
-    return kept(Table(fill(tuple(family.formula.split()), base), family.values(a, *constants), grid))
+    values = at(grid)
+    good = usable(values)
+    return Table(fill(tuple(family.formula.split()), base), values[good], grid[good], at) if good.any() else None
 
 
-def kept(some: Table) -> Table | None:
-    """A table without its unusable places."""
-    good = usable(some.values)
-    return Table(some.tokens, some.values[good], some.grid[good]) if good.any() else None
+def fixed(base: Base, v: np.ndarray) -> Table:
+    """A function without constants inside as a table of one place."""
+    return Table(base, v[None], np.zeros((1, 0)), lambda places: np.broadcast_to(v, (len(places), len(v))))
 
 
-def constant_table(base: Base, v: np.ndarray) -> Table | None:
-    """A function without constants as a table of one place."""
-    return kept(Table(base, v[None, :], np.zeros((1, 0))))
+def tables(names: Iterable[str], over: list[tuple[Base, np.ndarray]]) -> list[Table]:
+    """All families of these names on all arguments (expression, values (n,)), those of the first argument first."""
+    found = [table(FAMILIES[name], base, a) for base, a in over for name in names]
+    return [one for one in found if one is not None]
+
+
+def leading(scanned: list[Table], shares: Callable, most: int) -> list[tuple[float, Base]]:
+    """(share left, law) of the `most` best tables on their grids, narrowed; best first."""
+    if not scanned:
+        return []
+    first = np.cumsum([0, *(len(one.grid) for one in scanned)])
+    coarse = shares(np.concatenate([one.values for one in scanned]))
+    found = []
+    for i in np.argsort(np.minimum.reduceat(coarse, first[:-1]), kind="stable")[:most]:
+        place = int(coarse[first[i] : first[i + 1]].argmin())
+        share, constants = scanned[i].narrowed(place, shares)
+        if share < math.inf:
+            found.append((share, scanned[i].law(constants)))
+    return sorted(found)
 
 
 def usable(values: np.ndarray, least: float = 1e-7) -> np.ndarray:
@@ -201,14 +229,17 @@ class Projector:
         F = F * self.w
         return F - (F @ self.Q) @ self.Q.T
 
-    def shares(self, F: np.ndarray) -> np.ndarray:
-        """Share (K,) of the goal that stays unexplained with each row of F (K, n) beside; infinite where not finite."""
+    def shares(self, F: np.ndarray, new: float = 1e-14) -> np.ndarray:
+        """Share (K,) of the goal that stays unexplained with each row of F (K, n) beside.
+
+        Infinite where a row is not finite, or where less than the share `new` of its square is new to the known columns.
+        """
         F = F / np.maximum(np.abs(F).max(axis=-1, keepdims=True), 1e-300)
         before = np.sum((F * self.w) ** 2, axis=-1)
         F = self.rest(F)
         norm = np.sum(F * F, axis=-1)
         left = (self.t @ self.t - (F @ self.t) ** 2 / norm) / self.whole
-        return np.where(np.isfinite(left) & (norm > 1e-14 * before), np.maximum(left, 0.0), math.inf)
+        return np.where(np.isfinite(left) & (norm > new * before), np.maximum(left, 0.0), math.inf)
 
     def pair_shares(self, S: np.ndarray, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same with two columns a row, sine and cosine say; also the phase of the wave that is fitted."""

@@ -1,0 +1,192 @@
+"""One number beside a product of powers and an exponential: f(y) = k + c * prod x^e * exp(P(x)), f one of six; as peaks and
+decays on a background, roots of 1 + x^2, logistic curves.
+
+k lies where f(y) is flat: beyond its least or its largest value, far or near.  Given k, log|f(y) - k| is linear in all the
+rest; k follows by Gauss-Newton from the best of a grid, since d log|f(y) - k| / dk = -1 / (f(y) - k).  Rows weigh as their
+errors in y ask for, so those at k, whose logarithms are noise, say nothing.  A step of inner_constants.py; knows no budgets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from fansr.fitting import Problem
+from fansr.proposers.parts.assembly import Base, Factors, Term, product, times
+from fansr.proposers.parts.inner_scan import coefficients
+from fansr.proposers.parts.terms import exponent_vectors
+from fansr.proposers.power import nearest, scale_of
+from fansr.proposers.rational import short_sum
+
+ROWS = 512
+MOST_COLUMNS = 5  # up to which the exponential's polynomial has products; more columns have powers in front only
+STARTS = (0.0, 1e-5, 1e-3, 0.03, 0.3, 2.0)  # k beyond the least or the largest value, in spans of f(y)
+ROUNDS = 12
+GOOD = 0.02  # share of the spread left above which a fit is not worth a law
+EXACT = 1e-18
+LEAST_ROWS = 5
+
+
+class Shape(NamedTuple):
+    """y = do(S): `undo` gives S, for positive y only where asked; as an expression `wrap(S)`."""
+
+    undo: Callable
+    wrap: Callable[[Base], Base]
+    positive: bool = False
+
+
+def _power(e: Fraction) -> Callable[[Base], Base]:
+    return lambda inner: product({inner: e}, lambda base: base != inner)
+
+
+SHAPES = (
+    Shape(lambda y: y, lambda inner: inner),
+    Shape(lambda y: 1 / y, _power(Fraction(-1))),
+    Shape(np.square, _power(Fraction(1, 2)), True),
+    Shape(lambda y: 1 / (y * y), _power(Fraction(-1, 2)), True),
+    Shape(np.log, lambda inner: ("exp", *inner), True),
+    Shape(np.exp, lambda inner: ("log", *inner)),
+)
+
+
+class Part(NamedTuple):
+    """A summand of the logarithm: its values, and what it is a power of, or else a factor table within the exponential."""
+
+    v: np.ndarray
+    base: Base
+    inside: Factors
+
+
+@np.errstate(all="ignore")
+def offsets(problem: Problem) -> list[Base]:
+    """Laws of the best k for every f, with what powers and polynomial the logarithm needs."""
+    rows = np.unique(np.linspace(0, len(problem.y) - 1, ROWS).astype(int))
+    X, y = problem.X[rows], problem.y[rows]
+    w = np.ones(len(y)) if problem.weights is None else np.sqrt(problem.weights[rows] / problem.weights.max())
+    laws: dict[Base, None] = {}
+    for shape in SHAPES:
+        S = shape.undo(y)
+        if (shape.positive and not (y > 0).all()) or not np.isfinite(S).all() or not np.ptp(S) > 1e-9 * np.abs(S).max():
+            continue
+        # What an error of y does to S, both in their own sizes.
+        slope = np.abs(shape.undo(y * (1 + 1e-6)) - S) / scale_of(S) / (np.abs(y) / scale_of(y))
+        own = w / slope if (slope > 0).all() and np.isfinite(slope).all() else w
+        for parts in _parts(X):
+            floor = Floor(S, own / own.max(), parts)
+            found = floor.narrowed()
+            if found and found[0] < GOOD:
+                laws.update(dict.fromkeys(map(shape.wrap, floor.laws(*found[1:]))))
+                if found[0] < EXACT:
+                    break
+    return list(laws)
+
+
+def _parts(X: np.ndarray) -> Iterator[list[Part]]:
+    """What the logarithm is made of: powers alone, then with monomials of first and second degree in the exponential."""
+    columns = [j for j in range(X.shape[1]) if np.ptp(X[:, j]) > 0]
+    powers = [
+        Part(np.log(np.abs(X[:, j])), (f"x{j + 1}",), {})
+        for j in columns
+        if (X[:, j] != 0).all() and np.ptp(np.abs(X[:, j])) > 0
+    ]
+    if powers:
+        yield powers
+    polynomial = []
+    for e in exponent_vectors(X.shape[1], 200, 2, [False] * X.shape[1]) if len(columns) <= MOST_COLUMNS else ():
+        if 0 < sum(e) <= 2 and all(n == 0 or j in columns for j, n in enumerate(e)):
+            v = np.prod([X[:, j] ** n for j, n in enumerate(e) if n], axis=0)
+            if np.isfinite(v).all():
+                polynomial.append(Part(v, (), {(f"x{j + 1}",): Fraction(n) for j, n in enumerate(e) if n}))
+    if polynomial:
+        yield [*powers, *polynomial]
+
+
+class Floor:
+    """S (n,) = k + side * exp(c0 + sum c_i part_i) for one list of parts; w (n,) are the square roots of S's weights."""
+
+    def __init__(self, S: np.ndarray, w: np.ndarray, parts: list[Part]):
+        self.unit = scale_of(S)
+        self.S, self.w, self.parts = S / self.unit, w, parts
+        self.columns = [np.ones(len(S)), *(part.v for part in parts)]
+        self.total = float(np.sum((w * (self.S - np.average(self.S, weights=w * w))) ** 2)) or 1.0
+
+    def narrowed(self) -> tuple[float, float, float] | None:
+        """(share of the spread left, k, side) at the best k: Gauss-Newton from the best of a grid."""
+        span = float(np.ptp(self.S))
+        places = [(float(self.S.min()) - s * span, 1.0) for s in STARTS]
+        places += [(float(self.S.max()) + s * span, -1.0) for s in STARTS]
+        left, k, side = min((self.fit(k, side)[0], k, side) for k, side in places)
+        best = left, k, side
+        for _ in range(ROUNDS if left < math.inf else 0):
+            step = float(self.fit(k, side, moving=True)[1][-1])
+            if not 1e-14 < abs(step) < math.inf:
+                break
+            k += min(max(step, -0.3 * span), 0.3 * span)
+            left = self.fit(k, side)[0]
+            if left == math.inf:
+                break
+            best = min(best, (left, k, side))
+        return best if best[0] < math.inf else None
+
+    def fit(self, k: float, side: float, keep=None, moving: bool = False) -> tuple[float, np.ndarray]:
+        """(share of S's spread left, coefficients of 1 and the kept parts): regression of log|S - k|.
+
+        `moving` adds one column: what the logarithm does when k moves.  Infinite, no coefficients with too few rows.
+        """
+        h = side * (self.S - k)
+        rows = np.flatnonzero(h > 1e-7 * h.max())
+        columns = self.columns if keep is None else [self.columns[0], *(self.columns[1 + q] for q in keep)]
+        if len(rows) < max(LEAST_ROWS, len(columns) + 3) or not np.ptp(h[rows]) > 1e-6 * h.max():
+            return math.inf, np.full(1, np.nan)
+        h = h[rows]
+        columns = [v[rows] for v in columns]
+        c, _ = coefficients([*columns, side / h] if moving else columns, np.log(h), self.w[rows] * h / h.max())
+        if moving:
+            return 0.0, c
+        r = self.w[rows] * (h - np.exp(np.clip(np.column_stack(columns) @ c, -700, 700)))
+        left = float(r @ r) / self.total
+        return left if math.isfinite(left) else math.inf, c
+
+    def laws(self, k: float, side: float) -> Iterator[Base]:
+        """Laws S of one k: needless parts dropped one by one, and a law wherever the next one would be missed."""
+        keep = list(range(len(self.parts)))
+        left, c = self.fit(k, side, keep)
+        while len(keep) > 1:
+            tries = [(*self.fit(k, side, [p for p in keep if p != q]), q) for q in keep]
+            worse, following, q = min(tries, key=lambda item: item[0])
+            if worse > max(3 * left, 1e-10):
+                yield from self._law(keep, c, k, side)
+                if worse > 1e-3:
+                    return
+            keep.remove(q)
+            left, c = max(left, worse), following
+        yield from self._law(keep, c, k, side)
+
+    def _law(self, keep: list[int], c: np.ndarray, k: float, side: float) -> Iterator[Base]:
+        """k +- product of powers * exp(polynomial), exponents made halves and (where none is near) left as they are."""
+        used = list(zip((self.parts[q] for q in keep), map(float, c[1:])))
+        inside: list[Term] = [(value, part.inside) for part, value in used if part.inside]
+        top = float(c[0]) + math.log(self.unit)
+        if not np.isfinite(c).all() or abs(top) > 600 or any(abs(v) > 12 for part, v in used if part.base):
+            return
+        for free in (False, True):
+            table: Factors = {}
+            for part, value in used:
+                if part.base:
+                    half = nearest(value, (1, 2))
+                    near = abs(half - value) < 0.02 or not free
+                    table[part.base] = half if near else Fraction(value).limit_denominator(10**6)
+            if inside:
+                whole = {**table, ("exp", *short_sum([*inside, (top, {})])): Fraction(1)}
+                yield self._raised(product(whole, lambda base: False), side, k)
+                table[("exp", *short_sum(inside))] = Fraction(1)
+            body = product({base: e for base, e in table.items() if e}, lambda base: False)
+            if body:
+                yield self._raised(times(math.exp(top), body), side, k)
+
+    def _raised(self, body: Base, side: float, k: float) -> Base:
+        return ("+" if side > 0 else "-", repr(k * self.unit), *body)
