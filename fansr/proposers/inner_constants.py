@@ -62,7 +62,7 @@ class Scan:
         X = problem.X
         columns = [j for j in range(X.shape[1]) if np.ptp(X[:, j]) > 0]
         self.signed = [j for j in columns if (X[:, j] != 0).all()]
-        self.arguments = arguments(X[self.rows], columns, "*/-", ("pow2", "inv"))[: max(MAX_ARGUMENTS, len(columns))]
+        self.arguments = arguments(X[self.rows], columns, "* / - pow2 inv")[: max(MAX_ARGUMENTS, len(columns))]
         self.functions = tables(TERMS, self.arguments)
 
     def _table(self, powers) -> Factors:

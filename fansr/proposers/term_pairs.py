@@ -92,8 +92,8 @@ def views(y: np.ndarray) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
 
 def kinds_of(X: np.ndarray, columns: list[int]) -> tuple[list[Table], list[Table]]:
     """Monomials without a constant, and functions with one of columns, products and ratios."""
-    over = arguments(X, columns, "*/")
-    plain = arguments(X, columns, "*/", ("pow2", "inv", "pow1_2"))
+    over = arguments(X, columns, "* /")
+    plain = arguments(X, columns, "pow2 * / inv pow1_2")
     plain += [(("pow1_2", *base), np.sqrt(v)) for base, v in over if base[0] == "*" and v.min() >= 0]
     bare = tables(OF_ARGUMENTS, over[: max(MAX_ARGUMENTS, len(columns))])
     return [fixed(base, v) for base, v in plain], [*bare, *tables(OF_COLUMNS, [(b, v) for b, v in over if len(b) == 1])]

@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import export
-from fansr.proposers.parts.assembly import Base, times
+from fansr.expressions import ARITY, export
+from fansr.proposers.parts.assembly import Base, Factors, times
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _SYMBOLS = {"a": "x1", "k": "x2", "c": "x3"}  # the names of export.numpy_source
@@ -104,6 +104,7 @@ FAMILIES = {
     "expm1": Family("- exp * k a 1.0", signed_rates),
     "exp1": Family("+ exp * k a 1.0", signed_rates),
     "bell": Family("exp * k pow2 a", lambda a: -rates(a * a)[::-1]),
+    "growth": Family("exp * k pow2 a", lambda a: rates(a * a)),
     "more": Family("+ a k", shifts),
     "less": Family("- k a", lambda a: shifts(-a)),
     "inv": Family("inv + a k", shifts),
@@ -191,18 +192,28 @@ def usable(values: np.ndarray, least: float = 1e-7) -> np.ndarray:
         return np.isfinite(size) & (size > 1e-100) & (size < 1e100) & (np.ptp(values, axis=-1) > least * size)
 
 
-def arguments(X: np.ndarray, columns: list[int], combined: str, powers=()) -> list[tuple[Base, np.ndarray]]:
-    """What functions are applied to: columns, then pairs of them under each token of `combined`, then unary tokens of them.
+def values_of(monomial: Factors, X: np.ndarray) -> np.ndarray:
+    """Values (M,) of a factor table of columns; of the empty one ones."""
+    v = np.ones(len(X))
+    for (name,), e in monomial.items():
+        v = v * X[:, int(name[1:]) - 1] ** float(e)
+    return v
 
-    ``combined`` is of "*/+-"; ratios come both ways round.  (expression, values (n,)), the usable ones.
+
+def arguments(X: np.ndarray, columns: list[int], combined: str) -> list[tuple[Base, np.ndarray]]:
+    """What functions are applied to: columns, then under each operator of `combined` the columns or the pairs of them.
+
+    ``combined`` is tokens such as "* / pow2"; quotients come both ways round.  (expression, values (n,)), the usable ones.
     """
     found = [((f"x{j + 1}",), X[:, j]) for j in columns]
     pairs = list(combinations(columns, 2))
-    for token in combined:
+    for token in combined.split():
+        if ARITY[token] == 1:
+            found += [((token, f"x{j + 1}"), _compiled(f"{token} a")(X[:, j], 0.0, 0.0)) for j in columns]
+            continue
         act = _compiled(f"{token} a k")
-        both = pairs + [(j, i) for i, j in pairs] if token == "/" else pairs
-        found += [((token, f"x{i + 1}", f"x{j + 1}"), act(X[:, i], X[:, j], 0.0)) for i, j in both]
-    found += [((token, f"x{j + 1}"), _compiled(f"{token} a")(X[:, j], 0.0, 0.0)) for token in powers for j in columns]
+        for i, j in pairs + [(j, i) for i, j in pairs if token == "/"]:
+            found.append(((token, f"x{i + 1}", f"x{j + 1}"), act(X[:, i], X[:, j], 0.0)))
     return [(base, v) for base, v in found if usable(v, 1e-9)]
 
 
@@ -212,17 +223,20 @@ def arguments(X: np.ndarray, columns: list[int], combined: str, powers=()) -> li
 class Projector:
     """Weighted least squares of a goal on known columns and one or two more, for many candidates for these at once.
 
-    known: columns (n,) of what is in every law, the constant among them; goal (n,); weights (n,) or None.  Shares are of
-    the goal's spread about its mean.
+    known: columns (n,) of what is in every law, the constant among them, of which those that are sums of others are dropped;
+    goal (n,), None where only `misfits` are asked for; weights (n,) or None.  Shares are of the goal's spread about its mean.
     """
 
-    def __init__(self, known, goal: np.ndarray, weights: np.ndarray | None = None):
-        self.w = np.ones(len(goal)) if weights is None else np.sqrt(weights / weights.mean())
-        A = np.column_stack([np.asarray(v) * self.w for v in known])
-        self.Q = np.linalg.qr(A / np.maximum(np.abs(A).max(axis=0), 1e-300))[0]  # (n, known)
-        t = goal * self.w
+    def __init__(self, known, goal: np.ndarray | None = None, weights: np.ndarray | None = None):
+        self.w = np.ones(len(known[0])) if weights is None else np.sqrt(weights / weights.mean())
+        A = np.column_stack([v * self.w for v in known])
+        A = A / np.maximum(np.sqrt((A * A).sum(axis=0)), 1e-300)
+        Q, R = np.linalg.qr(A)
+        self.Q = Q[:, np.abs(np.diag(R)) > 1e-9]  # (n, known)
+        t = self.w * (0.0 if goal is None else goal)
         self.whole = float(np.sum((t - self.w * (self.w @ t) / (self.w @ self.w)) ** 2)) or 1.0
         self.t = t - self.Q @ (self.Q.T @ t)
+        self.open = float(self.t @ self.t) / self.whole  # share that the known columns leave
 
     def rest(self, F: np.ndarray) -> np.ndarray:
         """What the known columns leave of each row of F (..., n), weighted."""
@@ -240,6 +254,14 @@ class Projector:
         norm = np.sum(F * F, axis=-1)
         left = (self.t @ self.t - (F @ self.t) ** 2 / norm) / self.whole
         return np.where(np.isfinite(left) & (norm > new * before), np.maximum(left, 0.0), math.inf)
+
+    def misfits(self, S: np.ndarray) -> np.ndarray:
+        """For goals that vary: the share (K,) of the spread of each row of S (K, n) that the known columns leave."""
+        S = S - S.mean(axis=1, keepdims=True)
+        before = (S * S).sum(axis=1)
+        left = self.rest(self.rest(S))  # twice: what is left is often rounding
+        left = (left * left).sum(axis=1) / before
+        return np.where(np.isfinite(left) & (before > 0), left, np.inf)
 
     def pair_shares(self, S: np.ndarray, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same with two columns a row, sine and cosine say; also the phase of the wave that is fitted."""
