@@ -25,7 +25,7 @@ from fansr.proposers.parts.terms import thinned
 
 ROWS = 160  # points that features are compared on
 MOST_COLUMNS = 4  # two terms seldom hold more, and every pair of kinds costs
-MAX_KINDS, MAX_ARGUMENTS = 150, 9
+MAX_KINDS, MAX_ARGUMENTS = 135, 9
 OF_ARGUMENTS, OF_COLUMNS = ("exp", "tanh", "sin", "cos", "inv", "log"), ("lorentz", "bell", "root")  # families
 FITTED, LEADERS, THIRDS = 220, 10, 16  # pairs of kinds fitted; of these given a third term; third kinds for each
 PLAN = Schedule(points=48, starts=1, first=12, more=0, keep=1, last=15, last_points=512, unwrap=0)
