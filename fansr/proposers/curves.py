@@ -16,10 +16,10 @@ import numpy as np
 
 from fansr.expressions import bind, children, literal_value
 from fansr.fitting import Budget, Problem
-from fansr.proposers.parts.assembly import Base, Polisher, measured
+from fansr.proposers.parts.assembly import Base, scale_of
+from fansr.proposers.parts.candidates import Polisher, measured, proposals
 from fansr.proposers.parts.inner_scan import Family, Projector, coefficients, fill, summed, usable, zoomed
 from fansr.proposers.parts.terms import thinned
-from fansr.proposers.power import scale_of
 
 ROWS = 160  # points the grids look at
 MIN_ROWS = 5
@@ -31,6 +31,7 @@ SECOND = 3  # curves that get a second term
 COUNT = 12  # laws given
 CANCELLING = 1e3  # times the target's size a term may be: where larger ones cancel, a series is meant and no law
 TOKEN = 0.05  # equation 3's price of a token, in decades of FVU
+EXACT = 1e-20
 ROUNDING = 1e-11  # of the target: a last summand that is nothing
 
 INNERS = {
@@ -216,7 +217,7 @@ def curves(
     problem = Problem(X=np.ascontiguousarray(x[:, None]), y=y, names=["x1"], weights=weights)
     ones = single(x, _projector(problem, []))
     laws = _polished(problem, [[curve] for curve in ones[:count]], floor)
-    if second and len(x) >= 2 * MIN_ROWS and laws and laws[0][0] > max(floor, 1e-20):
+    if second and len(x) >= 2 * MIN_ROWS and laws and laws[0][0] > max(floor, EXACT):
         twos = []
         for known in [*([curve] for curve in ones[:SECOND]), *_beginnings(x)]:
             others = single(x, _projector(problem, known))
@@ -294,10 +295,10 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if len(columns) != 1 or len(problem.y) < MIN_ROWS or not np.ptp(problem.y) > 0:
         return
     j = columns[0]
-    polish = Polisher(problem)
-    for second in (False, True):
-        if budget.over():
-            return
-        found = curves(problem.X[:, j], problem.y, problem.weights, second=second)
-        laws = [tuple(f"x{j + 1}" if token == "x1" else token for token in law) for _, law in found]
-        yield polish(measured(problem, laws, "curves"), COUNT, 8.0)
+
+    def batches() -> Iterator[list[Base]]:
+        for second in (False, True):
+            found = curves(problem.X[:, j], problem.y, problem.weights, second=second)
+            yield [tuple(f"x{j + 1}" if token == "x1" else token for token in law) for _, law in found]
+
+    yield from proposals(problem, "curves", batches(), budget, COUNT, 8.0, EXACT)

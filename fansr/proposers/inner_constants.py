@@ -18,17 +18,19 @@ from fractions import Fraction
 
 import numpy as np
 
-from fansr.expressions import evaluate
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.offsets import offsets
-from fansr.proposers.parts.assembly import Base, Factors, Polisher, combination, fvu_of, measured, product, times
-from fansr.proposers.parts.inner_scan import Projector, arguments, coefficients, leading, tables, usable
+from fansr.proposers.parts.assembly import Base, Factors, nearest, product, scale_of, times
+from fansr.proposers.parts.candidates import fvu_of, proposals
+from fansr.proposers.parts.inner_scan import Projector, arguments, coefficients, leading, tables, usable, values_of
+from fansr.proposers.parts.outer_functions import OUTER, Outer
 from fansr.proposers.parts.terms import search_rows, thinned
-from fansr.proposers.power import Regression, nearest, scale_of
+from fansr.proposers.power import Regression
 
 FACTORS = ("expm1", "exp1", "tanh", "more", "less", "square", "sin", "cos")  # the exponential is in offsets.py
 TERMS = ("exp", "tanh", "log", "inv", "inv less", "lorentz", "sin", "cos")
 MAX_ARGUMENTS = 16
+EXACT = 1e-20
 NARROWED, LEADERS = 40, 8  # functions whose constants are narrowed, and laws made of each view
 
 
@@ -40,17 +42,16 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     problem = thinned(problem, rng)
     if np.ptp(problem.y) == 0 or len(problem.y) < 5:
         return
-    polish = Polisher(problem)
-    yield polish(measured(problem, offsets(problem), "scan"), 12, 8.0)
-    if budget.over():
-        return
+    yield from proposals(problem, "scan", _batches(problem, rng), budget, LEADERS, 8.0, EXACT)
+
+
+def _batches(problem: Problem, rng: np.random.Generator) -> Iterator[list[Base]]:
+    yield offsets(problem)
     scan = Scan(problem, rng)
-    yield polish(measured(problem, scan.products(), "scan"), 10, 5.0)
-    for outer in ("y", "1/y", "log"):
-        for powers in scan.fronts():
-            if budget.over():
-                return
-            yield polish(measured(problem, scan.terms(outer, powers), "scan"), 5, 8.0)
+    yield scan.products()
+    for outer in ("y", "1/y", "exp"):
+        for front in scan.fronts():
+            yield scan.terms(OUTER[outer], front)
 
 
 class Scan:
@@ -64,14 +65,6 @@ class Scan:
         self.signed = [j for j in columns if (X[:, j] != 0).all()]
         self.arguments = arguments(X[self.rows], columns, "* / - pow2 inv")[: max(MAX_ARGUMENTS, len(columns))]
         self.functions = tables(TERMS, self.arguments)
-
-    def _table(self, powers) -> Factors:
-        return {(f"x{j + 1}",): Fraction(e) for j, e in enumerate(powers) if e}
-
-    def _values(self, factors: Factors) -> np.ndarray:
-        """Values (M,) of a factor table on all rows."""
-        body = product(factors, lambda base: False)
-        return evaluate(list(body), self.problem.X) if body else np.ones(len(self.problem.y))
 
     # ---- products ----
 
@@ -96,7 +89,7 @@ class Scan:
     def _product_laws(self, columns, logs, factor: Base, log_y) -> Iterator[Base]:
         """c * prod x^e * factor^e with exponents from regression, made whole numbers and made halves."""
         X, y = self.problem.X, self.problem.y
-        values = self._values({factor: Fraction(1)})
+        values = values_of({factor: Fraction(1)}, X)
         columns_of_logs = [np.ones(len(y)), *logs, np.log(np.abs(values))]
         if not np.isfinite(columns_of_logs).all():
             return
@@ -109,7 +102,7 @@ class Scan:
                 fraction = nearest(exponent, grid)
                 if fraction and abs(fraction) <= 6:
                     table[("abs", *base) if v.min() < 0 and fraction.denominator != 1 else base] = fraction
-            P = self._values(table)
+            P = values_of(table, X)
             if not any(base in table for base in (factor, ("abs", *factor))) or not 0 < np.abs(P).max() < math.inf:
                 continue
             p, s = P / np.abs(P).max(), scale_of(y)
@@ -119,43 +112,38 @@ class Scan:
 
     # ---- terms ----
 
-    def fronts(self) -> list[tuple[int, ...]]:
-        """Exponents of what stands in front: nothing, and the power law nearest to y."""
-        none = (0,) * self.problem.X.shape[1]
+    def fronts(self) -> list[Factors]:
+        """What stands in front: nothing, and the power law nearest to y."""
         fit = Regression(self.problem, False)
-        law = list(none)
+        law = {}
         for j, e, error in zip(fit.columns, fit.exponents, fit.errors) if fit.columns else ():
-            law[j] = int(np.clip(round(e), -6, 6)) if abs(e - round(e)) < max(0.2, 2 * error) else 0
-        return [none, tuple(law)] if any(law) else [none]
+            if abs(e - round(e)) < max(0.2, 2 * error) and round(e):
+                law[(f"x{j + 1}",)] = Fraction(int(np.clip(round(e), -6, 6)))
+        return [{}, law] if law else [{}]
 
     @np.errstate(all="ignore")
-    def terms(self, outer: str, powers) -> list[Base]:
+    def terms(self, outer: Outer, front: Factors) -> list[Base]:
         """Expressions of the best terms under an outer function and with a front."""
-        u = self.problem.y / self._values(self._table(powers))
-        S = 1 / u if outer == "1/y" else np.log(np.abs(u)) if outer == "log" else u
-        if not np.isfinite(S).all() or np.ptp(S) == 0 or (outer == "log" and u.min() < 0 < u.max()):
+        X, u = self.problem.X, self.problem.y / values_of(front, self.problem.X)
+        S = outer.undo(u)
+        if not outer.defined(u).all() or not usable(S, 0.0):
             return []
-        size = np.abs(S / scale_of(S))
+        unit = scale_of(S)
+        size = np.abs(S / unit)
         weight = 1 / (size**2 + (0.3 * np.median(size)) ** 2 + 1e-30)  # relative errors, down to what is small
         if self.problem.weights is not None:
             weight = weight * self.problem.weights
-        look = Projector([np.ones(len(self.rows))], (S / scale_of(S))[self.rows], weight[self.rows])
+        look = Projector([np.ones(len(self.rows))], (S / unit)[self.rows], weight[self.rows])
         found = []
-        for j, e in [(0, 0), *((j, e) for j in self.signed for e in (1, -1))]:
-            m = {(f"x{j + 1}",): Fraction(e)} if e else {}
-            v = self._values(m)[self.rows]
+        for m in ({}, *({(f"x{j + 1}",): Fraction(e)} for j in self.signed for e in (1, -1))):
+            v = values_of(m, X[self.rows])
             leaders = leading(self.functions, lambda values, v=v: look.shares(values * v), LEADERS // 2)
             found += [(share, {**m, g: Fraction(1)}) for share, g in leaders]
         laws: dict[Base, None] = {}
         for _, factors in sorted(found, key=lambda item: item[0])[:LEADERS]:
-            v = self._values(factors)
+            v = values_of(factors, X)
             if usable(v):
-                c, _ = coefficients([v, np.ones(len(v))], S / scale_of(S), np.sqrt(weight))
-                laws[self._law(outer, powers, factors, c * scale_of(S))] = None
+                c, _ = coefficients([v, np.ones(len(v))], S / unit, np.sqrt(weight))
+                terms = [(float(c[0]) * unit, factors), (float(c[1]) * unit, {})]
+                laws[outer.law_of_terms(terms, [], front, lambda base: True)] = None
         return list(laws)
-
-    def _law(self, outer: str, powers, factors: Factors, c) -> Base:
-        terms = [(float(c[0]), factors), (float(c[1]), {})]
-        if outer == "log":
-            return product({**self._table(powers), ("exp", *combination(terms)): Fraction(1)})
-        return combination(terms, Fraction(1 if outer == "y" else -1), self._table(powers))

@@ -9,18 +9,18 @@ errors in y ask for, so those at k, whose logarithms are noise, say nothing.  A 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
 from fansr.fitting import Problem
-from fansr.proposers.parts.assembly import Base, Factors, Term, product, times
-from fansr.proposers.parts.inner_scan import coefficients
-from fansr.proposers.parts.terms import exponent_vectors
-from fansr.proposers.power import nearest, scale_of
-from fansr.proposers.rational import short_sum
+from fansr.proposers.parts.assembly import Base, Factors, Term, nearest, product, scale_of, times
+from fansr.proposers.parts.inner_scan import coefficients, usable, values_of
+from fansr.proposers.parts.monomials import exponent_vectors, factors_of
+from fansr.proposers.parts.outer_functions import OUTER
+from fansr.proposers.parts.sums import short_sum
 
 ROWS = 512
 MOST_COLUMNS = 5  # up to which the exponential's polynomial has products; more columns have powers in front only
@@ -31,26 +31,7 @@ EXACT = 1e-18
 LEAST_ROWS = 5
 
 
-class Shape(NamedTuple):
-    """y = do(S): `undo` gives S, for positive y only where asked; as an expression `wrap(S)`."""
-
-    undo: Callable
-    wrap: Callable[[Base], Base]
-    positive: bool = False
-
-
-def _power(e: Fraction) -> Callable[[Base], Base]:
-    return lambda inner: product({inner: e}, lambda base: base != inner)
-
-
-SHAPES = (
-    Shape(lambda y: y, lambda inner: inner),
-    Shape(lambda y: 1 / y, _power(Fraction(-1))),
-    Shape(np.square, _power(Fraction(1, 2)), True),
-    Shape(lambda y: 1 / (y * y), _power(Fraction(-1, 2)), True),
-    Shape(np.log, lambda inner: ("exp", *inner), True),
-    Shape(np.exp, lambda inner: ("log", *inner)),
-)
+SHAPES = tuple(OUTER[name] for name in ("y", "1/y", "sqrt", "1/sqrt", "exp", "log"))
 
 
 class Part(NamedTuple):
@@ -70,7 +51,7 @@ def offsets(problem: Problem) -> list[Base]:
     laws: dict[Base, None] = {}
     for shape in SHAPES:
         S = shape.undo(y)
-        if (shape.positive and not (y > 0).all()) or not np.isfinite(S).all() or not np.ptp(S) > 1e-9 * np.abs(S).max():
+        if not shape.defined(y).all() or not usable(S, 1e-9):
             continue
         # What an error of y does to S, both in their own sizes.
         slope = np.abs(shape.undo(y * (1 + 1e-6)) - S) / scale_of(S) / (np.abs(y) / scale_of(y))
@@ -79,7 +60,7 @@ def offsets(problem: Problem) -> list[Base]:
             floor = Floor(S, own / own.max(), parts)
             found = floor.narrowed()
             if found and found[0] < GOOD:
-                laws.update(dict.fromkeys(map(shape.wrap, floor.laws(*found[1:]))))
+                laws.update(dict.fromkeys(map(shape.law, floor.laws(*found[1:]))))
                 if found[0] < EXACT:
                     break
     return list(laws)
@@ -95,12 +76,10 @@ def _parts(X: np.ndarray) -> Iterator[list[Part]]:
     ]
     if powers:
         yield powers
-    polynomial = []
-    for e in exponent_vectors(X.shape[1], 200, 2, [False] * X.shape[1]) if len(columns) <= MOST_COLUMNS else ():
-        if 0 < sum(e) <= 2 and all(n == 0 or j in columns for j, n in enumerate(e)):
-            v = np.prod([X[:, j] ** n for j, n in enumerate(e) if n], axis=0)
-            if np.isfinite(v).all():
-                polynomial.append(Part(v, (), {(f"x{j + 1}",): Fraction(n) for j, n in enumerate(e) if n}))
+    whole = exponent_vectors(X.shape[1], 200, 2, [False] * X.shape[1]) if len(columns) <= MOST_COLUMNS else []
+    used = [e for e in whole if 0 < sum(e) <= 2 and all(n == 0 or j in columns for j, n in enumerate(e))]
+    polynomial = [Part(values_of(factors_of(e), X), (), factors_of(e)) for e in used]
+    polynomial = [part for part in polynomial if np.isfinite(part.v).all()]
     if polynomial:
         yield [*powers, *polynomial]
 

@@ -20,21 +20,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.parts.assembly import (
-    Base,
-    Factors,
-    Polisher,
-    Term,
-    combination,
-    measured,
-    near_simple,
-    product,
-    times,
-)
+from fansr.proposers.parts.assembly import Base, Factors, Term, combination, near_simple, product, scale_of, times
+from fansr.proposers.parts.candidates import proposals
 from fansr.proposers.parts.inner_scan import FAMILIES, Projector, golden, usable, values_of
+from fansr.proposers.parts.monomials import distinct_columns, factors_of, monomials
+from fansr.proposers.parts.sums import short_sum
 from fansr.proposers.parts.terms import thinned
-from fansr.proposers.power import scale_of
-from fansr.proposers.rational import distinct_columns, monomials, short_sum, support
+from fansr.proposers.rational import support
 
 ROWS = 200  # points the projections see
 MOST_COLUMNS, MOST_TERMS = 7, 60
@@ -95,27 +87,18 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if len(y) < 30 or not 0 < len(columns) <= MOST_COLUMNS or not np.ptp(y) > 0 or not 1e-30 < np.abs(y).max() < 1e30:
         return
     rows = np.sort(rng.permutation(len(y))[:ROWS])
-    polish = Polisher(problem)
     with np.errstate(all="ignore"):
         scan = Scanned(list(views(X[rows], y[rows], columns)))
     yield []
-    for vectors in libraries(X[rows], columns):
-        if budget.over():
-            return
-        laws = exact_laws(scan, vectors, X[rows], budget)
-        found = polish(measured(problem, laws, "peel"), 3, 30.0) if laws else []
-        yield found
-        if any(c.fvu < 1e-20 for c in found):
-            return
+    batches = (exact_laws(scan, vectors, X[rows], budget) for vectors in libraries(X[rows], columns))
+    yield from proposals(problem, "peel", batches, budget, 3, 30.0, 1e-20)
 
 
 def libraries(X: np.ndarray, columns: list[int]) -> Iterator[list[Factors]]:
     """Factor tables of monomials: whole powers up to 2; roots, inverses and ratios too; whole powers up to 3."""
     D, room = len(columns), min(MOST_TERMS, len(X) // 3)
     names = [(f"x{j + 1}",) for j in columns]
-    plain, cubes = (
-        [{names[d]: Fraction(e) for d, e in enumerate(v) if e} for v in monomials(D, degree)] for degree in (2, 3)
-    )
+    plain, cubes = ([factors_of(v, columns=columns) for v in monomials(D, degree)] for degree in (2, 3))
     below = [name for name, j in zip(names, columns) if (X[:, j] != 0).all()]
     wide = [{name: Fraction(-1)} for name in below]
     wide += [{name: Fraction(1, 2)} for name, j in zip(names, columns) if X[:, j].min() > 0]

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from fractions import Fraction
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.parts.assembly import Base, Polisher, measured, product, times
+from fansr.proposers.parts.assembly import Base, product, scale_of, times
+from fansr.proposers.parts.candidates import proposals
 from fansr.proposers.parts.inner_scan import (
     Family,
     Projector,
@@ -30,8 +30,8 @@ from fansr.proposers.parts.inner_scan import (
     values_of,
     zoomed,
 )
-from fansr.proposers.parts.terms import exponent_vectors, thinned
-from fansr.proposers.power import scale_of
+from fansr.proposers.parts.monomials import exponent_vectors, factors_of
+from fansr.proposers.parts.terms import thinned
 
 ROWS = 384  # points the search looks at
 STEPS = 400  # quarter turns over an argument's range that are tried
@@ -50,26 +50,22 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if len(problem.y) < 20 or not columns or not np.ptp(problem.y) > 0 or len(columns) > 8:
         return
     waves = Waves(problem, columns, rng)
-    polish = Polisher(problem)
-    first, rest = waves.arguments[: len(columns)], waves.arguments[len(columns) :]
-    pairs = list(combinations(first, 2))
+    yield from proposals(problem, "waves", _batches(waves, len(columns)), budget, LEADERS, 8.0, EXACT)
+
+
+def _batches(waves: Waves, D: int) -> Iterator[list[Base]]:
+    """Laws of one wave, then of two, of the columns before other arguments; [] while periodograms are made."""
+    first, rest = waves.arguments[:D], waves.arguments[D:]
     for some in (first, rest):
         peaks = []
         for argument in some:
-            if budget.over():
-                return
             peaks += waves.peaks(argument)
             yield []
-        peaks = sorted(peaks, key=lambda peak: -peak.explained)[:PEAKS_TRIED]
-        steps = [lambda peak=peak, laws=laws: laws(peak) for peak in peaks for laws in (waves.single, waves.added)]
-        steps += [lambda pair=pair: waves.crossed(*pair) for pair in (pairs if some is first else ())]
-        for step in steps:
-            if budget.over():
-                return
-            found = polish(measured(problem, step(), "waves"), LEADERS, 8.0)
-            yield found
-            if any(c.fvu < EXACT for c in found):
-                return
+        for peak in sorted(peaks, key=lambda peak: -peak.explained)[:PEAKS_TRIED]:
+            yield waves.single(peak)
+            yield waves.added(peak)
+        for pair in combinations(first, 2) if some is first else ():
+            yield waves.crossed(*pair)
 
 
 class Peak(NamedTuple):
@@ -116,8 +112,7 @@ class Waves:
         plain = []
         for e in exponent_vectors(D, 90, 3, [bool((X[:, j] != 0).all()) for j in range(D)]):
             if any(e) and all(n == 0 or j in names for j, n in enumerate(e)):
-                factors = {names[j]: Fraction(n) for j, n in enumerate(e) if n}
-                plain.append((product(factors), values_of(factors, X)))
+                plain.append((product(factors_of(e)), values_of(factors_of(e), X)))
         plain += [(("pow1_2", *names[j]), np.sqrt(X[:, j])) for j in self.columns if X[:, j].min() >= 0]
         decays = [table(EXPONENTIAL, base, v) for base, v in self.arguments[: 2 * D + 4]]
         for base, v in self.arguments[D : 2 * D + 4]:
@@ -137,16 +132,18 @@ class Waves:
         """The leading peaks of one argument's periodogram, each moved to its top."""
         base, v = argument
         k = np.arange(2, min(STEPS, 3 * len(v)) + 1) * (np.pi / 2) / float(np.ptp(v))
-        found = self._tops(self.background, base, v, k, self.slow)
+        found = self._tops(self.background, base, v, k, PEAKS, self.slow)
         return [peak for peak in found if peak.explained > 0.1 + 4.0 * len(self.slow) / len(v)]
 
-    def _tops(self, look: Projector, base: Base, v: np.ndarray, k: np.ndarray, amplitudes=None) -> list[Peak]:
-        """Peaks by the share that they explain of what the known columns leave."""
+    def _tops(
+        self, look: Projector, base: Base, v: np.ndarray, k: np.ndarray, count: int, amplitudes=None
+    ) -> list[Peak]:
+        """The `count` highest peaks, by the share that they explain of what the known columns leave."""
         shares = look.wave_shares(k, v, amplitudes)
         inner = shares[1:-1]
         tops = np.flatnonzero((inner <= shares[:-2]) & (inner <= shares[2:])) + 1
         found = []
-        for top in tops[np.argsort(shares[tops])][:PEAKS]:
+        for top in tops[np.argsort(shares[tops])][:count]:
             left, at = zoomed(
                 lambda places: look.wave_shares(places[:, 0], v, amplitudes), [k], k[top : top + 1], 2, 17
             )
@@ -217,7 +214,7 @@ class Waves:
         look = self._projector([self.one, *peak.turning()])
         laws: list[Base] = []
         for base, v in self.arguments[: len(self.columns)] if look.open > 1e-12 else ():
-            for other in self._tops(look, base, v, np.arange(1, STEPS) * (np.pi / 2) / float(np.ptp(v)))[:1]:
+            for other in self._tops(look, base, v, np.arange(1, STEPS) * (np.pi / 2) / float(np.ptp(v)), 1):
                 if other.explained > SECOND:
                     c, _ = coefficients([*peak.turning(), *other.turning(), self.one], self.y, self.w)
                     c = c * self.unit
@@ -243,7 +240,7 @@ class Waves:
             return coefficients([*(f * g for f in p for g in q), self.one], self.y - self.y.mean(), self.w)
 
         start = np.array([k[i + 1], m[j + 1]])
-        left, (k_at, m_at) = zoomed(lambda places: np.array([fitted(p)[1] for p in places]), (k, m), start, 3, 5)
+        left, (k_at, m_at) = zoomed(lambda places: np.array([fitted(p)[1] for p in places]), (k, m), start, 4, 3)
         if left > 0.5:
             return []
         c = fitted((k_at, m_at))[0] * self.unit

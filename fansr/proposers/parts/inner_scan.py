@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import ARITY, export
-from fansr.proposers.parts.assembly import Base, Factors, times
+from fansr.expressions import ARITY, evaluate, export
+from fansr.proposers.parts.assembly import Base, Factors, product, times
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _SYMBOLS = {"a": "x1", "k": "x2", "c": "x3"}  # the names of export.numpy_source
@@ -146,6 +146,7 @@ class Table(NamedTuple):
         return zoomed(lambda places: shares(self.at(places)), axes, self.grid[place], rounds)
 
 
+@np.errstate(all="ignore")
 def table(family: Family, base: Base, a: np.ndarray) -> Table | None:
     """The places of a family's grid where its values are usable; None where there are none."""
 
@@ -192,14 +193,13 @@ def usable(values: np.ndarray, least: float = 1e-7) -> np.ndarray:
         return np.isfinite(size) & (size > 1e-100) & (size < 1e100) & (np.ptp(values, axis=-1) > least * size)
 
 
-def values_of(monomial: Factors, X: np.ndarray) -> np.ndarray:
-    """Values (M,) of a factor table of columns; of the empty one ones."""
-    v = np.ones(len(X))
-    for (name,), e in monomial.items():
-        v = v * X[:, int(name[1:]) - 1] ** float(e)
-    return v
+def values_of(factors: Factors, X: np.ndarray) -> np.ndarray:
+    """Values (M,) of a factor table; of the empty one ones."""
+    body = product(factors, lambda base: False)
+    return evaluate(body, X) if body else np.ones(len(X))
 
 
+@np.errstate(all="ignore")
 def arguments(X: np.ndarray, columns: list[int], combined: str) -> list[tuple[Base, np.ndarray]]:
     """What functions are applied to: columns, then under each operator of `combined` the columns or the pairs of them.
 
@@ -228,7 +228,8 @@ class Projector:
     """
 
     def __init__(self, known, goal: np.ndarray | None = None, weights: np.ndarray | None = None):
-        self.w = np.ones(len(known[0])) if weights is None else np.sqrt(weights / weights.mean())
+        self.weighted = weights is not None
+        self.w = np.sqrt(weights / weights.mean()) if weights is not None else np.ones(len(known[0]))
         A = np.column_stack([v * self.w for v in known])
         A = A / np.maximum(np.sqrt((A * A).sum(axis=0)), 1e-300)
         Q, R = np.linalg.qr(A)
@@ -240,7 +241,7 @@ class Projector:
 
     def rest(self, F: np.ndarray) -> np.ndarray:
         """What the known columns leave of each row of F (..., n), weighted."""
-        F = F * self.w
+        F = F * self.w if self.weighted else F
         return F - (F @ self.Q) @ self.Q.T
 
     def shares(self, F: np.ndarray, new: float = 1e-14) -> np.ndarray:
