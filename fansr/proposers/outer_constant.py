@@ -1,4 +1,5 @@
-"""Laws with one constant outside of a sum, found exactly: y = A + f(P), A*x + f(P), A*f(P), m*f(P), g(A x)*P; a proposer.
+"""Laws with one constant outside of a sum, found exactly: y = A + f(P), A*x + f(P), A*f(P), m*f(P), g(A x)*P,
+sqrt(A*x + sqrt(P)); a proposer.
 
 P is a sum of few of many monomials.  With A known, the inverse of f makes P of y, and one projection says what share of that no
 sum of the monomials explains: the *misfit*.  It falls to rounding at the true A and is smooth around it, so a coarse grid of A is
@@ -15,12 +16,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.parts.assembly import Base, Factors, Term, combination, near_simple, product, scale_of, times
+from fansr.proposers.parts.assembly import (
+    HALF,
+    ONE,
+    Base,
+    Factors,
+    Term,
+    combination,
+    near_simple,
+    product,
+    scale_of,
+    times,
+)
 from fansr.proposers.parts.candidates import proposals
 from fansr.proposers.parts.inner_scan import FAMILIES, Projector, golden, usable, values_of
 from fansr.proposers.parts.monomials import distinct_columns, factors_of, monomials
@@ -29,7 +42,7 @@ from fansr.proposers.parts.terms import thinned
 from fansr.proposers.rational import support
 
 ROWS = 200  # points the projections see
-MOST_COLUMNS, MOST_TERMS = 7, 60
+MOST_COLUMNS, MOST_TERMS = 7, 66
 PAIRED = 5  # columns up to which two of them may stand in front together
 FEW = 12  # values of a column that make its powers sums of each other
 NARROWED, FINISHED = 60, 8  # views whose A is narrowed, and of these followed to the last digit
@@ -54,8 +67,9 @@ class Inverse(NamedTuple):
 
 
 CBRT = Inverse(lambda v: v**3, Fraction(1, 3))
+SQRT = Inverse(lambda v: np.where(v > 0, v * v, np.nan), HALF)
 POWERS = (
-    Inverse(lambda v: 1 / v, Fraction(-1)), Inverse(lambda v: np.where(v > 0, v * v, np.nan), Fraction(1, 2)),
+    Inverse(lambda v: 1 / v, Fraction(-1)), SQRT,
     Inverse(lambda v: np.where(v > 0, v**-2.0, np.nan), Fraction(-1, 2)),
     Inverse(np.sqrt, Fraction(2)), Inverse(lambda v: v**-0.5, Fraction(-2)), CBRT,
 )  # fmt: skip
@@ -87,11 +101,16 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if len(y) < 30 or not 0 < len(columns) <= MOST_COLUMNS or not np.ptp(y) > 0 or not 1e-30 < np.abs(y).max() < 1e30:
         return
     rows = np.sort(rng.permutation(len(y))[:ROWS])
-    with np.errstate(all="ignore"):
-        scan = Scanned(list(views(X[rows], y[rows], columns)))
-    yield []
-    batches = (exact_laws(scan, vectors, X[rows], budget) for vectors in libraries(X[rows], columns))
-    yield from proposals(problem, "peel", batches, budget, 3, 30.0, 1e-20)
+
+    def batches() -> Iterator[list[Base]]:
+        for look in (views, nested):
+            with np.errstate(all="ignore"):
+                scan = Scanned(list(look(X[rows], y[rows], columns)))
+            yield []
+            for vectors in libraries(X[rows], columns) if scan.looks else ():
+                yield exact_laws(scan, vectors, X[rows], budget)
+
+    yield from proposals(problem, "peel", batches(), budget, 3, 30.0, 1e-20)
 
 
 def libraries(X: np.ndarray, columns: list[int]) -> Iterator[list[Factors]]:
@@ -101,7 +120,8 @@ def libraries(X: np.ndarray, columns: list[int]) -> Iterator[list[Factors]]:
     plain, cubes = ([factors_of(v, columns=columns) for v in monomials(D, degree)] for degree in (2, 3))
     below = [name for name, j in zip(names, columns) if (X[:, j] != 0).all()]
     wide = [{name: Fraction(-1)} for name in below]
-    wide += [{name: Fraction(1, 2)} for name, j in zip(names, columns) if X[:, j].min() > 0]
+    rooted = [name for name, j in zip(names, columns) if X[:, j].min() > 0]
+    wide += [{name: HALF} for name in rooted] + [{name: HALF, other: HALF} for name, other in combinations(rooted, 2)]
     wide += [{name: Fraction(1), other: Fraction(-1)} for other in below for name in names if name != other]
     yield from (library for library in (plain, plain + wide, cubes) if len(library) <= room)
 
@@ -109,34 +129,49 @@ def libraries(X: np.ndarray, columns: list[int]) -> Iterator[list[Factors]]:
 # ---- views of the target ----------------------------------------------------------------------
 
 
-def views(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
-    """All views, those with nothing in front first."""
+def fronts_of(X: np.ndarray, columns: list[int]) -> list[Factors]:
+    """Powers of one column and products of two."""
     signed = [(f"x{j + 1}",) for j in columns if (X[:, j] != 0).all()]
     fronts: list[Factors] = [{name: Fraction(e)} for name in signed for e in (1, -1, 2, -2)]
-    fronts += [
+    return fronts + [
         {name: Fraction(e), other: Fraction(g)}
-        for i, name in enumerate(signed if len(columns) <= PAIRED else ())
-        for other in signed[:i]
+        for other, name in (combinations(signed, 2) if len(columns) <= PAIRED else ())
         for e, g in ((1, 1), (1, -1), (-1, 1))
     ]
+
+
+def views(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
+    """All views without roots in roots, those with nothing in front first."""
+    fronts = fronts_of(X, columns)
     for front in ({}, *fronts):
         u = y / values_of(front, X)
         if usable(u, 1e-9):
             yield from _shifted(u, front, {}, np.ones(len(y)))
             yield from _scaled(u, front)
     for beside in fronts:
-        if all(e > 0 for e in beside.values()) and usable(y, 1e-9):
+        if min(beside.values()) > 0 and usable(y, 1e-9):
             yield from _shifted(y, {}, beside, values_of(beside, X))
     for j in columns:
         yield from _factors(y, (f"x{j + 1}",), X[:, j])
 
 
-def _fronted(front: Factors, law: Base) -> Base:
-    return product({**front, law: Fraction(1)}, lambda base: base != law) if front else law
+def nested(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
+    """y and y over a column as roots, and their inverses, of a monomial and another root."""
+    fronts = fronts_of(X, columns)
+    for front in ({}, *(front for front in fronts if list(front.values()) == [1])) if (y > 0).all() else ():
+        for power in (HALF, -HALF):
+            u = (y / values_of(front, X)) ** float(1 / power)
+            for beside in fronts if usable(u, 1e-9) else ():
+                if min(beside.values()) > 0:
+                    yield from _shifted(u, front, beside, values_of(beside, X), power)
 
 
-def _shifted(u: np.ndarray, front: Factors, beside: Factors, b: np.ndarray) -> Iterator[View]:
-    """u = A*b +- f(P), where b = 1 or a monomial beside."""
+def _fronted(front: Factors, law: Base, power: Fraction = ONE) -> Base:
+    return product({**front, law: power}, lambda base: base != law)
+
+
+def _shifted(u: np.ndarray, front: Factors, beside: Factors, b: np.ndarray, power: Fraction = ONE) -> Iterator[View]:
+    """u = A*b +- f(P), where b = 1 or a monomial beside and y = front * u**power; under a root f is a root too."""
     alone, span = not beside, float(np.ptp(u) / (np.ptp(b) or 1.0))
     slopes = SLOPES * span
     below = above = middle = slopes
@@ -155,11 +190,11 @@ def _shifted(u: np.ndarray, front: Factors, beside: Factors, b: np.ndarray) -> I
     def written(A, law, sign):
         part = times(A if sign < 0 else abs(A), product(beside, lambda base: False)) if A else ()
         if sign < 0:
-            return _fronted(front, ("-", *part, *law) if A else ("neg", *law))
-        return _fronted(front, ("+" if A > 0 else "-", *law, *part) if A else law)
+            return _fronted(front, ("-", *part, *law) if A else ("neg", *law), power)
+        return _fronted(front, ("+" if A > 0 else "-", *law, *part) if A else law, power)
 
     for grid, sign in ((below, 1.0), (above, -1.0)):
-        for f in (*POWERS, EXP, LOG):
+        for f in (*POWERS, EXP, LOG) if power == ONE else (SQRT, CBRT):
             if (f is LOG and alone) or (f in (LOG, CBRT) and sign < 0):
                 continue  # what is added to a logarithm is a factor within it; both sides of a cube root are one
             yield View(
@@ -167,7 +202,7 @@ def _shifted(u: np.ndarray, front: Factors, beside: Factors, b: np.ndarray) -> I
                 lambda A, sign=sign: sign * (u - b * A),
                 middle if f is CBRT else slopes if f is LOG else grid,
                 lambda A, law, sign=sign: written(A, law, sign),
-                2 * len(front) + (0 if alone else 2 * len(beside) + 2) + (sign < 0),
+                2 * len(front) + (0 if alone else 2 * len(beside) + 2) + (sign < 0) + (power != ONE),
             )
 
 
@@ -223,6 +258,8 @@ class Scanned:
             blocks.append(S[good] / length[good, None])
             rows.append(np.full(len(good), number))
             places.append(good)
+        if not looks:
+            return
         self.row, self.place = np.concatenate(rows), np.concatenate(places)
         self.S = np.concatenate(blocks)
 

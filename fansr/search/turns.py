@@ -32,7 +32,6 @@ PROPOSERS = {
     "structure": ("fansr.proposers.decomposition", "propose", 8.0),
     "model": ("fansr.network.sample", "propose", 1.0),
     "waves": ("fansr.proposers.waves", "propose", 2.0),
-    "radicals": ("fansr.proposers.radicals", "propose", 3.0),
     "control": ("fansr.network.sample", "propose_control", 1.0),
     "evolve": ("fansr.proposers.local_search.evolve", "propose", 1.5),
 }
@@ -48,7 +47,6 @@ DEFAULT_PROPOSERS = (
     "scan",
     "waves",
     "structure",
-    "radicals",
     "peel",
     "pairs",
     "model",

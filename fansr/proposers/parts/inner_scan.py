@@ -242,7 +242,8 @@ class Projector:
     def rest(self, F: np.ndarray) -> np.ndarray:
         """What the known columns leave of each row of F (..., n), weighted."""
         F = F * self.w if self.weighted else F
-        return F - (F @ self.Q) @ self.Q.T
+        known = (F @ self.Q) @ self.Q.T
+        return np.subtract(F, known, out=known)
 
     def shares(self, F: np.ndarray, new: float = 1e-14) -> np.ndarray:
         """Share (K,) of the goal that stays unexplained with each row of F (K, n) beside.
