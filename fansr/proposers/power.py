@@ -16,6 +16,7 @@ from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.parts.assembly import Base, nearest, scale_of, times
 from fansr.proposers.parts.candidates import Polisher, finish, measured
 from fansr.proposers.parts.power_products import LogRegression, power_products
+from fansr.proposers.parts.sparse_sums import Subsets, growing
 
 DENOMINATORS = ((1,), (1, 2), (1, 2, 3, 4, 5))  # the grids exponents are snapped to, the plainest first
 MAX_EXPONENT = 10
@@ -106,24 +107,16 @@ class Regression:
 
 
 def _select(Z: np.ndarray, t: np.ndarray, w: np.ndarray) -> list[int]:
-    """Columns of Z to regress t on: all if rows are plenty, else those that forward selection wants (BIC)."""
+    """Columns of Z to regress t on: all if rows are plenty, else the few that BIC wants."""
     M, D = Z.shape
     if 2 * (D + 1) <= M and D <= 30:
         return list(range(D))
     A = (Z - np.average(Z, axis=0, weights=w)) * w[:, None]
     r = (t - np.average(t, weights=w)) * w
-    chosen: list[int] = []
-    rss = float(r @ r)
-    Q = np.zeros((M, 0))
-    while len(chosen) < min(8, M - 2) and rss > 0:
-        P = A - Q @ (Q.T @ A)
-        norms = np.sqrt((P * P).sum(axis=0))
-        gains = np.where(norms > 1e-9, np.abs(P.T @ r) / np.maximum(norms, 1e-300), 0.0)
-        j = int(np.argmax(gains))
-        left = rss - gains[j] ** 2
-        if gains[j] == 0 or M * np.log(max(left, 1e-300) / rss) > -np.log(M):
+    chosen, price = [], 0.0
+    found = growing(Subsets(A.T, r), min(8, M - 2), np.random.default_rng(0))
+    for (residual, members), *_ in found:
+        if M * np.log(max(residual, 1e-300)) + len(members) * np.log(M) > price:
             break
-        chosen.append(j)
-        q = P[:, j] / norms[j]
-        Q, r, rss = np.column_stack([Q, q]), r - q * (q @ r), max(left, 0.0)
+        chosen, price = members, M * np.log(max(residual, 1e-300)) + len(members) * np.log(M)
     return sorted(chosen)

@@ -29,7 +29,8 @@ ONE, HALF = Fraction(1), Fraction(1, 2)
 CHAINS = {a * b: (f"pow{a}", f"pow{b}") for a in (5, 4, 3, 2) for b in (5, 4, 3, 2)}
 CHAINS |= {1: (), **{a: (f"pow{a}",) for a in (2, 3, 4, 5)}}
 ROOTS = {1: (), **{q: (f"pow1_{q}",) for q in (2, 3, 4, 5)}}
-SIMPLE = (1.0, 2.0, 3.0, 4.0, 5.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5)
+MULTIPLES = {1.0: (), **{float(k): (f"mult{k}",) for k in (2, 3, 4, 5)}, **{1 / k: (f"div{k}",) for k in (2, 3, 4, 5)}}
+SIMPLE = tuple(MULTIPLES)  # the numbers that need no constant
 
 
 # ---- numbers ----------------------------------------------------------------------------------
@@ -134,19 +135,12 @@ def _grouped(table: Factors, positive) -> Base:
     over: list[Base] = []
     under: list[Base] = []
     for size in sorted({abs(e) for e in table.values()}):
-        shared = size.denominator == 1 or all(positive(b) for b, e in table.items() if abs(e) == size)
-        up = [b for b, e in table.items() if e == size]
-        down = [b for b, e in table.items() if e == -size]
-        if size == 1:
-            over += up
-            under += down
-        elif not shared:
+        up, down = ([b for b, e in table.items() if e == signed] for signed in (size, -size))
+        if size == 1 or size.denominator > 1 and not all(map(positive, up + down)):
             over += [powered(b, size) for b in up]
             under += [powered(b, size) for b in down]
-        elif up and down:
-            over.append(powered(quotient(up, down), size))
         elif up:
-            over.append(powered(joined("*", up), size))
+            over.append(powered(quotient(up, down), size))
         else:
             under.append(powered(joined("*", down), size))
     return quotient(over, under)
@@ -158,13 +152,8 @@ def times(coefficient: float, expr: Base) -> Base:
         return (repr(float(coefficient)),)
     sign = () if coefficient > 0 else ("neg",)
     size = abs(coefficient)
-    if size == 1:
-        return (*sign, *expr)
-    if size in (2, 3, 4, 5):
-        return (*sign, f"mult{int(size)}", *expr)
-    for k in (2, 3, 4, 5):
-        if size == 1 / k:
-            return (*sign, f"div{k}", *expr)
+    if size in MULTIPLES:
+        return (*sign, *MULTIPLES[size], *expr)
     if expr[0] == "inv":
         return ("/", repr(float(coefficient)), *expr[1:])
     return ("*", repr(float(coefficient)), *expr)
@@ -191,17 +180,14 @@ def common_factors(terms: list[Term], clear: bool) -> Factors:
 
     With `clear` also negative exponents that only some terms have, so that a sum of fractions gets one denominator.
     """
-    bases = {base for _, factors in terms for base in factors}
     shared = {}
-    for base in bases:
+    for base in {base for _, factors in terms for base in factors}:
         exponents = [factors.get(base, Fraction(0)) for _, factors in terms]
         low, high = min(exponents), max(exponents)
-        if low > 0:
+        if low > 0 or (clear and low < 0):
             shared[base] = low
         elif high < 0:
-            shared[base] = high if not clear else low
-        elif clear and low < 0:
-            shared[base] = low
+            shared[base] = high
     return shared
 
 

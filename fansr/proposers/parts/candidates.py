@@ -37,17 +37,16 @@ def fvu_of(y: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None)
     return residual / variance if math.isfinite(residual) else math.inf
 
 
-def measured(problem: Problem, exprs, source: str, X=None, y=None) -> list[Candidate]:
-    """Candidates of expressions with literals, with their FVU on all points (or on X, y); the hopeless are left out."""
+def measured(problem: Problem, exprs, source: str) -> list[Candidate]:
+    """Candidates of expressions with literals, with their FVU on all points; the hopeless are left out."""
     from fansr.expressions import evaluate_many
 
     found = [finish(expr, source) for expr in exprs if len(expr) < 1000]
     if not found:
         return []
-    X, y = (problem.X, problem.y) if X is None else (X, y)
-    values = evaluate_many([c.expr for c in found], X, [c.consts for c in found])  # (K, M)
+    values = evaluate_many([c.expr for c in found], problem.X, [c.consts for c in found])  # (K, M)
     for candidate, row in zip(found, values):
-        candidate.fvu = fvu_of(y, row, problem.weights if y is problem.y else None)
+        candidate.fvu = fvu_of(problem.y, row, problem.weights)
     return [candidate for candidate in found if candidate.fvu < math.inf]
 
 
@@ -63,28 +62,20 @@ class Polisher:
         """The same candidates, up to `count` of them polished: those within `margin` of the best score seen, if inexact."""
         candidates = sorted(candidates, key=rough_score)
         for candidate in candidates[:count]:
-            value = rough_score(candidate)
-            hopeful = value < self.best + margin and candidate.fvu > 1e-20
-            if hopeful and 0 < len(candidate.consts) <= min(12, len(self.problem.y) - 1):
+            held = candidate.consts == 1.0  # constants that are exactly 1 belong to its form and stay
+            hopeful = rough_score(candidate) < self.best + margin and candidate.fvu > 1e-20
+            if hopeful and not held.all() and len(held) <= min(12, len(self.problem.y) - 1):
                 if self.refiner is None:
                     from fansr.fitting import Refiner
 
                     self.refiner = Refiner(self.problem.X, self.problem.y, weights=self.problem.weights)
-                self._refit(candidate)
+                ones = iter(held)
+                expr = ["1.0" if token == CONSTANT and next(ones) else token for token in candidate.expr]
+                fvu, consts = self.refiner.polish(expr, candidate.consts[~held])
+                if fvu < candidate.fvu:
+                    candidate.fvu, candidate.consts[~held] = float(fvu), consts
             self.best = min(self.best, rough_score(candidate))
         return candidates
-
-    def _refit(self, candidate: Candidate) -> None:
-        """Polish one candidate in place; constants that are exactly 1 belong to its form and stay."""
-        held = candidate.consts == 1.0
-        values = iter(held)
-        expr = ["1.0" if token == CONSTANT and next(values) else token for token in candidate.expr]
-        if held.all():
-            return
-        fvu, consts = self.refiner.polish(expr, candidate.consts[~held])
-        if fvu < candidate.fvu:
-            candidate.fvu = float(fvu)
-            candidate.consts[~held] = consts
 
 
 def proposals(
