@@ -12,7 +12,6 @@ Two such functions in one sum are for term_pairs.py, fast waves for waves.py.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -20,10 +19,11 @@ import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.offsets import offsets
-from fansr.proposers.parts.assembly import Base, Factors, nearest, product, scale_of, times
-from fansr.proposers.parts.candidates import fvu_of, proposals
+from fansr.proposers.parts.assembly import Base, Factors, nearest, scale_of
+from fansr.proposers.parts.candidates import proposals
 from fansr.proposers.parts.inner_scan import Projector, arguments, coefficients, leading, tables, usable, values_of
 from fansr.proposers.parts.outer_functions import OUTER, Outer
+from fansr.proposers.parts.power_products import power_products
 from fansr.proposers.parts.terms import search_rows, thinned
 from fansr.proposers.power import Regression
 
@@ -76,39 +76,29 @@ class Scan:
         if not (y != 0).all() or len(y) < len(columns) + 4:
             return []
         logs = [np.log(np.abs(X[:, j])) for j in columns]
-        log_y = np.log(np.abs(y))
-        look = Projector([np.ones(len(self.rows)), *(v[self.rows] for v in logs)], log_y[self.rows])
+        look = Projector([np.ones(len(self.rows)), *(v[self.rows] for v in logs)], np.log(np.abs(y[self.rows])))
         if not look.t @ look.t > 1e-20:
             return []
         leaders = leading(tables(FACTORS, self.arguments), lambda values: look.shares(np.log(np.abs(values))), NARROWED)
         laws: dict[Base, None] = {}
         for _, factor in leaders[:LEADERS]:
-            laws.update(dict.fromkeys(self._product_laws(columns, logs, factor, log_y)))
+            laws.update(dict.fromkeys(self._product_laws(columns, logs, factor)))
         return list(laws)
 
-    def _product_laws(self, columns, logs, factor: Base, log_y) -> Iterator[Base]:
+    def _product_laws(self, columns: list[int], logs: list[np.ndarray], factor: Base) -> Iterator[Base]:
         """c * prod x^e * factor^e with exponents from regression, made whole numbers and made halves."""
         X, y = self.problem.X, self.problem.y
         values = values_of({factor: Fraction(1)}, X)
-        columns_of_logs = [np.ones(len(y)), *logs, np.log(np.abs(values))]
-        if not np.isfinite(columns_of_logs).all():
+        design = [np.ones(len(y)), *logs, np.log(np.abs(values))]
+        if not np.isfinite(design).all():
             return
-        e, _ = coefficients(columns_of_logs, log_y)
-        parts = [*(((f"x{j + 1}",), X[:, j]) for j in columns), (factor, values)]
+        e, _ = coefficients(design, np.log(np.abs(y)))
         for grid in ((1,), (1, 2)):
-            table: Factors = {}
-            for (base, v), exponent in zip(parts, e[1:]):
-                # k is only near its value, so the exponents are rough, and polishing decides.
-                fraction = nearest(exponent, grid)
-                if fraction and abs(fraction) <= 6:
-                    table[("abs", *base) if v.min() < 0 and fraction.denominator != 1 else base] = fraction
-            P = values_of(table, X)
-            if not any(base in table for base in (factor, ("abs", *factor))) or not 0 < np.abs(P).max() < math.inf:
-                continue
-            p, s = P / np.abs(P).max(), scale_of(y)
-            c = float(p @ (y / s) / (p @ p)) * s / float(np.abs(P).max())
-            if math.isfinite(c) and c != 0 and fvu_of(y, c * P) < 1:
-                yield times(c, product(table, lambda base: False))
+            # k is only near its value, so the exponents are rough, and polishing decides.
+            exponents = [nearest(value, grid) for value in e[1:]]
+            if exponents[-1] and max(map(abs, exponents)) <= 6:
+                parts = zip([*((f"x{j + 1}",) for j in columns), factor], [*X[:, columns].T, values], exponents)
+                yield from power_products(y, self.problem.weights, list(parts))
 
     # ---- terms ----
 

@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
 from fansr.fitting import Problem
-from fansr.proposers.parts.assembly import Base, Factors, Term, nearest, product, scale_of, times
+from fansr.proposers.parts.assembly import ONE, Base, Factors, nearest, scale_of
 from fansr.proposers.parts.inner_scan import coefficients, usable, values_of
 from fansr.proposers.parts.monomials import exponent_vectors, factors_of
 from fansr.proposers.parts.outer_functions import OUTER
-from fansr.proposers.parts.sums import short_sum
+from fansr.proposers.parts.power_products import power_products
+from fansr.proposers.parts.sums import completed, short_sum
 
 ROWS = 512
 MOST_COLUMNS = 5  # up to which the exponential's polynomial has products; more columns have powers in front only
+LARGEST = 12  # exponent
 STARTS = (0.0, 1e-5, 1e-3, 0.03, 0.3, 2.0)  # k beyond the least or the largest value, in spans of f(y)
 ROUNDS = 12
-GOOD = 0.02  # share of the spread left above which a fit is not worth a law
+HOPEFUL, GOOD = 0.5, 0.02  # share of the spread left above which no k is narrowed, and no fit worth a law
 EXACT = 1e-18
 LEAST_ROWS = 5
 
@@ -35,11 +36,11 @@ SHAPES = tuple(OUTER[name] for name in ("y", "1/y", "sqrt", "1/sqrt", "exp", "lo
 
 
 class Part(NamedTuple):
-    """A summand of the logarithm: its values, and what it is a power of, or else a factor table within the exponential."""
+    """A summand of the logarithm: its values, its factor table, and the column that it is a power of, or else None."""
 
     v: np.ndarray
-    base: Base
-    inside: Factors
+    factors: Factors
+    column: np.ndarray | None = None
 
 
 @np.errstate(all="ignore")
@@ -58,11 +59,11 @@ def offsets(problem: Problem) -> list[Base]:
         own = w / slope if (slope > 0).all() and np.isfinite(slope).all() else w
         for parts in _parts(X):
             floor = Floor(S, own / own.max(), parts)
-            found = floor.narrowed()
-            if found and found[0] < GOOD:
-                laws.update(dict.fromkeys(map(shape.law, floor.laws(*found[1:]))))
-                if found[0] < EXACT:
-                    break
+            found = [place for place in floor.narrowed() if place[0] < GOOD]
+            for _, k, side in found:
+                laws.update(dict.fromkeys(map(shape.law, floor.laws(k, side))))
+            if found and found[0][0] < EXACT:
+                break
     return list(laws)
 
 
@@ -70,7 +71,7 @@ def _parts(X: np.ndarray) -> Iterator[list[Part]]:
     """What the logarithm is made of: powers alone, then with monomials of first and second degree in the exponential."""
     columns = [j for j in range(X.shape[1]) if np.ptp(X[:, j]) > 0]
     powers = [
-        Part(np.log(np.abs(X[:, j])), (f"x{j + 1}",), {})
+        Part(np.log(np.abs(X[:, j])), {(f"x{j + 1}",): ONE}, X[:, j])
         for j in columns
         if (X[:, j] != 0).all() and np.ptp(np.abs(X[:, j])) > 0
     ]
@@ -78,7 +79,7 @@ def _parts(X: np.ndarray) -> Iterator[list[Part]]:
         yield powers
     whole = exponent_vectors(X.shape[1], 200, 2, [False] * X.shape[1]) if len(columns) <= MOST_COLUMNS else []
     used = [e for e in whole if 0 < sum(e) <= 2 and all(n == 0 or j in columns for j, n in enumerate(e))]
-    polynomial = [Part(values_of(factors_of(e), X), (), factors_of(e)) for e in used]
+    polynomial = [Part(values_of(factors_of(e), X), factors_of(e)) for e in used]
     polynomial = [part for part in polynomial if np.isfinite(part.v).all()]
     if polynomial:
         yield [*powers, *polynomial]
@@ -93,23 +94,19 @@ class Floor:
         self.columns = [np.ones(len(S)), *(part.v for part in parts)]
         self.total = float(np.sum((w * (self.S - np.average(self.S, weights=w * w))) ** 2)) or 1.0
 
-    def narrowed(self) -> tuple[float, float, float] | None:
-        """(share of the spread left, k, side) at the best k: Gauss-Newton from the best of a grid."""
-        span = float(np.ptp(self.S))
-        places = [(float(self.S.min()) - s * span, 1.0) for s in STARTS]
-        places += [(float(self.S.max()) + s * span, -1.0) for s in STARTS]
-        left, k, side = min((self.fit(k, side)[0], k, side) for k, side in places)
-        best = left, k, side
-        for _ in range(ROUNDS if left < math.inf else 0):
-            step = float(self.fit(k, side, moving=True)[1][-1])
-            if not 1e-14 < abs(step) < math.inf:
-                break
-            k += min(max(step, -0.3 * span), 0.3 * span)
-            left = self.fit(k, side)[0]
-            if left == math.inf:
-                break
-            best = min(best, (left, k, side))
-        return best if best[0] < math.inf else None
+    def narrowed(self) -> list[tuple[float, float, float]]:
+        """(share of the spread left, k, side) below and above: Gauss-Newton from the best of a grid; best first."""
+        span, found = float(np.ptp(self.S)), []
+        for side, edge in ((1.0, float(self.S.min())), (-1.0, float(self.S.max()))):
+            left, k = best = min((self.fit(k, side)[0], k) for k in (edge - side * s * span for s in STARTS))
+            for _ in range(ROUNDS if left < HOPEFUL else 0):
+                step = float(self.fit(k, side, moving=True)[1][-1])
+                if not 1e-14 < abs(step) < math.inf:
+                    break
+                k += min(max(step, -0.3 * span), 0.3 * span)
+                best = min(best, (self.fit(k, side)[0], k))
+            found.append((*best, side))
+        return sorted(found)
 
     def fit(self, k: float, side: float, keep=None, moving: bool = False) -> tuple[float, np.ndarray]:
         """(share of S's spread left, coefficients of 1 and the kept parts): regression of log|S - k|.
@@ -146,26 +143,23 @@ class Floor:
         yield from self._law(keep, c, k, side)
 
     def _law(self, keep: list[int], c: np.ndarray, k: float, side: float) -> Iterator[Base]:
-        """k +- product of powers * exp(polynomial), exponents made halves and (where none is near) left as they are."""
-        used = list(zip((self.parts[q] for q in keep), map(float, c[1:])))
-        inside: list[Term] = [(value, part.inside) for part, value in used if part.inside]
-        top = float(c[0]) + math.log(self.unit)
-        if not np.isfinite(c).all() or abs(top) > 600 or any(abs(v) > 12 for part, v in used if part.base):
+        """k + product of powers * exp(polynomial), exponents made halves and (where none is near) left as they are."""
+        used = [(self.parts[q], float(value)) for q, value in zip(keep, c[1:])]
+        inside = [(value, part.factors) for part, value in used if part.column is None]
+        if not np.isfinite(c).all() or any(abs(value) > LARGEST for part, value in used if part.column is not None):
             return
-        for free in (False, True):
-            table: Factors = {}
+        s = sum(value * part.v for part, value in used if part.column is None)
+        squares = completed(inside)  # whose constant belongs to c
+        constant = sum(value for value, factors in squares if not factors)
+        short = [(short_sum(inside), s), (short_sum([term for term in squares if term[1]]), s - constant)]
+        exponential = min(short, key=lambda item: len(item[0])) if inside else None
+        for tolerance in (1.0, 0.02):
+            powers = []
             for part, value in used:
-                if part.base:
+                if part.column is not None:
                     half = nearest(value, (1, 2))
-                    near = abs(half - value) < 0.02 or not free
-                    table[part.base] = half if near else Fraction(value).limit_denominator(10**6)
-            if inside:
-                whole = {**table, ("exp", *short_sum([*inside, (top, {})])): Fraction(1)}
-                yield self._raised(product(whole, lambda base: False), side, k)
-                table[("exp", *short_sum(inside))] = Fraction(1)
-            body = product({base: e for base, e in table.items() if e}, lambda base: False)
-            if body:
-                yield self._raised(times(math.exp(top), body), side, k)
-
-    def _raised(self, body: Base, side: float, k: float) -> Base:
-        return ("+" if side > 0 else "-", repr(k * self.unit), *body)
+                    powers.append((*part.factors, part.column, half if abs(half - value) < tolerance else value))
+            if not (inside or any(e for *_, e in powers)):
+                continue
+            for law in power_products((self.S - k) * self.unit, self.w**2, powers, exponential):
+                yield ("+", *law, repr(k * self.unit))

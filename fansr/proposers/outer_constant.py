@@ -29,6 +29,7 @@ from fansr.proposers.parts.assembly import (
     Factors,
     Term,
     combination,
+    merged,
     near_simple,
     product,
     scale_of,
@@ -167,7 +168,7 @@ def nested(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
 
 
 def _fronted(front: Factors, law: Base, power: Fraction = ONE) -> Base:
-    return product({**front, law: power}, lambda base: base != law)
+    return product(merged(front, {law: power}), lambda base: base != law)
 
 
 def _shifted(u: np.ndarray, front: Factors, beside: Factors, b: np.ndarray, power: Fraction = ONE) -> Iterator[View]:
