@@ -13,7 +13,6 @@ As rational.py, for exact tables only: noise leaves no misfit that vanishes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import combinations
@@ -235,16 +234,6 @@ def _factors(y: np.ndarray, base: Base, a: np.ndarray) -> Iterator[View]:
 # ---- scanning, narrowing, reading off ---------------------------------------------------------
 
 
-class Place(NamedTuple):
-    """Where a view's misfit may vanish: between low and high; the best A in the middle, NaN before anything was tried."""
-
-    look: View
-    low: float
-    middle: float
-    high: float
-    misfit: float
-
-
 class Scanned:
     """P of all views at all A of their grids: S (K, n) centred, of unit length; what is not finite is left out."""
 
@@ -264,9 +253,10 @@ class Scanned:
         self.row, self.place = np.concatenate(rows), np.concatenate(places)
         self.S = np.concatenate(blocks)
 
-    def crossings(self, library: Projector) -> list[Place]:
-        """Where what is left of P passes through zero between two A of a grid, or is zero at one, the likeliest first.
+    def crossings(self, library: Projector) -> list[tuple[View, float, float]]:
+        """Where what is left of P passes through zero between two A of a grid, or is zero at one (twice the same A).
 
+        The likeliest first.
         Near the true A what is left grows in one direction, so on its two sides the vectors are opposite.  The line between
         them says how near to zero it comes, as a share of what they are themselves.
         """
@@ -289,12 +279,8 @@ class Scanned:
             if score[q] < LIKELY:
                 k = self.place[i[q]] + (-1 if before[q] else 1 if after[q] else 0)
                 found.append((i[q], k, k + 1))
-        places = []
-        for row, low, high in found:
-            look = self.looks[self.row[row]]
-            a, b = float(look.grid[low]), float(look.grid[high])
-            places.append(Place(look, a, b if a == b else math.nan, b, math.inf))
-        return places
+        looks = [(self.looks[self.row[row]], low, high) for row, low, high in found]
+        return [(look, float(look.grid[low]), float(look.grid[high])) for look, low, high in looks]
 
 
 @np.errstate(all="ignore")
@@ -309,32 +295,28 @@ def exact_laws(scan: Scanned, vectors: list[Factors], X: np.ndarray, budget: Bud
     for place in scan.crossings(library):
         if budget.over():
             return []
-        place = _narrowed(place, library, NARROW)
-        if place.misfit < HOPEFUL:
-            near.append(place)
-    near.sort(key=lambda place: place.misfit)
+        misfit, _ = _narrowed(*place, library, NARROW)
+        if misfit < HOPEFUL:
+            near.append((misfit, len(near), place))
     laws = []
-    for place in near[: 2 * FINISHED]:
-        place = _narrowed(place, library, LAST)
-        if place.misfit < VANISHED:
-            laws += [(place.look.cost + len(law), law) for law in _read_off(place.look, place.middle, B, vectors, size)]
+    for _, _, place in sorted(near)[: 2 * FINISHED]:
+        misfit, A = _narrowed(*place, library, LAST)
+        if misfit < VANISHED:
+            laws += [(place[0].cost + len(law), law) for law in _read_off(place[0], A, B, vectors, size)]
     return [law for _, law in sorted(laws, key=lambda item: item[0])[:FINISHED]]
 
 
-def _narrowed(place: Place, library: Projector, steps: int) -> Place:
-    """The minimum between a place's neighbours, by golden section."""
+def _narrowed(look: View, a: float, b: float, library: Projector, steps: int) -> tuple[float, float]:
+    """(misfit, A) at the minimum between two A, by golden section; a simple number near it where that does too."""
 
     def f(A: float) -> float:
-        return float(library.misfits(place.look.goals(np.array([A])))[0])
+        return float(library.misfits(look.goals(np.array([A])))[0])
 
-    a, b = place.low, place.high
-    if a == b:
-        return place._replace(misfit=f(a))
-    value, A = golden(f, a, b, steps)
+    value, A = golden(f, a, b, steps) if a < b else (f(a), a)
     simple = near_simple(A, 1e-6)
     if simple != A and f(simple) < VANISHED:
-        return Place(place.look, simple, simple, simple, f(simple))
-    return Place(place.look, a, A, b, value) if value < place.misfit else place
+        return f(simple), simple
+    return value, A
 
 
 def _read_off(look: View, A: float, B: np.ndarray, vectors: list[Factors], size: np.ndarray) -> Iterator[Base]:

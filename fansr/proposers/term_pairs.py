@@ -14,12 +14,13 @@ each.  Where two terms do not settle it, the leaders get a third.  Also under 1/
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from fansr.expressions import CONSTANT, compile_many, evaluate
 from fansr.fitting import Budget, Candidate, Problem, Refiner, Schedule
+from fansr.proposers.parts.assembly import Base
 from fansr.proposers.parts.inner_scan import Projector, Table, arguments, fixed, tables, usable
 from fansr.proposers.parts.terms import thinned
 
@@ -78,7 +79,7 @@ def leaders_of(found: list[Candidate]) -> list[Candidate]:
     return sorted(found, key=lambda c: c.fvu)[:LEADERS]
 
 
-def views(y: np.ndarray) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+def views(y: np.ndarray) -> Iterator[tuple[Base, np.ndarray]]:
     """(tokens before the sum, what the sum must equal)."""
     yield (), y
     if (y > 0).all() or (y < 0).all():
@@ -227,29 +228,26 @@ def thirds(leaders: list[Candidate], outside: int, stack: Stack, X: np.ndarray, 
 
 
 class Fitter:
-    """Fits proposals with all constants free; the best first."""
+    """Fits proposals with all constants free; the best first, the first few polished."""
 
     def __init__(self, problem: Problem):
-        self.refiner: Callable | Refiner = Refiner(problem.X, problem.y, weights=problem.weights)
+        self.refiner = Refiner(problem.X, problem.y, weights=problem.weights)
         self.M = len(problem.y)
 
-    def __call__(self, outside, proposals: list[Proposal]) -> list[Candidate]:
+    def __call__(self, outside: Base, proposals: list[Proposal]) -> list[Candidate]:
         proposals = [p for p in proposals if len(p[1]) < self.M // 2]
         if not proposals:
             return []
         exprs = [[*outside, *expr] for expr, _ in proposals]
-        most = max(len(start) for _, start in proposals)
-        given = np.full((len(exprs), most), np.nan)
+        given = np.full((len(exprs), max(len(start) for _, start in proposals)), np.nan)
         for row, (_, start) in zip(given, proposals):
             row[: len(start)] = start
         programs = compile_many(exprs)
         fvu, consts = self.refiner.run(programs, PLAN, given=given)
-        order = [k for k in np.argsort(fvu, kind="stable")[:24] if np.isfinite(fvu[k])]
         found = []
-        for rank, k in enumerate(order):
-            values = consts[k, : programs.n_constants[k]].copy()
-            error = float(fvu[k])
-            if rank < 3 and error > EXACT:
+        for k in [k for k in np.argsort(fvu, kind="stable")[:24] if np.isfinite(fvu[k])]:
+            error, values = float(fvu[k]), consts[k, : programs.n_constants[k]].copy()
+            if len(found) < 3 and error > EXACT:
                 error, values = self.refiner.polish(exprs[k], values)
             found.append(Candidate(exprs[k], values, float(error), "pairs"))
         return sorted(found, key=lambda c: c.fvu)
