@@ -41,15 +41,8 @@ INNERS = {
 X = ("x1",)
 POWERS = ("x", "x2", "x3", "1/x", "1/x2")  # times x they are powers again
 FRONTS = {
-    "1": "1.0",
-    "x": "a",
-    "1/x": "inv a",
-    "x2": "pow2 a",
-    "x3": "pow3 a",
-    "root": "pow1_2 a",
-    "sin": "sin a",
-    "cos": "cos a",
-}
+    "1": "1.0", "x": "a", "1/x": "inv a", "x2": "pow2 a", "x3": "pow3 a", "root": "pow1_2 a", "sin": "sin a", "cos": "cos a",
+}  # fmt: skip
 
 
 # ---- grids ------------------------------------------------------------------------------------
@@ -81,14 +74,12 @@ def centred(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def falling(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    k, c = centred(t)
-    return -k[::-1], c
+    return -centred(t)[0][::-1], centred(t)[1]
 
 
-def centred_logarithms(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(k, c) of steps in log x; nothing usable where x is not positive."""
-    k, c = centred(np.log(np.where(x > 0, x, np.nan)))
-    return k, np.exp(c)
+def logarithms(x: np.ndarray) -> np.ndarray:
+    """log x; nothing usable where x is not positive."""
+    return np.log(np.where(x > 0, x, np.nan))
 
 
 def waves(t: np.ndarray) -> np.ndarray:
@@ -102,7 +93,7 @@ def waves(t: np.ndarray) -> np.ndarray:
 CURVES = {
     "power": (Family("a", lambda t: ()), " ".join(INNERS), "1 x sin cos"),
     "exp": (Family("exp * k a", both), "x x2 1/x root x3 1/x2 cos sin", "1 x 1/x x2 x3 root"),
-    "pow": (Family("pow a k", lambda x: both(np.log(np.where(x > 0, x, np.nan)))), "x", "1"),
+    "pow": (Family("pow a k", lambda x: both(logarithms(x))), "x", "1"),
     "inv": (Family("inv + a k", aside), "x x2 x3 x4 root exp sin cos log", "1 x x2"),
     "inv2": (Family("inv pow2 + a k", aside), "x x2", "1 x"),
     "log": (Family("log + a k", above), "x x2 x3 exp cos", "1 x"),
@@ -110,7 +101,11 @@ CURVES = {
     "wave": (Family("sin + * k a c", waves), "x x2 x3 1/x root", "1 x 1/x sin cos"),
     "tanh": (Family("tanh * k - a c", centred), "x log", "1"),
     "logistic": (Family("inv + 1.0 exp * k - a c", falling), "x", "1"),
-    "hill": (Family("inv + 1.0 pow / c a k", centred_logarithms), "x", "1"),
+    "hill": (
+        Family("inv + 1.0 pow / c a k", lambda x: (centred(logarithms(x))[0], np.exp(centred(logarithms(x))[1]))),
+        "x",
+        "1",
+    ),
     "atan": (Family("atan * k - a c", centred), "x", "1"),
     "bell": (Family("exp neg pow2 * k - a c", centred), "x log", "1"),
     "peak": (Family("inv + 1.0 pow2 * k - a c", centred), "x", "1"),

@@ -61,7 +61,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
             lambda: shared(kinds, target),
             lambda: sums(kinds, target),
             lambda: products(alone, X, columns, target),
-            lambda: thirds(leaders_of(found), len(outside), kinds, X, target) if len(y) >= 2 * MIN_ROWS else [],
+            lambda: thirds(found, len(outside), kinds, X, target) if len(y) >= 2 * MIN_ROWS else [],
         )
         for step in steps:
             if budget.over():
@@ -73,10 +73,6 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
             yield got[:12]
             if any(c.fvu < EXACT for c in got):
                 return
-
-
-def leaders_of(found: list[Candidate]) -> list[Candidate]:
-    return sorted(found, key=lambda c: c.fvu)[:LEADERS]
 
 
 def views(y: np.ndarray) -> Iterator[tuple[Base, np.ndarray]]:
@@ -104,7 +100,8 @@ def multiplied(X: np.ndarray, columns: list[int], bare: list[Table]) -> list[Tab
     """Kinds times, then over a column."""
     by = [((f"x{j + 1}",), X[:, j]) for j in columns]
     by += [(("inv", *base), 1 / v) for base, v in by if (v > 0).all()]
-    return [kind.times(base, v) for kind in bare for base, v in by]
+    found = [kind.times(base, v) for kind in bare for base, v in by]
+    return [kind for kind in found if usable(kind.values).all()]
 
 
 # ---- ranking pairs of kinds -------------------------------------------------------------------
@@ -204,13 +201,13 @@ def shared(stack: Stack, y: np.ndarray) -> list[Proposal]:
     return found
 
 
-def thirds(leaders: list[Candidate], outside: int, stack: Stack, X: np.ndarray, y: np.ndarray) -> list[Proposal]:
+def thirds(known: list[Candidate], outside: int, stack: Stack, X: np.ndarray, y: np.ndarray) -> list[Proposal]:
     """The leaders with one more term each: the kinds that explain most of what the leader leaves.
 
     What is fitted already are, to first order, the leader's own values and a constant.
     """
     found = []
-    for leader in leaders:
+    for leader in sorted(known, key=lambda c: c.fvu)[:LEADERS]:
         inner = leader.expr[outside:]
         values = evaluate(inner, X, leader.consts)
         if not usable(values):

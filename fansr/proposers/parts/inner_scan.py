@@ -281,10 +281,8 @@ class Projector:
         A = np.ones((1, len(v))) if amplitudes is None else amplitudes
         out = np.empty(len(k))
         for first in range(0, len(k), 64):
-            phase = k[first : first + 64, None] * v  # (K, n)
-            F = self.rest(
-                np.concatenate([np.cos(phase)[:, None] * A, np.sin(phase)[:, None] * A], axis=1)
-            )  # (K, 2q, n)
+            phase = k[first : first + 64, None, None] * v  # (K, 1, n)
+            F = self.rest(np.concatenate([np.cos(phase) * A, np.sin(phase) * A], axis=1))  # (K, 2q, n)
             G, b = F @ F.transpose(0, 2, 1), F @ self.t  # (K, 2q, 2q), (K, 2q)
             ridge = 1e-6 * np.trace(G, axis1=1, axis2=2) / G.shape[1] + 1e-300
             G += ridge[:, None, None] * np.eye(G.shape[1])
