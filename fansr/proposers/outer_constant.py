@@ -103,12 +103,16 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     rows = np.sort(rng.permutation(len(y))[:ROWS])
 
     def batches() -> Iterator[list[Base]]:
-        for look in (views, nested):
-            with np.errstate(all="ignore"):
-                scan = Scanned(list(look(X[rows], y[rows], columns)))
-            yield []
-            for vectors in libraries(X[rows], columns) if scan.looks else ():
-                yield exact_laws(scan, vectors, X[rows], budget)
+        with np.errstate(all="ignore"):
+            plain = Scanned(list(views(X[rows], y[rows], columns)))
+        yield []
+        found = list(libraries(X[rows], columns))
+        for number, vectors in enumerate(found):
+            yield exact_laws(plain, vectors, X[rows], budget)
+            if number == min(1, len(found) - 1):  # the library with roots
+                with np.errstate(all="ignore"):
+                    rooted = Scanned(list(nested(X[rows], y[rows], columns)))
+                yield exact_laws(rooted, vectors, X[rows], budget) if rooted.looks else []
 
     yield from proposals(problem, "peel", batches(), budget, 3, 30.0, 1e-20)
 

@@ -27,7 +27,7 @@ PROPOSERS = {
     "separable": ("fansr.proposers.separable", "propose", 4.0),
     "library": ("fansr.proposers.term_library", "propose", 2.0),
     "scan": ("fansr.proposers.inner_constants", "propose", 1.5),
-    "peel": ("fansr.proposers.outer_constant", "propose", 1.5),
+    "peel": ("fansr.proposers.outer_constant", "propose", 3.0),
     "pairs": ("fansr.proposers.term_pairs", "propose", 1.5),
     "structure": ("fansr.proposers.decomposition", "propose", 8.0),
     "model": ("fansr.network.sample", "propose", 1.0),
