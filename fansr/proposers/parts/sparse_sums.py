@@ -14,6 +14,7 @@ import numpy as np
 PAIR_DETERMINANT = 1e-4  # pairs more collinear than this are left to the exchange, whose Gram matrix is float64
 MIN_SHARE = 1e-7  # least squared share of a feature that must be new to a set
 PAIRS_KEPT = 400
+GRAM_PAIRS = 1300  # all pairs of more features than this take too long; exchange covers the rest
 FLOOR = 1e-14  # relative residuals below this cannot be told from 0 on the Gram matrix
 
 
@@ -138,6 +139,19 @@ def without_each(problem: Subsets, sets, rng: np.random.Generator):
             starts.append([_absent(list(members), len(problem.b), rng), *(m for m in members if m != member)])
             banned.append(member)
     return problem.exchange(np.array(starts), banned=np.array(banned)) if starts else []
+
+
+def growing(problem: Subsets, most: int, rng: np.random.Generator, random_starts: int = 8):
+    """The best sets of 1, 2, ... `most` features in turn, each grown from the ones before: [(residual, members)], best first."""
+    found = problem.singles(12)
+    yield found
+    for k in range(2, min(most, len(problem.b)) + 1):
+        starts = [members for _, members in found[:12]]
+        grown = problem.pairs(14) if k == 2 and len(problem.b) <= GRAM_PAIRS else []
+        found = grown or best_subsets(problem, k, starts, rng, random_starts) or found
+        if k in (3, 4) and found[0][0] > 1e-10:
+            found = sorted({*found, *without_each(problem, [members for _, members in found[:2]], rng)})
+        yield found
 
 
 def _absent(members: list[int], T: int, rng: np.random.Generator) -> int:

@@ -6,14 +6,14 @@ What term_library.py and product_laws.py build laws from.  Knows nothing of targ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from fansr.fitting import Problem
-from fansr.proposers.parts.assembly import Base, Factors
+from fansr.proposers.parts.assembly import ONE, Base, Factors, merged
+from fansr.proposers.parts.monomials import exponent_vectors, factors_of
 
 ROWS = 256  # points a search looks at; fits and verdicts use all
 CHECK_ROWS = 4096  # points coefficients are fitted on
@@ -26,39 +26,7 @@ class Atom(NamedTuple):
     base: Base
 
     def factors(self) -> Factors:
-        table = {(f"x{j + 1}",): Fraction(e).limit_denominator(60) for j, e in enumerate(self.powers) if e}
-        if self.base:
-            table[self.base] = table.get(self.base, Fraction(0)) + 1
-        return table
-
-
-def exponent_vectors(D: int, count: int, largest: int = 4, signed=None) -> list[tuple[int, ...]]:
-    """Whole exponents for D columns by growing sum of magnitudes, about `count` of them; `signed[j]` False forbids < 0."""
-    found: list[tuple[int, ...]] = []
-    for degree in range(0, 9):
-        layer: list[tuple[int, ...]] = []
-
-        def extend(j: int, left: int, head: tuple[int, ...]):
-            if len(layer) + len(found) > 4 * count:
-                return
-            if j == D:
-                if left == 0:
-                    layer.append(head)
-                return
-            for size in range(min(left, largest), -1, -1):
-                for e in {size, -size}:
-                    if e >= 0 or signed is None or signed[j]:
-                        extend(j + 1, left - size, (*head, e))
-
-        extend(0, degree, ())
-        if found and len(found) + len(layer) > count and degree > 2:
-            # What is left of the count goes to the next layer's members with few columns, then few divisions.
-            layer.sort(key=lambda v: (sum(e != 0 for e in v), sum(e < 0 for e in v)))
-            return found + layer[: count - len(found)]
-        found += layer
-        if degree >= largest and D == 1:
-            break
-    return found
+        return merged(factors_of(self.powers), {self.base: ONE} if self.base else {})
 
 
 def arguments(X: np.ndarray) -> list[tuple[float, Base, np.ndarray]]:
@@ -128,13 +96,12 @@ class Library:
         self.typical = typical  # (D,) columns are divided by this inside monomials, so that 1e-34 ** 4 stays a float
         signed = [divisions and bool((X[:, j] != 0).all()) for j in range(D)]
         varying = [j for j in range(D) if np.ptp(X[:, j]) > 0]
-        atoms = [Atom(tuple(float(e) for e in v), ()) for v in exponent_vectors(D, n_monomials, signed=signed)]
+        powers = exponent_vectors(D, n_monomials, signed=signed)
         roots = [j for j in varying if X[:, j].min() > 0]
-        for j in roots:
-            for e in (0.5, -0.5, 1.5)[: 3 if divisions else 1]:
-                atoms.append(Atom(tuple(e if i == j else 0.0 for i in range(D)), ()))
-        for i, j in combinations(roots, 2):
-            atoms.append(Atom(tuple(0.5 if k in (i, j) else 0.0 for k in range(D)), ()))
+        halves = (0.5, -0.5, 1.5)[: 3 if divisions else 1]
+        powers += [tuple(e if i == j else 0.0 for i in range(D)) for j in roots for e in halves]
+        powers += [tuple(0.5 if k in pair else 0.0 for k in range(D)) for pair in combinations(roots, 2)]
+        atoms = [Atom(tuple(map(float, v)), ()) for v in powers]
         self.bases: dict[Base, np.ndarray] = {}
         with np.errstate(all="ignore"):
             priced = []
@@ -147,7 +114,6 @@ class Library:
         self.atoms = [
             atom for atom in dict.fromkeys(atoms) if all(e == 0 or j in varying for j, e in enumerate(atom.powers))
         ]
-        self.functions = [base for _, base in sorted(priced, key=lambda item: item[0])]
         self._powers: dict[tuple[int, float], np.ndarray] = {}
         with np.errstate(all="ignore"):
             self.F = np.array([self.values(atom)[rows] for atom in self.atoms])  # (T, n)
