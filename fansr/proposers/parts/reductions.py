@@ -52,7 +52,10 @@ def in_columns(
     y: np.ndarray | None = None,
     outside: Callable[[Base], Base] = lambda law: law,
 ) -> Reduction:
-    """The problem in other columns, (expression, values (M,)) each, and of another target that `outside` makes y again."""
+    """The problem in other columns, (expression, values (M,)) each, and of another target that `outside` makes y again.
+
+    The smaller problem's names are its columns' expressions, in the columns of the problem it comes from.
+    """
     bases = [base for base, _ in columns]
     X = np.column_stack([v for _, v in columns]) if columns else np.zeros((len(problem.y), 0))
     names = [" ".join(base) for base in bases]
