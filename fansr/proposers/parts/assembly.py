@@ -18,7 +18,6 @@ from fractions import Fraction
 import numpy as np
 
 from fansr.expressions import children, literal_value
-from fansr.proposers.parts.candidates import Polisher, finish, fvu_of, measured, rough_score  # noqa: F401
 
 Base = tuple[str, ...]
 Factors = dict[Base, Fraction]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fansr.fitting.problem import Budget, Problem
-from fansr.proposers.parts.candidates import Polisher, measured, proposals, rough_score
+from fansr.proposers.parts.candidates import Polisher, finish, fvu_of, measured, proposals, rough_score
 
 x = np.linspace(0.5, 3, 60)
 PROBLEM = Problem(X=x[:, None], y=2.5 * np.exp(-1.3 * x), names=["x1"])
@@ -35,3 +35,20 @@ def test_an_exact_law_ends_it():
     assert len(found) == len(asked) == 3 and found[1] == [] and found[2][0].fvu < 1e-22
     assert list(proposals(PROBLEM, "here", [[FAR], [EXACT]], Budget(None), worst=1e-20))[0] == []
     assert len(list(proposals(PROBLEM, "here", [[FAR], [EXACT]], Budget(0.0)))) == 1
+
+
+def test_constants_come_out_in_order():
+    candidate = finish(("+", "*", "2.5", "x1", "-7.0"), "test")
+    assert candidate.expr == ["+", "*", "<constant>", "x1", "<constant>"] and candidate.consts.tolist() == [2.5, -7.0]
+
+
+def test_fvu_against_the_formula_and_at_the_edges():
+    rng = np.random.default_rng(1)
+    y, p, w = rng.normal(size=50) + 3, rng.normal(size=50), rng.uniform(0, 1, 50)
+    assert np.isclose(fvu_of(y, p), np.sum((y - p) ** 2) / np.sum((y - y.mean()) ** 2))
+    assert np.isclose(fvu_of(y, p, w), np.sum(w * (y - p) ** 2) / np.sum(w * (y - np.average(y, weights=w)) ** 2))
+    assert np.isclose(fvu_of(1e300 * y, 1e300 * p), fvu_of(y, p)) and np.isclose(
+        fvu_of(1e-300 * y, 1e-300 * p), fvu_of(y, p)
+    )
+    assert fvu_of(y, np.where(y > 3, np.nan, p)) == np.inf
+    assert fvu_of(np.full(5, 2.0), np.full(5, 2.0)) == 0 and fvu_of(np.full(5, 2.0), np.full(5, 2.1)) == np.inf
