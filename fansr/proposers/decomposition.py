@@ -92,8 +92,7 @@ def reductions(problem: Problem, budget: Budget) -> Iterator[Reduction | None]:
                     yield None
                     continue
                 reduction = state.then(reduction)
-                # The same columns under the same functions: as they read when each is put back alone.
-                key = tuple(sorted(reduction.restore((f"x{j + 1}",)) for j in range(len(reduction.problems[0].names))))
+                key = _fingerprint(reduction.problems[0])
                 if key not in seen:
                     seen.add(key)
                     following.append(reduction)
@@ -103,6 +102,12 @@ def reductions(problem: Problem, budget: Budget) -> Iterator[Reduction | None]:
         if not layer:
             break
     yield from found[: 2 * REDUCED_KEPT]
+
+
+def _fingerprint(problem: Problem) -> tuple[str, ...]:
+    """What tells a problem from others of as many rows, in whatever order its columns were come by."""
+    probe = np.cos(np.arange(len(problem.y)))
+    return f"{problem.y @ probe:.8e}", *sorted(f"{v @ probe:.8e}" for v in problem.X.T)
 
 
 def steps_down(problem: Problem) -> Iterator[Reduction | None]:
