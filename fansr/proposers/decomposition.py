@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import combinations, islice
+from itertools import combinations
 
 import numpy as np
 
@@ -54,19 +54,10 @@ def _asked(propose) -> cut.Solver:
     return lambda problem, floor, budget, rng: propose(problem, budget, rng)
 
 
-SOLVERS = tuple(
-    map(
-        _asked,
-        (
-            power.propose,
-            curves.propose,
-            outer_constant.propose,
-            separable.propose,
-            term_library.propose_quickly,
-            inner_constants.propose,
-        ),
-    )
-)
+SOLVERS = [_asked(propose) for propose in (
+    power.propose, curves.propose, outer_constant.propose, separable.propose, term_library.propose_quickly,
+    inner_constants.propose,
+)]  # fmt: skip
 
 
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
@@ -101,8 +92,7 @@ def reductions(problem: Problem, budget: Budget) -> Iterator[Reduction | None]:
                     yield None
                     continue
                 reduction = state.then(reduction)
-                # The same columns under the same functions: as they read when each is put back alone.
-                key = tuple(sorted(reduction.restore((f"x{j + 1}",)) for j in range(len(reduction.problems[0].names))))
+                key = _fingerprint(reduction.problems[0])
                 if key not in seen:
                     seen.add(key)
                     following.append(reduction)
@@ -112,6 +102,12 @@ def reductions(problem: Problem, budget: Budget) -> Iterator[Reduction | None]:
         if not layer:
             break
     yield from found[: 2 * REDUCED_KEPT]
+
+
+def _fingerprint(problem: Problem) -> tuple[str, ...]:
+    """What tells a problem from others of as many rows, in whatever order its columns were come by."""
+    probe = np.cos(np.arange(len(problem.y)))
+    return f"{problem.y @ probe:.8e}", *sorted(f"{v @ probe:.8e}" for v in problem.X.T)
 
 
 def steps_down(problem: Problem) -> Iterator[Reduction | None]:
@@ -181,11 +177,8 @@ def summands(problem: Problem, whole: Surrogate) -> Iterator[Suggestion]:
                 rest, kept = (y - simple * values) / scale_of(y), [i for i in range(D) if i != j]
                 if not kept or Surrogate(X[:, kept], rest * scale_of(y), "y").error * float(np.var(rest)) > most:
                     kept = list(range(D))
-                yield (
-                    cut.without_summand(problem, kept, simple, factors_of([e], columns=[j]), values),
-                    plain,
-                    NO_MATTER,
-                )
+                term = factors_of([e], columns=[j])
+                yield cut.without_summand(problem, kept, simple, term, values), plain, NO_MATTER
 
 
 def drops(problem: Problem, whole: Surrogate) -> Iterator[Suggestion]:
@@ -203,17 +196,18 @@ def drops(problem: Problem, whole: Surrogate) -> Iterator[Suggestion]:
 def merges(problem: Problem, whole: Surrogate) -> Iterator[Suggestion]:
     """Pairs of columns in one combination, those first with which the gradients agree best."""
     D, G = len(problem.names), whole.gradient()
-    tests = []
-    for i, j in combinations(range(D), 2):
-        kept = [k for k in range(D) if k not in (i, j)]
-        for test in (*pair_tests(problem, G, i, j), *monomial_ratio(problem, G, i, j)):
-            if test[0] <= SUSPECT:
-                tests.append((*test, kept))
-    tests.sort(key=lambda test: test[0])
-    first = {base: (values, kept) for _, base, values, kept in reversed(tests)}
-    for base in islice(dict.fromkeys(test[1] for test in tests), TESTS_TRIED):
-        values, kept = first[base]
-        yield cut.in_columns(problem, [*cut.columns_of(problem, kept), (base, values)]), whole, NO_MATTER
+    tests = [
+        (disagreement, base, values, [k for k in range(D) if k not in (i, j)])
+        for i, j in combinations(range(D), 2)
+        for disagreement, base, values in (*pair_tests(problem, G, i, j), *monomial_ratio(problem, G, i, j))
+        if disagreement <= SUSPECT
+    ]
+    found: dict[Base, Suggestion] = {}
+    for _, base, values, kept in sorted(tests, key=lambda test: test[0]):
+        if base not in found and len(found) < TESTS_TRIED:
+            columns = [*cut.columns_of(problem, kept), (base, values)]
+            found[base] = cut.in_columns(problem, columns), whole, NO_MATTER
+    yield from found.values()
 
 
 STEPS = (fronts, summands, drops, merges)  # in the order in which they are tried
@@ -276,16 +270,12 @@ def monomial_ratio(problem: Problem, G: np.ndarray, i: int, j: int) -> Iterator[
     below = {k: -v for k, v in w.items() if v < 0}
     # What stands below w may as well stand above x: those columns are free to enter F on their own.
     for shift, extra in ((below, 0.0), ({}, 0.005))[: 1 + bool(below)]:
-        first, second = ({**shift, i: a}, merged(shift, w, {j: b}))
+        first, second = _power_base({**shift, i: a}), _power_base(merged(shift, w, {j: b}))
         front = _power_values(X, shift)
         for value in dict.fromkeys([*(s for s in simple_numbers(c) if abs(s / c - 1) < 0.15), c]):
-            sign, term = ("-" if value < 0 else "+"), times(abs(value), _power_base(second))
-            rough = 0.0 if value != c else 0.05
-            yield (
-                _disagreement(gz * dx, value * gx * dz) + price + extra + rough,
-                (sign, *_power_base(first), *term),
-                front * (x + value * z),
-            )
+            merged_pair = ("-" if value < 0 else "+", *first, *times(abs(value), second))
+            doubt = _disagreement(gz * dx, value * gx * dz) + price + extra + (0.0 if value != c else 0.05)
+            yield doubt, merged_pair, front * (x + value * z)
 
 
 def _power_base(powers: dict[int, Fraction]) -> Base:
@@ -294,10 +284,8 @@ def _power_base(powers: dict[int, Fraction]) -> Base:
 
 
 def _power_values(X: np.ndarray, powers: dict[int, Fraction]) -> np.ndarray:
-    return math.prod(
-        (X[:, k] ** (int(e) if e.denominator == 1 and e >= 0 else float(e)) for k, e in powers.items()),
-        start=np.ones(len(X)),
-    )
+    whole = {k: int(e) if e.denominator == 1 and e >= 0 else float(e) for k, e in powers.items()}
+    return math.prod((X[:, k] ** e for k, e in whole.items()), start=np.ones(len(X)))
 
 
 def _ratio(u: np.ndarray, v: np.ndarray) -> tuple[float, float]:

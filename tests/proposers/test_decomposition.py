@@ -149,3 +149,12 @@ def test_others_get_their_turn_while_it_looks(monkeypatch):
     for _batch in zip(range(12), decomposition.propose(problem, Budget(None), np.random.default_rng(0))):
         turns.append(fits[0])
     assert max(np.diff([0, *turns])) <= 30
+
+
+def test_what_is_reached_in_two_ways_is_one_problem():
+    """A front and a product come in either order; each place among the few must hold another problem."""
+    problem = make(lambda a, b, c, d: b * np.exp(-c * a) * np.cos(d * a), 4, M=512, low=0.2, high=4.0)
+    seen = [sorted([r.problems[0].y.sum(), *r.problems[0].X.sum(axis=0)]) for r in found_in(problem)]
+    assert len(seen) > 1
+    for k, sums in enumerate(seen):
+        assert not any(len(sums) == len(other) and np.allclose(sums, other) for other in seen[:k])

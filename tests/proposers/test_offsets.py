@@ -5,7 +5,7 @@ import pytest
 
 from fansr.fitting.problem import Problem
 from fansr.proposers.offsets import offsets
-from fansr.proposers.parts.assembly import Polisher, measured
+from fansr.proposers.parts.candidates import Polisher, measured
 
 
 def make(law, D, M=400, low=0.5, high=3.5, seed=1):

@@ -18,7 +18,6 @@ from fractions import Fraction
 import numpy as np
 
 from fansr.expressions import children, literal_value
-from fansr.proposers.parts.candidates import Polisher, finish, fvu_of, measured, rough_score  # noqa: F401
 
 Base = tuple[str, ...]
 Factors = dict[Base, Fraction]
@@ -211,7 +210,7 @@ def rewritten(terms: list[Term]) -> list[list[Term]]:
         (lambda b: b[0] == "pow2" and b[1] in "+-" and len(b) == 4 and len(terms) > 1, _square_of_two),
         (lambda b: b[:2] == ("pow2", "sin"), lambda b: [(1, {}), (-1, {("cos", *b[2:]): Fraction(2)})]),
     ):
-        if any(e == 1 and matches(b) for _, f in terms for b, e in f.items()):
+        if any(matches(b) for _, f in terms for b in f):
             wide: list[Term] = []
             for c, f in terms:
                 base = next((b for b, e in f.items() if e == 1 and matches(b)), None)

@@ -100,6 +100,6 @@ def proposals(
             return
 
 
-def rough_score(candidate: Candidate) -> float:
-    """Equation 3's order among a proposer's own candidates."""
-    return math.log10(max(candidate.fvu, 1e-26)) + 0.05 * candidate.length
+def rough_score(candidate: Candidate, floor: float = 0.0) -> float:
+    """Equation 3's order among a proposer's own candidates; FVUs below the floor cannot be told apart."""
+    return math.log10(max(candidate.fvu, floor, 1e-26)) + 0.05 * candidate.length

@@ -55,10 +55,10 @@ def values(X: np.ndarray, exponents) -> np.ndarray:
     V = np.ones((len(X), len(E)))
     with np.errstate(all="ignore"):
         for x, e in zip(X.T, E.T):
-            powers = {0: None, 1: x}
+            powers = {1: x}
             for size in range(2, int(np.abs(e).max(initial=0)) + 1):
                 powers[size] = powers[size - 1] * x
-            powers |= {-size: 1 / v for size, v in powers.items() if size and -size in e}
+            powers |= {-size: 1 / v for size, v in powers.items() if -size in e}
             for size in set(e.tolist()) - {0}:
                 V[:, e == size] *= powers[size][:, None]
     return V

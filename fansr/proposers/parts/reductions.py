@@ -16,6 +16,7 @@ import numpy as np
 from fansr.expressions import Expr, bind, variable_index
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.parts.assembly import ONE, Base, Factors, merged, product, times
+from fansr.proposers.parts.candidates import rough_score
 from fansr.proposers.parts.outer_functions import Outer, negated, view_of
 
 KEPT, NEAR, SOLVED = 4, 0.5, -20.0  # answers of a batch; how far behind the best score; the score of an exact law
@@ -35,7 +36,7 @@ class Reduction(NamedTuple):
     floors: tuple[float, ...] = (0.0,)
 
     def then(self, smaller: Reduction) -> Reduction:
-        """This reduction to one problem, and that problem reduced."""
+        """This reduction, which must be to one problem, and that problem reduced by the other."""
         return smaller._replace(restore=lambda *laws: self.restore(smaller.restore(*laws)))
 
 
@@ -51,7 +52,10 @@ def in_columns(
     y: np.ndarray | None = None,
     outside: Callable[[Base], Base] = lambda law: law,
 ) -> Reduction:
-    """The problem in other columns, (expression, values (M,)) each, and of another target that `outside` makes y again."""
+    """The problem in other columns, (expression, values (M,)) each, and of another target that `outside` makes y again.
+
+    The smaller problem's names are its columns' expressions, in the columns of the problem it comes from.
+    """
     bases = [base for base, _ in columns]
     X = np.column_stack([v for _, v in columns]) if columns else np.zeros((len(problem.y), 0))
     names = [" ".join(base) for base in bases]
@@ -108,7 +112,8 @@ def solve(
     """Laws of the larger problem from the solvers' answers to the smaller ones, the promising of each batch.
 
     Each solver is asked about all reductions before the next is, so the quick ones come first: a problem cut down rightly
-    is an easy one.  It ends where an answer is exact.
+    is an easy one.  It ends where an answer is exact.  A solver may reduce its problem again: to this loop it is one that
+    proposes candidates.
     """
     best = [math.inf] * len(reductions)
     for solver in solvers:
@@ -119,9 +124,9 @@ def solve(
                 yield from _combined(reduction, solver, budget, rng)
                 continue
             for batch in solver(reduction.problems[0], reduction.floors[0], budget, rng):
-                batch = sorted(batch, key=score)[:KEPT]
-                keep = [c for c in batch if score(c) < best[number] + NEAR]
-                best[number] = min([best[number], *map(score, keep)])
+                batch = sorted(batch, key=rough_score)[:KEPT]
+                keep = [c for c in batch if rough_score(c) < best[number] + NEAR]
+                best[number] = min([best[number], *map(rough_score, keep)])
                 yield [reduction.restore(_law(c)) for c in keep]
                 if best[number] < SOLVED:
                     return
@@ -135,15 +140,10 @@ def _combined(reduction: Reduction, solver: Solver, budget: Budget, rng) -> Iter
         yield []
         if not found or budget.over():
             return
-        choices.append([_law(c) for c in sorted(found, key=lambda c: score(c, floor))[:KEPT]])
+        choices.append([_law(c) for c in sorted(found, key=lambda c: rough_score(c, floor))[:KEPT]])
     places = sorted(every(*(range(len(options)) for options in choices)), key=lambda p: (sum(p), p))
     yield [reduction.restore(*(options[i] for options, i in zip(choices, place))) for place in islice(places, COMBINED)]
 
 
 def _law(candidate: Candidate) -> Expr:
     return bind(candidate.expr, [] if candidate.consts is None else candidate.consts)
-
-
-def score(candidate: Candidate, floor: float = 0.0) -> float:
-    """Equation 3's order, laws below the floor by their lengths alone."""
-    return math.log10(max(candidate.fvu, floor, 1e-26)) + 0.05 * candidate.length

@@ -6,6 +6,7 @@ What term_library.py and product_laws.py build laws from.  Knows nothing of targ
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -88,11 +89,11 @@ class Library:
     divided by its typical size inside monomials; `log_scale` gives the logarithm of what was divided out.
     """
 
+    @np.errstate(all="ignore")
     def __init__(self, X: np.ndarray, n_monomials: int, n_functions: int, rows: np.ndarray, divisions: bool = True):
         self.X = X
         D = X.shape[1]
-        with np.errstate(all="ignore"):
-            typical = np.array([np.exp(np.median(np.log(np.abs(c[c != 0])))) if (c != 0).any() else 1.0 for c in X.T])
+        typical = np.array([np.exp(np.median(np.log(np.abs(c[c != 0])))) if (c != 0).any() else 1.0 for c in X.T])
         self.typical = typical  # (D,) columns are divided by this inside monomials, so that 1e-34 ** 4 stays a float
         signed = [divisions and bool((X[:, j] != 0).all()) for j in range(D)]
         varying = [j for j in range(D) if np.ptp(X[:, j]) > 0]
@@ -103,20 +104,16 @@ class Library:
         powers += [tuple(0.5 if k in pair else 0.0 for k in range(D)) for pair in combinations(roots, 2)]
         atoms = [Atom(tuple(map(float, v)), ()) for v in powers]
         self.bases: dict[Base, np.ndarray] = {}
-        with np.errstate(all="ignore"):
-            priced = []
-            for argument in arguments(X):
-                for cost, base, v in functions_of(*argument):
-                    if np.isfinite(v).all() and np.ptp(v) > 0:
-                        self.bases[base] = v
-                        priced.append((cost, base))
+        priced = []
+        for cost, base, v in (function for argument in arguments(X) for function in functions_of(*argument)):
+            if np.isfinite(v).all() and np.ptp(v) > 0:
+                self.bases[base] = v
+                priced.append((cost, base))
         atoms += self._with_functions(priced, signed, n_functions)
-        self.atoms = [
-            atom for atom in dict.fromkeys(atoms) if all(e == 0 or j in varying for j, e in enumerate(atom.powers))
-        ]
+        still = [j for j in range(D) if j not in varying]
+        self.atoms = [atom for atom in dict.fromkeys(atoms) if not any(atom.powers[j] for j in still)]
         self._powers: dict[tuple[int, float], np.ndarray] = {}
-        with np.errstate(all="ignore"):
-            self.F = np.array([self.values(atom)[rows] for atom in self.atoms])  # (T, n)
+        self.F = np.array([self.values(atom)[rows] for atom in self.atoms])  # (T, n)
         good = np.isfinite(self.F).all(axis=1) & (np.abs(self.F).max(axis=1, initial=0) > 0)
         self.atoms, self.F = [atom for atom, ok in zip(self.atoms, good) if ok], self.F[good]
 
@@ -174,6 +171,4 @@ def thinned(problem: Problem, rng: np.random.Generator) -> Problem:
         return problem
     rows = np.sort(rng.permutation(M)[:CHECK_ROWS])
     weights = None if problem.weights is None else problem.weights[rows]
-    return Problem(
-        X=problem.X[rows], y=problem.y[rows], names=problem.names, target=problem.target, id=problem.id, weights=weights
-    )
+    return replace(problem, X=problem.X[rows], y=problem.y[rows], weights=weights)
