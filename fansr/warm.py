@@ -21,7 +21,7 @@ KERNEL_FILES = (
         "expressions/programs",
         *(f"corpus/{name}" for name in
           ("draw_kernels", "skeleton_rows", "digest_kernels", "problem_bytes", "holdout_images", "holdout_guard")),
-        "network/attention_cache",
+        "network/decoder_kernels",
     ),
 )  # fmt: skip
 

@@ -33,7 +33,7 @@ def test_a_cache_is_stale_when_a_file_it_builds_on_is_newer(tmp_path):
         write(f"{folder}/__pycache__/{stem}.kernel-1.nbi", 200)
     assert stale_caches(tmp_path) == []
     write("corpus/holdout_images.py", 300)
-    later = ["attention_cache", "holdout_guard", "holdout_images"]
+    later = ["decoder_kernels", "holdout_guard", "holdout_images"]
     assert sorted(path.name.split(".")[0] for path in stale_caches(tmp_path)) == later
     write("expressions/programs.py", 300)
     assert len(stale_caches(tmp_path)) == len(NAMES)

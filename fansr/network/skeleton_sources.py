@@ -9,14 +9,14 @@ import time
 
 from fansr.cli import resources
 from fansr.errors import DataError
-from fansr.network import batches
+from fansr.network.skeleton_pool import Pool, read_pool
 from fansr.streams import reader_writer
 
 
 class Feeder:
     """A thread that reads skeletons from an open stream into a pool while training goes on."""
 
-    def __init__(self, source, pool: batches.Pool, process: subprocess.Popen | None = None):
+    def __init__(self, source, pool: Pool, process: subprocess.Popen | None = None):
         self.pool, self.process, self.error, self.done = pool, process, None, False
         self.reader = reader_writer.open_reader(source, holds="skeleton")
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -60,7 +60,8 @@ def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jo
     """Start gen | simplify | decontam as the user would; its stdout is the stream of survivors."""
 
     def command_line(name: str, *args: str) -> list[str]:
-        source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{name} import main; main()"
+        package = "simplification" if name == "simplify" else "corpus"
+        source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{package}.{name} import main; main()"
         return [sys.executable, "-c", source, "-q", "-j", str(jobs if name == "simplify" else 1), *args]
 
     many = str(1 << 40)  # more than anyone waits for
@@ -84,11 +85,11 @@ def open_data(inputs, options, values: dict):
     """(pool, feeder or None, history): files whole, a pipe or live stages through a thread."""
     if inputs and "-" not in inputs:
         return (
-            *batches.read_pool(inputs, options.settings, values["pool"], options.hold)[:1],
+            *read_pool(inputs, options.settings, values["pool"], options.hold)[:1],
             None,
             stream_history(inputs[0]),
         )
-    pool, process, source = batches.Pool(options.settings, values["pool"], options.hold), None, "-"
+    pool, process, source = Pool(options.settings, values["pool"], options.hold), None, "-"
     if not inputs:
         tests = [str(resources.path("data", "fastsrb.json"))] if not values["decontam"] else list(values["decontam"])
         process = live(
