@@ -238,9 +238,6 @@ def test_a_pipe_feeds_training(corpus, tmp_path):
     assert checkpoints.load_state(tmp_path)[1]["step"] == 10
 
 
-# ---- joint runs
-
-
 def test_without_input_live_stages_feed_training(corpus, tmp_path):
     """fansr-gen, -simplify and -decontam run as processes of their own."""
     live = arguments(corpus, tmp_path / "run", "--steps", "3", "--start-with", "200", "--jobs", "1")[1:]
@@ -249,6 +246,101 @@ def test_without_input_live_stages_feed_training(corpus, tmp_path):
     _, info = checkpoints.load_model(tmp_path / "run" / "model.safetensors")
     commands = [entry["cmd"] for entry in info["history"]]
     assert commands[:3] == ["fansr-gen", "fansr-simplify", "fansr-decontam"] and len(commands) == 4
+
+
+# ---- joint runs
+
+
+def test_two_processes_do_what_one_does(corpus, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    more = ["--steps", "12", "--accumulate", "2", "--log-every", "1"]
+    assert invoke(*arguments(corpus, one, *more)).exit_code == 0
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "fansr.network.train",
+    ]
+    run = subprocess.run(
+        [*launch, *arguments(corpus, two, *more)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    a, b = losses(one), losses(two)
+    assert a.keys() == b.keys() and len(a) == 12
+    for step in a:
+        assert b[step] == pytest.approx(a[step], rel=1e-4)
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_accumulate_must_suit_the_processes(corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(DataError, match="accumulate is 1; it must be a multiple of the 2 processes"):
+        Run(Options(), device.choose("cpu", "float32"), tmp_path)
+
+
+# ---- faults
+
+
+def small_run(corpus, out, steps=30):
+    settings = Settings(batch=8, min_points=4, max_points=8, columns=3, max_length=12)
+    model = ModelConfig(
+        columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12
+    )
+    run = Run(
+        Options(model=model, settings=settings, steps=steps, log_every=1),
+        device.choose("cpu", "float32"),
+        out,
+        quiet=True,
+    )
+    pool, run.history = read_pool([corpus / "train.zst"], settings)
+    return run, batches.Loader(pool, settings)
+
+
+def test_a_step_without_finite_gradient_is_skipped_and_counted(corpus, tmp_path):
+    run, loader = small_run(corpus, tmp_path, steps=6)
+    logits = run.logits
+    run.logits = lambda data: logits(data) * (float("nan") if run.state["step"] == 2 else 1.0)
+    assert fit(run, loader, [])
+    assert run.state["skipped"] == 1
+    assert all(torch.isfinite(p).all() for p in run.model.parameters())
+
+
+def test_a_run_that_cannot_recover_stops_with_the_last_good_checkpoint(corpus, tmp_path):
+    run, loader = small_run(corpus, tmp_path)
+    run.save()
+    good = weights(tmp_path)
+    logits = run.logits
+    run.logits = lambda data: logits(data) * float("nan")
+    with pytest.raises(DataError, match="10 steps in a row without a finite gradient"):
+        fit(run, loader, [])
+    for name, tensor in weights(tmp_path).items():
+        assert torch.equal(tensor, good[name])
+
+
+def test_poisoned_records_are_left_out_and_told(corpus, tmp_path):
+    path = tmp_path / "poison.zst"
+    with (
+        reader_writer.open_writer(path, "skeleton", []) as writer,
+        reader_writer.open_reader(corpus / "train.zst") as reader,
+    ):
+        for record in list(reader)[:100]:
+            writer.write(record)
+        for expr in (["+", "x1"], ["no-such-token"], 7, ["x1"] * 50):
+            writer.write({"kind": "skeleton", "id": 0, "expr": expr})
+    args = [str(path), *arguments(corpus, tmp_path / "run", "--steps", "2")[1:]]
+    args.remove("-q")
+    result = invoke(*args)
+    assert result.exit_code == 0, result.output
+    for told in ("1 no expression", "1 no valid prefix expression", "1 too long", "1 unknown token"):
+        assert told in result.output
 
 
 @pytest.mark.parametrize(
