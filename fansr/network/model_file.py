@@ -44,6 +44,9 @@ def read_model(path: str | os.PathLike) -> tuple[ModelConfig, dict[str, np.ndarr
         odd = sorted(set(wanted) ^ {(name, array.shape) for name, array in weights.items()})
         if odd:
             raise ValueError(f"its weights do not fit its config (first at {odd[0][0]})")
+        odd = [name for name, array in weights.items() if not np.isfinite(array).all()]
+        if odd:
+            raise ValueError(f"its weights are not all finite (first in {odd[0]})")
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a fansr model: {error}") from None
     return config, weights, info

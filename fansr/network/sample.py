@@ -14,8 +14,6 @@ from __future__ import annotations
 import functools
 import math
 
-from fansr.cli import single_thread  # noqa: F401  # isort: skip  (before numpy)
-
 import click
 import numpy as np
 
@@ -62,12 +60,15 @@ def load(name: str | None = None, device: str = "cpu", threads: int = 1):
         from fansr.network import torch_inference
 
         network, info = torch_inference.load(path, device, threads)
-    config = network.config
+    config, settings = network.config, info["training"].get("settings", {})
     if config.vocabulary != len(VOCABULARY) or config.columns > MAX_VARIABLES or config.max_length < 3:
         raise DataError(
             f"{path}: a network of {config.vocabulary} tokens, {config.columns} columns and sequences of "
             f"{config.max_length}; this version samples from {len(VOCABULARY)} tokens, up to {MAX_VARIABLES} columns and 3 or more"
         )
+    most = settings.get("max_points", 64) if isinstance(settings, dict) else settings
+    if not isinstance(most, int) or most < 1:
+        raise DataError(f"{path}: max_points is {most!r} in its training's settings; wanted a positive whole number")
     return network, info["training"]
 
 
@@ -86,6 +87,8 @@ def draw_laws(
 
     fitter: what mcts rewards laws by; without one it goes by the network alone.
     """
+    if decoder not in DECODERS:
+        raise ValueError(f"decoder is {decoder!r}; it must be one of {', '.join(DECODERS)}")
     memory, longest = network.memory(view.values), network.config.max_length - 2
     grammar = Grammar(len(view.columns), min(max_length or longest, longest))
     if decoder == "mcts":

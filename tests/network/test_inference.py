@@ -223,10 +223,19 @@ def test_a_config_that_is_not_the_weights_is_refused(tmp_path, change, message):
         model_file.read_model(tmp_path / "m")
 
 
-def test_a_network_of_another_language_is_refused(tmp_path):
-    checkpoints.save_model(tmp_path / "m", random_model(dataclasses.replace(SMALL, vocabulary=60)))
+def test_what_cannot_be_sampled_from_is_refused(tmp_path):
+    path = tmp_path / "m"
+    checkpoints.save_model(path, random_model(dataclasses.replace(SMALL, vocabulary=60)))
     with pytest.raises(DataError, match="a network of 60 tokens"):
-        sample.load(str(tmp_path / "m"))
+        sample.load(str(path))
+    checkpoints.save_model(path, random_model(SMALL), {"settings": {"max_points": "many"}})
+    with pytest.raises(DataError, match="max_points is 'many'"):
+        sample.load(str(path))
+    broken = random_model(SMALL)
+    broken.head[0].weight[0, 0] = torch.nan
+    checkpoints.save_model(path, broken)
+    with pytest.raises(DataError, match="not all finite \\(first in head.0.weight"):
+        sample.load(str(path))
 
 
 def test_devices_that_are_not_there_are_told():
