@@ -92,7 +92,7 @@ def make_view(library: Library, y: np.ndarray, outer: Outer, powers: tuple[float
         if outer.power is not None:
             unit = float(np.exp(np.median(np.log(np.abs(u[ok & (u != 0)])))))
         else:
-            unit = float(np.exp(-library.log_scale(atom)))  # functions ask for their argument in its own unit
+            unit = float(np.exp(library.log_scale(atom)))  # functions ask for their argument in its own unit
             if not 0 < unit < math.inf:
                 return None
         negative = np.mean(u[ok] < 0) > 0.5
