@@ -124,31 +124,32 @@ def _decimals(value: float, tolerance: float):
 
 # ---- constants of physics ---------------------------------------------------------------------
 
-# Symbol: (CODATA's name, a factor).  The first eight are in most products, the others less often.
+# Symbol: (CODATA's name, its value in SI units, its relative uncertainty, a factor).  The first eight are in most products, the
+# others less often.  CODATA 2022 (Mohr et al. 2024), written out so that no library need be loaded for them; tests/ compares.
 _CODATA = {
-    "c": ("speed of light in vacuum", 1.0),
-    "h": ("Planck constant", 1.0),
-    "hbar": ("Planck constant", 0.5 / math.pi),
-    "k": ("Boltzmann constant", 1.0),
-    "e": ("elementary charge", 1.0),
-    "G": ("Newtonian constant of gravitation", 1.0),
-    "eps0": ("vacuum electric permittivity", 1.0),
-    "4pi*eps0": ("vacuum electric permittivity", 4 * math.pi),
-    "m_e": ("electron mass", 1.0),
-    "g": ("standard acceleration of gravity", 1.0),
-    "N_A": ("Avogadro constant", 1.0),
-    "R": ("molar gas constant", 1.0),
-    "mu0": ("vacuum mag. permeability", 1.0),
-    "sigma": ("Stefan-Boltzmann constant", 1.0),
-    "m_p": ("proton mass", 1.0),
-    "mu_B": ("Bohr magneton", 1.0),
-    "alpha": ("fine-structure constant", 1.0),
-    "R_inf": ("Rydberg constant", 1.0),
-    "a0": ("Bohr radius", 1.0),
-    "F": ("Faraday constant", 1.0),
-    "u": ("atomic mass constant", 1.0),
-    "m_n": ("neutron mass", 1.0),
-    "b": ("Wien wavelength displacement law constant", 1.0),
+    "c": ("speed of light in vacuum", 299792458.0, 0, 1.0),
+    "h": ("Planck constant", 6.62607015e-34, 0, 1.0),
+    "hbar": ("Planck constant", 6.62607015e-34, 0, 0.5 / math.pi),
+    "k": ("Boltzmann constant", 1.380649e-23, 0, 1.0),
+    "e": ("elementary charge", 1.602176634e-19, 0, 1.0),
+    "G": ("Newtonian constant of gravitation", 6.6743e-11, 2.2e-05, 1.0),
+    "eps0": ("vacuum electric permittivity", 8.8541878188e-12, 1.6e-10, 1.0),
+    "4pi*eps0": ("vacuum electric permittivity", 8.8541878188e-12, 1.6e-10, 4 * math.pi),
+    "m_e": ("electron mass", 9.1093837139e-31, 3.1e-10, 1.0),
+    "g": ("standard acceleration of gravity", 9.80665, 0, 1.0),
+    "N_A": ("Avogadro constant", 6.02214076e23, 0, 1.0),
+    "R": ("molar gas constant", 8.31446261815324, 0, 1.0),
+    "mu0": ("vacuum mag. permeability", 1.25663706127e-06, 1.6e-10, 1.0),
+    "sigma": ("Stefan-Boltzmann constant", 5.6703744191844314e-08, 0, 1.0),
+    "m_p": ("proton mass", 1.67262192595e-27, 3.1e-10, 1.0),
+    "mu_B": ("Bohr magneton", 9.2740100657e-24, 3.1e-10, 1.0),
+    "alpha": ("fine-structure constant", 0.0072973525643, 1.5e-10, 1.0),
+    "R_inf": ("Rydberg constant", 10973731.568157, 1.1e-12, 1.0),
+    "a0": ("Bohr radius", 5.29177210544e-11, 1.5e-10, 1.0),
+    "F": ("Faraday constant", 96485.33212331001, 0, 1.0),
+    "u": ("atomic mass constant", 1.66053906892e-27, 3.1e-10, 1.0),
+    "m_n": ("neutron mass", 1.67492750056e-27, 5.1e-10, 1.0),
+    "b": ("Wien wavelength displacement law constant", 0.0028977719551851727, 0, 1.0),
 }
 _COMMON = 9  # leading entries of the table that cost less and enter products of three
 _SYMBOL_NATS = (2.5, 4.0)
@@ -175,11 +176,9 @@ _EXPONENTS = {
 @lru_cache(1)
 def _products():
     """Products of up to three constants: sorted logarithms (N,), nats (N,), relative uncertainties (N,), names."""
-    from scipy import constants as codata
-
     symbols = list(_CODATA)
-    logs = [math.log(codata.value(name) * factor) for name, factor in _CODATA.values()]
-    vague = [codata.precision(name) for name, _factor in _CODATA.values()]
+    logs = [math.log(value * factor) for _name, value, _vague, factor in _CODATA.values()]
+    vague = [vague for _name, _value, vague, _factor in _CODATA.values()]
     nats = [_SYMBOL_NATS[i >= _COMMON] for i in range(len(symbols))]
     powers = {
         (i, p): (p * logs[i], nats[i] + cost, abs(p) * vague[i], symbols[i] + ("" if p == 1 else f"^{p:g}"))

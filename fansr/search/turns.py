@@ -95,6 +95,9 @@ class Options:
     model: str | None = None
     physics: bool = True
     robust: bool = False
+    deadline: float | None = (
+        None  # time.monotonic() at which even the floor of work ends; the command's counts from its beginning
+    )
 
 
 @dataclass
@@ -118,13 +121,15 @@ class Found:
 
 
 class _Allowance:
-    """Over when the budget is, but not before `seconds` of processor time were had: on a busy machine the clock runs alone."""
+    """Over when the budget is, but not before `seconds` of processor time were had: on a busy machine the clock runs alone.
+    Over in any case at the `deadline`."""
 
-    def __init__(self, budget: Budget, seconds: float):
+    def __init__(self, budget: Budget, seconds: float, deadline: float | None = None):
         self.budget, self.until = budget, time.process_time() + seconds
+        self.deadline = math.inf if deadline is None else deadline
 
     def over(self) -> bool:
-        return self.budget.over() and time.process_time() > self.until
+        return time.monotonic() > self.deadline or (self.budget.over() and time.process_time() > self.until)
 
 
 class _Turn:
@@ -338,7 +343,7 @@ class _State:
         for name in [name for name in waiting if name in FLOOR] if timed else []:
             waiting.remove(name)
             turn = self._start(name, Budget(None))
-            while self._step(turn):
+            while not self._late() and self._step(turn):
                 yield name
         turns: list[_Turn] = []
         started, cutting = time.monotonic(), 0.0
@@ -347,14 +352,16 @@ class _State:
             if waiting and (not turns or (timed and all(t.seconds > 0 for t in turns))):
                 turns.append(self._start(waiting.pop(0)))
             turn = min(turns, key=_Turn.due) if timed else turns[0]
-            self.unheard = tuple(waiting)
             if not self._step(turn):
                 turns.remove(turn)
                 begun = time.monotonic()
                 self._prune(self.work.slice(PRUNE_SHARE * (begun - started) - cutting).over)
                 cutting += time.monotonic() - begun
             yield turn.name
-        self.unheard = tuple(waiting)
+        self.unheard = tuple(waiting)  # not reached where a search ends because it has the law
+
+    def _late(self) -> bool:
+        return self.options.deadline is not None and time.monotonic() > self.options.deadline
 
     def _step(self, turn: _Turn) -> bool:
         """One turn; False when the proposer has no more to say (or failed, which is reported)."""
@@ -420,7 +427,7 @@ class _State:
         if not self.pool.value(best) < math.inf or len(self.problem.y) <= n_constants(best.expr) + 2:
             return False
         self.settled.add(tuple(best.expr))
-        over = _Allowance(self.work, LEAST_SECONDS).over
+        over = _Allowance(self.work, LEAST_SECONDS, self.options.deadline).over
         short, tried = shortening.shorten(best, self.fitter, self.pool.value, over=over)
         for candidate in tried:
             self.pool.add(candidate)
@@ -432,8 +439,9 @@ class _State:
         """Shorten and round the leading candidates, choose one, and describe it."""
         hurry = status == "interrupted"
         clock = Budget(0.7) if hurry else self.budget
-        self._prune(_Allowance(clock, 0.0 if hurry else LEAST_SECONDS).over)
-        over = _Allowance(clock, 0.0 if hurry else LEAST_SECONDS).over
+        least, deadline = 0.0 if hurry else LEAST_SECONDS, self.options.deadline
+        self._prune(_Allowance(clock, least, deadline).over)
+        over = _Allowance(clock, least, deadline).over
         finals = [self._plain(candidate, over) for candidate in self._leaders()]
         errors = {id(candidate): self._errors(candidate) for candidate in finals}
         best = min(finals, key=self._final_value, default=None)
