@@ -372,14 +372,14 @@ def collect(source, names, columns, warnings, where=lambda m: f"row {m + 1}") ->
 
 def to_float(column) -> tuple[np.ndarray, list[int]]:
     """float64 values of one column (NaN where there is none) and the places of cells that cannot be read."""
-    if np.ma.isMaskedArray(column):  # masked means missing
+    if _is_masked(column):  # masked means missing
         return to_float(column.filled(np.nan) if column.dtype.kind == "f" else column.astype(object).filled(None))
     column = np.asarray(column)
     if column.dtype.kind in "fiub":
         return column.astype(np.float64), []
     values, bad = np.full(len(column), np.nan), []
     for m, cell in enumerate(column):
-        if cell is None or cell is np.ma.masked:
+        if cell is None:
             continue
         try:
             if isinstance(cell, str) and "_" in cell:
@@ -521,9 +521,14 @@ def array_problem(X, y, names=None, target: str = "y", weights=None, sigma=None)
     return table_problem(table, target, None, *(name if given is not None else None for name, given in extra.items()))
 
 
+def _is_masked(values) -> bool:
+    """Whether an array is one of numpy.ma, which need not be loaded for those that are not."""
+    return isinstance(values, np.ndarray) and hasattr(values, "filled")
+
+
 def _real(values, what: str) -> np.ndarray:
     """An array as it is, masked ones kept masked; DataError for complex numbers, whose half would be lost."""
-    values = values if np.ma.isMaskedArray(values) else np.asarray(values)
+    values = values if _is_masked(values) else np.asarray(values)
     if values.dtype.kind == "c":
         raise DataError(
             f"{what} holds complex numbers, wanted real ones; fit real and imaginary part (or size) by themselves"
