@@ -104,7 +104,7 @@ class Equation:
     def __init__(self, problem: Problem, library: Library, outer: Outer, front: Atom, lead: Atom | None):
         self.problem, self.library, self.outer, self.front, self.lead = problem, library, outer, front, lead
         # Functions ask for their argument in its own unit.
-        unit = None if outer.power is not None else float(np.exp(-library.log_scale(front)))
+        unit = None if outer.power is not None else float(np.exp(library.log_scale(front)))
         self.view = view = view_of(problem.y, outer, library.values(front), unit)
         self.terms = [(atom, times_S) for times_S in (False, True)[: 1 + (lead is not None)] for atom in library.atoms]
         if view is not None:

@@ -95,6 +95,24 @@ def law_errors(
     return errors
 
 
+@np.errstate(all="ignore")
+def cancelling_nats(candidate: Candidate, X, y, rows: int = 1024) -> float:
+    """What constants cost to tell besides, where they move the law by more than the data vary: log(rms(c df/dc) / std(y)).
+
+    Two terms of 1e8 whose difference is the law are each told to 1e-8 of what the law is told to; a plain sum is not.
+    """
+    from fansr.expressions import value_and_jacobian
+
+    if not len(candidate.consts):
+        return 0.0
+    scale = float(np.abs(y).max()) or 1.0
+    spread = float(np.std(y / scale)) or 1.0
+    _, J = value_and_jacobian(candidate.expr, X[:rows], np.asarray(candidate.consts, dtype=np.float64))
+    moved = np.abs(J / scale * np.asarray(candidate.consts)[:, None])
+    moved = np.sqrt(np.mean(np.where(np.isfinite(moved), moved, 0.0) ** 2, axis=1)) / spread
+    return float(np.log(np.maximum(moved, 1.0)).sum())
+
+
 def snap(
     candidate: Candidate,
     fitter: Any,

@@ -200,7 +200,7 @@ def collected(terms: list[Term]) -> list[Term]:
     sums: dict[frozenset, list[float]] = {}
     for c, factors in terms:
         sums.setdefault(frozenset((b, e) for b, e in factors.items() if e), []).append(c)
-    return [(math.fsum(cs), dict(key)) for key, cs in sums.items() if abs(math.fsum(cs)) > 1e-11 * max(map(abs, cs))]
+    return [(math.fsum(cs), dict(key)) for key, cs in sums.items() if abs(math.fsum(cs)) > 1e-9 * max(map(abs, cs))]
 
 
 def rewritten(terms: list[Term]) -> list[list[Term]]:
