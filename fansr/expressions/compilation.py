@@ -69,6 +69,8 @@ def inner(function=None, **options):
     """A decorator, with or without options: compile when the first kernel that calls this one is compiled."""
     if function is None:
         return functools.partial(inner, **options)
+    if numba.config.DISABLE_JIT:
+        return function
     found = numba.njit(function, **{**_INNER, **options})
     template = found.get_call_template
 
@@ -93,6 +95,8 @@ def shared(signature, python: bool = False, **options):
     result, arguments = signature.return_type, signature.args
 
     def compiled(function):
+        if numba.config.DISABLE_JIT:
+            return function
         inside = kernel(
             signature, **({} if python else {"no_cpython_wrapper": True}), no_cfunc_wrapper=True, **options
         )(function)
