@@ -18,6 +18,7 @@ import numpy as np
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.parts.assembly import Base, combination, near_simple, nearest, product, scale_of
 from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.inner_scan import values_of
 from fansr.proposers.parts.monomials import exponent_vectors, factors_of, values
 from fansr.proposers.parts.power_products import LogRegression, power_products
 from fansr.proposers.parts.sparse_sums import Subsets, growing
@@ -144,13 +145,9 @@ class Factorisation:
             return []
         e, _, _ = fit.solve({k: float(fraction) for k, fraction in held.items()})
         bases = [(f"x{j + 1}",) for j in self.columns] + [base for base, _, _ in chosen]
-        factors = [(base, _evaluated(base, X), held[k]) for k, base in enumerate(bases) if k in held and held[k]]
+        factors = [
+            (base, values_of({base: Fraction(1)}, X), held[k]) for k, base in enumerate(bases) if k in held and held[k]
+        ]
         terms = [(near_simple(float(e[k]), 1e-7), {base: Fraction(1)}) for k, base in enumerate(bases) if inside[k]]
         exponential = (combination(terms), F[:, inside] @ e[inside]) if terms else None
         return power_products(self.problem.y, self.problem.weights, factors, exponential)
-
-
-def _evaluated(base: Base, X: np.ndarray) -> np.ndarray:
-    from fansr.expressions import evaluate
-
-    return evaluate(list(base), X)
