@@ -160,13 +160,13 @@ def views(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
 
 
 def nested(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
-    """y and y over a column as roots, and their inverses, of a monomial and another root."""
+    """y and y over a column as roots, and their inverses, of a column or two beside another root."""
     fronts = fronts_of(X, columns)
     for front in ({}, *(front for front in fronts if list(front.values()) == [1])) if (y > 0).all() else ():
         for power in (HALF, -HALF):
             u = (y / values_of(front, X)) ** float(1 / power)
             for beside in fronts if usable(u, 1e-9) else ():
-                if min(beside.values()) > 0:
+                if set(beside.values()) == {1}:
                     yield from _shifted(u, front, beside, values_of(beside, X), power)
 
 
