@@ -108,11 +108,11 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
         yield []
         found = list(libraries(X[rows], columns))
         for number, vectors in enumerate(found):
-            yield exact_laws(plain, vectors, X[rows], budget)
             if number == min(1, len(found) - 1):  # the library with roots
                 with np.errstate(all="ignore"):
                     rooted = Scanned(list(nested(X[rows], y[rows], columns)))
                 yield exact_laws(rooted, vectors, X[rows], budget) if rooted.looks else []
+            yield exact_laws(plain, vectors, X[rows], budget)
 
     yield from proposals(problem, "peel", batches(), budget, 3, 30.0, 1e-20)
 
