@@ -108,11 +108,11 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
         yield []
         found = list(libraries(X[rows], columns))
         for number, vectors in enumerate(found):
-            yield exact_laws(plain, vectors, X[rows], budget)
             if number == min(1, len(found) - 1):  # the library with roots
                 with np.errstate(all="ignore"):
                     rooted = Scanned(list(nested(X[rows], y[rows], columns)))
                 yield exact_laws(rooted, vectors, X[rows], budget) if rooted.looks else []
+            yield exact_laws(plain, vectors, X[rows], budget)
 
     yield from proposals(problem, "peel", batches(), budget, 3, 30.0, 1e-20)
 
@@ -160,13 +160,13 @@ def views(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
 
 
 def nested(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
-    """y and y over a column as roots, and their inverses, of a monomial and another root."""
+    """y and y over a column as roots, and their inverses, of a column or two beside another root."""
     fronts = fronts_of(X, columns)
     for front in ({}, *(front for front in fronts if list(front.values()) == [1])) if (y > 0).all() else ():
         for power in (HALF, -HALF):
             u = (y / values_of(front, X)) ** float(1 / power)
             for beside in fronts if usable(u, 1e-9) else ():
-                if min(beside.values()) > 0:
+                if set(beside.values()) == {1}:
                     yield from _shifted(u, front, beside, values_of(beside, X), power)
 
 

@@ -26,7 +26,7 @@ from fansr.proposers.parts.terms import thinned
 
 ROWS = 160  # points that features are compared on
 MOST_COLUMNS = 4  # two terms seldom hold more, and every pair of kinds costs
-MAX_KINDS, MAX_ARGUMENTS = 135, 9
+MAX_KINDS, MAX_ARGUMENTS = 125, 9
 OF_ARGUMENTS, OF_COLUMNS = ("exp", "tanh", "sin", "cos", "inv", "log"), ("lorentz", "bell", "root")  # families
 FITTED, LEADERS, THIRDS = 220, 10, 16  # pairs of kinds fitted; of these given a third term; third kinds for each
 PLAN = Schedule(points=48, starts=1, first=12, more=0, keep=1, last=15, last_points=512, unwrap=0)
@@ -165,11 +165,12 @@ def products(stack: Stack, X: np.ndarray, columns: list[int], y: np.ndarray) -> 
     F, n = stack.F, len(y)
     found: list[Proposal] = []
     squares = (F * F) @ (F * F).T
+    spread = squares - (F @ F.T) ** 2 / n  # beside a constant alone
     for others in [[], *([j] for j in columns), *([columns] if len(columns) > 1 else [])]:
         look = Projector([np.ones(n), *(X[:, j] for j in others)], y / np.abs(y).max())
         if not look.t @ look.t > 0:
             continue
-        left = squares - sum(((F * q) @ F.T) ** 2 for q in look.Q.T)
+        left = spread - sum(((F * q) @ F.T) ** 2 for q in look.Q.T[1:])
         explained = ((F * look.t) @ F.T) ** 2 / float(look.t @ look.t) / np.maximum(left, stack.share * squares)
         explained[left < stack.share * squares] = -1
         rest = [token for j in others for token in ("+", "*", CONSTANT, f"x{j + 1}")]
