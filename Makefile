@@ -1,35 +1,59 @@
-# Every target is a line or two you could have typed. PYTHON is used only to make the environment.
+# Every target is a line or two you could have typed.  PYTHON is used only to make the environment.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 2
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: venv demo test lint rules bench campaign clean
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format prove dist rules bench campaign clean
 
-venv: .venv/ready
+help:  ## this list
+	@sed -n 's/^\([a-z%-]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/%/PACKAGE/' | expand -t 16
+
+venv: .venv/ready  ## the environment: exact versions, the commands, compiled kernels
 
 .venv/ready: requirements.lock setup.cfg pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	$(PYTHON) -m venv "$$($(PYTHON) -c 'import os; print(os.path.realpath(".venv"))')"  # venv refuses a link
+	$(PIP) -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	$(BIN)/python -m fansr.warm
 	touch .venv/ready
 
-demo: venv
+demo: venv  ## the laws of the tables in data/
 	@bin/demo
 
-test: venv
-	$(BIN)/python -m pytest
+test: venv  ## every test but the slow proofs, on two cores
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
-lint: venv
-	$(BIN)/ruff check fansr tests bench
+test-%: venv  ## the tests of one package, as in test-search; also test-bench
+	$(BIN)/python -m pytest tests/$*
 
-rules: venv
+lint: venv  ## ruff's checks and format, and the types of the public interfaces
+	$(BIN)/ruff check fansr tests bench bin/launch
+	$(BIN)/ruff format --check fansr tests bench bin/launch
+	$(BIN)/mypy
+
+format: venv  ## put the code into ruff's format
+	$(BIN)/ruff check --fix fansr tests bench bin/launch
+	$(BIN)/ruff format fansr tests bench bin/launch
+
+prove: venv  ## the slow proofs that a release runs
+	$(BIN)/python -m pytest -m prove
+
+dist: venv  ## dist/: what is uploaded, a source archive and a wheel made from it
+	rm -rf dist
+	$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist dist/*.tar.gz
+
+rules: venv  ## mine rules/ again
 	$(BIN)/fansr-mine --config rules/mine.yaml --out rules/
 
-bench: venv
+bench: venv  ## a slice of the README's measurements
 	bin/bench
 
-campaign: venv
+campaign: venv  ## go on with training the shipped model
 	bin/campaign
 
-clean:
-	rm -rf .venv build *.egg-info
+clean:  ## remove what was built, the environment too
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find fansr tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -477,3 +477,7 @@ def bench_fastsrb(
 
 
 main = bench_fastsrb
+
+
+if __name__ == "__main__":
+    main()

@@ -24,8 +24,10 @@ from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import decode
 from fansr.fitting.problem import Budget, Problem
 from fansr.fitting.refiner import Refiner
-from fansr.network import batches, sample
+from fansr.network import sample
+from fansr.network.configuration import Settings
 from fansr.network.decoders import ROWS
+from fansr.network.skeleton_pool import compact, read_pool
 from fansr.streams.seeds import rng_for
 
 FOUND = 1.19e-7  # the paper's epsilon
@@ -35,12 +37,12 @@ FIRST = 1  # draws of the first round; each round doubles them
 def held_out(path, model, n, points):
     """Problems of n distinct skeletons that training with the default --hold never saw, with fresh clean numbers."""
     training = sample.load(model)[1]
-    settings = batches.Settings(columns=training["settings"]["columns"], max_length=training["settings"]["max_length"])
-    pool, _ = batches.read_pool([path], settings, hold=training["options"]["hold"], limit=200_000)
+    settings = Settings(columns=training["settings"]["columns"], max_length=training["settings"]["max_length"])
+    pool, _ = read_pool([path], settings, hold=training["options"]["hold"], limit=200_000)
     # In random order and each once: frequent skeletons come first, as the prior would draw them.
     rows = pool.held[rng_for(0, "bench-model").permutation(len(pool.held))]
     rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])]
-    rows, columns = batches.compact(rows)
+    rows, columns = compact(rows)
     law = priors.from_dict({**training["prior"], "noisy": 0.0, "irrelevant": 0.0})
     drawn = draw_kernels.draw(law, rows, np.arange(len(rows)), 2 * points, 0, stage="bench-model")
     made = 0

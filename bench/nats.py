@@ -15,7 +15,9 @@ import torch
 
 from fansr.corpus import prior as priors
 from fansr.expressions.tokens import PAD_ID
-from fansr.network import batches, sample
+from fansr.network import batches, checkpoints, sample
+from fansr.network.configuration import Settings
+from fansr.network.skeleton_pool import compact, read_pool
 from fansr.network.training_run import loss_sums
 from fansr.streams.seeds import rng_for
 
@@ -38,28 +40,28 @@ def kinds(prior):
 
 def held_out(path, training, n):
     """Tokens (n, W) of held-out skeletons, as often as the prior draws them."""
-    settings = batches.Settings(columns=training["settings"]["columns"], max_length=training["settings"]["max_length"])
-    pool, _ = batches.read_pool([path], settings, hold=training["options"]["hold"], limit=200_000)
+    settings = Settings(columns=training["settings"]["columns"], max_length=training["settings"]["max_length"])
+    pool, _ = read_pool([path], settings, hold=training["options"]["hold"], limit=200_000)
     return pool.held[rng_for(0, "bench-nats").permutation(len(pool.held))[:n]]
 
 
 @torch.inference_mode()
 def nats(model, training, rows, prior, points):
     """Mean nats a law, and the share of laws whose every token is the likeliest."""
-    settings = batches.Settings(
+    settings = Settings(
         columns=model.config.columns,
         max_length=model.config.max_length,
         prior=prior,
         scale_columns=training["settings"]["scale_columns"],
     )
-    rows, columns = batches.compact(rows)
+    rows, columns = compact(rows)
     order = np.argsort((rows != PAD_ID).sum(1), kind="stable")
     total, whole, n = 0.0, 0, 0
     for i, part in enumerate(np.array_split(order, max(1, len(order) // 256))):
         data = batches.make(
             rows[part], columns[part], points, settings, rng_for(0, "bench-nats.numbers", i), torch.device("cpu")
         )
-        loss, _, exact = loss_sums(model(data.values, data.tokens[:, :-1], data.mask, data.present), data.tokens)
+        loss, _, exact = loss_sums(model(data.values, data.tokens[:, :-1], present=data.present), data.tokens)
         total, whole, n = total + float(loss), whole + int(exact), n + len(data)
     return round(total / n, 3), round(whole / n, 4)
 
@@ -75,7 +77,8 @@ def main():
     torch.set_num_threads(1)
     rows = prior = None
     for name in args.models:
-        model, training = sample.load(name)
+        model, info = checkpoints.load_model(sample.model_path(name))
+        training = info["training"]
         if rows is None:
             rows, prior = held_out(args.skeletons, training, args.laws), priors.from_dict(training["prior"])
         told = {kind: nats(model, training, rows, *numbers) for kind, numbers in kinds(prior).items()}

@@ -1,11 +1,14 @@
 """Sampling speed and worth: tokens a second, decoders side by side, flash-ansr's own loop in the same run.
 
     bin/bench-sample                                  the shipped model on 20 laws, all decoders; the 3M size, random weights
+    bin/bench-sample --device torch-cpu               by torch instead of numpy
     bin/bench-sample --peer-python /path/to/venv/bin/python        also flash-ansr 0.4.3 on 1,024 x 32 tokens
 
 CPU seconds of one thread.  "unique" counts distinct laws after simplification; "invalid" is the share of
 sequences that are no expression when the grammar mask is off.
 """
+
+from fansr.cli import single_thread  # noqa: F401  # isort: skip  (before numpy)
 
 import argparse
 import json
@@ -14,13 +17,13 @@ import sys
 import time
 import types
 
-import torch
-
 
 def peer(choices, length):
     """flash-ansr's softmax sampling of `choices` sequences of `length` tokens at the 3M size, random weights."""
+    import torch
     from flash_ansr.model import FlashANSRModel, Tokenizer
 
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     # Checking and simplifying are left out on both sides: an engine that finds every sequence valid.
     engine = types.SimpleNamespace(is_valid=lambda *_, **__: True)
@@ -71,7 +74,6 @@ def peer(choices, length):
 
 
 if len(sys.argv) > 1 and sys.argv[1] == "--as-peer":
-    torch.set_num_threads(1)
     peer(1024, 32)
     sys.exit()
 
@@ -82,21 +84,44 @@ from fansr.expressions.prefix import is_valid
 from fansr.expressions.tokens import EOS_ID, decode
 from fansr.fitting.problem import Problem
 from fansr.network import decoders, sample as sampling, table_encoding as views
-from fansr.network.architecture import Model, ModelConfig
+from fansr.network.configuration import ModelConfig
+from fansr.network.numpy_inference import NumpyNetwork
+from fansr.network.weight_shapes import weight_shapes
 
 
-def fixed_length(draws, length, rounds=3):
+def random_network(config, device):
+    """A network with random weights of the size that training starts from."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(0, shape[-1] ** -0.5, shape).astype(np.float32)
+        if len(shape) > 1
+        else np.ones(shape, np.float32)
+        for name, shape in weight_shapes(config).items()
+    }
+    if device == "cpu":
+        return NumpyNetwork(config, weights)
+    import torch
+
+    from fansr.network.architecture import Model
+    from fansr.network.torch_inference import TorchNetwork
+
+    torch.set_num_threads(1)
+    model = Model(config)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    return TorchNetwork(model.to(device.removeprefix("torch-")).eval().requires_grad_(False))
+
+
+def fixed_length(draws, length, device, rounds=3):
     """CPU seconds for `draws` independent sequences of exactly `length` tokens with the 3M network."""
-    torch.manual_seed(0)
-    model = Model(ModelConfig(**read_toml("3m")["model"])).eval().requires_grad_(False)
+    network = random_network(ModelConfig(**read_toml("3m")["model"]), device)
     grammar = decoders.Free(length)
     grammar.usable[EOS_ID] = False
     best = float("inf")
     for seed in range(rounds):
+        rng = np.random.default_rng(seed)
+        values = rng.normal(size=(1, 512, 18)).astype(np.float32)
         started = time.process_time()
-        with torch.inference_mode():
-            memory = model.memory(torch.randn(1, 512, 18))
-        decoders.draw(model, memory, grammar, draws, np.random.default_rng(seed), "iid")
+        decoders.draw(network, network.memory(values), grammar, draws, rng, "iid")
         best = min(best, time.process_time() - started)
     print(
         json.dumps({"tool": "fansr", "draws": draws, "tokens": length, "decoder": "iid", "seconds": round(best, 3)}),
@@ -113,14 +138,13 @@ def laws(n):
         yield Problem(X, y, [f"x{j + 1}" for j in range(X.shape[1])], id=i)
 
 
-def compare(name, draws, n):
+def compare(name, device, draws, n):
     """Each decoder on the same tables."""
-    network, training = sampling.load(name)
+    network, training = sampling.load(name, device)
     rows = {}
     for problem in laws(n):
         view = views.show(problem, network.config, training.get("settings", {}), np.random.default_rng(0))
-        with torch.inference_mode():
-            memory = network.memory(view.values)
+        memory = network.memory(view.values)
         grammar = decoders.Grammar(len(view.columns), network.config.max_length - 2)
         for decoder, k in (("tree", draws), ("iid", draws), ("topk", draws), ("beam", min(draws, 512))):
             started = time.process_time()
@@ -163,14 +187,14 @@ def main():
     parser.add_argument("--draws", type=int, default=4096)
     parser.add_argument("--laws", type=int, default=20)
     parser.add_argument("--peer-python", help="python of an environment with flash-ansr 0.4.3")
+    parser.add_argument("--device", default="cpu", help="cpu (numpy), torch-cpu, cuda")
     args = parser.parse_args()
-    torch.set_num_threads(1)
     if args.peer_python:
         out = subprocess.run([args.peer_python, "-m", "bench.sample", "--as-peer"], capture_output=True, text=True)
         print(out.stdout.strip() or out.stderr.strip().splitlines()[-1], flush=True)
-    fixed_length(1024, 32)
+    fixed_length(1024, 32, args.device)
     if args.laws:
-        compare(args.model, args.draws, args.laws)
+        compare(args.model, args.device, args.draws, args.laws)
 
 
 if __name__ == "__main__":

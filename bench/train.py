@@ -87,8 +87,8 @@ if len(sys.argv) > 1 and sys.argv[1] == "--as-peer":  # run by the other environ
 
 from fansr.cli.command import read_toml
 from fansr.network import batches, device
-from fansr.network.architecture import ModelConfig
-from fansr.network.training_run import Options, Run
+from fansr.network.configuration import ModelConfig, Options, Settings
+from fansr.network.training_run import Run
 
 
 class Fixed:
@@ -106,15 +106,14 @@ def one_batch(B, M, L, columns, where):
     values = torch.randn(B, M, 1 + columns, generator=generator)
     tokens = torch.randint(3, 59, (B, L), generator=generator)
     tokens[:, 0] = 1
-    return batches.Batch(
-        values.to(where), None, torch.ones(B, 1 + columns, dtype=torch.bool, device=where), tokens.to(where)
-    )
+    present = torch.ones(B, 1 + columns, dtype=torch.bool, device=where)
+    return batches.Batch(values.to(where), present, tokens.to(where))
 
 
 def prepared(config, B, M, L, where, compiled):
     """A run about to take steps, and the batch it takes them on."""
     model = ModelConfig(**read_toml(config)["model"])
-    settings = batches.Settings(batch=B, min_points=M, max_points=M, columns=model.columns)
+    settings = Settings(batch=B, min_points=M, max_points=M, columns=model.columns)
     name = read_toml(config).get("optimizer", "adamw")
     run = Run(
         Options(model=model, settings=settings, optimizer=name, steps=10**6),

@@ -19,21 +19,22 @@ import math
 import os
 import time
 from collections import Counter
+from dataclasses import replace
 
 import click
 import numpy as np
 
 from fansr.cli import command
 from fansr.errors import DataError, NoAnswer
-from fansr.expressions import to_infix
+from fansr.expressions import to_infix, variables
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import outliers, rounding, selection, turns
-from fansr.streams import files, reader_writer, records
+from fansr.search import outliers, rounding, selection, turns, verdict
+from fansr.streams import files, reader_writer
 from fansr.version import __version__
 
-# A table's seconds begin with the process, so that `--time 10` takes ten seconds in all, but loading takes at most this share.
-LOADING_SHARE = 0.25
-_begun = [single_thread.BEGUN]  # when the process began; used by the first table
+RESULT_FORMAT = 2  # of the dictionary below; 1 had neither verdict nor remarks, and keys that came and went
+PICTURES = (".png", ".svg", ".pdf")  # that --plot can draw
+REPORTING = 0.3  # seconds kept of a --deadline for what follows the search
 
 # ---- results ----------------------------------------------------------------------------------
 
@@ -46,15 +47,34 @@ def predict(candidate: Candidate, X: np.ndarray) -> np.ndarray:
         return evaluate(candidate.expr, np.ascontiguousarray(X, dtype=np.float64), candidate.consts)
 
 
+def judged(found: turns.Found, problem: Problem, options: turns.Options) -> verdict.Judged:
+    """How good the law is, and what its user should look at."""
+    kept = np.ones(len(problem.y), bool)
+    kept[found.outliers] = False
+    return verdict.judge(problem, found.best, found.errors, found.floor, kept, found.unheard, options.seed)
+
+
 def result_dict(
-    found: turns.Found, problem: Problem, options: turns.Options, warnings=(), dropped_rows: int = 0
+    found: turns.Found,
+    problem: Problem,
+    options: turns.Options,
+    warnings=(),
+    dropped_rows: int = 0,
+    predicted: np.ndarray | None = None,
+    loading: float = 0.0,
+    judgement: verdict.Judged | None = None,
 ) -> dict:
-    """The dictionary of --json and of SymbolicRegressor.result_: every number in full precision."""
+    """The dictionary of --json and of SymbolicRegressor.result_: every number in full precision, every key always there.
+
+    predicted: values of --predict; loading: seconds before the search began.
+    """
     from fansr.expressions import export
 
     best = found.best
     names = export.identifiers(problem.names)
+    judgement = judgement or judged(found, problem, options)
     return {
+        "format": RESULT_FORMAT,
         "expression": to_infix(best.expr, best.consts, problem.names),
         "numpy": export.numpy_source(best.expr, best.consts, names),
         "latex": export.latex(best.expr, best.consts, problem.names),
@@ -69,7 +89,11 @@ def result_dict(
         "length": best.length,
         "score": selection.score(best.fvu, best.length, options.gamma, found.floor),
         "source": best.source,
+        "verdict": judgement.verdict,
+        "verdict_text": judgement.text,
+        "remarks": judgement.remarks,
         "seconds": round(found.seconds, 3),
+        "loading_seconds": round(loading + found.loading, 3),
         "candidates": found.candidates,
         "front": [
             {
@@ -85,6 +109,7 @@ def result_dict(
         "warnings": list(warnings),
         "recognised": [rounding.recognised(float(c)) if options.physics else "" for c in best.consts],
         **robust_part(found, problem),
+        "predictions": None if predicted is None else [_finite(float(v)) for v in predicted],
         "status": found.status,
         "seed": options.seed,
         "version": __version__,
@@ -92,19 +117,23 @@ def result_dict(
 
 
 def robust_part(found: turns.Found, problem: Problem) -> dict:
-    """What --robust and --sigma add to the result: rows set aside (0-based rows of the table), the FVU on all rows, chi^2
-    per degree of freedom."""
+    """Rows set aside by --robust (0-based rows of the table) and the FVU on all rows; chi^2 per degree of freedom of --sigma;
+    the FVU on held-out rows; None where not asked for."""
     from fansr.proposers import fvu_of
 
-    part = {}
+    everywhere = None
     if len(found.outliers):
-        part["outliers"] = [int(row) for row in outlier_rows(found, problem)]
-        part["fvu_all_rows"] = fvu_of(problem.y, predict(found.best, problem.X), problem.weights)
-        if not part["fvu_all_rows"] < math.inf:
-            part["fvu_all_rows"] = None
-    if problem.known:
-        part["chi2_per_dof"] = chi2_per_dof(found, problem)
-    return part
+        everywhere = fvu_of(problem.y, predict(found.best, problem.X), problem.weights)
+    return {
+        "outliers": [int(row) for row in outlier_rows(found, problem)],
+        "fvu_all_rows": everywhere if everywhere is not None and everywhere < math.inf else None,
+        "chi2_per_dof": chi2_per_dof(found, problem) if problem.known else None,
+        "fvu_val": _finite(_fvu_val(found.best, problem)) if problem.y_val is not None else None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def outlier_rows(found: turns.Found, problem: Problem) -> np.ndarray:
@@ -140,17 +169,21 @@ def rounded(candidate: Candidate, errors, problem: Problem, floor: float) -> str
     return to_infix(candidate.expr, consts, problem.names)
 
 
-def report(found: turns.Found, problem: Problem, options: turns.Options) -> str:
+def report(
+    found: turns.Found, problem: Problem, options: turns.Options, judgement: verdict.Judged, loading: float = 0.0
+) -> str:
     """What a person reads."""
     best = found.best
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
     law = rounded(best, found.errors, outliers.rows_of(problem, kept), found.floor)
-    lines = [f"{problem.target} = {law}", ""]
+    lines = [f"{problem.target} = {law}", "", f"  {judgement.verdict}: {judgement.text}"]
+    lines += [f"  ! {remark['text']}" for remark in judgement.remarks]
+    lines.append("")
     r2 = 1 - best.fvu
     lines.append(
         f"  FVU {best.fvu:.3g}   R2 {r2:.6f}   length {best.length}   {len(problem.y)} rows   "
-        f"by {best.source}, {found.candidates} candidates, {found.seconds:.2f} s"
+        f"by {best.source}, {found.candidates} candidates, {found.seconds:.2f} s after {loading + found.loading:.1f} s loading"
     )
     if problem.y_val is not None:
         lines.append(f"  FVU on held-out rows {_fvu_val(best, problem):.3g}")
@@ -227,8 +260,11 @@ def fit_record(problem: Problem, options: turns.Options, seconds: float | None, 
         {"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length, "source": c.source}
         for c in found.front
     ]
+    judgement = judged(found, problem, options)
     return {
         **record,
+        "verdict": judgement.verdict,
+        "remarks": judgement.remarks,
         "expr": best.expr,
         "consts": np.asarray(best.consts, dtype=np.float64),
         "fvu": float(best.fvu),
@@ -252,8 +288,7 @@ def grouped(reader):
         if record["kind"] == "problem":
             if problem is not None:
                 yield problem, waiting
-            where = f"record {reader.n}" if hasattr(reader, "n") else "record"
-            problem, waiting = Problem.from_record(records.check(record, "problem", where)), []
+            problem, waiting = Problem.from_record(record), []
         elif record["kind"] == "candidate":
             if problem is None or record.get("problem") != problem.id:
                 raise DataError(
@@ -299,10 +334,14 @@ def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
     reader = reader_writer.open_reader(source, holds=("problem", "candidate"))
     history = [*reader.history, entry]
 
+    cut = []
+
     def items(consumed):
         for i, group in enumerate(grouped(reader)):
             if i >= consumed:
                 yield group
+        if reader.interrupted:
+            cut.append(reader.interrupted)
 
     command.write_stream(
         output,
@@ -315,6 +354,8 @@ def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
         resume=resume,
         initializer=_ready,
         initargs=(options.proposers,),
+        cut=cut,
+        named=lambda group: (1, f"problem {group[0].id}"),
     )
 
 
@@ -347,11 +388,25 @@ def _predictions_csv(values: np.ndarray, target: str) -> str:
     return out.getvalue()
 
 
-def _budget(seconds: float | None) -> Budget:
-    """The budget of a table: the process's first one began when the process did."""
-    begun = _begun.pop() if _begun else math.inf
-    now = time.monotonic()
-    return Budget(seconds, start=now if seconds is None else min(now, max(begun, now - LOADING_SHARE * seconds)))
+def search_budget(seconds: float | None, deadline: float | None, loading: float) -> Budget:
+    """The budget of a table's search, from now: `seconds`, and what `loading` has left of a deadline; None for none."""
+    if deadline is not None:
+        left = max(0.0, deadline - loading - min(REPORTING, 0.1 * deadline))
+        seconds = left if seconds is None else min(seconds, left)
+    return Budget(seconds)
+
+
+def _check_plot(path: str):
+    """UsageError or DataError before the search for a picture that cannot be drawn after it."""
+    from importlib.util import find_spec
+
+    if not path.lower().endswith(PICTURES):
+        raise click.UsageError(f"--plot {path}: wanted a name that ends in {', '.join(PICTURES)}")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise click.UsageError(f"--plot {path}: there is no folder {folder}")
+    if find_spec("matplotlib") is None:
+        raise DataError("--plot needs matplotlib: pip install 'fansr[plot]'")
 
 
 def _fit_table(data, source, target, options, seconds, show, entry):
@@ -363,24 +418,49 @@ def _fit_table(data, source, target, options, seconds, show, entry):
     problem.extra["source"] = source
     if show["val"]:
         _hold_out(problem, show["val"], options.seed)
-    new_rows = None
+    new_rows, lacking = None, []
     if show["predict"]:  # read before the search, so that a wrong table is said at once
-        new_rows = loading.input_columns(loading.read_table(show["predict"]), problem.names)
-    found = outliers.find(problem, options, _budget(seconds))
+        new = loading.read_table(show["predict"])
+        lacking = [name for name in problem.names if name not in new.names]
+        needed = problem.names if len(lacking) == len(problem.names) else set(problem.names) - set(lacking)
+        new_rows = loading.input_columns(new, problem.names, needed)
+    spent = time.monotonic() - single_thread.BEGUN  # on loading, reading and checking
+    if options.deadline is not None:
+        options = replace(options, deadline=single_thread.BEGUN + options.deadline)
+    found = outliers.find(problem, options, search_budget(seconds, show["deadline"], spent))
     for name, why in found.failures.items():
         warnings.append(f"proposer {name} failed: {why}")
     if found.best is None:
         raise NoAnswer(f"{source}: no law was found that gives finite values on all {len(problem.y)} rows")
-    predicted = None if new_rows is None else predict(found.best, new_rows)
-    _show(found, problem, options, warnings, sum(dropped.values()), predicted, show)
+    judgement = judged(found, problem, options)
+    predicted = None
+    if new_rows is not None:
+        used = {problem.names[j] for j in variables(found.best.expr)}
+        if used & set(lacking):
+            raise DataError(
+                f"{show['predict']}: the law needs {', '.join(sorted(used & set(lacking)))}, which is no column there"
+            )
+        predicted = predict(
+            found.best, np.where(np.isnan(new_rows).all(axis=0), 0.0, new_rows) if lacking else new_rows
+        )
+        outside = verdict.outside(new_rows, problem, found.best)
+        judgement.remarks.extend([outside] if outside else [])
+    _show(found, problem, options, warnings, sum(dropped.values()), predicted, show, judgement, spent)
     if show["output"]:
-        record = {**fit_stream_record(found, problem), "source_table": source}
+        record = {
+            **fit_stream_record(found, problem),
+            "source_table": source,
+            "verdict": judgement.verdict,
+            "remarks": judgement.remarks,
+        }
         with reader_writer.open_writer(show["output"], "fit", [entry]) as writer:
             writer.write(record)
     if show["plot"]:
         _plot(found, problem, show["plot"])
     if found.status == "interrupted":
         raise KeyboardInterrupt
+    if show["strict"] and judgement.verdict == "no law":
+        raise NoAnswer(f"{source}: {judgement.text}")
 
 
 def fit_stream_record(found: turns.Found, problem: Problem) -> dict:
@@ -414,18 +494,14 @@ def fit_stream_record(found: turns.Found, problem: Problem) -> dict:
     return record
 
 
-def _show(found, problem, options, warnings, dropped_rows, predicted, show):
+def _show(found, problem, options, warnings, dropped_rows, predicted, show, judgement, loading):
     if show["json"]:
-        result = result_dict(found, problem, options, warnings, dropped_rows)
-        if problem.y_val is not None:
-            result["fvu_val"] = _fvu_val(found.best, problem)
-        if predicted is not None:
-            result["predictions"] = [float(v) if math.isfinite(v) else None for v in predicted]
+        result = result_dict(found, problem, options, warnings, dropped_rows, predicted, loading, judgement)
         click.echo(json.dumps(result, ensure_ascii=False, allow_nan=False))
         return
     for warning in warnings:
         command.remark(f"note: {warning}", show["quiet"])
-    click.echo(report(found, problem, options), err=predicted is not None)
+    click.echo(report(found, problem, options, judgement, loading), err=predicted is not None)
     if predicted is not None:
         click.echo(_predictions_csv(predicted, problem.target), nl=False)
 
@@ -469,19 +545,49 @@ def _proposers(context, param, value):
     return names
 
 
+class Number(click.FloatRange):
+    """A finite number within bounds: click's own type lets nan pass."""
+
+    def convert(self, value, param, ctx):
+        number = click.FLOAT.convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return super().convert(number, param, ctx)
+
+
+def _once(context, param, value):
+    if len(value) > 1:
+        raise click.UsageError(f"{param.opts[0]} was given {len(value)} times ({', '.join(value)}), wanted one")
+    return value[0] if value else None
+
+
 @command.command(example="fansr-fit data/planets.csv --samples 4096")
 @click.argument("data", default="-", metavar="[DATA.csv | STREAM]")
-@click.option("--target", metavar="NAME", help="Column to explain.  [default: the last column of numbers]")
+@click.option(
+    "--target",
+    metavar="NAME",
+    multiple=True,
+    callback=_once,
+    help="Column to explain.  [default: the last column of numbers]",
+)
 @click.option(
     "--samples", type=click.IntRange(0), default=4096, show_default=True, help="Skeletons drawn from the model."
 )
 @click.option(
     "--time",
     "seconds",
-    type=click.FloatRange(0.05),
+    type=Number(0.0),
     default=None,
     metavar="SECONDS",
-    help="Time budget for one table or problem.  [default: none, work goes by counts and is repeatable]",
+    help="Seconds of search for one table or problem; loading comes before, and the commonest laws are tried whatever the time.  "
+    "[default: none, work goes by counts and is repeatable]",
+)
+@click.option(
+    "--deadline",
+    type=Number(0.0),
+    default=None,
+    metavar="SECONDS",
+    help="End the whole process by then, counted from its beginning (a table only).",
 )
 @click.option(
     "--proposers",
@@ -493,7 +599,7 @@ def _proposers(context, param, value):
 )
 @click.option(
     "--gamma",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=selection.GAMMA,
     show_default=True,
     help="Price of a token in log10 FVU (equation 3).",
@@ -522,9 +628,8 @@ def _proposers(context, param, value):
     help="Column of standard errors of the target: weights 1/sigma^2, and the noise is known.",
 )
 @click.option("--robust", "is_robust", is_flag=True, help="Set rows aside that no law explains, and say which.")
-@click.option(
-    "--val", type=click.FloatRange(0, 0.9), default=0.0, help="Share of the rows held out and only reported on."
-)
+@click.option("--val", type=Number(0, 0.9), default=0.0, help="Share of the rows held out and only reported on.")
+@click.option("--strict", is_flag=True, help="Exit status 3 where the verdict is that there is no law.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option(
     "--predict", "predict_path", metavar="NEW.csv", help="Write the law's values for these rows to stdout as CSV."
@@ -540,6 +645,7 @@ def _proposers(context, param, value):
 @command.jobs_option()
 @command.seed_option()
 @command.resume_option()
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 def fit(
@@ -547,6 +653,7 @@ def fit(
     target,
     samples,
     seconds,
+    deadline,
     proposers,
     gamma,
     restarts,
@@ -557,6 +664,7 @@ def fit(
     sigma,
     is_robust,
     val,
+    strict,
     as_json,
     predict_path,
     plot_path,
@@ -579,12 +687,16 @@ def fit(
         model=model,
         physics=physics,
         robust=is_robust,
+        deadline=deadline,
     )
+    if plot_path:
+        _check_plot(plot_path)
     entry = command.history_entry(
         seed=seed,
         config={
             "samples": samples,
             "time": seconds,
+            "deadline": deadline,
             "proposers": list(proposers),
             "gamma": gamma,
             "restarts": restarts,
@@ -604,6 +716,8 @@ def fit(
             ("--json", as_json),
             ("--weights", weights),
             ("--sigma", sigma),
+            ("--strict", strict),
+            ("--deadline", deadline),
         ):
             if value:
                 raise click.UsageError(f"{name} goes with a table, but {data} is a stream")
@@ -616,6 +730,8 @@ def fit(
         "weights": weights,
         "sigma": sigma,
         "val": val,
+        "strict": strict,
+        "deadline": deadline,
         "json": as_json,
         "predict": predict_path,
         "plot": plot_path,

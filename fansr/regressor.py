@@ -10,24 +10,30 @@ It does what fansr-fit does, on arrays or data frames; scikit-learn itself is no
 from __future__ import annotations
 
 import inspect
+import math
+import numbers
+import os
+import time as clock
+import warnings
 
 import numpy as np
 
 from fansr import fit as fit_module
 from fansr.errors import DataError, NoAnswer
-from fansr.fitting import Budget
-from fansr.search import outliers, selection, turns
+from fansr.search import outliers, selection, turns, verdict
 
 
 class SymbolicRegressor:
     """Finds one formula for y over the columns of X.
 
-    Parameters: `time` seconds to spend (None: work by counts, repeatable); `samples` skeletons drawn
-    from the model; `jobs` threads; `seed`; `proposers`; `gamma`, `restarts`, `select`, `physics`, `robust`
-    and `model` as the options of fansr-fit.
+    Parameters: `time` seconds of search (None: work by counts, repeatable); `deadline` seconds from the call of fit, by
+    which it returns, loading and the floor of common laws included; `samples` skeletons drawn from the model; `jobs`
+    threads; `seed`; `proposers` (names, or one text of names with commas); `gamma`, `restarts`, `select`, `physics`,
+    `robust` and `model` as the options of fansr-fit.
 
-    After fit: `result_` (the dictionary of ``fansr-fit --json``), `expression_`, `latex_`, `sympy_`,
-    `front_`, `prefix_`, `constants_`, `n_features_in_`, `feature_names_in_`.
+    After fit: `result_` (the dictionary of ``fansr-fit --json``), `verdict_` and `remarks_` (how good the law is and what to
+    look at), `expression_`, `latex_`, `sympy_`, `front_`, `prefix_`, `constants_`, `n_features_in_`, `feature_names_in_`.
+    Rows and columns that were left out are warnings of the module `warnings`.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class SymbolicRegressor:
         model: str | None = None,
         physics: bool = True,
         robust: bool = False,
+        deadline: float | None = None,
     ):
         self.time = time
         self.samples = samples
@@ -55,6 +62,7 @@ class SymbolicRegressor:
         self.model = model
         self.physics = physics
         self.robust = robust
+        self.deadline = deadline
 
     # -- scikit-learn's protocol
 
@@ -100,33 +108,27 @@ class SymbolicRegressor:
         """
         from fansr.tables import array_problem
 
-        unknown = [name for name in self.proposers if name not in turns.PROPOSERS]
-        if unknown:
-            raise ValueError(f"unknown proposers {unknown}; known are {', '.join(turns.PROPOSERS)}")
-        if self.select not in selection.SELECTORS:
-            raise ValueError(f"unknown select {self.select!r}; known are {', '.join(selection.SELECTORS)}")
+        begun = clock.monotonic()
+        options = self._options()
         names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
         target = str(y.name) if getattr(y, "name", None) is not None else "y"
         try:
-            problem, warnings, dropped = array_problem(X, y, names, target, sample_weight, sigma)
+            problem, said, dropped = array_problem(X, y, names, target, sample_weight, sigma)
         except DataError as error:
             raise ValueError(str(error)) from None
-        options = turns.Options(
-            samples=self.samples,
-            proposers=tuple(self.proposers),
-            gamma=self.gamma,
-            restarts=self.restarts,
-            select=self.select,
-            seed=self.seed,
-            jobs=self.jobs,
-            model=self.model,
-            physics=self.physics,
-            robust=self.robust,
-        )
-        found = outliers.find(problem, options, Budget(self.time))
+        for text in said:
+            warnings.warn(text, stacklevel=2)
+        budget = fit_module.search_budget(self.time, self.deadline, clock.monotonic() - begun)
+        if self.deadline is not None:
+            options.deadline = begun + self.deadline
+        found = outliers.find(problem, options, budget)
         if found.best is None:
             raise RuntimeError(str(NoAnswer("no law gives finite values on all rows")))
-        self.result_ = fit_module.result_dict(found, problem, options, warnings, sum(dropped.values()))
+        self.result_ = fit_module.result_dict(found, problem, options, said, sum(dropped.values()))
+        self.verdict_ = self.result_["verdict"]
+        self.remarks_ = self.result_["remarks"]
+        self._named = names is not None
+        self._problem = problem
         self._best = found.best
         self.expression_ = self.result_["expression"]
         self.latex_ = self.result_["latex"]
@@ -142,13 +144,92 @@ class SymbolicRegressor:
         """Values (M',) of the law on rows X (M', D); NaN where it is undefined or a cell is missing."""
         if not hasattr(self, "result_"):
             raise RuntimeError("call fit before predict")
-        if hasattr(X, "columns") and all(name in list(X.columns) for name in self.feature_names_in_):
-            X = X[list(self.feature_names_in_)]
-        X = np.asarray(X, dtype=np.float64)
-        X = X[:, None] if X.ndim == 1 and self.n_features_in_ == 1 else X
-        if X.ndim != 2 or X.shape[1] != self.n_features_in_:
-            raise ValueError(f"X has shape {X.shape}, wanted (rows, {self.n_features_in_}) as in fit")
+        names = list(self.feature_names_in_)
+        if hasattr(X, "columns") and not isinstance(X, np.ndarray) and self._named:
+            X = self._by_name(X, names)
+        else:
+            X = self._numbers(X)
+            if X.ndim != 2 or X.shape[1] != self.n_features_in_:
+                raise ValueError(
+                    f"X has shape {X.shape}, wanted (rows, {self.n_features_in_}) as in fit: {', '.join(names)}"
+                )
+        outside = verdict.outside(X, self._problem, self._best)
+        if outside:
+            warnings.warn(outside["text"], stacklevel=2)
         return fit_module.predict(self._best, X)
+
+    def _by_name(self, frame, names) -> np.ndarray:
+        """Columns of a data frame in the order of fit; ValueError names those that the law needs and the frame lacks."""
+        from fansr.expressions import variables
+        from fansr.tables import loading
+
+        columns, theirs = loading.frame_columns(frame)
+        places = dict(zip(theirs, columns))
+        lacking = [names[j] for j in variables(self._best.expr) if names[j] not in places]
+        if lacking:
+            raise ValueError(
+                f"X has no column {', '.join(lacking)}, which the law needs; its columns are {loading.listed(theirs)}"
+            )
+        # What the law does not use may be missing; 0 stands there and is never looked at.
+        X = [loading.to_float(places[name])[0] if name in places else np.zeros(len(columns[0])) for name in names]
+        return np.ascontiguousarray(np.column_stack(X))
+
+    def _numbers(self, X) -> np.ndarray:
+        """An array or a frame, by position, as (M, D) float64: what is masked or missing becomes NaN."""
+        from fansr.tables import loading
+
+        try:
+            columns, _ = loading.frame_columns(X)
+        except DataError as error:
+            raise ValueError(str(error)) from None
+        return np.ascontiguousarray(np.column_stack([loading.to_float(column)[0] for column in columns]))
+
+    # -- parameters
+
+    def _options(self) -> turns.Options:
+        """The parameters as a search's options; ValueError names one that cannot be."""
+        proposers = self.proposers.split(",") if isinstance(self.proposers, str) else list(self.proposers or ())
+        proposers = tuple(str(name).strip() for name in proposers)
+        unknown = [name for name in proposers if name not in turns.PROPOSERS]
+        if unknown or not proposers:
+            raise ValueError(f"proposers={self.proposers!r}: wanted some of {', '.join(turns.PROPOSERS)}")
+        if self.select not in selection.SELECTORS:
+            raise ValueError(f"select={self.select!r}: wanted one of {', '.join(selection.SELECTORS)}")
+        for name in ("time", "deadline"):
+            if getattr(self, name) is not None:
+                self._number(name, 0.0, math.inf)
+        self._number("gamma", 0.0, math.inf)
+        for name, low, high in (
+            ("samples", 0, 1 << 40),
+            ("jobs", 1, 1024),
+            ("seed", 0, (1 << 64) - 1),
+            ("restarts", 1, 1024),
+        ):
+            self._number(name, low, high, whole=True)
+        if self.model is not None and not os.path.exists(self.model):
+            raise ValueError(f"model={self.model!r}: no such file; leave it out for the shipped one")
+        return turns.Options(
+            samples=int(self.samples),
+            proposers=proposers,
+            gamma=float(self.gamma),
+            restarts=int(self.restarts),
+            select=self.select,
+            seed=int(self.seed),
+            jobs=int(self.jobs),
+            model=self.model,
+            physics=bool(self.physics),
+            robust=bool(self.robust),
+        )
+
+    def _number(self, name: str, low, high, whole: bool = False):
+        value = getattr(self, name)
+        good = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(
+            value, (bool, np.bool_)
+        )
+        if not (good and math.isfinite(value) and low <= value <= high):
+            kind = "a whole number" if whole else "a finite number"
+            most = f" to {high}" if high < math.inf else ""
+            raise ValueError(f"{name}={value!r}: wanted {kind} from {low}{most}")
 
     def score(self, X, y) -> float:
         """R2 = 1 - FVU on the given rows."""

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SETUP = ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 SCRIPTS = dict(line.split(" = ") for line in SETUP["options.entry_points"]["console_scripts"].split("\n") if line)
+del SCRIPTS["fansr"]  # the list of all others: tests/cli/test_fansr.py
 BIN = Path(sys.executable).parent
 
 
@@ -28,16 +29,6 @@ def test_help_has_an_example_and_launchers_exist(name):
     for option in command.params:
         assert option.param_type_name == "argument" or option.help, option.name
     assert (ROOT / "bin" / name).resolve() == ROOT / "bin" / "launch"
-
-
-def test_a_launcher_of_a_checkout_answers_also_where_the_environment_is_a_link(tmp_path):
-    for part in ("bin", "fansr", "setup.cfg", "rules", "configs", "data"):
-        (tmp_path / part).symlink_to(ROOT / part)
-    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
-    for name, python in (("fansr-gen", sys.executable), ("fansr-cat", "/usr/bin/env")):
-        words = [python, tmp_path / "bin" / name] if python == sys.executable else [tmp_path / "bin" / name]
-        done = subprocess.run([*words, "--version"], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0 and done.stdout.startswith(name), done.stderr
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -68,3 +59,25 @@ def test_the_first_example_prints_what_the_readme_shows():
 
 def test_cores():
     assert available_cores() >= 1
+
+
+def test_make_lists_its_targets_and_prose_names_no_other():
+    shown = subprocess.run(
+        ["make", "-C", ROOT, "--no-print-directory"], capture_output=True, text=True, check=True
+    ).stdout
+    listed = {line.split()[0] for line in shown.splitlines()}
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z%-]+):", makefile, re.M))
+    assert listed == {name.replace("%", "PACKAGE") for name in targets}
+    assert all(len(line.split()) > 2 for line in shown.splitlines())
+    for file in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for name in re.findall(r"`make ([\w-]+)`|^    make ([\w-]+)", (ROOT / file).read_text(), re.M):
+            name = "".join(name)
+            package = name.removeprefix("test-")
+            assert name in listed or package == "PACKAGE" or (ROOT / "tests" / package).is_dir(), f"{file}: make {name}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_a_program_that_measures_runs_as_a_module_and_has_a_launcher(path):
+    assert re.search(r'^if __name__ == "__main__":\n(?:    .*\n)*    main\(', path.read_text(), re.M)
+    assert (ROOT / "bin" / f"bench-{path.stem.replace('_', '-')}").resolve() == ROOT / "bin" / "launch"

@@ -1,6 +1,8 @@
 """The order of the packages, what each may import of another, and what may be imported at a module's top."""
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,12 @@ ORDER = [
     "evaluation",
 ]  # fmt: skip
 FOR_ALL = {"fansr.version", "fansr.errors"}  # know nothing themselves
-TORCH = {"network", "corpus.render_torch"}
+# What trains or runs elsewhere than on a CPU; the rest, sampling on a CPU with it, works where torch is not loaded.
+TORCH = {
+    "corpus.render_torch",
+    *(f"network.{name}" for name in
+      ("architecture", "batches", "checkpoints", "device", "optimizers", "torch_inference", "training_loop", "training_run")),
+}  # fmt: skip
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.
 HEAVY = {"torch", "numba", "scipy", "pandas", "simplipy", "matplotlib", "sympy"}
 LIGHT = [
@@ -26,6 +33,8 @@ LIGHT = [
     "simplification.simplify",
     "corpus.decontam",
     "corpus.render",
+    "network.train",
+    "network.sample",
     "fit",
 ]
 
@@ -95,6 +104,40 @@ def test_imports_point_one_way_and_through_public_names(name):
             )
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_what_a_package_says_of_its_files_is_so(path):
+    """Every file named in a package's docstring is there, and so is every folder."""
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    assert text, "an __init__ is a docstring first"
+    for name in re.findall(r"\b[\w/]+\.py\b|\b\w+/(?!\w)", text):
+        assert (path.parent / name).exists(), f"{name} is not in {path.parent}"
+
+
+def test_the_readme_lists_the_packages_in_their_order():
+    text = (ROOT.parent / "README.md").read_text()
+    part = text.partition("## Where things are")[2].partition("\n## ")[0]
+    assert re.findall(r"^    fansr/(\w+)/ ", part, re.M) == ORDER
+    for name in re.findall(r"^    fansr/(\w+\.py) ", part, re.M):
+        assert (ROOT / name).exists(), name
+
+
+def one_letter_apart(a: str, b: str) -> bool:
+    """Whether one letter more, less or other makes b of a."""
+    a, b = sorted((a, b), key=len)
+    if len(b) - len(a) > 1 or a == b:
+        return False
+    i = next((i for i, (p, q) in enumerate(zip(a, b)) if p != q), len(a))
+    return a[i + (len(a) == len(b)) :] == b[i + 1 :]
+
+
+def test_names_of_modules_are_not_mistaken_for_each_other():
+    assert one_letter_apart("power", "powers") and one_letter_apart("spell", "spill") and one_letter_apart("ab", "b")
+    assert not one_letter_apart("spell", "respell") and not one_letter_apart("power", "power")
+    stems = sorted({path.stem for path in MODULES.values()} - {"__init__"})
+    alike = [(a, b) for a, b in itertools.combinations(stems, 2) if one_letter_apart(a, b)]
+    assert not alike
+
+
 @pytest.mark.parametrize("package", ORDER)
 def test_no_package_imports_itself_in_a_circle(package):
     """Modules of a package can be put in an order, counting what is imported when they are loaded."""
@@ -123,7 +166,7 @@ def test_public_names_are_used_and_exist(package):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_torch_stays_where_it_is_needed(name):
-    if not any(name == place or name.startswith(place + ".") for place in TORCH):
+    if name not in TORCH:
         assert not any(module.split(".")[0] == "torch" for module, _ in imports(MODULES[name], top_only=True))
 
 
@@ -156,3 +199,34 @@ def test_numba_is_loaded_without_scipy_and_scipy_works_afterwards():
         "import scipy.linalg, numpy; assert abs(scipy.linalg.det(numpy.eye(2)) - 1) < 1e-12"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def typed(function: ast.FunctionDef) -> bool:
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    said = all(argument.annotation for argument in arguments if argument.arg not in ("self", "cls"))
+    return said and (function.returns is not None or function.name == "__init__")
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_public_functions_say_their_types(package):
+    """All that the stub lists, and the public functions of modules it lists; compiled kernels have signatures instead."""
+    untyped = []
+    for name, source in public(package).items():
+        whole = source.split(".")[-1] == name
+        for node in ast.parse(MODULES[source].read_text()).body:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            if whole or node.name == name:
+                inside = [node, *node.body] if isinstance(node, ast.ClassDef) else [node]
+                untyped += [
+                    f"{source}.{function.name} (line {function.lineno})"
+                    for function in inside
+                    if isinstance(function, ast.FunctionDef)
+                    and (function.name == "__init__" or not function.name.startswith("_"))
+                    and not any("jit" in ast.unparse(d) or "click" in ast.unparse(d) for d in function.decorator_list)
+                    and not any(
+                        word in ast.unparse(d) for d in function.decorator_list for word in ("intrinsic", "command")
+                    )
+                    and not typed(function)
+                ]
+    assert not sorted(set(untyped))

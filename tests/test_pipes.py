@@ -159,6 +159,10 @@ def test_the_json_object_is_what_was_promised():
         "warnings": list,
         "seed": int,
         "version": str,
+        "format": int,
+        "verdict": str,
+        "remarks": list,
+        "loading_seconds": float,
     }
     for name, kind in wanted.items():
         assert isinstance(result[name], kind), name
@@ -168,7 +172,7 @@ def test_the_json_object_is_what_was_promised():
 
 
 def test_the_same_seed_gives_the_same_answer():
-    drop = lambda r: {k: v for k, v in r.items() if k != "seconds"}  # noqa: E731
+    drop = lambda r: {k: v for k, v in r.items() if "seconds" not in k}  # noqa: E731
     a, b = (fit_json(DATA / "puromycin.csv", FAST, "--seed 3") for _ in range(2))
     assert drop(a) == drop(b)
 
@@ -306,7 +310,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, line):
     time.sleep(4)
     begun = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130 and b"Traceback" not in err
     assert time.monotonic() - begun < 10  # the promise is two seconds; a loaded machine gets more
     assert [p.name for p in tmp_path.iterdir()] == ["out.zst"]
@@ -327,7 +331,7 @@ def test_ctrl_c_prints_the_best_law_so_far(tmp_path):
     )
     time.sleep(8)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130 and b"Traceback" not in err
     result = json.loads(out)
     assert result["status"] == "interrupted" and result["fvu"] < 1

@@ -47,8 +47,6 @@ def infix_line(record: dict) -> str:
         return f"({record.get('kind')} without an expression)"
     if problems(expr):
         return " ".join(map(str, expr))
-    if consts is not None and len(consts) != expr.count("<constant>"):
-        consts = None
     return to_infix(expr, consts, names)
 
 
@@ -98,12 +96,13 @@ def _print_json(inputs, head):
 
 
 def _end_record(reader) -> dict:
-    return {"kind": "end", "n": reader.n, "dropped": dict(sorted(reader.dropped.items())), "checksum": reader.checksum}
+    end = {"kind": "end", "n": reader.n, "dropped": dict(sorted(reader.dropped.items())), "checksum": reader.checksum}
+    return end if reader.interrupted is None else {**end, "interrupted": reader.interrupted}
 
 
 def _check(inputs, quiet):
     total = checksum = 0
-    histories = []
+    readers = []
     for reader in _heads(inputs):
         for batch in reader.batches(command.CHUNK):
             batch.records()  # that every one can be read
@@ -114,30 +113,50 @@ def _check(inputs, quiet):
             stages = " | ".join(str(entry.get("cmd")) for entry in reader.history) or "unknown"
             click.echo(
                 f"{reader.name}: ok, {reader.n} {reader.header.get('holds')} records, dropped: {dropped}, "
-                f"checksum {reader.checksum:016x}, made by {stages}"
+                f"checksum {reader.checksum:016x}, made by {stages}{_interrupted(reader)}"
             )
-        histories.append(reader.history)
-    whole = joined_shards(histories)
+        readers.append(reader)
+    whole = joined_shards(readers)
     if len(inputs) > 1 and not quiet:
         shards = f", all shards of ids {whole[0]} to {whole[1] - 1}" if whole else ""
         click.echo(f"together: {total} records, checksum {checksum:016x}{shards}")
 
 
-def joined_shards(histories: list[list[dict]]) -> list[int] | None:
+def _interrupted(reader) -> str:
+    if reader.interrupted is None:
+        return ""
+    done, meant = reader.interrupted["done"], reader.interrupted.get("meant")
+    return f", INTERRUPTED after {done}" + ("" if meant is None else f" of {meant}")
+
+
+def _is_range(ids) -> bool:
+    return isinstance(ids, list) and len(ids) == 2 and all(type(i) is int for i in ids) and 0 <= ids[0] <= ids[1]
+
+
+def joined_shards(readers) -> list[int] | None:
     """[start, stop] of the ids that several shards of one making (fansr-gen --shard) hold together.
 
-    None when they are no shards of one whole.  DataError when they are, but some ids are missing or twice.
+    None when they are no shards of one whole.  DataError when they are, but some ids are missing or twice, or one was
+    interrupted.  The readers have read everything.
     """
-    firsts = [history[0] if history else {} for history in histories]
+    firsts = [reader.history[0] if reader.history else {} for reader in readers]
     configs = [entry["config"] if isinstance(entry.get("config"), dict) else {} for entry in firsts]
     parts = [config.get("ids") for config in configs]
+    if not all(_is_range(config.get(key)) for config in configs for key in ("ids", "of")):
+        return None
     made = {
         json.dumps([entry.get("seed"), {k: v for k, v in config.items() if k != "ids"}], sort_keys=True)
         for entry, config in zip(firsts, configs)
     }
-    if len(parts) < 2 or len(made) != 1 or None in parts or all(config["ids"] == config["of"] for config in configs):
+    if len(parts) < 2 or len(made) != 1 or all(config["ids"] == config["of"] for config in configs):
         return None
     start, stop = configs[0]["of"]
+    for reader, (low, high) in zip(readers, parts):
+        if reader.interrupted:
+            raise DataError(
+                f"shards: {reader.name} was to hold ids {low} to {high - 1}{_interrupted(reader)}: the last of them are "
+                "missing; go on with it or make it again"
+            )
     reached = start
     for low, high in sorted(parts):
         if low != reached:
@@ -159,15 +178,19 @@ def _merge(inputs, output):
     holds = first.header["holds"]
     readers = [first, *(reader_writer.open_reader(name, holds=holds) for name in inputs[1:])]
     history = first.history
-    whole = joined_shards([reader.history for reader in readers])
+    whole = joined_shards(readers)
     if whole:
         history[0] = {**history[0], "config": {**history[0]["config"], "ids": whole}}
     with reader_writer.open_writer(output, holds, [*history, command.history_entry()]) as writer:
         for reader in readers:
             with reader:
                 for batch in reader.batches(command.CHUNK):
+                    batch.records()  # that every one can be read
                     writer.write_many(batch.data, len(batch), batch.checksum)
                 writer.dropped.update(reader.dropped)
+                writer.interrupted = writer.interrupted or reader.interrupted
+        if whole:
+            joined_shards(readers)  # again: that one was interrupted is seen at its end
 
 
 @command.command(example="fansr-cat --head 5 --infix train.zst")
@@ -182,6 +205,7 @@ def _merge(inputs, output):
 @click.option("--tsv", "mode", flag_value="tsv", help="A table, columns from the first record.")
 @click.option("--infix", "mode", flag_value="infix", help="One formula a line.")
 @command.output_option("Where --merge writes; - is stdout.")
+@command.max_record_option()
 @command.quiet_option()
 def cat(inputs, head, mode, output, quiet):
     """Show, count, check or join fansr streams (stdin if no IN is given)."""

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
+import math
 import os
+import re
 import signal
 import sys
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import click
 
 from fansr.errors import DataError, NoAnswer
-from fansr.streams import packing, parallel, reader_writer
+from fansr.streams import files, packing, parallel, reader_writer
 from fansr.version import __version__
 
 __all__ = ["DataError", "NoAnswer", "command", "filter_stream", "history_entry", "progress", "write_stream"]
@@ -27,12 +32,93 @@ CHUNK = 2048  # records a worker gets at once; part of no result
 
 # ---- options ----------------------------------------------------------------------------------
 
+LARGEST = (1 << 63) - 1  # of a whole number where an option says no more
 
-def output_option(help: str = "Where to write; - is stdout."):
+
+class _Strict:
+    """A type of numbers that takes nothing its own type forgets to refuse: NaN, infinities, whole numbers beyond 64
+    bits, and from a config file what is no number or no whole one."""
+
+    def convert(self, value, param, ctx):
+        whole = isinstance(self, click.types.IntParamType)
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            self.fail(f"{value!r} is no number", param, ctx)
+        if whole and isinstance(value, float) and not value.is_integer():
+            self.fail(f"{value!r} is no whole number", param, ctx)
+        try:
+            number = super().convert(value, param, ctx)
+            finite = math.isfinite(number)
+        except (OverflowError, ValueError):
+            self.fail(f"{str(value)[:40]!r} is no number that can be used", param, ctx)
+        if not finite:
+            self.fail(f"{value!r}: wanted a finite number", param, ctx)
+        if whole and abs(number) > LARGEST:
+            low = getattr(self, "min", None)
+            self.fail(
+                f"{str(value)[:40]} is not in the range {-LARGEST if low is None else low} to {LARGEST}", param, ctx
+            )
+        return number
+
+
+class _Int(_Strict, click.types.IntParamType):
+    pass
+
+
+class _Float(_Strict, click.types.FloatParamType):
+    pass
+
+
+class _IntRange(_Strict, click.IntRange):
+    pass
+
+
+class _FloatRange(_Strict, click.FloatRange):
+    pass
+
+
+def _strict(type: click.ParamType) -> click.ParamType:
+    """The strict type for an option's own; one that is no type of numbers stays."""
+    for kind, ours in ((click.IntRange, _IntRange), (click.FloatRange, _FloatRange)):
+        if isinstance(type, kind):
+            return ours(type.min, type.max, type.min_open, type.max_open, type.clamp)
+    for kind, ours in ((click.types.IntParamType, _Int), (click.types.FloatParamType, _Float)):
+        if isinstance(type, kind):
+            return ours()
+    return type
+
+
+class _Size(click.ParamType):
+    """A number of bytes: 1000000, 256M, 4G."""
+
+    name = "size"
+
+    def convert(self, value, param, ctx):
+        match = re.fullmatch(r"([0-9]{1,15})([KMG]?)(i?B)?", str(value).strip(), re.IGNORECASE)
+        size = match and int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
+        if not size or not 1024 <= size <= 1 << 40:
+            self.fail(f"{str(value)[:40]!r} is no size; wanted bytes from 1K to 1024G, such as 256M", param, ctx)
+        return size
+
+
+def max_record_option() -> Callable:
+    """For every command that reads streams; the readers made after it take the bound."""
+    return click.option(
+        "--max-record",
+        type=_Size(),
+        default="256M",
+        show_default=True,
+        metavar="SIZE",
+        expose_value=False,
+        callback=lambda ctx, param, value: reader_writer.bound_records(value),
+        help="Bytes that one record of a stream may take; a larger one is refused.",
+    )
+
+
+def output_option(help: str = "Where to write; - is stdout.") -> Callable:
     return click.option("-o", "--output", default="-", show_default=True, metavar="FILE", help=help)
 
 
-def jobs_option():
+def jobs_option() -> Callable:
     return click.option(
         "-j",
         "--jobs",
@@ -44,7 +130,7 @@ def jobs_option():
     )
 
 
-def number_option(help: str, default: int | None = None):
+def number_option(help: str, default: int | None = None) -> Callable:
     return click.option(
         "-n",
         "--number",
@@ -56,21 +142,41 @@ def number_option(help: str, default: int | None = None):
     )
 
 
-def quiet_option():
+def quiet_option() -> Callable:
     return click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks on stderr.")
 
 
-def seed_option():
+def seed_option() -> Callable:
     return click.option(
         "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same result."
     )
 
 
-def resume_option():
+def shard_option(help: str) -> Callable:
+    """--shard i/n as (i, n), (0, 1) where it is not given; shard_range says which part that is."""
+    return click.option("--shard", metavar="i/n", default=None, help=help, callback=_parse_shard)
+
+
+def _parse_shard(ctx, param, text) -> tuple[int, int]:
+    i, _, n = (text or "0/1").partition("/")
+    if not (re.fullmatch("[0-9]{1,9}", i) and re.fullmatch("[0-9]{1,9}", n) and int(i) < int(n)):
+        raise click.BadParameter(
+            f"{text!r} is no shard; wanted i/n with i from 0 to n - 1, such as 0/8", param_hint="--shard"
+        )
+    return int(i), int(n)
+
+
+def shard_range(first: int, number: int, shard: tuple[int, int]) -> range:
+    """The numbers of one shard: shards in order are the whole in order, and their lengths differ by at most one."""
+    i, n = shard
+    return range(first + number * i // n, first + number * (i + 1) // n)
+
+
+def resume_option() -> Callable:
     return click.option("--resume", is_flag=True, help="Go on with the FILE.part of a killed run of the same command.")
 
 
-def config_option():
+def config_option() -> Callable:
     """--config FILE.toml: defaults for the command's own options; a flag wins over the file."""
     return click.option(
         "--config",
@@ -93,19 +199,21 @@ def read_toml(path: str | os.PathLike) -> dict:
     if not os.path.exists(path):
         base = os.path.basename(str(path))
         places.append(str(resources.path("configs", base if base.endswith(".toml") else base + ".toml")))
-    for place in places:
-        try:
-            with open(place, "rb") as file:
-                return tomllib.load(file)
-        except FileNotFoundError:
-            continue
-        except IsADirectoryError:
-            raise DataError(f"{path}: is a directory, wanted a TOML file") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: not a TOML file: {error}") from None
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror or error}") from None
-    raise DataError(f"{path}: no such file")
+    place = next((place for place in places if os.path.exists(place)), places[0])
+    raw = files.read_file(place, "a TOML file", MAX_TOML, packed=False)
+    try:
+        text = raw.decode()
+        if DEEP_KEY.search(text):  # the library takes a time that grows with the square of a key's parts
+            raise ValueError("a key of over 32 parts")
+        return tomllib.loads(text)
+    except RecursionError:
+        raise DataError(f"{path}: not a TOML file: nested too deeply") from None
+    except ValueError as error:  # also what is no UTF-8, and whole numbers of thousands of digits
+        raise DataError(f"{path}: not a TOML file: {error}") from None
+
+
+MAX_TOML = 1 << 20  # bytes of a configuration
+DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
 
 
 def _load_config(context: click.Context, _param, value):
@@ -120,16 +228,30 @@ def _load_config(context: click.Context, _param, value):
         if name not in names and key not in sections:
             wanted = ", ".join(sorted([*names, *sections]))
             raise click.UsageError(f"{value}: unknown key {key!r}; known are {wanted}", context)
+        if name in names and key not in sections:
+            table[key] = _as_option(value, key, table[key], names[name].multiple)
     defaults = {key.replace("-", "_"): v for key, v in table.items() if key not in sections}
     context.default_map = {**(context.default_map or {}), **defaults}
     context.meta["config_sections"] = {key: table[key] for key in table if key in sections}
     return value
 
 
+def _as_option(file, key, value, many: bool):
+    """What a config file says of one option, as click takes it."""
+    if many and not isinstance(value, list):
+        value = [value]
+    for part in value if many else [value]:
+        if not isinstance(part, (str, int, float)):
+            raise DataError(f"{file}: {key} is {str(part)[:40]}, wanted a text, a number, or true or false")
+    return value
+
+
 # ---- the command wrapper ----------------------------------------------------------------------
 
 
-def command(example: str, config_sections: tuple[str, ...] = (), **settings):
+def command(
+    example: str, config_sections: tuple[str, ...] = (), **settings: Any
+) -> Callable[[Callable], click.Command]:
     """Like click.command, with --version, an example in --help, and errors mapped to exit codes.
 
     `example` is one runnable shell line.  `config_sections` names top-level keys of a --config file
@@ -147,14 +269,24 @@ def command(example: str, config_sections: tuple[str, ...] = (), **settings):
     return wrap
 
 
+def _program(otherwise: str = "fansr") -> str:
+    return os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else otherwise
+
+
 class _ReaderGone(Exception):
     """Whoever read our output closed the pipe."""
 
 
 class _Command(click.Command):
+    def __init__(self, *args, **settings):
+        super().__init__(*args, **settings)
+        for param in self.params:
+            param.type = _strict(param.type)
+
     def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **extra):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        _occupy_streams()
         try:
             code = self._run(args, prog_name, extra)
         except SystemExit as request:
@@ -188,6 +320,8 @@ class _Command(click.Command):
             return self._say(str(error), 1, error)
         except NoAnswer as error:
             return self._say(str(error), 3, error)
+        except RecursionError as error:
+            return self._say("the data are nested too deeply", 1, error)
         except MemoryError as error:
             return self._say("not enough memory for these data", 1, error)
         except OSError as error:
@@ -206,7 +340,7 @@ class _Command(click.Command):
         return code
 
     def _name(self) -> str:
-        return os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else (self.name or "fansr")
+        return _program(self.name or "fansr")
 
 
 @contextlib.contextmanager
@@ -227,6 +361,23 @@ def _one_interrupt():
         signal.signal(signal.SIGTERM, old)
 
 
+def _occupy_streams():
+    """Give closed standard streams a place, so that no file that is opened later takes their numbers.
+
+    A closed stdin stays one (files.open_file says so), writing to a closed stdout is an error, and a closed stderr is
+    written to no more.
+    """
+    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                null = os.open(os.devnull, flags)
+                if null != number:
+                    os.dup2(null, number)
+                    os.close(null)
+                if number:
+                    setattr(sys, name, open(number, "w", closefd=False))
+
+
 def _close_stdout(said: bool):
     """Flush stdout here, so that a pipe closed by the reader does not print a complaint at exit."""
     try:
@@ -236,7 +387,8 @@ def _close_stdout(said: bool):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
         if not said:
-            click.echo(f"stdout: {error.strerror or error}", err=True)
+            reason = "is closed; give -o FILE or a pipe" if error.errno == errno.EBADF else error.strerror or error
+            click.echo(f"{_program()}: stdout: {reason}", err=True)
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
@@ -245,9 +397,8 @@ def _close_stdout(said: bool):
 def history_entry(seed: int | None = None, config: dict | str | None = None, rules: str | None = None) -> dict:
     """What this command adds to a stream's history; only `argv` and `utc` differ between equal runs."""
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
     return {
-        "cmd": name.removesuffix(".py"),
+        "cmd": _program("python").removesuffix(".py"),
         "argv": sys.argv[1:],
         "seed": seed,
         "version": __version__,
@@ -257,13 +408,15 @@ def history_entry(seed: int | None = None, config: dict | str | None = None, rul
     }
 
 
-def remark(message: str, quiet: bool = False):
+def remark(message: str, quiet: bool = False) -> None:
     """A note for the user on stderr."""
     if not quiet:
         click.echo(message, err=True)
 
 
-def progress(iterable=None, total: int | None = None, quiet: bool = False, unit: str = "rec", **extra):
+def progress(
+    iterable: Iterable | None = None, total: int | None = None, quiet: bool = False, unit: str = "rec", **extra: Any
+) -> Any:
     """A tqdm bar on stderr, shown only on a terminal and never with -q."""
     from tqdm import tqdm
 
@@ -271,7 +424,7 @@ def progress(iterable=None, total: int | None = None, quiet: bool = False, unit:
         iterable,
         total=total,
         unit=unit,
-        disable=quiet or not sys.stderr.isatty(),
+        disable=quiet or sys.stderr is None or not sys.stderr.isatty(),
         dynamic_ncols=True,
         unit_scale=True,
         **extra,
@@ -306,21 +459,21 @@ class _Whole:
 
 
 def filter_stream(
-    inputs,
-    output,
-    stage_function,
+    inputs: Iterable[str],
+    output: str,
+    stage_function: Callable,
     *,
-    reads,
-    holds=None,
-    jobs=1,
-    entry=None,
-    quiet=False,
-    chunk=CHUNK,
-    resume=False,
-    packs=False,
-    initializer=None,
-    initargs=(),
-):
+    reads: str | tuple[str, ...],
+    holds: str | None = None,
+    jobs: int = 1,
+    entry: dict | None = None,
+    quiet: bool = False,
+    chunk: int = CHUNK,
+    resume: bool = False,
+    packs: bool = False,
+    initializer: Callable | None = None,
+    initargs: tuple = (),
+) -> reader_writer.Writer:
     """The loop of every filter command: read, map chunks over workers in order, write, count drops.
 
     inputs: file names ("-" or none is stdin), read one after another as `cat` would.
@@ -337,9 +490,10 @@ def filter_stream(
     inputs = list(inputs) or ["-"]
     first = reader_writer.open_reader(inputs[0], holds=reads)
     history = [*first.history, entry or history_entry()]
+    cut: list[dict] = []
 
     def items(consumed):
-        return batches(first, inputs[1:], reads, chunk, consumed)
+        return batches(first, inputs[1:], reads, chunk, consumed, cut)
 
     function = _Whole(stage_function, jobs > 1) if packs else _Packed(stage_function)
     return write_stream(
@@ -353,12 +507,20 @@ def filter_stream(
         resume=resume,
         initializer=initializer,
         initargs=initargs,
+        cut=cut,
     )
 
 
-def batches(first, rest, reads, size: int = CHUNK, skip: int = 0):
+def batches(
+    first: reader_writer.Reader,
+    rest: Iterable[str],
+    reads: str | tuple[str, ...],
+    size: int = CHUNK,
+    skip: int = 0,
+    cut: list | None = None,
+) -> Iterator[packing.Batch]:
     """The records of several inputs in turn as Batches of up to `size`; `first` is open already, `skip` records
-    are left out."""
+    are left out.  What their end records say of an interruption is added to `cut`."""
     for name in (None, *rest):
         with first if name is None else reader_writer.open_reader(name, holds=reads) as reader:
             for batch in reader.batches(size):
@@ -366,32 +528,46 @@ def batches(first, rest, reads, size: int = CHUNK, skip: int = 0):
                 skip -= left
                 if left < len(batch):
                     yield batch.cut(left, len(batch)) if left else batch
+            if cut is not None and reader.interrupted:
+                cut.append(reader.interrupted)
 
 
 def write_stream(
-    output,
-    items,
-    function,
+    output: str,
+    items: Callable[[int], Iterable],
+    function: Callable,
     *,
-    holds,
-    history,
-    jobs=1,
-    quiet=False,
-    resume=False,
-    total=None,
-    initializer=None,
-    initargs=(),
-):
+    holds: str,
+    history: list[dict],
+    jobs: int = 1,
+    quiet: bool = False,
+    resume: bool = False,
+    total: int | None = None,
+    initializer: Callable | None = None,
+    initargs: tuple = (),
+    cut: Iterable = (),
+    named: Callable | None = None,
+) -> reader_writer.Writer:
     """The writing half of filter_stream, for stages that make records from no input too.
 
     items: called with the count of inputs that a resumed file already accounts for; gives the chunks to do.
     function: chunk -> (packed records laid one after another, their number, sum of their digests, drops,
         inputs consumed), in a worker process.
+    cut: filled by the time the items end: how the inputs were interrupted, which the output's end record repeats.
+    named: chunk -> (its number of inputs, what to call it), for chunks over which workers are killed again and again;
+        those are dropped as worker_died, the others go on, and in the end that is a DataError.
     Returns the Writer.  Ctrl-C writes what is finished, closes the stream and raises.
     """
+    lost = Lost(named or _name_of)
+
+    def left_out(item):
+        n = lost.add(item)
+        return b"", 0, 0, {"worker_died": n}, n
+
     with _guarded() as guard, reader_writer.open_writer(output, holds, history, resume=resume) as writer:
+        writer.meant = total
         last = time.monotonic()
-        results = parallel.ordered_map(function, items(writer.consumed), jobs, initializer, initargs)
+        results = parallel.ordered_map(function, items(writer.consumed), jobs, initializer, initargs, left_out)
         with progress(quiet=quiet, total=total, initial=writer.consumed) as bar, contextlib.closing(results):
             for data, n, checksum, dropped, consumed in results:
                 with guard.whole():
@@ -402,8 +578,41 @@ def write_stream(
                         writer.flush()
                         last = time.monotonic()
                 bar.update(consumed)
+        writer.interrupted = next(iter(cut), None)
         guard.closing = True
+    lost.complain(writer.name)
     return writer
+
+
+class Lost:
+    """Chunks that are left out since workers were killed over them."""
+
+    def __init__(self, named=None):
+        self.named, self.names = named or _name_of, []
+
+    def add(self, item) -> int:
+        """Note a chunk; how many inputs it has."""
+        n, name = self.named(item)
+        self.names.append(name)
+        return n
+
+    def complain(self, output: str):
+        """DataError when there are any, to be called when all else is written."""
+        if self.names:
+            more = f" and {len(self.names) - 3} more" if len(self.names) > 3 else ""
+            raise DataError(
+                f"{output}: whole but for {', '.join(self.names[:3])}{more}, over which {parallel.TRIES} workers each "
+                "were killed from outside (out of memory?): counted as worker_died"
+            )
+
+
+def _name_of(item) -> tuple[int, str]:
+    """How many inputs a chunk has, and what to call it."""
+    if isinstance(item, packing.Batch):
+        return len(item), f"records {item.first + 1} to {item.first + len(item)} of {item.name}"
+    if isinstance(item, range):
+        return len(item), f"ids {item.start} to {item.stop - 1}"
+    return len(item), f"{len(item)} inputs"
 
 
 class _Guard:

@@ -31,7 +31,7 @@ KINDS = {
     "drawing": BASE | DRAWING,
     "guarding": BASE | DRAWING | ROWS | {"corpus/holdout_images": 3, "corpus/holdout_guard": 1},
     "rendering": BASE | DRAWING | ROWS | {"corpus/problem_bytes": 4},
-    "sampling": {"network/attention_cache": 3},
+    "sampling": {"network/decoder_kernels": 3},
 }
 
 

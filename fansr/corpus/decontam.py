@@ -187,6 +187,7 @@ class Decontaminator:
 @command.output_option()
 @command.jobs_option()
 @command.resume_option()
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 def decontam(inputs, tests, renaming, rules, output, jobs, resume, quiet, config):

@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import json
 from collections import Counter
+from collections.abc import Iterable
 
 import click
 import numpy as np
@@ -149,7 +150,7 @@ def words(key: np.ndarray, ids: np.ndarray, counters: int) -> np.ndarray:
     return out
 
 
-def sample_tokens(prior: Prior, ids, seed: int = 0) -> np.ndarray:
+def sample_tokens(prior: Prior, ids: Iterable[int], seed: int = 0) -> np.ndarray:
     """Vocabulary ids (tokens.py) of the skeletons with these ids.
 
     Returns (n, prior.max_symbols) uint8, each row a prefix expression padded with 0 at its end.
@@ -255,7 +256,7 @@ def to_exprs(tokens: np.ndarray) -> list[list[str]]:
     return [row[:length] for row, length in zip(_TOKENS[tokens].tolist(), lengths)]
 
 
-def sample_skeletons(prior: Prior, ids, seed: int = 0) -> list[list[str]]:
+def sample_skeletons(prior: Prior, ids: Iterable[int], seed: int = 0) -> list[list[str]]:
     """The skeletons with these ids as prefix token lists; each depends on its own id alone."""
     return to_exprs(sample_tokens(prior, ids, seed))
 
@@ -277,24 +278,6 @@ class Maker:
         return *reader_writer.pack_many(records), Counter(), len(ids)
 
 
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """(i, n) of "i/n" with 0 <= i < n; (0, 1) for None."""
-    if text is None:
-        return 0, 1
-    i, _, n = text.partition("/")
-    if not (i.isdigit() and n.isdigit() and int(i) < int(n)):
-        raise click.BadParameter(
-            f"{text!r} is no shard; wanted i/n with i from 0 to n - 1, such as 0/8", param_hint="--shard"
-        )
-    return int(i), int(n)
-
-
-def shard_range(first: int, number: int, shard: tuple[int, int]) -> range:
-    """The ids of one shard: shards in order are the ids in order, and their lengths differ by at most one."""
-    i, n = shard
-    return range(first + number * i // n, first + number * (i + 1) // n)
-
-
 _FIELDS = tuple(f.name for f in dataclasses.fields(Prior))
 
 
@@ -308,9 +291,7 @@ _FIELDS = tuple(f.name for f in dataclasses.fields(Prior))
     metavar="ID",
     help="Id of the first skeleton: a corpus grows by going on where it ended.",
 )
-@click.option(
-    "--shard", metavar="i/n", default=None, help="Make only part i (from 0) of n; all n joined are the whole."
-)
+@command.shard_option("Make only part i (from 0) of n; all n joined are the whole.")
 @command.output_option()
 @command.jobs_option()
 @command.seed_option()
@@ -320,7 +301,7 @@ _FIELDS = tuple(f.name for f in dataclasses.fields(Prior))
 def gen(number, first, shard, output, jobs, seed, resume, quiet, config):
     """Draw random skeletons of laws under a prior (--config prior.toml; the paper's without)."""
     prior = from_dict(click.get_current_context().meta.get("config_sections") or {}, config or "prior")
-    ids = shard_range(first, number, parse_shard(shard))
+    ids = command.shard_range(first, number, shard)
     # Which ids these are, of which whole: what a check needs to see that no shard is missing.
     made = {"ids": [ids.start, ids.stop], "of": [first, first + number]}
     entry = command.history_entry(seed=seed, config={**to_dict(prior), **made})

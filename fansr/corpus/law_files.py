@@ -24,12 +24,13 @@ import numpy as np
 
 from fansr.cli import resources
 from fansr.errors import DataError
-from fansr.expressions import from_infix
-from fansr.streams import files
+from fansr.expressions import CONSTANT, from_infix
+from fansr.streams import MAX_TOKENS, files
 
 DISTS, SIGNS = ("log", "uni", "int"), ("pos", "neg", "pos_neg")
 WANTED = "a file of laws or a stream"
 MAX_BYTES = 64 << 20  # of a file of laws
+LARGEST_RANGE = 1e300  # of the ends of a range: their difference and the noise on it must be numbers too
 MAX_ROUNDS = 100  # times that points without a finite value are drawn again
 
 
@@ -118,8 +119,21 @@ def find(path: str) -> str:
     return path
 
 
-def read(path: str) -> Laws:
-    """The laws of a JSON or text file; DataError names the law or line that cannot be used."""
+def read(path: str, to_draw: bool = False) -> Laws:
+    """The laws of a JSON or text file; DataError names the law or line that cannot be used.
+
+    to_draw: points are wanted of them, so a law needs a variable, and numbers in place of every free constant.
+    """
+    laws = _read(path)
+    for law in laws.laws if to_draw else ():
+        if CONSTANT in law.expr:
+            raise DataError(f"{path}: law {law.id}: {law.infix[:60]!r} has a free constant C, wanted a number there")
+        if not law.columns:
+            raise DataError(f"{path}: law {law.id}: {law.infix[:60]!r} names no variable, so there is nothing to draw")
+    return laws
+
+
+def _read(path: str) -> Laws:
     raw = files.read_file(find(path), WANTED, MAX_BYTES)
     try:
         text = raw.decode("utf-8-sig")
@@ -136,8 +150,13 @@ def read(path: str) -> Laws:
 def _from_json(text: str, path: str) -> Laws:
     try:
         data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{path}: a text in it holds half a character (a lone surrogate such as \\ud800)") from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON: {error}") from None
+    except RecursionError:
+        raise DataError(f"{path}: not JSON of laws: nested too deeply") from None
     entries = data.get("laws") if isinstance(data, dict) else data
     if not isinstance(entries, list) or not entries:
         raise DataError(f'{path}: no laws in it, wanted {{"laws": [{{"id", "infix", "variables"}}, ...]}}')
@@ -153,6 +172,9 @@ def _from_entry(entry, i: int, path: str) -> Law:
     specs = entry.get("variables")
     if not isinstance(specs, list) or not all(isinstance(s, dict) and isinstance(s.get("name"), str) for s in specs):
         raise DataError(f"{where}: variables must be a list of maps, each with a name")
+    for key in ("id", "difficulty", "target", "excluded"):
+        if not isinstance(entry.get(key), (str, int, float, bool, type(None))):
+            raise DataError(f"{where}: {key} is {str(entry[key])[:40]}, wanted a text or a number")
     columns = tuple(
         _column(where, **{k: s[k] for k in ("name", "low", "high", "dist", "sign") if k in s}) for s in specs
     )
@@ -198,10 +220,14 @@ def _names(formula: str) -> list[str]:
 def _column(where: str, name, low=1.0, high=5.0, dist="uni", sign="pos") -> Column:
     try:
         low, high = float(low), float(high)
-    except (TypeError, ValueError):
-        raise DataError(f"{where}: range of {name} is {low!r} to {high!r}, wanted two numbers") from None
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise DataError(f"{where}: range of {name} is {low} to {high}, wanted low <= high")
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(
+            f"{where}: range of {name} is {str(low)[:40]!r} to {str(high)[:40]!r}, wanted two numbers of float64"
+        ) from None
+    if not (max(abs(low), abs(high)) <= LARGEST_RANGE and low <= high):
+        raise DataError(
+            f"{where}: range of {name} is {low} to {high}, wanted low <= high, both within +-{LARGEST_RANGE:g}"
+        )
     if dist not in DISTS or sign not in SIGNS:
         raise DataError(f"{where}: {name} is drawn {dist!r} {sign!r}, wanted one of {DISTS} and one of {SIGNS}")
     if dist == "log" and low <= 0:
@@ -210,7 +236,17 @@ def _column(where: str, name, low=1.0, high=5.0, dist="uni", sign="pos") -> Colu
 
 
 def _parse(formula: str, columns, where: str) -> list[str]:
+    names = [column.name for column in columns]
+    if "" in names or len(set(names)) < len(names):
+        raise DataError(f"{where}: its variables are called {', '.join(map(repr, names))[:80]}, wanted a name for each")
     try:
-        return from_infix(formula, [column.name for column in columns])
+        expr = from_infix(formula, names)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
+    except OverflowError:
+        expr = ["inf"]
+    if not {"inf", "-inf", "nan"}.isdisjoint(expr):
+        raise DataError(f"{where}: {formula[:60]!r} holds a number beyond what float64 has")
+    if len(expr) > MAX_TOKENS:
+        raise DataError(f"{where}: a formula of {len(expr)} tokens, wanted at most {MAX_TOKENS}")
+    return expr

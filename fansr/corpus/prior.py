@@ -13,7 +13,6 @@ and render_torch.py draw constants and points.
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +76,7 @@ class Draw:
     negative: float = 0.0
 
 
+WEIGHT = 1e6  # the largest share or weight
 CONSTANT_KINDS = ("normal", "log", "uniform", "integer", "fraction")
 COLUMN_KINDS = ("edges", "positive", "log", "scaled", "integer")
 
@@ -148,9 +148,17 @@ def _build(kind: type, values: dict, name: str):
         if key not in defaults:
             raise DataError(f"{name}: unknown key {key}; known are {', '.join(defaults)}")
         if isinstance(defaults[key], (int, float)):
-            whole = isinstance(defaults[key], int)
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or math.isnan(value):
-                raise DataError(f"{name}: {key} is {value!r}, wanted a {'whole ' if whole else ''}number")
+            whole, largest = isinstance(defaults[key], int), 1e9 if isinstance(defaults[key], int) else 1e300
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int if whole else (int, float))
+                or not abs(value) <= largest
+            ):
+                raise DataError(
+                    f"{name}: {key} is {str(value)[:40]}, wanted a {'whole ' if whole else ''}number within +-{largest:g}"
+                )
+        elif isinstance(defaults[key], dict) and not isinstance(value, dict):
+            raise DataError(f"{name}: {key} is {str(value)[:40]}, wanted a table of tokens")
     return kind(**values)
 
 
@@ -159,8 +167,12 @@ def _check(prior: Prior, name: str):
         raise DataError(f"{name}: variables is {prior.variables}, wanted 1 to {MAX_VARIABLES}")
     if not 1 <= prior.min_points <= prior.max_points:
         raise DataError(f"{name}: points run from {prior.min_points} to {prior.max_points}, wanted 1 <= min <= max")
-    if prior.redraws < 0 or not 0 < prior.noise_low <= prior.noise_high or not prior.reach > 0:
-        raise DataError(f"{name}: wanted redraws >= 0, 0 < noise_low <= noise_high and reach > 0")
+    if prior.max_points > 10_000_000 or not 0 <= prior.redraws <= 1000:
+        raise DataError(
+            f"{name}: max_points is {prior.max_points} and redraws {prior.redraws}, wanted at most 10000000 and 0 to 1000"
+        )
+    if not 0 < prior.noise_low <= prior.noise_high or not prior.reach > 0:
+        raise DataError(f"{name}: wanted 0 < noise_low <= noise_high and reach > 0")
     for key in ("irrelevant", "noisy"):
         if not 0 <= getattr(prior, key) <= 1:
             raise DataError(f"{name}: {key} is {getattr(prior, key)}, wanted a probability")
@@ -177,19 +189,23 @@ def _check(prior: Prior, name: str):
 def _check_skeletons(part: Skeletons, name: str):
     if not 0 <= part.min_ops <= part.max_ops <= 31:
         raise DataError(f"{name}: operators run from {part.min_ops} to {part.max_ops}, wanted 0 <= min <= max <= 31")
+    if not 0 <= part.alpha <= 10:
+        raise DataError(f"{name}: alpha is {part.alpha}, wanted 0 to 10")
     if part.scale == 0 or not -700 < part.max_ops**part.alpha / part.scale < 1e300:
         raise DataError(f"{name}: alpha {part.alpha} with scale {part.scale} gives no distribution")
-    if part.unary < 0 or part.binary < 0 or part.unary + part.binary <= 0:
-        raise DataError(f"{name}: unary and binary must be >= 0 and not both 0")
+    if not (0 <= part.unary <= WEIGHT and 0 <= part.binary <= WEIGHT and part.unary + part.binary > 0):
+        raise DataError(f"{name}: unary and binary must be from 0 to {WEIGHT:g} and not both 0")
     if part.depends not in (0, 1):
         raise DataError(f"{name}: depends is {part.depends}, wanted 0 or 1")
-    if part.share < 0 or part.constant < 0 or part.others < 0 or part.max_unique < 1:
-        raise DataError(f"{name}: wanted share, constant and others >= 0 and max_unique >= 1")
+    if not all(0 <= weight <= WEIGHT for weight in (part.share, part.constant, part.others)) or part.max_unique < 1:
+        raise DataError(f"{name}: wanted share, constant and others from 0 to {WEIGHT:g} and max_unique >= 1")
     for token, weight in part.weights.items():
         if token not in OPERATOR:
             raise DataError(f"{name}: weights names {token!r}, which is no operator of Table 5")
-        if not isinstance(weight, (int, float)) or not weight >= 0:
-            raise DataError(f"{name}: the weight of {token} is {weight!r}, wanted a number >= 0")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= WEIGHT:
+            raise DataError(
+                f"{name}: the weight of {token} is {str(weight)[:40]}, wanted a number from 0 to {WEIGHT:g}"
+            )
     for arity in (1, 2):
         total = sum(w for w, row in zip(part.operator_weights(), OPERATORS) if row.arity == arity)
         if (part.unary, part.binary)[arity - 1] > 0 and not total > 0:
@@ -199,8 +215,8 @@ def _check_skeletons(part: Skeletons, name: str):
 def _check_draw(draw: Draw, kinds: tuple[str, ...], name: str):
     if draw.kind not in kinds:
         raise DataError(f"{name}: kind is {draw.kind!r}, wanted one of {', '.join(kinds)}")
-    if draw.share < 0 or not 0 <= draw.negative <= 1 or draw.spread < 0:
-        raise DataError(f"{name}: wanted share and spread >= 0 and negative between 0 and 1")
+    if not 0 <= draw.share <= WEIGHT or not 0 <= draw.negative <= 1 or draw.spread < 0:
+        raise DataError(f"{name}: wanted share from 0 to {WEIGHT:g}, spread >= 0 and negative between 0 and 1")
     if draw.kind in ("log", "scaled", "uniform", "integer") and draw.low > draw.high:
         raise DataError(f"{name}: low {draw.low} is above high {draw.high}")
     if draw.kind in ("log", "scaled") and max(abs(draw.low), abs(draw.high)) + draw.spread > 37:

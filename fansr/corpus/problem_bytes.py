@@ -15,6 +15,7 @@ The columns a problem has are those with numbers, renumbered x1, x2, ... in orde
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgpack
@@ -427,7 +428,7 @@ def lay_rows(request, sources, repeats, val, drawn, chosen, texts, text_at, out,
     return at
 
 
-def texts_of(values) -> tuple[np.ndarray, np.ndarray]:
+def texts_of(values: Iterable[float]) -> tuple[np.ndarray, np.ndarray]:
     """Numbers as expr.format_number prints them: all the text, and where each begins and the last ends."""
     texts = [
         text if "e" not in (text := repr(value)) and text[-2:] != ".0" else format_number(value)
@@ -444,7 +445,7 @@ class Sheet:
         self._ends: list[np.ndarray] = []
         self.size = 0
 
-    def clear(self):
+    def clear(self) -> None:
         """Begin anew; what `data` gave is overwritten."""
         self._ends, self.size = [], 0
 
@@ -473,7 +474,7 @@ class Sheet:
         fit: np.ndarray,
         val: bool,
         drawn: dict,
-    ):
+    ) -> None:
         """Append the problems of the rows that could be drawn.
 
         rows (B, L), ids (B,) and fit (B,) are those given to draw_kernels.draw, drawn what it gave; sources (B,) the skeletons' ids;

@@ -19,7 +19,7 @@ import numpy as np
 
 from fansr.cli import command
 from fansr.corpus import law_files
-from fansr.corpus.gen import parse_shard, shard_range, words
+from fansr.corpus.gen import words
 from fansr.corpus.prior import Prior, load, to_dict
 from fansr.expressions import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID
 from fansr.streams import digests, key_for, reader_writer, rng_for
@@ -197,14 +197,14 @@ def render_laws(
     resume=False,
 ):
     """Write the problems of one or more files of laws (or one shard of them) as one stream."""
-    files = [law_files.read(path) for path in paths]
+    files = [law_files.read(path, to_draw=True) for path in paths]
     collection = (
         files[0]
         if len(files) == 1
         else law_files.Laws("+".join(f.name for f in files), tuple(law for f in files for law in f.laws))
     )
     tasks = [(i, r) for i in range(len(collection.laws)) for r in range(settings.repeats)]
-    part = shard_range(0, len(tasks), shard)
+    part = command.shard_range(0, len(tasks), shard)
     tasks = tasks[part.start : part.stop]
     maker = Packer(LawRenderer(collection, settings, excluded))
 
@@ -212,7 +212,16 @@ def render_laws(
         return (tasks[start : start + 16] for start in range(done, len(tasks), 16))
 
     writer = command.write_stream(
-        output, pieces, maker, holds="problem", history=[entry], jobs=jobs, quiet=quiet, resume=resume, total=len(tasks)
+        output,
+        pieces,
+        maker,
+        holds="problem",
+        history=[entry],
+        jobs=jobs,
+        quiet=quiet,
+        resume=resume,
+        total=len(tasks),
+        named=lambda some: (len(some), f"laws {some[0][0] + 1} to {some[-1][0] + 1}"),
     )
     if writer.dropped["excluded"]:
         command.remark(
@@ -251,12 +260,13 @@ def render_laws(
     help="Irrelevant columns beside those the law uses (skeletons: up to 17 columns in all).",
 )
 @click.option("--excluded", is_flag=True, help="Render the laws a benchmark marks as excluded too.")
-@click.option("--shard", metavar="i/n", default=None, help="Laws: render only part i (from 0) of n.")
+@command.shard_option("Laws: render only part i (from 0) of n.")
 @click.option("--prior", default=None, metavar="FILE", help="Prior of constants and points.  [default: the paper's]")
 @command.output_option()
 @command.jobs_option()
 @command.seed_option()
 @command.resume_option()
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 def render(
@@ -268,7 +278,7 @@ def render(
     streams = [law_files.is_stream(path) for path in inputs]
     if any(streams) and not all(streams):
         raise click.UsageError("streams and files of laws cannot be rendered together: call fansr-render once for each")
-    if any(streams) and shard:
+    if any(streams) and shard != (0, 1):
         raise click.UsageError(
             "--shard is for laws; a stream is shared out by fansr-gen --shard, and its pieces rendered"
         )
@@ -284,7 +294,7 @@ def render(
             jobs,
             entry,
             excluded=excluded,
-            shard=parse_shard(shard),
+            shard=shard,
             quiet=quiet,
             resume=resume,
         )

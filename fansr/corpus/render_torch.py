@@ -60,26 +60,12 @@ def _functions() -> dict:
         "pow1_4": lambda a: torch.sqrt(torch.sqrt(a)),
         "pow1_5": _root(5),
     }
-    for name in (
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "asinh",
-        "acosh",
-        "atanh",
-        "exp",
-        "log",
-    ):
-        found[name] = getattr(torch, name)
     for k in (2, 3, 4, 5):
         found[f"mult{k}"] = lambda a, k=k: a * k
         found[f"div{k}"] = lambda a, k=k: a / k
+    for token in OPERATOR:
+        if token not in found:  # sin, exp and so on: torch has them under the same names
+            found[token] = getattr(torch, token)
     return {OPERATOR[token].opcode: function for token, function in found.items()}
 
 
@@ -93,7 +79,7 @@ assert len(FUNCTIONS) == len(OPERATOR)
 class Program:
     """Many rows of vocabulary ids ready to be evaluated together on one device."""
 
-    def __init__(self, rows: np.ndarray, device):
+    def __init__(self, rows: np.ndarray, device: torch.device):
         plan = draw_kernels.plan(rows)
         table = torch.from_numpy(np.stack([plan.row, plan.leaf, plan.first, plan.second])).to(device)
         self.row, self.leaf, self.first, self.second = table
@@ -224,7 +210,12 @@ class _Columns:
 
 
 def render_batch(
-    tokens, M: int, prior: Prior, generator: torch.Generator, device=None, engine: str | None = None
+    tokens: np.ndarray,
+    M: int,
+    prior: Prior,
+    generator: torch.Generator,
+    device: torch.device | None = None,
+    engine: str | None = None,
 ) -> Batch:
     """Draw M points, constants and values for B skeletons.
 
@@ -247,7 +238,9 @@ def render_batch(
     return Batch(drawn["X"].to(torch.float32).transpose(1, 2).contiguous(), y, drawn["consts"], ok, drawn["noise"])
 
 
-def draw(prior: Prior, rows, ids, points: int, seed: int = 0, device=None) -> dict[str, torch.Tensor]:
+def draw(
+    prior: Prior, rows: np.ndarray, ids: np.ndarray, points: int, seed: int = 0, device: torch.device | None = None
+) -> dict[str, torch.Tensor]:
     """bulk.draw on an accelerator: the same dict with tensors on `device` (default: cuda where there is one).
 
     One number of points for all rows.  Unlike there, a row's numbers depend on the batch it is in and not on its id:

@@ -1,5 +1,8 @@
 """Every number we judge an expression by: appendix L of the paper, and three of our own.
 
+The log probability of appendix L is there for laws that the network wrote and nothing has shortened since; tidying drops
+it, so over a whole search it is mostly absent.
+
 Pure functions over arrays, token lists and fit records; nothing here reads a file or prints.
 A *fit record* is a dict of kind ``fit`` (the README's table of streams); `score_fit` turns one into a dict of metrics and
 `summarise` turns many of those into means with bootstrap intervals.

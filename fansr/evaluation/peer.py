@@ -469,6 +469,7 @@ def _marks(context, param, value):
 @command.jobs_option()
 @command.resume_option()
 @command.seed_option()
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 def peer(inputs, method, seconds, marks, output, jobs, resume, seed, quiet, config):

@@ -23,6 +23,8 @@ import json
 import math
 import os
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -32,6 +34,12 @@ from fansr.errors import DataError, NoAnswer
 from fansr.evaluation.metrics import EPS32, bootstrap
 from fansr.evaluation.score import ALIASES, ORDER, score_record
 from fansr.streams import open_reader
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fansr.fitting import Candidate, Problem
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")  # Okabe and Ito 2008
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -43,7 +51,7 @@ VERDICTS = (("o", "#0072B2", "recovered"), ("s", "#E69F00", f"approximate, FVU <
 FLOOR = 1e-32  # smaller FVUs are drawn here: below it float64 says nothing
 
 
-def figure(columns: int, rows: int = 1, width: float = 4.6, height: float = 3.4):
+def figure(columns: int, rows: int = 1, width: float = 4.6, height: float = 3.4) -> tuple[Figure, list[Axes]]:
     """A matplotlib figure and its axes (flat list), with our defaults; DataError where matplotlib is missing."""
     try:
         import matplotlib
@@ -68,7 +76,7 @@ def figure(columns: int, rows: int = 1, width: float = 4.6, height: float = 3.4)
     return canvas, list(axes.flat)
 
 
-def save(canvas, path: str):
+def save(canvas: Figure, path: str) -> None:
     """Write the picture under its final name only when it is whole; the ending chooses the format."""
     import matplotlib
 
@@ -87,7 +95,7 @@ def save(canvas, path: str):
             os.remove(part)
 
 
-def style(k: int) -> dict:
+def style(k: int) -> dict[str, Any]:
     """Colour, marker and dash of the k-th series."""
     n = len(COLOURS)
     return {
@@ -120,7 +128,7 @@ def estimate(records: list[dict], key: str) -> tuple[float, float, float] | None
     return (float(np.mean(values)), *bootstrap(values, laws))
 
 
-def draw_against(records: list[dict], field: str, label: str, published: bool = False):
+def draw_against(records: list[dict], field: str, label: str, published: bool = False) -> Figure:
     """vNRR (left) and the length ratio of all fits and of recovered laws (right) against `field`, with intervals."""
     canvas, (left, right) = figure(2)
     found = series_of(records, field)
@@ -188,7 +196,7 @@ def _scale_x(axis, field: str, values):
     axis.minorticks_off()
 
 
-def quote(axis):
+def quote(axis: Axes) -> None:
     """Horizontal lines at other authors' published recovery rates, marked as such."""
     with open(resources.path("data", "published.json")) as file:
         quoted = json.load(file)["methods"]
@@ -208,7 +216,7 @@ def quote(axis):
 # ---- one dot a law ----------------------------------------------------------------------------
 
 
-def draw_laws(records: list[dict]):
+def draw_laws(records: list[dict]) -> Figure:
     """Median validation FVU of every law with its range over repeats, sorted, one column a difficulty (Figure 17)."""
     groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -248,13 +256,21 @@ def _law_column(axis, name: str, laws: dict[str, list[float]], longest: int):
 # ---- one fit ----------------------------------------------------------------------------------
 
 
-def draw_fit(problem, best, front, path: str):
+def draw_fit(problem: Problem, best: Candidate, front: Sequence[Candidate], path: str) -> None:
     """Picture of one answer, written to `path`: `problem` a Problem, `best` and `front` fitted candidates."""
-    front = [{"length": c.length, "fvu": c.fvu} for c in front]
-    save(fit_figure(problem.X, problem.y, list(problem.names), problem.target, best.expr, best.consts, front), path)
+    points = [{"length": c.length, "fvu": c.fvu} for c in front]
+    save(fit_figure(problem.X, problem.y, problem.names, problem.target, best.expr, best.consts, points), path)
 
 
-def fit_figure(X, y, names, target, expr, consts, front):
+def fit_figure(
+    X: np.ndarray,
+    y: np.ndarray,
+    names: Sequence[str],
+    target: str,
+    expr: list[str],
+    consts: np.ndarray | None,
+    front: Sequence[dict],
+) -> Figure:
     """Data with the law, residuals, and the front of length against FVU.
 
     X (M, D), y (M,).  With one column that the law uses the left panel is y against it with the law as a curve;
@@ -306,7 +322,7 @@ def _front_panel(axis, front, chosen: int):
 # ---- training and simplification --------------------------------------------------------------
 
 
-def draw_training(records: list[dict]):
+def draw_training(records: list[dict]) -> Figure:
     """Loss by split, learning rate and gradient norm against the step."""
     canvas, (left, middle, right) = figure(3, width=3.8)
     splits: dict[str, list[dict]] = defaultdict(list)
@@ -327,12 +343,12 @@ def draw_training(records: list[dict]):
     return canvas
 
 
-def draw_simplify(series: dict[str, list[dict]]):
+def draw_simplify(series: dict[str, list[dict]]) -> Figure:
     """ECDFs of the length ratio after simplification and, where records carry `seconds`, of the time each took."""
     timed = any(r.get("seconds") is not None for some in series.values() for r in some)
     canvas, axes = figure(2 if timed else 1)
     for k, (name, some) in enumerate(series.items()):
-        look = {"color": COLOURS[k % 7], "linestyle": DASHES[k % 7], "linewidth": 1.4}
+        look: dict[str, Any] = {"color": COLOURS[k % 7], "linestyle": DASHES[k % 7], "linewidth": 1.4}
         ratios = np.array([len(r["expr"]) / r["raw_len"] for r in some if r.get("raw_len")])
         if ratios.size:
             axes[0].ecdf(ratios, label=f"{name}, mean {ratios.mean():.3f}", **look)
@@ -365,7 +381,7 @@ def kind_of(holds: str, records: list[dict]) -> str:
     return "laws"
 
 
-def draw(kind: str, holds: str, series: dict[str, list[dict]], published: bool):
+def draw(kind: str, holds: str, series: dict[str, list[dict]], published: bool) -> Figure:
     """The figure of one kind; DataError where the records cannot be drawn so."""
     records = [{**record, "label": record.get("label", name)} for name, some in series.items() for record in some]
     wanted = {"training": ("metric",), "simplify": ("skeleton",), "fit": ("fit",)}.get(kind, ("fit", "score"))
@@ -406,6 +422,7 @@ def draw(kind: str, holds: str, series: dict[str, list[dict]], published: bool):
 @click.option("--label", multiple=True, help="Name of each input's series, in order.  [default: the record's method]")
 @click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only records with this value, e.g. noise=0.")
 @click.option("--published", is_flag=True, help="With --kind time: lines at other authors' published recovery rates.")
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 def plot(inputs, output, kind, label, where, published, quiet, config):

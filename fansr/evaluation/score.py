@@ -179,6 +179,7 @@ def reference_times(path: str) -> dict:
     "-o", "--output", metavar="FILE", help="Write the score records here as well; - is stdout, instead of the table."
 )
 @command.seed_option()
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 def score(inputs, by, n_bootstrap, form, reference, truth, output, seed, quiet, config):

@@ -13,16 +13,21 @@ import keyword
 import math
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from fansr.expressions.prefix import Expr, format_number, to_tree, variables
 from fansr.expressions.tokens import CONSTANT, OPERATOR, literal_value, variable_index
+
+if TYPE_CHECKING:
+    import torch
 
 # Names the sources themselves use.
 _TAKEN = {"np", "numpy", "Symbol", "Abs", "sign", "torch"}
 _ATOM = 6  # binds tighter than any precedence of the operator table
 
 
-def identifiers(names) -> list[str]:
+def identifiers(names: Iterable[str]) -> list[str]:
     """Python identifiers for column names, one each, all different.
 
     A name that is an identifier stays (in the NFKC form Python itself reads).  In others each run of characters
@@ -49,7 +54,7 @@ def identifiers(names) -> list[str]:
     return found
 
 
-def _values(expr: Expr, consts) -> list[float]:
+def _values(expr: Expr, consts: Iterable[float] | None) -> list[float]:
     """One number per free constant, checked."""
     values = [] if consts is None else [float(c) for c in consts]
     if len(values) != expr.count(CONSTANT):
@@ -77,7 +82,9 @@ def _number(value: float, digits: int | None) -> str:
 # ---- numpy ------------------------------------------------------------------------------------
 
 
-def numpy_source(expr: Expr, consts=None, names=None, digits: int | None = None) -> str:
+def numpy_source(
+    expr: Expr, consts: Iterable[float] | None = None, names: Sequence[str] | None = None, digits: int | None = None
+) -> str:
     """Python source over numpy as np and float64 arrays named identifiers(names); gives what evaluate() gives.
 
     Where no column occurs the source still has the shape of the first column.
@@ -91,7 +98,7 @@ def numpy_source(expr: Expr, consts=None, names=None, digits: int | None = None)
         column = variable_index(tree)
         if column is not None:
             return columns[column]
-        text = _number(next(values) if tree == CONSTANT else literal_value(tree), digits)
+        text = _number(next(values) if tree == CONSTANT else float(tree), digits)
         return f"({text})" if text.startswith("-") else text
 
     text = _bare(show(to_tree(expr)))
@@ -126,7 +133,9 @@ def _symbol(name: str) -> str:
     return name if re.fullmatch(r"[a-z](_?[0-9]+)?", name) else f"Symbol({name!r})"
 
 
-def sympy_source(expr: Expr, consts=None, names=None, digits: int | None = None) -> str:
+def sympy_source(
+    expr: Expr, consts: Iterable[float] | None = None, names: Sequence[str] | None = None, digits: int | None = None
+) -> str:
     """A string for sympy.sympify, over symbols identifiers(names)."""
     values, columns = iter(_values(expr, consts)), _default_names(expr, names)
 
@@ -135,7 +144,7 @@ def sympy_source(expr: Expr, consts=None, names=None, digits: int | None = None)
             column = variable_index(tree)
             if column is not None:
                 return _symbol(columns[column]), _ATOM
-            text = format_number(next(values) if tree == CONSTANT else literal_value(tree), digits)
+            text = format_number(next(values) if tree == CONSTANT else float(tree), digits)
             return text, 3 if text.startswith("-") else _ATOM
         row = OPERATOR[tree[0]]
         template, p = _SYMPY.get(row.token, (row.infix, row.precedence))
@@ -185,7 +194,9 @@ def _latex_number(value: float, digits: int | None) -> str:
     return {"1": power_of_ten, "-1": f"-{power_of_ten}"}.get(mantissa, rf"{mantissa} \cdot {power_of_ten}")
 
 
-def latex(expr: Expr, consts=None, names=None, digits: int | None = None) -> str:
+def latex(
+    expr: Expr, consts: Iterable[float] | None = None, names: Sequence[str] | None = None, digits: int | None = None
+) -> str:
     """LaTeX for math mode in the columns' own names."""
     values = iter(_values(expr, consts))
 
@@ -193,7 +204,7 @@ def latex(expr: Expr, consts=None, names=None, digits: int | None = None) -> str
         column = variable_index(token)
         if column is not None:
             return _latex_name(names[column] if names is not None else token), _ATOM
-        text = _latex_number(next(values) if token == CONSTANT else literal_value(token), digits)
+        text = _latex_number(next(values) if token == CONSTANT else float(token), digits)
         return text, 3 if text.startswith("-") else 2 if r"\cdot" in text else _ATOM
 
     def wrap(part: tuple[str, int], least: int) -> str:
@@ -236,7 +247,7 @@ def latex(expr: Expr, consts=None, names=None, digits: int | None = None) -> str
 # ---- torch ------------------------------------------------------------------------------------
 
 
-def torch_module(expr: Expr, consts=None):
+def torch_module(expr: Expr, consts: Iterable[float] | None = None) -> torch.nn.Module:
     """A torch.nn.Module with a float64 parameter `consts` (C,); forward takes X (..., D) and gives (...).
 
     Works in the dtype of X and differentiates with respect to X and the constants.

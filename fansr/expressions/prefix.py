@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from collections.abc import Iterable, Sequence
 
 from fansr.expressions.tokens import (
     ARITY,
@@ -22,6 +23,7 @@ from fansr.expressions.tokens import (
 )
 
 Expr = list[str]
+Tree = str | tuple  # a leaf's token, or (operator, operand, ...)
 
 
 # ---- shape ------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ def children(expr: Expr, start: int = 0) -> list[int]:
     return found
 
 
-def to_tree(expr: Expr):
+def to_tree(expr: Expr) -> Tree:
     """Nested tuples ``(token, child, ...)``; a leaf is its token."""
     stack: list = []
     for token in reversed(expr):
@@ -100,7 +102,7 @@ def to_tree(expr: Expr):
     return tree
 
 
-def from_tree(tree) -> Expr:
+def from_tree(tree: Tree) -> Expr:
     """The prefix expression of nested tuples: the inverse of to_tree."""
     expr: Expr = []
     stack = [tree]
@@ -169,7 +171,7 @@ def drop_constants(expr: Expr) -> Expr:
     return [] if tree is None else from_tree(tree)
 
 
-def bind(expr: Expr, consts) -> Expr:
+def bind(expr: Expr, consts: Iterable[float]) -> Expr:
     """`expr` with its free constants replaced, in order, by literals that read back exactly."""
     values = iter(consts)
     bound = [repr(float(next(values))) if token == CONSTANT else token for token in expr]
@@ -234,7 +236,9 @@ def format_number(value: float, digits: int | None = None) -> str:
     return re.sub(r"e\+?(-?)0*(\d+)$", r"e\1\2", text) if "e" in text else text
 
 
-def to_infix(expr: Expr, consts=None, names=None, digits: int | None = None) -> str:
+def to_infix(
+    expr: Expr, consts: Iterable[float] | None = None, names: Sequence[str] | None = None, digits: int | None = None
+) -> str:
     """An ordinary formula, e.g. ``2*sin(x1) + 0.5``.
 
     `consts` fills the free constants in order (without them they print as ``C``), `names` gives the
@@ -271,7 +275,7 @@ def _leaf(token: str, values, names, digits) -> tuple[str, int]:
         text = format_number(values.pop(), digits)
     else:
         arity(token)  # ValueError for what is no token
-        text = format_number(literal_value(token), digits)
+        text = format_number(float(token), digits)
     return text, 3 if text[:1] == "-" else _ATOM
 
 

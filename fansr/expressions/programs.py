@@ -21,9 +21,11 @@ protected, and no input is written to.  This file knows nothing of fitting.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fansr.expressions import compilation as nb, opcodes as op
 from fansr.expressions.tokens import ARITY, CONSTANT, OPERATORS, literal_value, variable_index
@@ -432,7 +434,7 @@ _CODE[CONSTANT] = (op.FREE, 0, 0.0)
 _CODE.update((token, _leaf(token)) for token in ARITY if token not in _CODE)
 
 
-def compile_many(exprs) -> Programs:
+def compile_many(exprs: Sequence[Sequence[str]]) -> Programs:
     """Programs of K prefix expressions; ValueError names the first that is not a complete expression."""
     rows = []
     start = np.zeros(len(exprs) + 1, np.int64)
@@ -450,7 +452,7 @@ def compile_many(exprs) -> Programs:
     return Programs(codes, link, np.array(literal, np.float64), start, n_constants)
 
 
-def compile_program(expr) -> Program:
+def compile_program(expr: Sequence[str] | Program) -> Program:
     """Program of one prefix expression; a Program is returned as it is."""
     return expr if isinstance(expr, Program) else compile_many([expr])[0]
 
@@ -461,7 +463,7 @@ def compile_program(expr) -> Program:
 _NO_JACOBIAN = np.empty((0, 0))
 
 
-def columns_of(X) -> np.ndarray:
+def columns_of(X: ArrayLike) -> np.ndarray:
     """X (M, D) as contiguous columns (D, M) float64, the layout of the kernels; the kernels never write to it."""
     X = np.asarray(X, np.float64)
     if X.ndim != 2:
@@ -481,7 +483,7 @@ def _arguments(program, X, consts):
     return columns, consts
 
 
-def evaluate(expr, X, consts=None) -> np.ndarray:
+def evaluate(expr: Sequence[str] | Program, X: ArrayLike, consts: ArrayLike | None = None) -> np.ndarray:
     """Values (M,) float64 of an expression (or Program) at the rows of X (M, D) with its constants (C,).
 
     Constants are numbered in pre-order.  Where the expression is not defined the value is NaN or infinite.
@@ -499,7 +501,7 @@ def _values(program, columns, consts):
     return y
 
 
-def evaluate_many(exprs, X, consts) -> np.ndarray:
+def evaluate_many(exprs: Sequence[Sequence[str]] | Programs, X: ArrayLike, consts: Sequence[ArrayLike]) -> np.ndarray:
     """Values (K, M) of K expressions (a list, or Programs) with their K arrays of constants."""
     programs = exprs if isinstance(exprs, Programs) else compile_many(exprs)
     if len(consts) != len(programs):
@@ -513,7 +515,9 @@ def evaluate_many(exprs, X, consts) -> np.ndarray:
     return values
 
 
-def value_and_jacobian(expr, X, consts=None) -> tuple[np.ndarray, np.ndarray]:
+def value_and_jacobian(
+    expr: Sequence[str] | Program, X: ArrayLike, consts: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(y (M,), J (C, M)): values and J[j] = d y / d consts[j], by reverse-mode differentiation.
 
     Derivatives are those of tokens.OPERATORS, infinite or NaN where the formula is (sqrt at 0, say).

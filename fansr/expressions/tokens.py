@@ -10,6 +10,7 @@ A *prefix expression* is a list of token strings in pre-order, for example
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -33,7 +34,7 @@ class Operator(NamedTuple):
 
 
 def _table() -> tuple[Operator, ...]:
-    rows = []
+    rows: list[Operator] = []
 
     def add(token, arity, weight, numpy, derivative, infix, precedence, latex):
         rows.append(Operator(token, arity, len(rows), weight, numpy, derivative, infix, precedence, latex))
@@ -162,6 +163,6 @@ def encode(expr: list[str]) -> list[int]:
     return [TOKEN_ID[token] for token in expr]
 
 
-def decode(ids) -> list[str]:
+def decode(ids: Iterable[int]) -> list[str]:
     """Tokens of vocabulary ids, without <pad>, <bos> and <eos>."""
     return [VOCABULARY[i] for i in ids if i > EOS_ID]

@@ -111,7 +111,7 @@ class Budget:
         """True when the time is up or stop() was called."""
         return self.left() <= 0
 
-    def stop(self):
+    def stop(self) -> None:
         """End it early: everyone who shares this budget sees it."""
         self.stopped = True
 

@@ -18,10 +18,12 @@ All residuals are multiplied by sqrt(weight) / scale of y, so y may be 1e-300 or
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fansr.expressions import Programs, Tape, columns_of, compile_many, compile_program, value_and_jacobian
 from fansr.fitting.levenberg_marquardt import MAX_CONSTANTS, Data, Schedule, fit_range, spread, squares
@@ -59,7 +61,7 @@ class Refiner:
 
     CHUNK = 24  # candidates per call of the kernel: small enough to share evenly and to stop quickly
 
-    def __init__(self, X, y, restarts: int = 8, seed: int = 0, weights=None):
+    def __init__(self, X: ArrayLike, y: ArrayLike, restarts: int = 8, seed: int = 0, weights: ArrayLike | None = None):
         X, y = np.asarray(X, np.float64), np.array(y, np.float64).reshape(-1)
         if X.ndim != 2 or len(X) != len(y):
             raise ValueError(
@@ -93,7 +95,15 @@ class Refiner:
             self._known_spreads[n] = spread(self.y, self.sw, n)
         return self._known_spreads[n]
 
-    def run(self, programs: Programs, schedule: Schedule, given=None, jobs: int = 1, over=None, bar: float = np.inf):
+    def run(
+        self,
+        programs: Programs,
+        schedule: Schedule,
+        given: np.ndarray | None = None,
+        jobs: int = 1,
+        over: Callable[[], bool] | None = None,
+        bar: float = np.inf,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(fvu (K,), consts (K, most)) of compiled programs; rows of `consts` are valid up to n_constants[k].
 
         given (K, most) holds constants to start from (NaN first: none).  Candidates whose FVU on the first points is not
@@ -124,13 +134,26 @@ class Refiner:
                 work(first)
         return fvu, consts
 
-    def fit(self, exprs, jobs: int = 1, schedule: Schedule | None = None, over=None):
+    def fit(
+        self,
+        exprs: Sequence[Sequence[str]] | Programs,
+        jobs: int = 1,
+        schedule: Schedule | None = None,
+        over: Callable[[], bool] | None = None,
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """(fvu (K,), list of K arrays of constants) of prefix expressions; jobs threads share the candidates."""
         programs = exprs if isinstance(exprs, Programs) else compile_many(exprs)
         fvu, consts = self.run(programs, schedule or self.schedule, jobs=jobs, over=over)
         return fvu, [consts[k, : programs.n_constants[k]].copy() for k in range(len(programs))]
 
-    def screen(self, exprs, keep: int, jobs: int = 1, gamma: float = 0.05, over=None) -> np.ndarray:
+    def screen(
+        self,
+        exprs: Sequence[Sequence[str]] | Programs,
+        keep: int,
+        jobs: int = 1,
+        gamma: float = 0.05,
+        over: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
         """Indices of the `keep` most promising expressions, best first, by a quick fit on a few points.
 
         Ranked by log10 FVU + gamma * length (equation 3) on the screening points; ties go to the earlier one.
@@ -145,7 +168,7 @@ class Refiner:
             score = np.log10(np.maximum(fvu, 1e-16)) + gamma * np.diff(programs.start)
         return np.argsort(score, kind="stable")[:keep]
 
-    def polish(self, expr, consts, iterations: int = 60):
+    def polish(self, expr: Sequence[str], consts: ArrayLike, iterations: int = 60) -> tuple[float, np.ndarray]:
         """(fvu, consts): the fit carried on from `consts` (C,) on all points until nothing is gained."""
         programs = compile_many([expr])
         consts = np.array(consts, np.float64).reshape(-1)
@@ -198,7 +221,7 @@ class Refiner:
             R = np.linalg.qr(np.vstack([R, rows]), mode="r")
         return (R, size) if np.isfinite(R).all() else (None, None)
 
-    def fvu(self, expr, consts) -> float:
+    def fvu(self, expr: Sequence[str], consts: ArrayLike) -> float:
         """Exact FVU of an expression with its constants on all points; infinite when it is not finite somewhere."""
         programs = compile_many([expr])
         program, consts = programs[0], np.array(consts, np.float64).reshape(-1)
@@ -209,7 +232,7 @@ class Refiner:
         total = squares(Tape(*program[:3], np.empty(L, np.int64), V, V), self.columns, padded, self.y, self.sw)
         return float(total / self._spread(len(self.y)))
 
-    def standard_errors(self, expr, consts) -> np.ndarray:
+    def standard_errors(self, expr: Sequence[str], consts: ArrayLike) -> np.ndarray:
         """One standard error per constant (C,), from the Jacobian and the residual variance; NaN where not determined.
 
         Linear theory: sigma^2 (J^T W J)^-1 with sigma^2 = SSR / (M - C).  Infinite when M <= C.

@@ -1,5 +1,7 @@
 """The transformer (section 3.4): its data, training, decoding and its proposals: fansr-train and fansr-sample.
 
-The one package that imports torch.  Begin with architecture.py, then batches.py (what it learns from), training_run.py and
-training_loop.py, decoders.py and tree_search.py (how it is asked), sample.py (its laws as candidates).
+The one package that imports torch, and only to train or where another device than a CPU is asked for.  Begin with
+architecture.py, then skeleton_pool.py and batches.py (what it learns from), training_run.py and training_loop.py;
+numpy_inference.py is the same network for use, decoders.py and tree_search.py are how it is asked, sample.py makes its
+laws candidates.
 """

@@ -5,10 +5,11 @@
     tokens (B, L) -> embedding -> n x [causal attention with RoPE, attention to the memory, feed-forward] -> (B, L, V)
 
 Section 3.2 and appendices B, C and D of the paper.  This module knows tokens only as numbers below
-`vocabulary`; it knows nothing of streams, expressions or training.
+`vocabulary`; it knows nothing of streams, expressions or training.  numpy_inference.py is the same function for
+sampling on a CPU, torch_inference.py for sampling elsewhere.
 
 Letters: B batch, M points, D columns, S seeds, I inducing points, L tokens, V vocabulary, H heads,
-d width, E = d / H width of a head, N rows of a decoding step.
+d width, E = d / H width of a head.
 
 Where we depart from the paper, and why:
 - A bit enters as -1 or +1, a bit of a column that does not exist as 0 (the paper: 0 or 1).  It is the
@@ -21,52 +22,11 @@ Where we depart from the paper, and why:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-EPSILON = 1e-6  # inside the root of every norm; the paper's equation 6 leaves its size open
-ROPE_BASE = 10000.0
-NORMS = ("rms", "layer", "set")
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything that fixes the shapes and the function; kept in every checkpoint.
-
-    The defaults are the paper's 3M model (appendix B, Table 3).
-    """
-
-    columns: int = 17  # D: most columns, without the target
-    bits: int = 32  # 16: half precision, as in earlier work
-    width: int = 192  # d, of encoder and decoder
-    heads: int = 3
-    feed_forward: int = 576
-    isab_layers: int = 1
-    sab_layers: int = 1
-    inducing: int = 128  # I
-    seeds: int = 128  # S
-    decoder_layers: int = 3
-    vocabulary: int = 59
-    max_length: int = 64  # longest token sequence, <bos> included
-    dropout: float = 0.1
-    norm: str = "rms"  # of the sets: rms (equations 6, 7), set (mean and deviation over the set), layer
-    post_norm: bool = False
-    bit_noise: float = 0.0  # deviation of Gaussian noise on the bits while training
-
-    def __post_init__(self):
-        if self.norm not in NORMS:
-            raise ValueError(f"norm is {self.norm!r}; it must be one of {', '.join(NORMS)}")
-        if self.bits not in (16, 32):
-            raise ValueError(f"bits is {self.bits}; it must be 16 or 32")
-        if self.width % (2 * self.heads):
-            raise ValueError(f"width {self.width} must be a multiple of twice the {self.heads} heads")
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
+from fansr.network.configuration import EPSILON, ROPE_BASE, ModelConfig
 
 # ---------------------------------------------------------------------------------------------- input
 
@@ -328,23 +288,6 @@ class DecoderLayer(nn.Module):
         k, v = self.cross_key_value(memory).chunk(2, -1)
         return split_heads(k, self.heads), split_heads(v, self.heads)
 
-    def step(self, x: Tensor, past, memory_kv, cos: Tensor, sin: Tensor) -> Tensor:
-        """One position of N sequences over ONE memory: x (N, d) -> (N, d).
-
-        past(q, k, v), all (N, d), takes the new keys and values in and gives the attention to all so far (N, d).
-        memory_kv: keys and values of the memory, (H, S, E) each; all N rows share it, so that a head's attention
-        to it is one matrix product.
-        """
-        n, d = x.shape
-        q, k, v = self.self_qkv(self.norm_self(x)).chunk(3, -1)
-        q, k = (rotate(u.view(n, self.heads, -1), cos, sin).reshape(n, d) for u in (q, k))
-        x = x + self.self_out(past(q, k, v))
-        q = self.cross_query(self.norm_cross(x)).view(n, self.heads, -1).transpose(0, 1)  # (H, N, E)
-        k, v = memory_kv
-        weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(1, 2), -1)
-        x = x + self.cross_out((weights @ v).transpose(0, 1).reshape(n, d))
-        return x + self.feed_forward(self.norm_inner(x))
-
 
 class Decoder(nn.Module):
     """Embedding, layers and last norm: what Table 3 counts as the decoder."""
@@ -390,105 +333,3 @@ class Model(nn.Module):
         self, values: Tensor, tokens: Tensor, mask: Tensor | None = None, present: Tensor | None = None
     ) -> Tensor:
         return self.decode(tokens, self.memory(values, mask, present))
-
-
-def fast_steps(memory: Tensor) -> bool:
-    """Whether decoder_step.py can decode over this memory."""
-    return memory.device.type == "cpu" and memory.dtype == torch.float32
-
-
-class Cache:
-    """N growing sequences that share one memory, decoded one position at a time.
-
-    step(tokens) gives the logits after one more token of each; keep(rows) drops or repeats sequences.
-    On a CPU no key or value is ever copied (decoder_step.py); elsewhere they are gathered by torch.
-    """
-
-    def __init__(self, model: Model, memory: Tensor, rows: int = 1, length: int | None = None):
-        assert memory.shape[0] == 1, "one cache holds the sequences of one problem"
-        self.model, self.rows, self.t = model, rows, 0
-        self.length = length or model.config.max_length
-        self.fast = None
-        if fast_steps(memory):
-            from fansr.network.decoder_step import Stepper
-
-            self.fast = Stepper(model, memory, rows, self.length, EPSILON)
-            return
-        self.memory = [
-            tuple(kv[0].contiguous() for kv in layer.memory_key_value(memory)) for layer in model.decoder.layers
-        ]
-        self.past = TensorPast(model.config, rows, self.length, memory)
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Logits (N, V) after one more token of each sequence, tokens (N,)."""
-        model, t = self.model, self.t
-        if t >= self.length:
-            raise ValueError(f"the cache holds {self.length} positions and is full")
-        self.t = t + 1
-        if self.fast is not None:
-            return self.fast.step(tokens, t)
-        x = model.decoder.embed(tokens)
-        self.past.begin(t, self.rows)
-        for i, (layer, memory) in enumerate(zip(model.decoder.layers, self.memory)):
-            x = layer.step(x, lambda q, k, v, i=i: self.past.attend(i, q, k, v), memory, model.cos[t], model.sin[t])
-        return model.head(model.decoder.norm(x))
-
-    def keep(self, rows: Tensor) -> None:
-        """Let sequence i be what sequence rows[i] was; rows (N',) int64."""
-        self.rows = len(rows)
-        if self.fast is not None:
-            self.fast.keep(rows)
-        else:
-            self.past.keep(rows, self.t)
-
-
-class TensorPast:
-    """Keys and values (T, N, d) of each layer, gathered anew when sequences branch or end."""
-
-    def __init__(self, config: ModelConfig, rows: int, length: int, memory: Tensor):
-        self.heads = config.heads
-        shape = (length, rows, config.width)
-        self.keys = [memory.new_empty(shape) for _ in range(config.decoder_layers)]
-        self.values = [memory.new_empty(shape) for _ in range(config.decoder_layers)]
-
-    def begin(self, t: int, rows: int) -> None:
-        self.t = t
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        keys, values, t = self.keys[layer], self.values[layer], self.t + 1
-        keys[self.t], values[self.t] = k, v
-        n, d = q.shape
-        q, k, v = (u.unflatten(-1, (self.heads, -1)) for u in (q, keys[:t], values[:t]))
-        weights = torch.softmax(torch.einsum("nhe,tnhe->tnh", q * q.shape[-1] ** -0.5, k), 0)
-        return torch.einsum("tnh,tnhe->nhe", weights, v).reshape(n, d)
-
-    def keep(self, rows: Tensor, t: int) -> None:
-        for buffers in (self.keys, self.values):
-            for i, old in enumerate(buffers):
-                new = old.new_empty(old.shape[0], len(rows), old.shape[2])
-                torch.index_select(old[:t], 1, rows, out=new[:t])
-                buffers[i] = new
-
-
-def count(model: Model, points: int = 512, tokens: int = 26) -> dict:
-    """Parameters and training cost of one sample, for --dry-run.
-
-    Floating-point operations by the paper's rule (appendix K), 6 * parameters * tokens, once for the encoder
-    over the points and once for decoder and head over the tokens.
-    """
-    total = sum(p.numel() for p in model.parameters())
-    encoder = sum(p.numel() for p in model.encoder.parameters())
-    decoder = sum(p.numel() for p in model.decoder.parameters())
-    return {
-        "params_total": total,
-        "params_encoder": encoder,
-        "params_decoder": decoder,
-        "flops_per_sample": flops_per_sample(encoder, total - encoder, points, tokens),
-        "points": points,
-        "tokens": tokens,
-    }
-
-
-def flops_per_sample(encoder: int, rest: int, points: float, tokens: float) -> float:
-    """6 N D of Kaplan et al. (2020), encoder and the rest apart."""
-    return 6.0 * (encoder * points + rest * tokens)

@@ -1,48 +1,28 @@
-"""From streams to batches: what the network is trained on, one numbered batch at a time.
+"""From skeletons to batches: what the network is trained on, one numbered batch at a time.
 
-    skeleton stream -> Pool: tokens (N, W) uint8, columns packed to the left
-    batch number    -> rows of the pool -> fresh constants and points -> Batch
-    problem stream  -> Table: points as given, padded to one length under a mask -> Batch
+    batch number -> rows of the pool (skeleton_pool.py) -> fresh constants and points -> Batch
 
 A batch is a function of (pool, settings, seed, number) alone, so that a resumed run sees what an unbroken
 one would have seen, and so that several processes can share out the numbers between them.
-
-Columns are packed: a law over x3 and x7 is learned as one over x1 and x2, in the same order, because a
-table of two columns is what a user brings.  The sorted normal form survives, since the order does.
-
-This module knows nothing of the network beyond its number of columns and its longest sequence.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import threading
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fansr.corpus import Prior
-from fansr.errors import DataError
-from fansr.expressions import (
-    ARITY,
-    BOS_ID,
-    EOS_ID,
-    FIRST_OPERATOR_ID,
-    FIRST_VARIABLE_ID,
-    MAX_VARIABLES,
-    PAD_ID,
-    TOKEN_ID,
-    VOCABULARY,
-)
-from fansr.streams import reader_writer, rng_for
+from fansr.expressions import BOS_ID, EOS_ID, FIRST_VARIABLE_ID, PAD_ID, VOCABULARY
+from fansr.network.column_scaling import scale_exponents, scaled
+from fansr.network.configuration import Settings
+from fansr.network.skeleton_pool import Pool
+from fansr.streams import rng_for
 
 MEGA = 32  # batches drawn and sorted by length together: enough for even lengths, few enough to stay mixed
-HELD = 4096  # held-out skeletons kept for validation
-LOW, HIGH = 1e-2, 1e2  # a column whose root mean square lies outside is shown scaled by a power of two
-_NEED = np.array([ARITY.get(token, 0) - 1 for token in VOCABULARY], dtype=np.int8)  # change of open places by a token
 
 
 @dataclass
@@ -50,13 +30,11 @@ class Batch:
     """What one training step takes.
 
     values  (B, M, 1+C) float32, the target first, then columns; 0 where a column is absent
-    mask    (B, M) bool, the valid points; None when all are
     present (B, 1+C) bool, the columns that exist
     tokens  (B, L) int64: <bos>, the expression, <eos>, padding
     """
 
     values: Tensor
-    mask: Tensor | None
     present: Tensor
     tokens: Tensor
 
@@ -67,182 +45,6 @@ class Batch:
     def n_tokens(self) -> int:
         """Tokens to predict: all but <bos> and padding."""
         return int((self.tokens[:, 1:] != PAD_ID).sum())
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How skeletons become numbers; part of every checkpoint."""
-
-    batch: int = 256
-    min_points: int = 16  # M is drawn once a batch, so that no point is padding
-    max_points: int = 64
-    columns: int = 17  # of the network
-    max_length: int = 64  # of its token sequences, <bos> included
-    scale_columns: bool = True
-    prior: Prior = field(default_factory=Prior)
-
-
-# ------------------------------------------------------------------------------------- scaling of columns
-
-
-def scale_exponents(values: np.ndarray | Tensor, mask: Tensor | None = None):
-    """Powers of two to divide each column by: values (..., M, C) float64 -> (..., C), 0 where its rms is ordinary.
-
-    Dividing by a power of two changes a number's exponent bits only: it is exact, and undone by a constant in
-    the law.  Columns with an ordinary size stay as they are, so that sin(x) need not become sin(c*x).
-    """
-    tensor = torch.as_tensor(values, dtype=torch.float64)
-    size = tensor.abs()
-    if mask is not None:
-        size = size * mask[..., None]
-    top = size.amax(-2, keepdim=True)
-    unit = torch.where((top > 0) & torch.isfinite(top), top, 1.0)
-    # Over the largest first: the squares of 1e-200 and 1e200 are not numbers.
-    count = tensor.shape[-2] if mask is None else mask.sum(-1)[..., None, None].clamp(min=1)
-    rms = unit * ((size / unit).square().sum(-2, keepdim=True) / count).sqrt()
-    odd = torch.isfinite(rms) & (rms > 0) & ((rms < LOW) | (rms > HIGH))
-    return torch.where(odd, torch.floor(torch.log2(torch.where(odd, rms, 1.0))), 0.0).squeeze(-2)
-
-
-def scaled(values: Tensor, exponents: Tensor) -> Tensor:
-    """values (..., M, C) float64 over 2**exponents (..., C); exact, also where the power itself would overflow."""
-    return torch.ldexp(
-        torch.ldexp(values, -torch.floor(exponents / 2)[..., None, :]), -torch.ceil(exponents / 2)[..., None, :]
-    )
-
-
-# ------------------------------------------------------------------------------------------------- pools
-
-
-def compact(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rename the variables of each row to x1..xk in their order: (N, W) uint8 -> the same shape, and k (N,)."""
-    variables = np.arange(FIRST_VARIABLE_ID, FIRST_VARIABLE_ID + MAX_VARIABLES, dtype=np.uint8)
-    used = np.stack([(tokens == v).any(1) for v in variables], 1)  # (N, 17)
-    table = np.tile(np.arange(256, dtype=np.uint8), (len(tokens), 1))
-    ranks = FIRST_VARIABLE_ID + np.cumsum(used, 1) - 1
-    table[:, variables] = np.where(used, ranks, 0)
-    return np.take_along_axis(table, tokens.astype(np.intp), 1), used.sum(1)
-
-
-def fault(expr, settings: Settings) -> str | None:
-    """Why a skeleton cannot be learned from, or None; the reasons are the keys under which drops are counted."""
-    if not isinstance(expr, list) or not expr:
-        return "no expression"
-    if len(expr) > settings.max_length - 2:
-        return "too long"
-    need, used = 1, set()
-    for token in expr:
-        if not isinstance(token, str) or token not in TOKEN_ID or token not in ARITY:
-            return "unknown token"
-        if need == 0:
-            return "no valid prefix expression"
-        need += ARITY[token] - 1
-        if token[0] == "x":
-            used.add(token)
-    if need:
-        return "no valid prefix expression"
-    if not used:
-        return "no variable"
-    return "too many columns" if len(used) > settings.columns else None
-
-
-class Pool:
-    """Skeletons as rows of tokens; grows while a pipe feeds it, and forgets its oldest beyond `limit`.
-
-    Duplicates stay: the stream's frequencies are the prior, and without them short laws starve.
-    A share `hold` of the distinct skeletons is kept apart for validation.
-    """
-
-    def __init__(self, settings: Settings, limit: int = 4_000_000, hold: float = 0.0):
-        self.settings, self.limit, self.hold = settings, limit, hold
-        self.width = settings.max_length - 2
-        self._tokens = np.zeros((0, self.width), np.uint8)
-        self._columns = np.zeros(0, np.uint8)
-        self.n = self.seen = 0
-        self.held = np.zeros((0, self.width), np.uint8)  # the first HELD rows held out
-        self.dropped: Counter = Counter()
-        self.lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return self.n
-
-    def add(self, records: list[dict]) -> None:
-        """Take skeleton records in; those that cannot be learned from are counted in `dropped`."""
-        rows = np.zeros((len(records), self.width), np.uint8)
-        n = 0
-        for record in records:
-            expr = record.get("expr")
-            reason = fault(expr, self.settings)
-            if reason:
-                self.dropped[reason] += 1
-                continue
-            rows[n, : len(expr)] = [TOKEN_ID[token] for token in expr]
-            n += 1
-        tokens, columns = compact(rows[:n])
-        out = held_out(tokens, self.hold)
-        with self.lock:
-            self.held = np.concatenate((self.held, tokens[out][: HELD - len(self.held)]))
-            self._store(tokens[~out], columns[~out].astype(np.uint8))
-
-    def _store(self, tokens, columns):
-        n = len(tokens)
-        if self.n + n > len(self._tokens) and len(self._tokens) < self.limit:
-            room = min(self.limit, max(2 * len(self._tokens), self.n + n, 65536))
-            for name in ("_tokens", "_columns"):
-                old = getattr(self, name)
-                new = np.zeros((room, *old.shape[1:]), old.dtype)
-                new[: self.n] = old[: self.n]
-                setattr(self, name, new)
-        at = (self.seen + np.arange(n)) % max(1, self.limit)
-        self._tokens[at], self._columns[at] = tokens, columns
-        self.seen += n
-        self.n = min(self.seen, self.limit)
-
-    def take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens (B, W) uint8 and numbers of columns (B,) of these rows."""
-        with self.lock:
-            return self._tokens[rows], self._columns[rows]
-
-    @property
-    def tokens(self) -> np.ndarray:
-        return self._tokens[: self.n]
-
-
-def read_pool(sources, settings: Settings, limit: int = 4_000_000, hold: float = 0.0) -> tuple[Pool, list]:
-    """All skeletons of some files (up to `limit`) and the first file's history; DataError when none can be used."""
-    pool, history = Pool(settings, limit, hold), []
-    for source in sources:
-        with reader_writer.open_reader(source, holds="skeleton") as reader:
-            history = history or reader.history
-            chunk = []
-            for record in reader:
-                chunk.append(record)
-                if len(chunk) == 4096:
-                    pool.add(chunk)
-                    chunk = []
-                    if pool.n >= limit:
-                        break
-            pool.add(chunk)
-    if not pool.n:
-        why = ", ".join(f"{n} {reason}" for reason, n in pool.dropped.items()) or "no records"
-        raise DataError(f"{' '.join(map(str, sources))}: no skeleton to learn from ({why})")
-    return pool, history
-
-
-def held_out(tokens: np.ndarray, share: float) -> np.ndarray:
-    """Which rows (N, W) uint8 are never trained on: bool (N,), by a hash of the skeleton alone.
-
-    So a skeleton is held out in every run and every pool with this share, with all its duplicates.
-    """
-    keys = np.zeros(len(tokens), np.uint64)
-    for j in range(tokens.shape[1]):  # a polynomial hash modulo 2**64, its bits mixed at the end
-        keys = keys * np.uint64(0x9E3779B97F4A7C15) + tokens[:, j] + np.uint64(1)
-    keys ^= keys >> np.uint64(29)
-    keys *= np.uint64(0xBF58476D1CE4E5B9)
-    return (keys >> np.uint64(40)).astype(np.float64) / 2**24 < share
-
-
-# ----------------------------------------------------------------------------------------------- batches
 
 
 class Loader:
@@ -344,48 +146,11 @@ def frame(ids: Tensor) -> Tensor:
     return out
 
 
-def assemble(X: Tensor, y: Tensor, exists: Tensor, tokens: Tensor, scale: bool, mask: Tensor | None = None) -> Batch:
+def assemble(X: Tensor, y: Tensor, exists: Tensor, tokens: Tensor, scale: bool) -> Batch:
     """Put target and columns together as the network reads them: X (B, M, C), y (B, M), exists (B, C)."""
     values = torch.cat((y[..., None], X * exists[:, None, :]), -1)
     present = torch.cat((exists.new_ones(len(exists), 1), exists), 1)
     if scale:
-        values = scaled(values.double(), scale_exponents(values, mask))
-    return Batch(values.float(), mask, present, tokens)
-
-
-def collate(problems: list[dict], settings: Settings, rng: np.random.Generator) -> tuple[Batch, Counter]:
-    """Problem records with a known law as one batch: points beyond max_points are left out at random.
-
-    Records without an expression the network can write, or with numbers that are not finite, are counted and
-    left out.
-    """
-    dropped, kept = Counter(), []
-    for record in problems:
-        expr = (record.get("truth") or {}).get("expr")
-        reason = fault(expr, settings)
-        if not reason and record["X"].shape[1] > settings.columns:
-            reason = "too many columns"
-        if not reason and not (np.isfinite(record["X"]).all() and np.isfinite(record["y"]).all() and len(record["y"])):
-            reason = "numbers not finite"
-        if reason:
-            dropped[reason] += 1
-        else:
-            kept.append(record)
-    if not kept:
-        raise DataError("no problem to learn from: " + ", ".join(f"{n} {reason}" for reason, n in dropped.items()))
-    count = [min(len(r["y"]), settings.max_points) for r in kept]
-    X = np.zeros((len(kept), max(count), max(r["X"].shape[1] for r in kept)))
-    y = np.zeros(X.shape[:2])
-    ids = np.zeros((len(kept), max(len(r["truth"]["expr"]) for r in kept)), np.int64)
-    exists, mask = np.zeros((len(kept), X.shape[2]), bool), np.arange(max(count)) < np.array(count)[:, None]
-    for i, (record, m) in enumerate(zip(kept, count)):
-        rows = np.sort(rng.permutation(len(record["y"]))[:m])
-        X[i, :m, : record["X"].shape[1]], y[i, :m] = record["X"][rows], record["y"][rows]
-        exists[i, : record["X"].shape[1]] = True
-        ids[i, : len(record["truth"]["expr"])] = [TOKEN_ID[token] for token in record["truth"]["expr"]]
-    tensors = [torch.as_tensor(a) for a in (X, y, exists, ids, mask)]
-    whole = None if mask.all() else tensors[4]
-    return assemble(*tensors[:3], frame(tensors[3]), settings.scale_columns, whole), dropped
-
-
-assert FIRST_OPERATOR_ID == FIRST_VARIABLE_ID + MAX_VARIABLES  # variables are one run of ids
+        values = values.double()
+        values = scaled(values, scale_exponents(values, torch), torch)
+    return Batch(values.float(), present, tokens)

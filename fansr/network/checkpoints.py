@@ -1,13 +1,6 @@
 """Checkpoints: safetensors and JSON, written whole or not at all; nothing in them is ever executed.
 
-A model is one file: weights, and in its header (all strings, as safetensors wants it)
-
-    format    "fansr-model-1"
-    config    ModelConfig as JSON: enough to build the network
-    training  what it was trained with, and how far it came
-    history   the history of the streams it learned from, then of the training runs
-
-A training run is a folder with one folder per checkpoint and a pointer to the newest whole one:
+A model is one file, described in model_file.py, which reads it.  A training run is a folder with one folder per checkpoint and a pointer to the newest whole one:
 
     latest                 one line: the name of the newest whole checkpoint
     step-00001200/
@@ -23,18 +16,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import struct
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from fansr.errors import DataError
-from fansr.network.architecture import Model, ModelConfig
+from fansr.network.architecture import Model
+from fansr.network.model_file import FORMAT, read_model, read_tensors
 
-FORMAT = "fansr-model-1"
 PART_BYTES = 16 * 1024 * 1024
 _HEADER_ROOM = 64 * 1024  # of a part, for names and offsets
 
@@ -62,21 +55,9 @@ def save_model(
 
 def load_model(path: str | os.PathLike, device: str | torch.device = "cpu") -> tuple[Model, dict]:
     """The network of a model file in float32 and eval mode, and {"training": dict, "history": list}."""
-    tensors, metadata = _read(path)
-    try:
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"its format is {metadata.get('format')!r}, wanted {FORMAT!r}")
-        config = ModelConfig(**json.loads(metadata["config"]))
-        info = {key: json.loads(metadata[key]) for key in ("training", "history")}
-        model = Model(config)  # not on the meta device: its first use alone imports for a second
-        wanted = {name: t.shape for name, t in model.state_dict().items()}
-        got = {name: t.shape for name, t in tensors.items()}
-        if wanted != got:
-            odd = sorted(set(wanted.items()) ^ set(got.items()))[0][0]
-            raise ValueError(f"its weights do not fit its config (first at {odd})")
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a fansr model: {error}") from None
-    model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
+    config, weights, info = read_model(path)
+    model = Model(config)  # not on the meta device: its first use alone imports for a second
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, assign=True)
     return model.to(device).eval().requires_grad_(False), info
 
 
@@ -94,19 +75,6 @@ def _save_atomically(path: Path, tensors: dict, metadata: dict | None = None) ->
             f"{path}: could not be written: {getattr(error, 'strerror', None) or error}; "
             "an earlier file of this name is untouched"
         ) from None
-
-
-def _read(path: str | os.PathLike) -> tuple[dict, dict]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
-    except (SafetensorError, struct.error, ValueError) as error:
-        raise DataError(f"{path}: not a whole safetensors file: {error}") from None
 
 
 # ----------------------------------------------------------------------------------- one training state
@@ -160,11 +128,17 @@ def load_state(folder: str | os.PathLike) -> tuple[Path, dict] | None:
     """The newest whole checkpoint of a run: its folder and its state; None when the run has none."""
     folder = Path(folder)
     try:
-        name = (folder / "latest").read_text().strip()
-        return folder / name, json.loads((folder / name / "state.json").read_text())
+        name = (folder / "latest").read_text()[:80].strip()
+        if not re.fullmatch("step-[0-9]{8,20}", name):
+            raise ValueError(f"latest names {name!r}, wanted step-NNNNNNNN")
+        state = json.loads((folder / name / "state.json").read_text())
+        for key, most in (("step", 1 << 53), ("optimizer_parts", 1 << 16)):
+            if not isinstance(state, dict) or type(state.get(key, 0)) is not int or not 0 <= state.get(key, 0) <= most:
+                raise ValueError(f"state.json: {key} is no whole number from 0 to {most}")
+        return folder / name, {"step": 0, **state}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{folder}: unreadable checkpoint: {error}") from None
 
 
@@ -174,7 +148,8 @@ def load_optimizer(checkpoint: Path, state: dict, model: Model, optimizer: torch
         return False
     pieces: dict = {}
     for i in range(state["optimizer_parts"]):
-        pieces.update(_read(checkpoint / f"optimizer-{i:04d}.safetensors")[0])
+        arrays, _ = read_tensors(checkpoint / f"optimizer-{i:04d}.safetensors")
+        pieces.update((name, torch.from_numpy(array)) for name, array in arrays.items())
     tensors = join(pieces)
     try:
         for name, parameter in model.named_parameters():

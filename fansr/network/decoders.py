@@ -11,6 +11,8 @@ Section 3.5 of the paper.  `grow` goes over prefixes of equal length:
 Only tokens that can still lead to a whole expression over the columns that exist get any probability
 (Grammar); log-probabilities are those of the network so masked.  A prefix is complete when no operand
 is missing, so the end token needs no decoding step.
+
+A network is what numpy_inference.py and torch_inference.py offer: memory and sequences; the choosing here is numpy's.
 """
 
 from __future__ import annotations
@@ -18,10 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from fansr.expressions import ARITY, BOS_ID, EOS_ID, FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, VOCABULARY
-from fansr.network.architecture import Cache, Model
 
 ROWS = 4096  # prefixes decoded together at most; more draws are made in several rounds
 CHANGE = np.array([ARITY.get(token, 0) - 1 for token in VOCABULARY], dtype=np.int64)  # of missing operands
@@ -125,22 +125,16 @@ class _Rows:
         self.ids, self.logp, self.missing = self.ids[rows], self.logp[rows], self.missing[rows]
 
 
-@torch.inference_mode()
-def grow(
-    model: Model, memory: torch.Tensor, grammar: Grammar, chooser, temperature: float = 1.0, top_p: float = 1.0
-) -> Drawn:
+def grow(network, memory, grammar: Grammar, chooser, temperature: float = 1.0, top_p: float = 1.0) -> Drawn:
     """Grow prefixes token by token until all are complete; `chooser` decides how they branch.
 
-    memory (1, S, d).  chooser.split(logp, drawn_logp, rows) -> (parents, tokens) of the next rows;
+    memory: the network's, of one table.  chooser.split(logp, drawn_logp, rows) -> (parents, tokens) of the next rows;
     chooser.settle(done, rows) takes away the complete ones and returns which of the rows stay.
     """
-    device = memory.device
-    cache = Cache(model, memory, 1, grammar.length)
-    rows = _Rows()
-    last = torch.full((1,), BOS_ID, dtype=torch.long, device=device)
-    decoded = 0
+    sequences = network.sequences(memory, 1, grammar.length)
+    rows, last, decoded = _Rows(), np.array([BOS_ID]), 0
     for t in range(grammar.length):
-        logits = cache.step(last).float().cpu().numpy()
+        logits = sequences.step(last)
         decoded += len(logits)
         logp = log_softmax(logits, grammar.mask(rows.missing, t))
         parents, tokens = chooser.split(logp, sharpen(logp, temperature, top_p), rows)
@@ -149,8 +143,8 @@ def grow(
         if not len(stay):
             break
         rows.keep(stay)
-        cache.keep(torch.as_tensor(parents[stay], device=device))
-        last = torch.as_tensor(tokens[stay].astype(np.int64), device=device)
+        sequences.keep(parents[stay])
+        last = tokens[stay]
     drawn = chooser.result()
     drawn.decoded = decoded
     return drawn
@@ -271,8 +265,8 @@ def _collect(found: list[tuple]) -> Drawn:
 
 
 def draw(
-    model: Model,
-    memory: torch.Tensor,
+    network,
+    memory,
     grammar: Grammar,
     samples: int,
     rng: np.random.Generator,
@@ -283,9 +277,9 @@ def draw(
     """`samples` sequences by one of the decoders but mcts."""
     if decoder in ("topk", "beam"):
         chooser = Best(samples, rng if decoder == "topk" else None)
-        return grow(model, memory, grammar, chooser, temperature, top_p)
+        return grow(network, memory, grammar, chooser, temperature, top_p)
     rounds = [min(ROWS, samples - start) for start in range(0, samples, ROWS)]
-    parts = [grow(model, memory, grammar, Draws(n, rng, decoder == "tree"), temperature, top_p) for n in rounds]
+    parts = [grow(network, memory, grammar, Draws(n, rng, decoder == "tree"), temperature, top_p) for n in rounds]
     found = [entry for part in parts for entry in zip(part.ids, part.logp, part.n)]
     drawn = _collect(found)
     drawn.decoded = sum(part.decoded for part in parts)

@@ -9,8 +9,6 @@ import torch
 
 from fansr.errors import DataError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 @dataclass(frozen=True)
 class Device:
@@ -29,7 +27,7 @@ class Device:
 
 
 def choose(name: str = "auto", dtype: str = "auto") -> Device:
-    """Pick the device ("auto", "cpu", "cuda", "cuda:1") and the dtype ("auto", "float32", "bfloat16")."""
+    """Pick the device ("auto", "cpu", "cuda", "cuda:1") and the dtype ("auto" or one of configuration.DTYPES)."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -41,7 +39,7 @@ def choose(name: str = "auto", dtype: str = "auto") -> Device:
     except RuntimeError:
         raise DataError(f"device {name!r} is unknown; wanted auto, cpu, cuda or cuda:N") from None
     if dtype != "auto":
-        return Device(device, DTYPES[dtype], "asked for")
+        return Device(device, getattr(torch, dtype), "asked for")
     return Device(device, *_dtype_for(device))
 
 

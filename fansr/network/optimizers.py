@@ -12,7 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-NAMES = ("adamw", "muon")
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al.: the steepest at 0, singular values end in [0.7, 1.2]
 ROUNDS = 5
 RMS = 0.2  # of a step of Adam's, about

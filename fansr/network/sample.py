@@ -4,6 +4,7 @@
 
 The decoders are in decoders.py (tree, iid, topk, beam) and tree_search.py (mcts); what the network is shown of a table, and how its
 sequences become laws again, is in table_encoding.py.  The control draws from the prior without the network.
+On a CPU the network is numpy's (numpy_inference.py); torch is loaded for other devices alone.
 
 This module knows the network and expressions; of fitting it knows only `fitter.fit(exprs)`.
 """
@@ -15,18 +16,17 @@ import math
 
 import click
 import numpy as np
-import torch
 
 from fansr.cli import command, resources
 from fansr.errors import DataError
-from fansr.expressions import FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, sort_commutative
+from fansr.expressions import FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, VOCABULARY, sort_commutative
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.network import batches, checkpoints
-from fansr.network.architecture import Model
-from fansr.network.decoders import ROWS, Grammar, draw
+from fansr.network import model_file
+from fansr.network.decoders import ROWS, Drawn, Grammar, draw
+from fansr.network.skeleton_pool import compact
 from fansr.network.table_encoding import View, finish, show, to_expr
 from fansr.network.tree_search import tree_search
-from fansr.streams import reader_writer, records, rng_for
+from fansr.streams import reader_writer, rng_for
 
 DECODERS = ("tree", "topk", "iid", "beam", "mcts")
 FIRST_DRAWS = 64  # of a proposer; doubled each time, so that other proposers get their turn early
@@ -44,10 +44,56 @@ def model_path(name: str | None = None):
 
 
 @functools.lru_cache(maxsize=4)
-def load(name: str | None = None, device: str = "cpu") -> tuple[Model, dict]:
-    """A model, read once in a process; the dict is what it was trained with."""
-    model, info = checkpoints.load_model(model_path(name), device)
-    return model, info["training"]
+def load(name: str | None = None, device: str = "cpu", threads: int = 1):
+    """(network, what it was trained with) of a model, read once in a process.
+
+    device: "cpu" is numpy's network; "cuda", "cuda:1" and "torch-cpu" are torch's.  DataError where there is no such
+    model or device, or where the model speaks another language than this version.
+    """
+    path = model_path(name)
+    if device == "cpu":
+        from fansr.network.numpy_inference import NumpyNetwork
+
+        config, weights, info = model_file.read_model(path)
+        network = NumpyNetwork(config, weights, threads)
+    else:
+        from fansr.network import torch_inference
+
+        network, info = torch_inference.load(path, device, threads)
+    config, settings = network.config, info["training"].get("settings", {})
+    if config.vocabulary != len(VOCABULARY) or config.columns > MAX_VARIABLES or config.max_length < 3:
+        raise DataError(
+            f"{path}: a network of {config.vocabulary} tokens, {config.columns} columns and sequences of "
+            f"{config.max_length}; this version samples from {len(VOCABULARY)} tokens, up to {MAX_VARIABLES} columns and 3 or more"
+        )
+    most = settings.get("max_points", 64) if isinstance(settings, dict) else settings
+    if not isinstance(most, int) or most < 1:
+        raise DataError(f"{path}: max_points is {most!r} in its training's settings; wanted a positive whole number")
+    return network, info["training"]
+
+
+def draw_laws(
+    network,
+    view: View,
+    samples: int,
+    rng: np.random.Generator,
+    decoder: str = "tree",
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    max_length: int | None = None,
+    fitter=None,
+) -> Drawn:
+    """Sequences from the network for what it is shown; max_length: longest law in tokens, the network's for None.
+
+    fitter: what mcts rewards laws by; without one it goes by the network alone.
+    """
+    if decoder not in DECODERS:
+        raise ValueError(f"decoder is {decoder!r}; it must be one of {', '.join(DECODERS)}")
+    memory, longest = network.memory(view.values), network.config.max_length - 2
+    grammar = Grammar(len(view.columns), min(max_length or longest, longest))
+    if decoder == "mcts":
+        return tree_search(network, memory, grammar, samples, rng, lambda ids: _reward(ids, view, fitter))
+    return draw(network, memory, grammar, samples, rng, decoder, temperature, top_p)
 
 
 def propose(
@@ -58,6 +104,7 @@ def propose(
     *,
     samples: int = 4096,
     model: str | None = None,
+    device: str = "cpu",
     fitter=None,
     decoder: str = "tree",
     temperature: float = 1.0,
@@ -68,9 +115,7 @@ def propose(
     Draws come in rounds of 64, 128, 256, ... so that other proposers get their turn, each over another random
     choice of points where the table has more than the network takes.
     """
-    network, training = load(model)
-    # Batches this small gain little from a second thread, and lose much where the other core is busy fitting.
-    torch.set_num_threads(1)
+    network, training = load(model, device)
     settings = training.get("settings", {})
     seen: set[tuple] = set()
     left, size = max(1, int(samples * budget.work)), FIRST_DRAWS
@@ -80,19 +125,18 @@ def propose(
         view = show(problem, network.config, settings, rng, pool)
         if not view.columns:
             return
-        with torch.inference_mode():
-            memory = network.memory(view.values)
-        grammar = Grammar(len(view.columns), network.config.max_length - 2)
-        if decoder == "mcts":
-            drawn = tree_search(network, memory, grammar, n, rng, lambda ids, view=view: _reward(ids, view, fitter))
-        else:
-            drawn = draw(network, memory, grammar, n, rng, decoder, temperature, top_p)
-        fresh = []
-        for candidate in finish(drawn, view)[0]:
-            if tuple(candidate.expr) not in seen:
-                seen.add(tuple(candidate.expr))
-                fresh.append(candidate)
-        yield fresh
+        drawn = draw_laws(network, view, n, rng, decoder, temperature, top_p, fitter=fitter)
+        yield _fresh(finish(drawn, view)[0], seen)
+
+
+def _fresh(candidates: list[Candidate], seen: set[tuple]) -> list[Candidate]:
+    """Those not seen before, which are seen from now on."""
+    fresh = []
+    for candidate in candidates:
+        if tuple(candidate.expr) not in seen:
+            seen.add(tuple(candidate.expr))
+            fresh.append(candidate)
+    return fresh
 
 
 def propose_control(
@@ -113,33 +157,27 @@ def propose_control(
 
     training = load(model)[1]
     law = prior.from_dict(training["prior"]) if training.get("prior") else prior.load("prior")
-    settings = batches.Settings(columns=min(MAX_VARIABLES, law.variables), prior=law)
     seen: set[tuple] = set()
     left, size, seed, start = max(1, int(samples * budget.work)), FIRST_DRAWS, int(rng.integers(1 << 31)), 0
     moving = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0]
-    most = min(len(moving), settings.columns)
+    most = min(len(moving), MAX_VARIABLES, law.variables)
     while left > 0 and moving and not budget.over():
         n = min(left, size)
         left, size = left - n, 2 * size
         ids: list[tuple] = []
         while len(ids) < n and not budget.over():
-            tokens, k = batches.compact(sample_tokens(law, np.arange(start, start + 4 * n), seed))
+            tokens, k = compact(sample_tokens(law, np.arange(start, start + 4 * n), seed))
             start += 4 * n
             kept = tokens[(k >= 1) & (k <= most)][: n - len(ids)]
             ids += [tuple(row[row != PAD_ID].tolist()) for row in kept]
-        fresh = []
+        laws = []
         for row in ids:  # each over its own choice of the columns
             used = max(
                 v - FIRST_VARIABLE_ID + 1 for v in row if FIRST_VARIABLE_ID <= v < FIRST_VARIABLE_ID + MAX_VARIABLES
             )
             columns = sorted(rng.choice(len(moving), used, replace=False).tolist())
-            fresh.append(to_expr(row, View([moving[j] for j in columns], np.zeros(1 + used), torch.zeros(0))))
-        candidates = []
-        for expr in _simplified(fresh):
-            if tuple(expr) not in seen:
-                seen.add(tuple(expr))
-                candidates.append(Candidate(expr, source="control"))
-        yield candidates
+            laws.append(to_expr(row, View([moving[j] for j in columns], np.zeros(1 + used), np.zeros(0, np.float32))))
+        yield _fresh([Candidate(expr, source="control") for expr in _simplified(laws)], seen)
 
 
 def _simplified(exprs: list[list[str]]) -> list[list[str]]:
@@ -162,29 +200,14 @@ def _reward(ids: list[tuple], view: View, fitter) -> list[float]:
 def candidates_of(record: dict, options: dict) -> tuple[list[dict], dict]:
     """Candidate records for one problem record, and drops by reason."""
     problem = Problem.from_record(record)
-    network, training = load(options["model"], options["device"])
+    network, training = load(options["model"], options["device"], options["threads"])
     rng = rng_for(options["seed"], "sample", problem.id)
     view = show(problem, network.config, training.get("settings", {}), rng)
     if not view.columns:
         return [], {"no column varies": 1}
-    with torch.inference_mode():
-        memory = network.memory(view.values.to(options["device"]))
-    length = min(options["max_length"] or network.config.max_length - 2, network.config.max_length - 2)
-    grammar = Grammar(len(view.columns), length)
-    if options["decoder"] == "mcts":
-        fitter = _fitter(problem, options["seed"])
-        drawn = tree_search(network, memory, grammar, options["samples"], rng, lambda ids: _reward(ids, view, fitter))
-    else:
-        drawn = draw(
-            network,
-            memory,
-            grammar,
-            options["samples"],
-            rng,
-            options["decoder"],
-            options["temperature"],
-            options["top_p"],
-        )
+    told = {name: options[name] for name in ("decoder", "temperature", "top_p", "max_length")}
+    fitter = _fitter(problem, options["seed"]) if options["decoder"] == "mcts" else None
+    drawn = draw_laws(network, view, options["samples"], rng, **told, fitter=fitter)
     found, dropped = finish(drawn, view, options["relax"])
     return [
         {"kind": "candidate", "problem": problem.id, "expr": c.expr, "logp": c.logp, "n": c.n, "source": "model"}
@@ -225,22 +248,21 @@ def _fitter(problem: Problem, seed: int):
 @click.option(
     "--relax/--no-relax", default=True, show_default=True, help="Turn mult2 and the like into free constants."
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N.")
-@click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads of torch.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N, torch-cpu.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of matrix products.")
 @command.output_option()
 @command.seed_option()
+@command.max_record_option()
 @command.config_option()
 @command.quiet_option()
-def sample(inputs, output, quiet, threads, config, **options):
+def sample(inputs, output, quiet, config, **options):
     """Propose laws for each problem of a stream: each problem is passed on, its candidates after it, likeliest first."""
-    if threads:
-        torch.set_num_threads(threads)
-    if options["device"].startswith("cuda") and not torch.cuda.is_available():
-        raise DataError(f"device {options['device']}: no CUDA here; --device cpu runs everywhere")
-    load(options["model"], options["device"])  # a missing model is told before any input is read
+    load(options["model"], options["device"], options["threads"])  # a missing model is told before any input is read
     inputs = list(inputs) or ["-"]
     with reader_writer.open_reader(inputs[0], holds="problem") as reader:
-        entry = command.history_entry(options["seed"], {k: v for k, v in options.items() if v is not None})
+        entry = command.history_entry(
+            options["seed"], {k: v for k, v in options.items() if v is not None and k != "threads"}
+        )
         history = [*reader.history, entry]
         with (
             reader_writer.open_writer(output, "candidate", history) as writer,
@@ -249,7 +271,6 @@ def sample(inputs, output, quiet, threads, config, **options):
             rest = reader_writer.chain(inputs[1:], holds="problem") if inputs[1:] else []
             for source in (reader, rest):
                 for record in source:
-                    records.check(record, "problem", f"record {writer.n + 1}")
                     found, dropped = candidates_of(record, options)
                     writer.write(record)
                     for candidate in found:

@@ -9,15 +9,18 @@ import time
 
 from fansr.cli import resources
 from fansr.errors import DataError
-from fansr.network import batches
+from fansr.network.skeleton_pool import Pool, read_pool
 from fansr.streams import reader_writer
 
 
 class Feeder:
-    """A thread that reads skeletons from an open stream into a pool while training goes on."""
+    """A thread that reads skeletons from an open stream into a pool while training goes on.
 
-    def __init__(self, source, pool: batches.Pool, process: subprocess.Popen | None = None):
-        self.pool, self.process, self.error, self.done = pool, process, None, False
+    stages: the processes that make the stream, the last of which it comes from; none for a pipe.
+    """
+
+    def __init__(self, source, pool: Pool, stages: list[subprocess.Popen]):
+        self.pool, self.stages, self.error, self.done = pool, stages, None, False
         self.reader = reader_writer.open_reader(source, holds="skeleton")
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
@@ -51,16 +54,31 @@ class Feeder:
             raise self.error
 
     def stop(self):
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait()
+        end(self.stages, self.thread)
 
 
-def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jobs: int) -> subprocess.Popen:
-    """Start gen | simplify | decontam as the user would; its stdout is the stream of survivors."""
+def end(stages: list[subprocess.Popen], reader: threading.Thread | None = None):
+    """End live stages: the last one is told, those before it find their pipe closed; `reader`: the thread that reads them."""
+    if not stages:
+        return
+    stages[-1].terminate()
+    if reader is not None:
+        reader.join()
+    stages[-1].stdout.close()
+    for stage in reversed(stages):
+        try:
+            stage.wait(10)
+        except subprocess.TimeoutExpired:
+            stage.terminate()
+            stage.wait()
+
+
+def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jobs: int) -> list[subprocess.Popen]:
+    """Start gen | simplify | decontam as the user would; the last one's stdout is the stream of survivors."""
 
     def command_line(name: str, *args: str) -> list[str]:
-        source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{name} import main; main()"
+        package = "simplification" if name == "simplify" else "corpus"
+        source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{package}.{name} import main; main()"
         return [sys.executable, "-c", source, "-q", "-j", str(jobs if name == "simplify" else 1), *args]
 
     many = str(1 << 40)  # more than anyone waits for
@@ -69,38 +87,36 @@ def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jo
         stages.append(command_line("simplify", "--relax"))
     if tests:
         stages.append(command_line("decontam", *(word for test in tests for word in ("--test", test))))
-    previous = None
+    started: list[subprocess.Popen] = []
     for stage in stages:
-        process = subprocess.Popen(
-            stage, stdin=previous.stdout if previous else subprocess.DEVNULL, stdout=subprocess.PIPE
-        )
-        if previous:
-            previous.stdout.close()  # so that a stage that ends is noticed by the one before it
-        previous = process
-    return previous
+        source = started[-1].stdout if started else subprocess.DEVNULL
+        started.append(subprocess.Popen(stage, stdin=source, stdout=subprocess.PIPE))
+        if len(started) > 1:
+            source.close()  # so that a stage that ends is noticed by the one before it
+    return started
 
 
 def open_data(inputs, options, values: dict):
     """(pool, feeder or None, history): files whole, a pipe or live stages through a thread."""
     if inputs and "-" not in inputs:
         return (
-            *batches.read_pool(inputs, options.settings, values["pool"], options.hold)[:1],
+            *read_pool(inputs, options.settings, values["pool"], options.hold)[:1],
             None,
             stream_history(inputs[0]),
         )
-    pool, process, source = batches.Pool(options.settings, values["pool"], options.hold), None, "-"
+    pool, stages, source = Pool(options.settings, values["pool"], options.hold), [], "-"
     if not inputs:
         tests = [str(resources.path("data", "fastsrb.json"))] if not values["decontam"] else list(values["decontam"])
-        process = live(
+        stages = live(
             values["prior"], tests, values["simplify"], options.seed + 1_000_003 * values["leg"], values["jobs"]
         )
-        source = process.stdout
+        source = stages[-1].stdout
+    feeder = None
     try:
-        feeder = Feeder(source, pool, process)
+        feeder = Feeder(source, pool, stages)
         feeder.wait_for(values["start_with"])
     except BaseException:  # an interrupt too must not leave the stages running
-        if process is not None:
-            process.terminate()
+        end(stages, feeder and feeder.thread)
         raise
     return pool, feeder, feeder.reader.history
 

@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from fansr.expressions import CONSTANT, decode, variable_index
 from fansr.fitting import Candidate, Problem
-from fansr.network import batches
+from fansr.network.column_scaling import scale_exponents, scaled
 from fansr.network.decoders import Drawn
 
 
@@ -21,7 +20,7 @@ class View:
 
     columns: list[int]
     powers: np.ndarray
-    values: torch.Tensor  # (1, M, 1+C) float32
+    values: np.ndarray  # (1, M, 1+C) float32
 
 
 def show(problem: Problem, config, settings: dict, rng: np.random.Generator, pool=None) -> View:
@@ -39,11 +38,10 @@ def show(problem: Problem, config, settings: dict, rng: np.random.Generator, poo
     values = np.column_stack((problem.y[rows], problem.X[np.ix_(rows, columns)]))[None]
     powers = np.zeros(values.shape[-1])
     if settings.get("scale_columns", True):
-        exponents = batches.scale_exponents(values)
-        values = batches.scaled(torch.as_tensor(values), exponents).numpy()
-        powers = exponents[0].numpy()
+        exponents = scale_exponents(values)
+        values, powers = scaled(values, exponents), exponents[0]
     largest = float(np.finfo(np.float32).max)
-    return View(columns, powers, torch.as_tensor(np.clip(values, -largest, largest).astype(np.float32)))
+    return View(columns, powers, np.clip(values, -largest, largest).astype(np.float32))
 
 
 def _relevant(problem: Problem, columns: list[int], pool) -> list[int]:

@@ -5,28 +5,23 @@
         | fansr-train - --config configs/3m.toml --out runs/3m
     torchrun --nproc-per-node 8 -m fansr.network.train train.zst --config configs/20m.toml --out runs/20m
 
-Data come in by skeleton_sources.py, a run and its steps are in training_run.py, the loop with metrics and checkpoints in training_loop.py.
-The run folder holds checkpoints (see checkpoints.py), metric
-streams and, at the end, model.safetensors.
+Data come in by skeleton_sources.py, a run and its steps are in training_run.py, the loop with metrics and checkpoints in
+training_loop.py.  The run folder holds checkpoints (see checkpoints.py), metric streams and, at the end, model.safetensors.
+Here are the options alone: torch, which takes seconds to load, is loaded when they are right and training begins.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import click
-import torch
 
 from fansr.cli import command
 from fansr.corpus import prior
 from fansr.errors import DataError
-from fansr.network import batches, checkpoints, device, optimizers
-from fansr.network.architecture import Model, ModelConfig, count
-from fansr.network.skeleton_sources import open_data
-from fansr.network.training_loop import curve, fit, ship
-from fansr.network.training_run import SCHEDULES, Options, Run, validation_batches
+from fansr.network.configuration import DTYPES, OPTIMIZERS, SCHEDULES, ModelConfig, Options, Settings
+from fansr.network.weight_shapes import count
 
 
 def build_options(values: dict, sections: dict) -> Options:
@@ -39,7 +34,7 @@ def build_options(values: dict, sections: dict) -> Options:
         model = ModelConfig(**sections.get("model", {}))
     except (TypeError, ValueError) as error:
         raise DataError(f"[model]: {error}") from None
-    settings = batches.Settings(
+    settings = Settings(
         batch=values["batch"],
         min_points=values["min_points"],
         max_points=values["max_points"],
@@ -76,7 +71,7 @@ _P = click.IntRange(1)
 )
 @click.option(
     "--optimizer",
-    type=click.Choice(optimizers.NAMES),
+    type=click.Choice(OPTIMIZERS),
     default="adamw",
     show_default=True,
     help="adamw: the paper's. muon: orthogonal steps for the inner matrices.",
@@ -120,20 +115,21 @@ _P = click.IntRange(1)
 @click.option("--device", "device_name", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N.")
 @click.option(
     "--dtype",
-    type=click.Choice(["auto", *device.DTYPES]),
+    type=click.Choice(["auto", *DTYPES]),
     default="auto",
     show_default=True,
     help="Compute dtype; auto says what it took and why.",
 )
 @click.option("--compile/--no-compile", "compile_", default=None, help="torch.compile.  [default: on a GPU]")
 @click.option("--threads", type=_P, default=None, help="CPU threads of torch.")
-@click.option("--dry-run", is_flag=True, help="Count parameters on the meta device and stop.")
+@click.option("--dry-run", is_flag=True, help="Count parameters and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @command.jobs_option()
+@command.max_record_option()
 @command.seed_option()
 @command.config_option()
 @command.quiet_option()
-def train(inputs, out, resume, device_name, dtype, compile_, threads, dry_run, as_json, quiet, config, val, **values):
+def train(inputs, config, dry_run, as_json, **values):
     """Train the network on skeleton streams, a pipe (-), or live ones (no input).
 
     Constants and points are drawn afresh each time a skeleton is seen.
@@ -146,17 +142,11 @@ def train(inputs, out, resume, device_name, dtype, compile_, threads, dry_run, a
             raise click.UsageError("say how long: --steps N or --minutes T")
         options.steps = None if _given("minutes") else options.steps
         options.minutes = None if options.steps is not None else options.minutes
-    if options.schedule == "decay" and not resume:
+    if options.schedule == "decay" and not values["resume"]:
         raise click.UsageError("--schedule decay goes on from a plateau: add --resume and the run's --out")
-    if threads:
-        torch.set_num_threads(threads)
-    where = device.choose(device_name, dtype)
-    device.join_group(where.device)
-    try:
-        finished = _train(inputs, Path(out), resume, where, compile_, as_json, quiet, val, options, values)
-    finally:
-        device.leave_group()
-    if not finished:
+    from fansr.network import training_loop
+
+    if not training_loop.train(inputs, options, values, as_json):
         raise KeyboardInterrupt
 
 
@@ -166,54 +156,16 @@ def _given(name: str) -> bool:
     return source == click.core.ParameterSource.COMMANDLINE
 
 
-def _train(inputs, out, resume, where, compile_, as_json, quiet, val, options, values) -> bool:
-    run = Run(options, where, out, where.device.type == "cuda" if compile_ is None else compile_, quiet)
-    if run.chief:
-        command.remark(f"training on {where}", quiet)
-    found = checkpoints.load_state(out)
-    if found and not resume:
-        raise DataError(
-            f"{out}: holds a run at step {found[1]['step']}; --resume goes on with it, another --out starts anew"
-        )
-    resumed = resume and run.load()
-    # Live data after a resume must not repeat what was seen.
-    values["leg"] = run.state["step"] if resumed else 0
-    pool, feeder, history = open_data(inputs, options, values)
-    try:
-        run.history = (run.history or history) + [command.history_entry(options.seed, values["prior"])]
-        rows = batches.read_pool([val], options.settings)[0].tokens if val else pool.held
-        if run.chief and (pool.dropped or not quiet):
-            told = ", ".join(f"{n:,} {why}" for why, n in sorted(pool.dropped.items()))
-            command.remark(
-                f"{len(pool):,} skeletons{' (left out: ' + told + ')' if told else ''}, {len(rows):,} held out", quiet
-            )
-        validation = validation_batches(rows, options.settings, where.device) if len(rows) else []
-        loader = batches.Loader(pool, options.settings, options.seed, where.device)
-        finished = fit(run, loader, validation, feeder)
-    finally:
-        if feeder is not None:
-            feeder.stop()
-    if finished and options.schedule != "plateau":
-        ship(run)
-    if as_json and run.chief:
-        last = (curve(out) or [{}])[-1]
-        click.echo(json.dumps({"out": str(out), "finished": finished, **run.state, "validation": last}))
-    return finished
-
-
 def report_size(options: Options, as_json: bool):
     """Parameters without allocating a weight."""
-    with torch.device("meta"):
-        model = Model(options.model)
-    points = (options.settings.min_points + options.settings.max_points) // 2
-    sizes = count(model, points)
+    sizes = count(options.model, (options.settings.min_points + options.settings.max_points) // 2)
     if as_json:
         click.echo(json.dumps(sizes))
         return
     for name in ("total", "encoder", "decoder"):
         click.echo(f"{name:8} {sizes['params_' + name]:>13,} parameters")
     click.echo(
-        f"{'training':8} {sizes['flops_per_sample']:13.3g} operations a sample at {points} points, "
+        f"{'training':8} {sizes['flops_per_sample']:13.3g} operations a sample at {sizes['points']} points, "
         f"{sizes['tokens']} tokens"
     )
 

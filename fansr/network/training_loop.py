@@ -1,5 +1,5 @@
-"""The loop of a training run: steps until the schedule or a signal ends it, with metrics and checkpoints on the way,
-and what is shipped at its end."""
+"""A training run from its data to the file that is shipped, and its loop: steps until the schedule or a signal ends it,
+with metrics and checkpoints on the way."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import signal
 import time
 from pathlib import Path
 
+import click
 import torch
 
 from fansr.cli import command
 from fansr.errors import DataError
-from fansr.network import checkpoints, device
-from fansr.network.skeleton_sources import Feeder
-from fansr.network.training_run import Run, public
+from fansr.network import batches, checkpoints, device
+from fansr.network.configuration import Options
+from fansr.network.skeleton_pool import read_pool
+from fansr.network.skeleton_sources import Feeder, open_data
+from fansr.network.training_run import Run, public, validation_batches
 from fansr.streams import reader_writer
 
 
@@ -187,3 +190,55 @@ def ship(run: Run):
         checkpoints.save_model(run.out / "model.safetensors", run.model, run.training(), history, torch.float16)
         text = json.dumps({"training": run.training(), "history": history, "curve": curve(run.out)}, indent=1)
         (run.out / "model.json").write_text(text + "\n")
+
+
+# ---- the whole
+
+
+def train(inputs, options: Options, values: dict, as_json: bool) -> bool:
+    """Train as fansr-train was told (`values`: its options by name); False when a signal ended it before the schedule."""
+    if values["threads"]:
+        torch.set_num_threads(values["threads"])
+    where = device.choose(values["device_name"], values["dtype"])
+    device.join_group(where.device)
+    try:
+        return _train(inputs, options, values, as_json, where)
+    finally:
+        device.leave_group()
+
+
+def _train(inputs, options: Options, values: dict, as_json: bool, where: device.Device) -> bool:
+    out, quiet = Path(values["out"]), values["quiet"]
+    compiled = where.device.type == "cuda" if values["compile_"] is None else values["compile_"]
+    run = Run(options, where, out, compiled, quiet)
+    if run.chief:
+        command.remark(f"training on {where}", quiet)
+    found = checkpoints.load_state(out)
+    if found and not values["resume"]:
+        raise DataError(
+            f"{out}: holds a run at step {found[1]['step']}; --resume goes on with it, another --out starts anew"
+        )
+    resumed = values["resume"] and run.load()
+    # Live data after a resume must not repeat what was seen.
+    values["leg"] = run.state["step"] if resumed else 0
+    pool, feeder, history = open_data(inputs, options, values)
+    try:
+        run.history = (run.history or history) + [command.history_entry(options.seed, values["prior"])]
+        rows = read_pool([values["val"]], options.settings)[0].tokens if values["val"] else pool.held
+        if run.chief and (pool.dropped or not quiet):
+            told = ", ".join(f"{n:,} {why}" for why, n in sorted(pool.dropped.items()))
+            command.remark(
+                f"{len(pool):,} skeletons{' (left out: ' + told + ')' if told else ''}, {len(rows):,} held out", quiet
+            )
+        validation = validation_batches(rows, options.settings, where.device) if len(rows) else []
+        loader = batches.Loader(pool, options.settings, options.seed, where.device)
+        finished = fit(run, loader, validation, feeder)
+    finally:
+        if feeder is not None:
+            feeder.stop()
+    if finished and options.schedule != "plateau":
+        ship(run)
+    if as_json and run.chief:
+        last = (curve(out) or [{}])[-1]
+        click.echo(json.dumps({"out": str(out), "finished": finished, **run.state, "validation": last}))
+    return finished

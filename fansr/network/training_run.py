@@ -23,36 +23,14 @@ from fansr.corpus import prior
 from fansr.errors import DataError
 from fansr.expressions import PAD_ID
 from fansr.network import batches, checkpoints, device, optimizers
-from fansr.network.architecture import Model, ModelConfig, flops_per_sample
+from fansr.network.architecture import Model
+from fansr.network.configuration import Options, Settings
+from fansr.network.skeleton_pool import compact
+from fansr.network.weight_shapes import flops_per_sample
 from fansr.streams import key_for, rng_for
 
-SCHEDULES = ("wsd", "plateau", "decay")
 STRIKES = 10  # steps in a row without a finite gradient, after which the run stops
 SPIKE = 3.0  # times the running mean gradient norm: named in the metrics
-
-
-@dataclasses.dataclass
-class Options:
-    """Everything a run is told; the defaults are the paper's (appendix B), batch 128."""
-
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
-    settings: batches.Settings = dataclasses.field(default_factory=batches.Settings)
-    steps: int | None = None
-    minutes: float | None = None
-    schedule: str = "wsd"
-    optimizer: str = "adamw"
-    lr: float = 1e-4
-    warmup: float = 0.1
-    decay: float = 0.2
-    weight_decay: float = 0.01
-    beta2: float = 0.95
-    clip: float = 2.0
-    accumulate: int = 1
-    seed: int = 0
-    log_every: int = 20
-    eval_seconds: float = 120.0
-    save_seconds: float = 300.0
-    hold: float = 0.01
 
 
 # ----------------------------------------------------------------------------------------- learning rate
@@ -130,7 +108,7 @@ class Run:
 
     def logits(self, data: batches.Batch) -> torch.Tensor:
         with torch.autocast(self.where.device.type, self.where.dtype, enabled=self.where.autocast):
-            return self.forward(data.values, data.tokens[:, :-1], data.mask, data.present)
+            return self.forward(data.values, data.tokens[:, :-1], present=data.present)
 
     def step(self, loader) -> dict:
         """One optimizer step; what it saw and did as a dict of plain numbers."""
@@ -243,7 +221,7 @@ class Run:
         sums, n_tokens, n = torch.zeros(3, dtype=torch.float64), 0, 0
         for part in data:
             with torch.autocast(self.where.device.type, self.where.dtype, enabled=self.where.autocast):
-                logits = self.model(part.values, part.tokens[:, :-1], part.mask, part.present)
+                logits = self.model(part.values, part.tokens[:, :-1], present=part.present)
             sums += torch.stack(loss_sums(logits, part.tokens)).cpu().double()
             n_tokens, n = n_tokens + part.n_tokens, n + len(part)
         self.model.train()
@@ -311,9 +289,9 @@ def public(history: list) -> list:
     return [{**entry, "argv": [name(word) for word in entry.get("argv", [])]} for entry in history]
 
 
-def validation_batches(rows: np.ndarray, settings: batches.Settings, where: torch.device, n: int = 2048) -> list:
+def validation_batches(rows: np.ndarray, settings: Settings, where: torch.device, n: int = 2048) -> list:
     """Fixed batches from held-out skeletons (N, W) uint8: the same in every run with these settings."""
-    rows, columns = batches.compact(rows[:n])
+    rows, columns = compact(rows[:n])
     order = np.argsort((rows != PAD_ID).sum(1), kind="stable")
     parts = np.array_split(order, max(1, len(order) // 256))
     made = []

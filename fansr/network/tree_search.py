@@ -5,26 +5,23 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
 from fansr.expressions import BOS_ID
-from fansr.network.architecture import Cache, Model
 from fansr.network.decoders import CHANGE, Drawn, Grammar, draw_one, log_softmax
 
 
 class _Node:
     """A prefix in the search tree: visits and best reward below it, and the children it has so far."""
 
-    __slots__ = ("children", "closed", "logp", "reward", "visits")
+    __slots__ = ("children", "logp", "reward", "visits")
 
     def __init__(self, logp: float = 0.0):
-        self.logp, self.visits, self.reward, self.children, self.closed = logp, 0, 0.0, None, False
+        self.logp, self.visits, self.reward, self.children = logp, 0, 0.0, None
 
 
-@torch.inference_mode()
 def tree_search(
-    model: Model,
-    memory: torch.Tensor,
+    network,
+    memory,
     grammar: Grammar,
     rollouts: int,
     rng: np.random.Generator,
@@ -40,12 +37,11 @@ def tree_search(
     Visits are counted on the way down, so that the walks of a round spread.
     """
     root, found = _Node(), {}
-    while rollouts > 0 and not root.closed:
+    while rollouts > 0:
         n = min(width, rollouts)
         rollouts -= n
         paths = [_walk(root, explore) for _ in range(n)]
-        _open_leaves(model, memory, grammar, paths)
-        ids, logp = _complete(model, memory, grammar, [p[0] for p in paths], rng)
+        ids, logp = _complete(network, memory, grammar, paths, rng)
         for (_, nodes), row, value, lp in zip(paths, ids, reward(ids), logp):
             entry = found.setdefault(row, [lp, 0])
             entry[1] += 1
@@ -73,38 +69,31 @@ def _missing(ids) -> int:
     return 1 + int(CHANGE[list(ids)].sum()) if ids else 1
 
 
-def _open_leaves(model, memory, grammar, paths):
-    """Give every incomplete leaf that was reached its children, with the network's probabilities."""
-    leaves = {ids: nodes[-1] for ids, nodes in paths if nodes[-1].children is None and _missing(ids) > 0}
-    for length in {len(ids) for ids in leaves}:
-        group = [ids for ids in leaves if len(ids) == length]
-        tokens = torch.tensor([(BOS_ID, *ids) for ids in group], device=memory.device)
-        logits = model.decode(tokens, memory.expand(len(group), -1, -1))[:, -1].float().cpu().numpy()
-        logp = log_softmax(logits, grammar.mask(np.array([_missing(ids) for ids in group]), length))
-        for ids, row in zip(group, logp):
-            leaves[ids].children = {int(v): _Node(float(row[v])) for v in np.flatnonzero(np.isfinite(row))}
+def _complete(network, memory, grammar: Grammar, paths, rng: np.random.Generator):
+    """Sample the rest of each path's prefix: (ids, log-probability of the whole), in the order given.
 
-
-def _complete(model, memory, grammar, prefixes, rng):
-    """Sample the rest of each prefix: (ids, log-probability of the whole), in the order given."""
-    done: list = [None] * len(prefixes)
-    order = sorted(range(len(prefixes)), key=lambda i: len(prefixes[i]))
-    alive, logp = {i: list(prefixes[i]) for i in order}, dict.fromkeys(order, 0.0)
-    cache = Cache(model, memory, len(order), grammar.length)
-    rows = list(order)
+    A leaf of the search tree that is passed on the way gets its children, with the network's probabilities.
+    """
+    done: list = [None] * len(paths)
+    rows = sorted(range(len(paths)), key=lambda i: len(paths[i][0]))
+    alive, logp = {i: list(paths[i][0]) for i in rows}, dict.fromkeys(rows, 0.0)
+    sequences = network.sequences(memory, len(rows), grammar.length)
     for t in range(grammar.length + 1):
         for i in [i for i in rows if len(alive[i]) == t and _missing(alive[i]) == 0]:
             done[i] = (tuple(alive[i]), logp[i])
         stay = [k for k, i in enumerate(rows) if done[i] is None]
         if not stay:
             break
-        cache.keep(torch.tensor(stay, device=memory.device))
+        sequences.keep(np.array(stay))
         rows = [rows[k] for k in stay]
-        last = torch.tensor([alive[i][t - 1] if t else BOS_ID for i in rows], device=memory.device)
+        last = np.array([alive[i][t - 1] if t else BOS_ID for i in rows])
         missing = np.array([_missing(alive[i][:t]) for i in rows])
-        p = log_softmax(cache.step(last).float().cpu().numpy(), grammar.mask(missing, t))
+        p = log_softmax(sequences.step(last), grammar.mask(missing, t))
         tokens = draw_one(np.exp(p), rng)
         for k, i in enumerate(rows):
+            prefix, nodes = paths[i]
+            if len(prefix) == t and nodes[-1].children is None:
+                nodes[-1].children = {int(v): _Node(float(p[k, v])) for v in np.flatnonzero(np.isfinite(p[k]))}
             if len(alive[i]) == t:
                 alive[i].append(int(tokens[k]))
             logp[i] += float(p[k, alive[i][t]])

@@ -1,2 +1,2 @@
 # What other packages may import from this one.
-from .parts.assembly import fvu_of as fvu_of
+from .parts.candidates import fvu_of as fvu_of

@@ -1,4 +1,5 @@
-"""Laws with one constant outside of a sum, found exactly: y = A + f(P), A*x + f(P), A*f(P), m*f(P), g(A x)*P; a proposer.
+"""Laws with one constant outside of a sum, found exactly: y = A + f(P), A*x + f(P), A*f(P), m*f(P), g(A x)*P,
+sqrt(A*x + sqrt(P)); a proposer.
 
 P is a sum of few of many monomials.  With A known, the inverse of f makes P of y, and one projection says what share of that no
 sum of the monomials explains: the *misfit*.  It falls to rounding at the true A and is smooth around it, so a coarse grid of A is
@@ -12,32 +13,36 @@ As rational.py, for exact tables only: noise leaves no misfit that vanishes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.parts.assembly import (
+    HALF,
+    ONE,
     Base,
     Factors,
-    Polisher,
     Term,
     combination,
-    measured,
+    merged,
     near_simple,
     product,
+    scale_of,
     times,
 )
-from fansr.proposers.parts.golden_section import golden
+from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.inner_scan import FAMILIES, Projector, golden, usable, values_of
+from fansr.proposers.parts.monomials import distinct_columns, factors_of, monomials
+from fansr.proposers.parts.sums import short_sum
 from fansr.proposers.parts.terms import thinned
-from fansr.proposers.power import scale_of
-from fansr.proposers.rational import distinct_columns, monomials, short_sum, support
+from fansr.proposers.rational import support
 
 ROWS = 200  # points the projections see
-MOST_COLUMNS, MOST_TERMS = 7, 60
+MOST_COLUMNS, MOST_TERMS = 7, 66
 PAIRED = 5  # columns up to which two of them may stand in front together
 FEW = 12  # values of a column that make its powers sums of each other
 NARROWED, FINISHED = 60, 8  # views whose A is narrowed, and of these followed to the last digit
@@ -46,13 +51,11 @@ HOPEFUL = 3e-5  # misfit after narrowing beyond which a view is given up
 VANISHED = 1e-17  # misfit at the true A: rounding alone
 MOST_LEFT, LIKELY = 0.3, 0.95  # misfit on both sides of the true A; share of it at the nearest point between them
 NOTHING = 1e-12  # the same for the coarse scan, whose one product of matrices is less exact
-BEYOND = np.array(
-    [1e-6, 1e-3, 1e-2, 0.03, 0.07, 0.15, 0.3, 0.6, 1.1, 2.0, 4.0, 8.0]
-)  # how far A is from the values, in their span
-SLOPES = np.concatenate([-np.geomspace(4.0, 0.05, 15), np.geomspace(0.05, 4.0, 15)])  # of A*x, in spans of y and x
-BENDS = np.geomspace(0.1, 12.0, 12)  # spans of y in A, for exp(y/A)
-RATES = np.concatenate([-np.geomspace(6.0, 0.05, 8), np.geomspace(0.05, 6.0, 8)])  # A times a column's largest size
-SHIFTS = np.geomspace(0.02, 30.0, 12)  # A in a column's largest size, for A + x
+# How far A is from the values, in their span; slopes of A*x, in spans of y and x; spans of y in A, for exp(y/A).
+BEYOND = np.array([1e-6, 1e-3, 1e-2, 0.03, 0.07, 0.15, 0.3, 0.6, 1.1, 2.0, 4.0, 8.0])
+SLOPES = np.concatenate([-np.geomspace(4.0, 0.05, 15), np.geomspace(0.05, 4.0, 15)])
+BENDS = np.geomspace(0.1, 12.0, 12)
+FACTORS = ("exp", "tanh", "sin", "cos", "expm1", "bell", "growth", "log", "exp inv", "inv", "lorentz", "inv root")
 
 
 class Inverse(NamedTuple):
@@ -64,24 +67,30 @@ class Inverse(NamedTuple):
 
 
 CBRT = Inverse(lambda v: v**3, Fraction(1, 3))
+SQRT = Inverse(lambda v: np.where(v > 0, v * v, np.nan), HALF)
 POWERS = (
-    Inverse(lambda v: 1 / v, Fraction(-1)), Inverse(lambda v: np.where(v > 0, v * v, np.nan), Fraction(1, 2)),
+    Inverse(lambda v: 1 / v, Fraction(-1)), SQRT,
     Inverse(lambda v: np.where(v > 0, v**-2.0, np.nan), Fraction(-1, 2)),
     Inverse(np.sqrt, Fraction(2)), Inverse(lambda v: v**-0.5, Fraction(-2)), CBRT,
 )  # fmt: skip
 EXP, LOG = Inverse(np.log, None, ("exp",)), Inverse(np.exp, None, ("log",))
 TANH, ASIN = Inverse(np.arctanh, None, ("tanh",)), Inverse(np.arcsin, None, ("sin",))
 LOGISTIC = Inverse(lambda v: np.log(1 / v - 1), None, ("inv", "+", "1.0", "exp"))
+IDENTITY = Inverse(lambda v: v, Fraction(1))
 
 
 class View(NamedTuple):
-    """y = front * (sign * f(P) * scale + shift) for one unknown A; `inside(A)` (n, K) are the values of f(P) for A (K,)."""
+    """y as a function of f(P) for one unknown A: `inside(A)` (K, n) are the values of f(P) for A (K, 1)."""
 
     f: Inverse
     inside: Callable[[np.ndarray], np.ndarray]
-    grid: np.ndarray
+    grid: np.ndarray  # of A, ascending
     written: Callable[[float, Base], Base]  # the law from A and f(P)
     cost: int  # tokens that the view adds: the plainest of several exact ones counts
+
+    def goals(self, A: np.ndarray) -> np.ndarray:
+        """Values (K, n) of P for every A (K,)."""
+        return self.f.undo(self.inside(A[:, None]))
 
 
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
@@ -92,85 +101,81 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if len(y) < 30 or not 0 < len(columns) <= MOST_COLUMNS or not np.ptp(y) > 0 or not 1e-30 < np.abs(y).max() < 1e30:
         return
     rows = np.sort(rng.permutation(len(y))[:ROWS])
-    polish = Polisher(problem)
-    with np.errstate(all="ignore"):
-        scan = Scanned(list(views(X[rows], y[rows], columns)))
-    yield []
-    for vectors in libraries(X[rows], columns):
-        if budget.over():
-            return
-        laws = exact_laws(scan, vectors, X[rows], budget)
-        found = polish(measured(problem, laws, "peel"), 3, 30.0) if laws else []
-        yield found
-        if any(c.fvu < 1e-20 for c in found):
-            return
 
+    def batches() -> Iterator[list[Base]]:
+        with np.errstate(all="ignore"):
+            plain = Scanned(list(views(X[rows], y[rows], columns)))
+        yield []
+        found = list(libraries(X[rows], columns))
+        for number, vectors in enumerate(found):
+            yield exact_laws(plain, vectors, X[rows], budget)
+            if number == min(1, len(found) - 1):  # the library with roots
+                with np.errstate(all="ignore"):
+                    rooted = Scanned(list(nested(X[rows], y[rows], columns)))
+                yield exact_laws(rooted, vectors, X[rows], budget) if rooted.looks else []
 
-# ---- libraries of monomials -------------------------------------------------------------------
+    yield from proposals(problem, "peel", batches(), budget, 3, 30.0, 1e-20)
 
 
 def libraries(X: np.ndarray, columns: list[int]) -> Iterator[list[Factors]]:
     """Factor tables of monomials: whole powers up to 2; roots, inverses and ratios too; whole powers up to 3."""
     D, room = len(columns), min(MOST_TERMS, len(X) // 3)
     names = [(f"x{j + 1}",) for j in columns]
-    plain = [{names[d]: Fraction(e) for d, e in enumerate(v) if e} for v in monomials(D, 2)]
-    if len(plain) <= room:
-        yield plain
-    positive = [d for d in range(D) if X[:, columns[d]].min() > 0]
-    wide = [{names[d]: Fraction(-1)} for d in range(D) if (X[:, columns[d]] != 0).all()]
-    wide += [{names[d]: Fraction(1, 2)} for d in positive]
-    wide += [
-        {names[d]: Fraction(1), names[e]: Fraction(-1)}
-        for e in range(D)
-        for d in range(D)
-        if d != e and (X[:, columns[e]] != 0).all()
-    ]
-    if len(plain) + len(wide) <= room:
-        yield plain + wide
-    cubes = [{names[d]: Fraction(e) for d, e in enumerate(v) if e} for v in monomials(D, 3)]
-    if len(cubes) <= room:
-        yield cubes
-
-
-def values_of(vectors: list[Factors], X: np.ndarray) -> np.ndarray:
-    """(n, T) values of factor tables of columns."""
-    out = np.ones((len(X), len(vectors)))
-    for t, table in enumerate(vectors):
-        for (name,), e in table.items():
-            out[:, t] *= X[:, int(name[1:]) - 1] ** float(e)
-    return out
+    plain, cubes = ([factors_of(v, columns=columns) for v in monomials(D, degree)] for degree in (2, 3))
+    below = [name for name, j in zip(names, columns) if (X[:, j] != 0).all()]
+    wide = [{name: Fraction(-1)} for name in below]
+    rooted = [name for name, j in zip(names, columns) if X[:, j].min() > 0]
+    wide += [{name: HALF} for name in rooted] + [{name: HALF, other: HALF} for name, other in combinations(rooted, 2)]
+    wide += [{name: Fraction(1), other: Fraction(-1)} for other in below for name in names if name != other]
+    yield from (library for library in (plain, plain + wide, cubes) if len(library) <= room)
 
 
 # ---- views of the target ----------------------------------------------------------------------
 
 
-def views(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
-    """All views, those with nothing in front first."""
-    one = np.ones(len(y))
-    yield from _shifted(y, {}, {}, one)
-    yield from _scaled(y, {})
-    signed = [j for j in columns if (X[:, j] != 0).all()]
-    singles = [({(f"x{j + 1}",): Fraction(e)}, X[:, j] ** float(e)) for j in signed for e in (1, -1, 2, -2)]
-    doubles = [
-        ({(f"x{j + 1}",): Fraction(e), (f"x{k + 1}",): Fraction(g)}, X[:, j] ** e * X[:, k] ** g)
-        for i, j in enumerate(signed if len(columns) <= PAIRED else ())
-        for k in signed[:i]
-        for e, g in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0))
+def fronts_of(X: np.ndarray, columns: list[int]) -> list[Factors]:
+    """Powers of one column and products of two."""
+    signed = [(f"x{j + 1}",) for j in columns if (X[:, j] != 0).all()]
+    fronts: list[Factors] = [{name: Fraction(e)} for name in signed for e in (1, -1, 2, -2)]
+    return fronts + [
+        {name: Fraction(e), other: Fraction(g)}
+        for other, name in (combinations(signed, 2) if len(columns) <= PAIRED else ())
+        for e, g in ((1, 1), (1, -1), (-1, 1))
     ]
-    for table, m in [*singles, *doubles]:
-        yield from _shifted(y / m, table, {}, one)
-        yield from _scaled(y / m, table)
-    for table, m in [*singles, *doubles]:
-        if all(e > 0 for e in table.values()):
-            yield from _shifted(y, {}, table, m)
+
+
+def views(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
+    """All views without roots in roots, those with nothing in front first."""
+    fronts = fronts_of(X, columns)
+    for front in ({}, *fronts):
+        u = y / values_of(front, X)
+        if usable(u, 1e-9):
+            yield from _shifted(u, front, {}, np.ones(len(y)))
+            yield from _scaled(u, front)
+    for beside in fronts:
+        if min(beside.values()) > 0 and usable(y, 1e-9):
+            yield from _shifted(y, {}, beside, values_of(beside, X))
     for j in columns:
         yield from _factors(y, (f"x{j + 1}",), X[:, j])
 
 
-def _shifted(u: np.ndarray, front: Factors, beside: Factors, b: np.ndarray) -> Iterator[View]:
-    """u = A*b +- f(P), where b = 1 or a monomial beside."""
-    if not np.isfinite(u).all() or not np.ptp(u) > 1e-9 * np.abs(u).max():
-        return
+def nested(X: np.ndarray, y: np.ndarray, columns: list[int]) -> Iterator[View]:
+    """y and y over a column as roots, and their inverses, of a monomial and another root."""
+    fronts = fronts_of(X, columns)
+    for front in ({}, *(front for front in fronts if list(front.values()) == [1])) if (y > 0).all() else ():
+        for power in (HALF, -HALF):
+            u = (y / values_of(front, X)) ** float(1 / power)
+            for beside in fronts if usable(u, 1e-9) else ():
+                if min(beside.values()) > 0:
+                    yield from _shifted(u, front, beside, values_of(beside, X), power)
+
+
+def _fronted(front: Factors, law: Base, power: Fraction = ONE) -> Base:
+    return product(merged(front, {law: power}), lambda base: base != law)
+
+
+def _shifted(u: np.ndarray, front: Factors, beside: Factors, b: np.ndarray, power: Fraction = ONE) -> Iterator[View]:
+    """u = A*b +- f(P), where b = 1 or a monomial beside and y = front * u**power; under a root f is a root too."""
     alone, span = not beside, float(np.ptp(u) / (np.ptp(b) or 1.0))
     slopes = SLOPES * span
     below = above = middle = slopes
@@ -186,143 +191,83 @@ def _shifted(u: np.ndarray, front: Factors, beside: Factors, b: np.ndarray) -> I
         if (b < 0).all():
             below, above = above, below
 
-    def inside(A, sign):
-        return sign * (u[:, None] - b[:, None] * A)
-
     def written(A, law, sign):
-        if A == 0.0:
-            law = law if sign > 0 else ("neg", *law)
-        else:
-            part = times(abs(A), product(beside, lambda base: False))
-            law = (
-                (("-", *part, *law) if A > 0 else ("neg", "+", *law, *part))
-                if sign < 0
-                else ("+" if A > 0 else "-", *law, *part)
-            )
-        return product({**front, law: Fraction(1)}, lambda base: base != law) if front else law
+        part = times(A if sign < 0 else abs(A), product(beside, lambda base: False)) if A else ()
+        if sign < 0:
+            return _fronted(front, ("-", *part, *law) if A else ("neg", *law), power)
+        return _fronted(front, ("+" if A > 0 else "-", *law, *part) if A else law, power)
 
     for grid, sign in ((below, 1.0), (above, -1.0)):
-        for f in (*POWERS, EXP, LOG):
+        for f in (*POWERS, EXP, LOG) if power == ONE else (SQRT, CBRT):
             if (f is LOG and alone) or (f in (LOG, CBRT) and sign < 0):
                 continue  # what is added to a logarithm is a factor within it; both sides of a cube root are one
             yield View(
                 f,
-                lambda A, sign=sign: inside(A, sign),
+                lambda A, sign=sign: sign * (u - b * A),
                 middle if f is CBRT else slopes if f is LOG else grid,
                 lambda A, law, sign=sign: written(A, law, sign),
-                2 * len(front) + (0 if alone else 2 * len(beside) + 2) + (sign < 0),
+                2 * len(front) + (0 if alone else 2 * len(beside) + 2) + (sign < 0) + (power != ONE),
             )
 
 
 def _scaled(u: np.ndarray, front: Factors) -> Iterator[View]:
     """u = A * f(P) for f whose argument knows no factor: tanh, sin on its rising branch, the logistic function, log."""
-    if not np.isfinite(u).all() or not np.ptp(u) > 1e-9 * np.abs(u).max():
-        return
     size, span = float(np.abs(u).max()), float(np.ptp(u))
-
-    def inside(A):
-        return u[:, None] / A
-
-    def written(A, law):
-        law = times(float(A), law)
-        return product({**front, law: Fraction(1)}, lambda base: base != law) if front else law
-
-    above = size * (1 + BEYOND)
-    above = np.sort(np.append(above, [1.0] * (size < 1)))
-    cost = 2 * len(front) + 2
-    yield View(TANH, inside, above, written, cost)
-    yield View(ASIN, inside, above, written, cost)
-    bends = span / BENDS
-    bends = np.sort(np.append(bends, [1.0] * (0.05 < span < 50)))
-    if size / bends.min() < 300:
-        yield View(LOG, inside, bends, written, cost)
-        yield View(LOG, inside, -bends, written, cost)
-    if (u > 0).all() or (u < 0).all():
-        yield View(LOGISTIC, inside, above * np.sign(u[0]), written, cost + 3)
+    above = np.sort(np.append(size * (1 + BEYOND), [1.0] * (size < 1)))
+    bends = np.sort(np.append(span / BENDS, [1.0] * (0.05 < span < 50)))
+    grids = [(TANH, above), (ASIN, above)]
+    grids += [(LOG, bends), (LOG, -bends[::-1])] if size / bends.min() < 300 else []
+    grids += [(LOGISTIC, np.sort(above * np.sign(u[0])))] if (u > 0).all() or (u < 0).all() else []
+    for f, grid in grids:
+        cost = 2 * len(front) + (5 if f is LOGISTIC else 2)
+        yield View(f, lambda A: u / A, grid, lambda A, law: _fronted(front, times(float(A), law)), cost)
 
 
-IDENTITY = Inverse(lambda v: v, Fraction(1))
-
-
-def _factors(y: np.ndarray, a: Base, v: np.ndarray) -> Iterator[View]:
+def _factors(y: np.ndarray, base: Base, a: np.ndarray) -> Iterator[View]:
     """y = g(A a) * P."""
-    size = float(np.abs(v).max())
-
-    def view(g, grid, spelled, cost):
-        def written(A, law):
-            factor, e = spelled(A)
-            return product({factor: Fraction(e), law: Fraction(1)}, lambda base: base != law)
-
-        return View(IDENTITY, lambda A: y[:, None] / g(v[:, None], A), grid, written, cost)
-
-    rates, positive = RATES / size, v.min() > 0
-    yield view(lambda v, A: np.exp(A * v), rates, lambda A: (("exp", *times(A, a)), 1), 4)
-    yield view(lambda v, A: np.tanh(A * v), rates[rates > 0], lambda A: (("tanh", *times(A, a)), 1), 4)
-    yield view(lambda v, A: np.sin(A * v), rates[rates > 0] / 2, lambda A: (("sin", *times(A, a)), 1), 4)
-    yield view(lambda v, A: np.cos(A * v), rates[rates > 0] / 4, lambda A: (("cos", *times(A, a)), 1), 4)
-    yield view(lambda v, A: -np.expm1(A * v), rates, lambda A: (("-", "1.0", "exp", *times(A, a)), 1), 6)
-    yield view(lambda v, A: np.exp(A * v * v), rates / size, lambda A: (("exp", *times(A, ("pow2", *a))), 1), 5)
-    if positive:
-        shifts = SHIFTS * size
-        yield view(lambda v, A: np.log(A + v), shifts, lambda A: (("log", "+", *a, repr(float(A))), 1), 4)
-        yield view(
-            lambda v, A: np.exp(A / v), -rates * size * size / 10, lambda A: (("exp", "/", repr(float(A)), *a), 1), 4
+    for family in map(FAMILIES.__getitem__, FACTORS):
+        yield View(
+            IDENTITY,
+            lambda A, family=family: y / family.values(a, A),
+            family.grid(a)[:, 0],
+            lambda A, law, family=family: _fronted({family.spelled(base, A): Fraction(1)}, law),
+            len(family.formula.split()),
         )
-    yield view(
-        lambda v, A: 1 / (A + v),
-        SHIFTS * size + (0.0 if positive else size),
-        lambda A: (("+", *a, repr(float(A))), -1),
-        3,
-    )
-    yield view(lambda v, A: 1 / (A + v * v), SHIFTS * size * size, lambda A: (("+", "pow2", *a, repr(float(A))), -1), 4)
-    yield view(
-        lambda v, A: 1 / np.sqrt(A + v * v),
-        SHIFTS * size * size,
-        lambda A: (("+", "pow2", *a, repr(float(A))), Fraction(-1, 2)),
-        5,
-    )
 
 
 # ---- scanning, narrowing, reading off ---------------------------------------------------------
 
 
-class Place(NamedTuple):
-    """Where a view's misfit may vanish: between low and high; the best A in the middle, NaN before anything was tried."""
-
-    look: View
-    low: float
-    middle: float
-    high: float
-    misfit: float
-
-
 class Scanned:
-    """The inverses f^-1 of all views at all A of their grids: S (n, K) centred, of unit length; what is not finite is left out."""
+    """P of all views at all A of their grids: S (K, n) centred, of unit length; what is not finite is left out."""
 
     def __init__(self, looks: list[View]):
         self.looks = looks
         blocks, rows, places = [], [], []
         for number, look in enumerate(looks):
-            S = look.f.undo(look.inside(look.grid))
-            S = S - S.mean(axis=0)
-            length = np.sqrt((S * S).sum(axis=0))
+            S = look.goals(look.grid)
+            S = S - S.mean(axis=1, keepdims=True)
+            length = np.sqrt((S * S).sum(axis=1))
             good = np.flatnonzero(np.isfinite(length) & (length > 0))
-            blocks.append(S[:, good] / length[good])
+            blocks.append(S[good] / length[good, None])
             rows.append(np.full(len(good), number))
             places.append(good)
+        if not looks:
+            return
         self.row, self.place = np.concatenate(rows), np.concatenate(places)
-        self.S = np.concatenate(blocks, axis=1)
+        self.S = np.concatenate(blocks)
 
-    def crossings(self, Q: np.ndarray) -> list[Place]:
-        """Where what is left of f^-1 passes through zero between two A of a grid, or is zero at one, the likeliest first.
+    def crossings(self, library: Projector) -> list[tuple[View, float, float]]:
+        """Where what is left of P passes through zero between two A of a grid, or is zero at one (twice the same A).
 
+        The likeliest first.
         Near the true A what is left grows in one direction, so on its two sides the vectors are opposite.  The line between
         them says how near to zero it comes, as a share of what they are themselves.
         """
-        left = self.S - Q @ (Q.T @ self.S)  # (n, K)
-        misfit = (left * left).sum(axis=0)
+        left = library.rest(self.S)  # (K, n)
+        misfit = (left * left).sum(axis=1)
         i = np.flatnonzero((self.row[1:] == self.row[:-1]) & (self.place[1:] == self.place[:-1] + 1))
-        along = (left[:, i] * left[:, i + 1]).sum(axis=0)
+        along = (left[i] * left[i + 1]).sum(axis=1)
         smaller = np.minimum(misfit[i], misfit[i + 1])
         square = misfit[i] + misfit[i + 1] - 2 * along
         score = np.where(smaller < MOST_LEFT, (misfit[i] * misfit[i + 1] - along**2) / square / smaller, np.inf)
@@ -338,69 +283,49 @@ class Scanned:
             if score[q] < LIKELY:
                 k = self.place[i[q]] + (-1 if before[q] else 1 if after[q] else 0)
                 found.append((i[q], k, k + 1))
-        places = []
-        for column, low, high in found:
-            look = self.looks[self.row[column]]
-            a, b = float(look.grid[low]), float(look.grid[high])
-            places.append(Place(look, a, b if a == b else math.nan, b, math.inf))
-        return places
+        looks = [(self.looks[self.row[row]], low, high) for row, low, high in found]
+        return [(look, float(look.grid[low]), float(look.grid[high])) for look, low, high in looks]
 
 
 @np.errstate(all="ignore")
 def exact_laws(scan: Scanned, vectors: list[Factors], X: np.ndarray, budget: Budget) -> list[Base]:
     """Laws of the plainest views whose misfit vanishes."""
-    B = values_of(vectors, X)
+    B = np.column_stack([values_of(table, X) for table in vectors])
     size = np.sqrt((B * B).mean(axis=0))
     good = np.isfinite(size) & (size > 0)
     B, vectors, size = B[:, good] / size[good], [v for v, g in zip(vectors, good) if g], size[good]
-    Q, R = np.linalg.qr(B)
-    Q = Q[:, np.abs(np.diag(R)) > 1e-9 * math.sqrt(len(B))]
+    library = Projector(list(B.T))
     near = []
-    for place in scan.crossings(Q):
+    for place in scan.crossings(library):
         if budget.over():
             return []
-        place = _narrowed(place, Q, NARROW)
-        if place.misfit < HOPEFUL:
-            near.append(place)
-    near.sort(key=lambda place: place.misfit)
+        misfit, _ = _narrowed(*place, library, NARROW)
+        if misfit < HOPEFUL:
+            near.append((misfit, len(near), place))
     laws = []
-    for place in near[: 2 * FINISHED]:
-        place = _narrowed(place, Q, LAST)
-        if place.misfit < VANISHED:
-            laws += [(place.look.cost + len(law), law) for law in _read_off(place.look, place.middle, B, vectors, size)]
+    for _, _, place in sorted(near)[: 2 * FINISHED]:
+        misfit, A = _narrowed(*place, library, LAST)
+        if misfit < VANISHED:
+            laws += [(place[0].cost + len(law), law) for law in _read_off(place[0], A, B, vectors, size)]
     return [law for _, law in sorted(laws, key=lambda item: item[0])[:FINISHED]]
 
 
-def _misfit(look: View, A: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    """Share (K,) of the spread of f^-1 for every A that the monomials leave; infinite where it is not finite."""
-    S = look.f.undo(look.inside(A))  # (n, K)
-    S = S - S.mean(axis=0)
-    before = (S * S).sum(axis=0)
-    S -= Q @ (Q.T @ S)
-    S -= Q @ (Q.T @ S)
-    left = (S * S).sum(axis=0) / before
-    return np.where(np.isfinite(left) & (before > 0), left, np.inf)
-
-
-def _narrowed(place: Place, Q: np.ndarray, steps: int) -> Place:
-    """The minimum between a place's neighbours, by golden section."""
+def _narrowed(look: View, a: float, b: float, library: Projector, steps: int) -> tuple[float, float]:
+    """(misfit, A) at the minimum between two A, by golden section; a simple number near it where that does too."""
 
     def f(A: float) -> float:
-        return float(_misfit(place.look, np.array([A]), Q)[0])
+        return float(library.misfits(look.goals(np.array([A])))[0])
 
-    a, b = place.low, place.high
-    if a == b:
-        return place._replace(misfit=f(a))
-    value, A = golden(f, a, b, steps)
+    value, A = golden(f, a, b, steps) if a < b else (f(a), a)
     simple = near_simple(A, 1e-6)
     if simple != A and f(simple) < VANISHED:
-        return Place(place.look, simple, simple, simple, f(simple))
-    return Place(place.look, a, A, b, value) if value < place.misfit else place
+        return f(simple), simple
+    return value, A
 
 
 def _read_off(look: View, A: float, B: np.ndarray, vectors: list[Factors], size: np.ndarray) -> Iterator[Base]:
     """The law of a view whose misfit vanishes at A: its terms are those of the exact solution that are needed."""
-    S = look.f.undo(look.inside(np.array([A])))[:, 0]
+    S = look.goals(np.array([A]))[0]
     unit = scale_of(S)
     chosen = support(B, S / S.std(), 1e-15)
     if chosen is None:

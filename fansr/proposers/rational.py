@@ -11,42 +11,41 @@ On noisy tables nothing is exact, and nothing is proposed: term_library.py is th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.parts.assembly import (
+    HALF,
+    ONE,
     Base,
     Factors,
-    Polisher,
     Term,
     collected,
     combination,
-    common_factors,
-    divided,
-    measured,
+    merged,
     product,
+    scale_of,
 )
+from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.monomials import Exponents, distinct_columns, factors_of, monomials, values
+from fansr.proposers.parts.outer_functions import OUTER, View, negated, view_of
+from fansr.proposers.parts.sums import fraction, parted, short_sum
 from fansr.proposers.parts.terms import thinned
-from fansr.proposers.power import scale_of
-from fansr.proposers.term_library import fraction
 
 ROWS = 1000  # points the factorisations use
 MOST_COLUMNS = 8
-MOST_TERMS, DEGREE = (
-    470,
-    {1: 12, 2: 10, 3: 8},
-)  # of a polynomial: monomials in all, degree by number of columns (else 6)
+# Of a polynomial: monomials in all, degree by number of columns (else 6).
+MOST_TERMS, DEGREE = 470, {1: 12, 2: 10, 3: 8}
 SHARE = 0.92  # monomials for each point: some points must be left to tell
 QUOTIENT_TERMS, QUOTIENT_DEGREE = 90, {1: 8, 2: 6}  # above or below a bar
 MOST_FRONTS = 80  # monomials tried as what stands below a polynomial
 EXACT = 1e-22  # squared residual relative to the target's spread that counts as none
 FAINT = 3e-5  # share of the target below which a term belongs to a series, not to a law; three times that in quotients
 KEPT = 30  # terms of a law at most
+LARGEST_LOG = 600  # of a coefficient: beyond it is no float
 
 
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
@@ -55,37 +54,10 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     columns = distinct_columns(problem.X)
     if len(problem.y) < 12 or not 0 < len(columns) <= MOST_COLUMNS or not np.ptp(problem.y) > 0:
         return
-    polish = Polisher(problem)
-    for halves in (False, True):
-        if halves and (len(columns) > 4 or not (problem.X[:, columns] > 0).all()):
-            return
-        table = Table(problem, columns, halves, rng)
-        for step in (polynomials, exponentials, quotients):
-            for laws in step(table):
-                found = polish(measured(problem, laws, "rational"), 4, 30.0)
-                yield [c for c in found if c.fvu < EXACT]
-                if budget.over() or any(c.fvu < EXACT for c in found):
-                    return
-
-
-def distinct_columns(X: np.ndarray) -> list[int]:
-    """Columns that vary, each only once: multiples of an earlier one would share its terms with it."""
-    found: dict[bytes, int] = {}
-    for j, v in enumerate(X.T):
-        size = float(np.abs(v).max())
-        if np.ptp(v) > 0 and 0 < size < math.inf:
-            scaled = v / v[int(np.abs(v).argmax())]
-            found.setdefault(np.round(scaled, 12).tobytes(), j)
-    return sorted(found.values())
-
-
-class View(NamedTuple):
-    """A function of y that may be a polynomial: y = outer(S / front), front a monomial of scaled columns."""
-
-    S: np.ndarray
-    power: Fraction | None  # y = S ** power, or
-    token: str  # y = token(S)
-    front: tuple[int, ...]
+    halves = (False, True)[: 1 + (len(columns) <= 4 and bool((problem.X[:, columns] > 0).all()))]
+    tables = (Table(problem, columns, half, rng) for half in halves)
+    batches = (laws for table in tables for step in (polynomials, exponentials, quotients) for laws in step(table))
+    yield from proposals(problem, "rational", batches, budget, 4, 30.0, EXACT, worst=EXACT)
 
 
 class Table:
@@ -93,7 +65,8 @@ class Table:
 
     def __init__(self, problem: Problem, columns: list[int], halves: bool, rng):
         rows = np.sort(rng.permutation(len(problem.y))[:ROWS])
-        self.problem, self.columns, self.halves = problem, columns, halves
+        self.problem, self.columns = problem, columns
+        self.each = HALF if halves else ONE
         self.scale = [float(np.abs(problem.X[:, j]).max()) for j in columns]
         U = problem.X[np.ix_(rows, columns)] / self.scale
         self.U = np.sqrt(U) if halves else U  # (n, D')
@@ -101,98 +74,76 @@ class Table:
         self.values_of = [len(np.unique(u)) for u in U.T]
         self.y_scale = scale_of(problem.y)
         self.y = problem.y[rows] / self.y_scale
-        self.exact = max(EXACT, 1e3 * (2e-16 * float(np.abs(self.y).max()) / float(self.y.std())) ** 2)
+        self.exact = max(EXACT, 1e3 * (2e-16 * float(np.abs(self.y).max() / self.y.std())) ** 2)
 
-    def monomials(self, degree: int, each: int = 2) -> list[tuple[int, ...]]:
+    def monomials(self, degree: int, each: int = 2) -> list[Exponents]:
         """Exponents of all monomials up to a degree, low degrees first; a column's at most one for `each` so many of its values."""
         highest = [max(1, n // each) for n in self.values_of]
         return [v for v in monomials(len(self.columns), degree) if all(e <= most for e, most in zip(v, highest))]
 
-    def values(self, vectors) -> np.ndarray:
-        """(n, T) values of monomials."""
-        out = np.ones((len(self.U), len(vectors)))
-        for d in range(self.U.shape[1]):
-            powers = np.cumprod(np.column_stack([np.ones(len(self.U)), *[self.U[:, d]] * 12]), axis=1)  # (n, 13)
-            out *= powers[:, [v[d] for v in vectors]]
-        return out
-
-    def factors(self, vector) -> Factors:
-        e = Fraction(1, 2) if self.halves else Fraction(1)
-        return {(f"x{j + 1}",): e * v for j, v in zip(self.columns, vector) if v}
+    def terms(self, vectors, coefficients, log_factor: float = 0.0) -> list[Term] | None:
+        """The sum in the columns' own units, all coefficients times exp(log_factor); None where one is no float."""
+        found = []
+        for v, c in zip(vectors, coefficients):
+            log = math.log(abs(c)) - self.log_unit(v) + log_factor
+            if abs(log) > LARGEST_LOG:
+                return None
+            found.append((math.copysign(math.exp(log), c), factors_of(v, self.each, self.columns)))
+        return found
 
     def log_unit(self, vector) -> float:
         """Logarithm of what a monomial was divided by."""
-        half = 0.5 if self.halves else 1.0
-        return sum(half * v * math.log(s) for v, s in zip(vector, self.scale))
+        return sum(float(self.each) * e * math.log(s) for e, s in zip(vector, self.scale))
 
     def positive(self, base: Base) -> bool:
         return len(base) == 1 and base[0][:1] == "x" and bool((self.problem.X[:, int(base[0][1:]) - 1] > 0).all())
 
 
-@lru_cache(64)
-def monomials(D: int, degree: int) -> list[tuple[int, ...]]:
-    """Exponents of all monomials of D columns up to a total degree, low degrees first."""
-    if D == 1:
-        return [(e,) for e in range(degree + 1)]
-    found = [(e, *rest) for e in range(degree + 1) for rest in monomials(D - 1, degree - e)]
-    return sorted(found, key=lambda v: (sum(v), v))
-
-
 def degrees(D: int, most: int, limits: dict[int, int]) -> Iterator[int]:
     """Degrees from 2 up whose monomials of D columns are no more than `most`."""
-    for degree in range(2, limits.get(D, 6) + 1):
-        if math.comb(D + degree, D) <= most:
-            yield degree
+    return (degree for degree in range(2, limits.get(D, 6) + 1) if math.comb(D + degree, D) <= most)
 
 
 # ---- polynomials ------------------------------------------------------------------------------
 
 
 @np.errstate(all="ignore")
-def views(table: Table) -> list[View]:
-    """y, its powers and logarithm, and y times what may stand below it."""
-    y, D = table.y, len(table.columns)
-    none = (0,) * D
-    found = [View(y, Fraction(1), "", none)]
-    if (y != 0).all():
-        found.append(View(1 / y, Fraction(-1), "", none))
-    if (y > 0).all() or (y < 0).all():
-        found += [
-            View(y * y, Fraction(1, 2), "", none),
-            View(1 / (y * y), Fraction(-1, 2), "", none),
-            View(np.log(np.abs(y)), None, "exp", none),
-        ]
-    whole = y * table.y_scale
-    if np.abs(whole).max() < 50:
-        found.append(View(np.exp(whole), None, "log", none))
-    if (np.abs(whole) <= 1).all():
-        found.append(View(np.arcsin(whole), None, "sin", none))
+def views(table: Table) -> list[tuple[View, np.ndarray, Exponents]]:
+    """Functions of y that may be polynomials, times what may stand below them: (view, S * front, front's exponents)."""
+    D = len(table.columns)
+    found = []
+    for name in ("y", "1/y", "sqrt", "1/sqrt", "exp", "log", "sin"):
+        outer = OUTER[name]
+        unit = 1.0 if name in ("log", "sin") else table.y_scale
+        view = view_of(table.y, outer, unit=unit / table.y_scale)
+        if view is not None and view.ok.all():
+            found.append((view._replace(unit=unit), view.S, (0,) * D))
     fronts = [v for v in monomials(D, 3 if D < 6 else 2) if any(v) and max(v) < 3][:MOST_FRONTS]
-    for view in found[:4]:
-        found += [view._replace(S=view.S * table.values([v])[:, 0], front=v) for v in fronts]
-    return [view for view in found if np.isfinite(view.S).all() and view.S.std() > 0]
+    powers = [view for view, _, _ in found if view.outer.power is not None]
+    found += [(view, view.S * front, v) for view in powers for v, front in zip(fronts, values(table.U, fronts).T)]
+    return [(view, S, front) for view, S, front in found if np.isfinite(S).all() and S.std() > 0]
 
 
 def polynomials(table: Table) -> Iterator[list[Base]]:
     """Laws of the first exact polynomial among the views, the lowest degree first; [] after every degree that has none."""
     n, D = table.U.shape
     looks = views(table)
-    T = np.column_stack([view.S / view.S.std() for view in looks])  # (n, views)
+    T = np.column_stack([S / S.std() for _, S, _ in looks])  # (n, views)
     for degree in degrees(D, min(MOST_TERMS, int(SHARE * n)), DEGREE):
         if degree % 2 and degree < 4:
             continue  # a few degrees more cost less than another factorisation
         vectors = table.monomials(degree)
-        B = table.values(vectors)
-        size = np.sqrt((B * B).mean(axis=0))
-        Q, R = np.linalg.qr(B / size)
+        B = values(table.U, vectors)
+        B /= np.sqrt((B * B).mean(axis=0))
+        Q, _ = np.linalg.qr(B)
         left = T - Q @ (Q.T @ T)
         left -= Q @ (Q.T @ left)
         good = np.flatnonzero((left**2).sum(axis=0) < table.exact * (n - len(vectors)))
         laws: list[Base] = []
-        for k in sorted(good, key=lambda k: sum(looks[k].front))[:6]:
-            chosen = support(B / size, T[:, k])
+        for k in sorted(good, key=lambda k: sum(looks[k][2]))[:6]:
+            chosen = support(B, T[:, k])
             if chosen is not None:
-                laws += _polynomial_laws(table, looks[k], [vectors[i] for i in chosen])
+                laws += _polynomial_laws(table, *looks[k], [vectors[i] for i in chosen])
         yield laws
 
 
@@ -216,73 +167,56 @@ def support(B: np.ndarray, t: np.ndarray, exact: float = 1e-20) -> list[int] | N
     return chosen.tolist()
 
 
-def _polynomial_laws(table: Table, view: View, vectors) -> list[Base]:
-    B = table.values(vectors)
-    c = np.linalg.lstsq(B, view.S, rcond=1e-15)[0]
-    # S = sum c m, divided by the front; units of the columns and of y go into the coefficients.
-    front = table.log_unit(view.front)
-    terms: list[Term] = []
-    for value, v in zip(c, vectors):
-        log = math.log(abs(value)) - table.log_unit(v) + front
-        if abs(log) > 600:
-            return []
-        shift = tuple(a - b for a, b in zip(v, view.front))
-        terms.append((math.copysign(math.exp(log), value), table.factors(shift)))
-    if view.power is None:
-        if view.token == "exp":
-            terms = [
-                (value, f) for value, f in collected([*terms, (math.log(table.y_scale), {})]) if f or abs(value) > 1e-9
-            ]
-        law = (view.token, *short_sum(terms, table.positive))
-        return [("neg", *law) if view.token == "exp" and np.median(table.y) < 0 else law]
-    # y = y_scale * S ** power
-    log_unit = math.log(table.y_scale) / float(view.power)
-    if abs(log_unit) > 600:
+def _polynomial_laws(table: Table, view: View, S: np.ndarray, front: Exponents, vectors) -> list[Base]:
+    """The law of a view of which S, times a front, is a sum of these monomials."""
+    power = view.outer.power
+    c = np.linalg.lstsq(values(table.U, vectors), S, rcond=1e-15)[0]
+    # Units of the columns and of y go into the coefficients.
+    log_unit = math.log(view.unit) / float(power) if power is not None else 0.0
+    shifted = [tuple(a - b for a, b in zip(v, front)) for v in vectors]
+    terms = table.terms(shifted, c, log_unit)
+    if terms is None or abs(log_unit) > LARGEST_LOG:
         return []
-    unit = math.exp(log_unit)
-    terms = [(value * unit, factors) for value, factors in terms]
-    law = combination(terms, view.power, None, table.positive)
-    inner = short_sum(terms, table.positive)
-    other = product({inner: view.power}, lambda base: False)
-    if view.power.denominator == 2 and np.median(table.y) < 0:
-        law, other = ("neg", *law), ("neg", *other)
-    return [min(law, other, key=len)]
+    if power is None and view.unit != 1.0:  # unit * exp(S)
+        terms = [(value, f) for value, f in collected([*terms, (math.log(view.unit), {})]) if f or abs(value) > 1e-9]
+    forms = [view.outer.law(short_sum(terms, table.positive))] if terms else []
+    if power is not None:
+        forms.append(combination(terms, power, None, table.positive))
+    return [negated(law) if view.sign < 0 else law for law in sorted(forms, key=len)[:1]]
 
 
 def exponentials(table: Table) -> Iterator[list[Base]]:
     """Laws prod x^e * exp(polynomial): log|y| is a polynomial and multiples of the columns' logarithms."""
     (n, D), y = table.U.shape, table.y
-    if table.halves or not ((y > 0).all() or (y < 0).all()) or not (table.U != 0).all():
+    if table.each != 1 or not ((y > 0).all() or (y < 0).all()) or not (table.U != 0).all():
         return
     logs = np.log(np.abs(table.U))
     t = np.log(np.abs(y))
-    if not t.std() > 0:
-        return
-    for degree in degrees(D, min(QUOTIENT_TERMS * 2, int(SHARE * n) - D), {1: 4}):
+    for degree in degrees(D, min(QUOTIENT_TERMS * 2, int(SHARE * n) - D), {1: 4}) if t.std() > 0 else ():
         if degree > 4:
             return
         vectors = table.monomials(degree)
-        B = np.column_stack([table.values(vectors), logs])
+        B = np.column_stack([values(table.U, vectors), logs])
         size = np.sqrt((B * B).mean(axis=0))
         chosen = support(B / size, t / t.std()) if (size > 0).all() else None
-        laws: list[Base] = []
-        if chosen is not None and max(chosen) >= len(vectors):
-            c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
-            inside: list[Term] = [(math.log(table.y_scale), {})]
-            front: Factors = {}
-            for i, value in zip(chosen, c):
-                if i < len(vectors):
-                    inside.append((float(value) * math.exp(-table.log_unit(vectors[i])), table.factors(vectors[i])))
-                else:
-                    e = Fraction(float(value)).limit_denominator(6)
-                    j = i - len(vectors)
-                    front[(f"x{table.columns[j] + 1}",)] = e
-                    inside.append((-float(e) * math.log(table.scale[j]), {}))
-            inside = [(v, f) for v, f in collected(inside) if f or abs(v) > 1e-9]
-            if inside:
-                law = product({**front, ("exp", *short_sum(inside, table.positive)): Fraction(1)}, lambda base: False)
-                laws.append(("neg", *law) if y[0] < 0 else law)
-        yield laws
+        if chosen is None or max(chosen) < len(vectors):
+            yield []
+            continue
+        c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
+        front = [Fraction(0)] * D
+        for i, value in zip(chosen, c):
+            if i >= len(vectors):
+                front[i - len(vectors)] = Fraction(float(value)).limit_denominator(6)
+        inside = [vectors[i] for i in chosen if i < len(vectors)]
+        log_unit = math.log(table.y_scale) - sum(float(e) * math.log(s) for e, s in zip(front, table.scale))
+        # What stands in front is divided out; the rest is the exponential of a polynomial.
+        rest = view_of(y, OUTER["exp"], np.prod(np.abs(table.U) ** np.array(front, float), axis=1), 1.0)
+        if not inside or rest is None or abs(log_unit) > LARGEST_LOG:
+            yield []
+            continue
+        laws = _polynomial_laws(table, rest._replace(unit=math.exp(log_unit)), rest.S, (0,) * D, inside)
+        factors: Factors = factors_of(front, ONE, table.columns)
+        yield [product(merged(factors, {law: ONE}), lambda base: False) for law in laws]
 
 
 # ---- quotients --------------------------------------------------------------------------------
@@ -291,16 +225,12 @@ def exponentials(table: Table) -> Iterator[list[Base]]:
 def quotients(table: Table) -> Iterator[list[Base]]:
     """Laws y ** (1 / power) = P / Q of the lowest degree that is exact; [] after every degree that is not."""
     n, D = table.U.shape
-    looks = [view for view in views(table) if not any(view.front) and view.power in (Fraction(1), Fraction(1, 2))]
+    looks = [view for view, _, front in views(table) if not any(front) and view.outer.power in (ONE, HALF)]
     for degree in degrees(D, min(QUOTIENT_TERMS, n // 5), QUOTIENT_DEGREE):
         vectors = table.monomials(degree, 4)
-        B = table.values(vectors)
-        laws: list[Base] = []
-        for view in looks:
-            found = _null_vector(B, view.S / np.abs(view.S).max())
-            if found is not None:
-                laws += _quotient_laws(table, view, vectors, found)
-        yield laws
+        B = values(table.U, vectors)
+        found = [(view, _null_vector(B, view.S / np.abs(view.S).max())) for view in looks]
+        yield [law for view, c in found if c is not None for law in _quotient_laws(table, view, vectors, c)]
 
 
 def _null_vector(B: np.ndarray, S: np.ndarray) -> np.ndarray | None:
@@ -350,97 +280,20 @@ def _null_vector(B: np.ndarray, S: np.ndarray) -> np.ndarray | None:
     return out
 
 
-def _quotient_laws(table: Table, view: View, vectors, c: np.ndarray) -> list[Base]:
-    T, top = len(vectors), float(np.abs(view.S).max())
-    log_unit = math.log(top) + math.log(table.y_scale) / float(view.power)
-    above, below = [], []
-    for k in np.flatnonzero(c):
-        v = vectors[k % T]
-        log = math.log(abs(c[k])) - table.log_unit(v) + (log_unit if k < T else 0.0)
-        if abs(log) > 600:
-            return []
-        (above if k < T else below).append((math.copysign(math.exp(log), c[k]), table.factors(v)))
-    if len(below) == 1 and not below[0][1]:
-        return []  # a polynomial, which the other step has had
-    scale = below[0][0]
-    above, below = ([(value / scale, f) for value, f in terms] for terms in (above, below))
-    laws = [fraction(above, below, view.power, None, table.positive, 1e-7)]
-    under = short_sum(below, table.positive)
-    laws.append(product({short_sum(above, table.positive): view.power, under: -view.power}, lambda base: False))
-    for whole, rest in parted(above, below) if view.power == 1 else ():
-        laws.append(
-            (
-                "+",
-                *product({short_sum(rest, table.positive): Fraction(1), under: Fraction(-1)}, lambda base: False),
-                *short_sum(whole, table.positive),
-            )
-        )
-    return [min(laws, key=len)]
-
-
-def parted(above: list[Term], below: list[Term]) -> Iterator[tuple[list[Term], list[Term]]]:
-    """Ways to write above / below as whole + rest / below with fewer terms in the rest, whole one monomial."""
-    for c, f in above:
-        for d, g in below:
-            m = {b: f.get(b, Fraction(0)) - g.get(b, Fraction(0)) for b in {*f, *g}}
-            if any(e < 0 for e in m.values()):
-                continue
-            taken = [(-c / d * e, {b: h.get(b, Fraction(0)) + m.get(b, 0) for b in {*h, *m}}) for e, h in below]
-            rest = [(value, h) for value, h in collected([*above, *taken]) if abs(value) > 1e-8 * abs(c)]
-            if rest and len(rest) < len(above):
-                yield [(c / d, m)], rest
-
-
-# ---- sums in fewer tokens ---------------------------------------------------------------------
-
-
-def short_sum(terms: list[Term], positive=lambda base: True) -> Base:
-    """A sum with squares completed and with what many of its terms share taken out, again and again: the shortest of all."""
-    forms = [combination(terms, Fraction(1), None, positive)]
-    if len(terms) > 2:
-        for alike in (terms, completed(terms)):
-            forms += [combination(alike, Fraction(1), None, positive), _taken_out(alike, positive)]
-    return min(forms, key=len)
-
-
-def completed(terms: list[Term]) -> list[Term]:
-    """The sum with c x^2 + b x + a as c (x + b / 2c)^2 + (a - b^2 / 4c), for every column that stands in both alone."""
-    table = {frozenset((b, e) for b, e in f.items() if e): c for c, f in terms}
-    for base in {b for _, f in terms for b in f}:
-        square, line = frozenset({(base, Fraction(2))}), frozenset({(base, Fraction(1))})
-        if square in table and line in table:
-            c, b = table.pop(square), table.pop(line)
-            shift = b / (2 * c)
-            moved = ("-", *base, repr(-shift)) if shift < 0 else ("+", *base, repr(shift))
-            table[frozenset({(moved, Fraction(2))})] = c
-            left = table.get(frozenset(), 0.0) - c * shift * shift
-            if abs(left) > 1e-9 * abs(c) * shift * shift:
-                table[frozenset()] = left
-            else:
-                table.pop(frozenset(), None)
-    return [(c, dict(key)) for key, c in table.items()]
-
-
-def _taken_out(terms: list[Term], positive) -> Base:
-    if len(terms) < 3:
-        return combination(terms, Fraction(1), None, positive)
-    shared = common_factors(terms, False)
-    if shared:
-        inner = _taken_out(divided(terms, 1.0, shared), positive)
-        return product({**shared, inner: shared.get(inner, Fraction(0)) + 1}, lambda base: False)
-    counts: dict[tuple[Base, int], int] = {}
-    for _, factors in terms:
-        for base, e in factors.items():
-            key = base, 1 if e > 0 else -1
-            counts[key] = counts.get(key, 0) + 1
-    most = max(counts.values(), default=0)
-    if most < 2:
-        return combination(terms, Fraction(1), None, positive)
-    base, sign = min((key for key, n in counts.items() if n == most), key=str)
-    those = [t for t in terms if t[1].get(base, 0) * sign > 0]
-    rest = [t for t in terms if t[1].get(base, 0) * sign <= 0]
-    if not rest:
-        return (
-            _taken_out(those, positive) if len(those) < len(terms) else combination(terms, Fraction(1), None, positive)
-        )
-    return ("+", *_taken_out(those, positive), *_taken_out(rest, positive))
+def _quotient_laws(table: Table, view: View, vectors: Sequence[Exponents], c: np.ndarray) -> list[Base]:
+    T, power = len(vectors), view.outer.power
+    log_unit = math.log(float(np.abs(view.S).max())) + math.log(view.unit) / float(power)
+    above, below = np.flatnonzero(c[:T]), np.flatnonzero(c[T:])
+    c = c / np.exp(-table.log_unit(vectors[below[0]])) / c[T + below[0]]  # the first term below gets a coefficient of 1
+    above = table.terms([vectors[k] for k in above], c[above], log_unit)
+    below = table.terms([vectors[k] for k in below], c[T + below])
+    if above is None or below is None or (len(below) == 1 and not below[0][1]):
+        return []  # or a polynomial, which the other step has had
+    over, under = short_sum(above, table.positive), short_sum(below, table.positive)
+    laws = [fraction(above, below, power, None, table.positive, 1e-7)]
+    laws.append(product(merged({over: power}, {under: -power}), lambda base: False))
+    for whole, rest in parted(above, below) if power == 1 else ():
+        part = product({short_sum(rest, table.positive): ONE, under: -ONE}, lambda base: False)
+        laws.append(("+", *part, *short_sum(whole, table.positive)))
+    law = min(laws, key=len)
+    return [negated(law) if view.sign < 0 else law]

@@ -124,31 +124,32 @@ def _decimals(value: float, tolerance: float):
 
 # ---- constants of physics ---------------------------------------------------------------------
 
-# Symbol: (CODATA's name, a factor).  The first eight are in most products, the others less often.
+# Symbol: (CODATA's name, its value in SI units, its relative uncertainty, a factor).  The first eight are in most products, the
+# others less often.  CODATA 2022 (Mohr et al. 2024), written out so that no library need be loaded for them; tests/ compares.
 _CODATA = {
-    "c": ("speed of light in vacuum", 1.0),
-    "h": ("Planck constant", 1.0),
-    "hbar": ("Planck constant", 0.5 / math.pi),
-    "k": ("Boltzmann constant", 1.0),
-    "e": ("elementary charge", 1.0),
-    "G": ("Newtonian constant of gravitation", 1.0),
-    "eps0": ("vacuum electric permittivity", 1.0),
-    "4pi*eps0": ("vacuum electric permittivity", 4 * math.pi),
-    "m_e": ("electron mass", 1.0),
-    "g": ("standard acceleration of gravity", 1.0),
-    "N_A": ("Avogadro constant", 1.0),
-    "R": ("molar gas constant", 1.0),
-    "mu0": ("vacuum mag. permeability", 1.0),
-    "sigma": ("Stefan-Boltzmann constant", 1.0),
-    "m_p": ("proton mass", 1.0),
-    "mu_B": ("Bohr magneton", 1.0),
-    "alpha": ("fine-structure constant", 1.0),
-    "R_inf": ("Rydberg constant", 1.0),
-    "a0": ("Bohr radius", 1.0),
-    "F": ("Faraday constant", 1.0),
-    "u": ("atomic mass constant", 1.0),
-    "m_n": ("neutron mass", 1.0),
-    "b": ("Wien wavelength displacement law constant", 1.0),
+    "c": ("speed of light in vacuum", 299792458.0, 0, 1.0),
+    "h": ("Planck constant", 6.62607015e-34, 0, 1.0),
+    "hbar": ("Planck constant", 6.62607015e-34, 0, 0.5 / math.pi),
+    "k": ("Boltzmann constant", 1.380649e-23, 0, 1.0),
+    "e": ("elementary charge", 1.602176634e-19, 0, 1.0),
+    "G": ("Newtonian constant of gravitation", 6.6743e-11, 2.2e-05, 1.0),
+    "eps0": ("vacuum electric permittivity", 8.8541878188e-12, 1.6e-10, 1.0),
+    "4pi*eps0": ("vacuum electric permittivity", 8.8541878188e-12, 1.6e-10, 4 * math.pi),
+    "m_e": ("electron mass", 9.1093837139e-31, 3.1e-10, 1.0),
+    "g": ("standard acceleration of gravity", 9.80665, 0, 1.0),
+    "N_A": ("Avogadro constant", 6.02214076e23, 0, 1.0),
+    "R": ("molar gas constant", 8.31446261815324, 0, 1.0),
+    "mu0": ("vacuum mag. permeability", 1.25663706127e-06, 1.6e-10, 1.0),
+    "sigma": ("Stefan-Boltzmann constant", 5.6703744191844314e-08, 0, 1.0),
+    "m_p": ("proton mass", 1.67262192595e-27, 3.1e-10, 1.0),
+    "mu_B": ("Bohr magneton", 9.2740100657e-24, 3.1e-10, 1.0),
+    "alpha": ("fine-structure constant", 0.0072973525643, 1.5e-10, 1.0),
+    "R_inf": ("Rydberg constant", 10973731.568157, 1.1e-12, 1.0),
+    "a0": ("Bohr radius", 5.29177210544e-11, 1.5e-10, 1.0),
+    "F": ("Faraday constant", 96485.33212331001, 0, 1.0),
+    "u": ("atomic mass constant", 1.66053906892e-27, 3.1e-10, 1.0),
+    "m_n": ("neutron mass", 1.67492750056e-27, 5.1e-10, 1.0),
+    "b": ("Wien wavelength displacement law constant", 0.0028977719551851727, 0, 1.0),
 }
 _COMMON = 9  # leading entries of the table that cost less and enter products of three
 _SYMBOL_NATS = (2.5, 4.0)
@@ -172,62 +173,58 @@ _EXPONENTS = {
 }
 
 
+class _Names:
+    """Names of products by number, put together when asked for: parts (N, 3) are places in `powers`, -1 for none."""
+
+    def __init__(self, powers: list[str], parts: np.ndarray, is_root: np.ndarray):
+        self.powers, self.parts, self.is_root = powers, parts, is_root
+
+    def __getitem__(self, k: int) -> str:
+        name = "*".join(self.powers[i] for i in self.parts[k] if i >= 0)
+        return f"sqrt({name})" if self.is_root[k] else name
+
+
 @lru_cache(1)
 def _products():
     """Products of up to three constants: sorted logarithms (N,), nats (N,), relative uncertainties (N,), names."""
-    from scipy import constants as codata
-
-    symbols = list(_CODATA)
-    logs = [math.log(codata.value(name) * factor) for name, factor in _CODATA.values()]
-    vague = [codata.precision(name) for name, _factor in _CODATA.values()]
-    nats = [_SYMBOL_NATS[i >= _COMMON] for i in range(len(symbols))]
-    powers = {
-        (i, p): (p * logs[i], nats[i] + cost, abs(p) * vague[i], symbols[i] + ("" if p == 1 else f"^{p:g}"))
-        for i in range(len(symbols))
-        for p, cost in _EXPONENTS.items()
-    }
-    plain = [key for key in powers if abs(key[1]) in (1.0, 2.0)]
-    rows = [(*powers[key][:3], powers[key][3], 0) for key in powers]
-    pairs = [(a, b) for a in plain for b in plain if a[0] < b[0]]
-    pairs += [
-        ((i, p), (j, q))
-        for i in range(_COMMON)
-        for j in range(_COMMON)
-        if i != j
-        for p in (4.0, -4.0, 3.0, -3.0)
-        for q in (1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 5.0, -5.0)
-    ]
-    for a, b in pairs:
-        rows.append((*(powers[a][k] + powers[b][k] for k in range(3)), f"{powers[a][3]}*{powers[b][3]}", 1))
-        if abs(a[1]) == abs(b[1]) == 1.0:  # the square root of a product
-            rows.append(
-                (
-                    0.5 * (powers[a][0] + powers[b][0]),
-                    powers[a][1] + powers[b][1] + 2.5,
-                    0.5 * (powers[a][2] + powers[b][2]),
-                    f"sqrt({powers[a][3]}*{powers[b][3]})",
-                    1,
-                )
-            )
-    few = [key for key in plain if key[0] < _COMMON]
-    for a in few:
-        for b in few:
-            for d in few:
-                if a[0] < b[0] < d[0]:
-                    rows.append(
-                        (
-                            *(powers[a][k] + powers[b][k] + powers[d][k] for k in range(3)),
-                            "*".join(powers[key][3] for key in (a, b, d)),
-                            2,
-                        )
-                    )
-    rows.sort(key=lambda row: row[0])
-    return (
-        np.array([row[0] for row in rows]),
-        np.array([row[1] + _COUNT_NATS[row[4]] + _PHYSICS_NATS for row in rows]),
-        np.array([row[2] for row in rows]),
-        [row[3] for row in rows],
+    symbols, exponents = list(_CODATA), list(_EXPONENTS)
+    S, E = len(symbols), len(exponents)
+    base = np.array([math.log(value * factor) for _name, value, _vague, factor in _CODATA.values()])
+    vague = np.array([vague for _name, _value, vague, _factor in _CODATA.values()])
+    price = np.array([_SYMBOL_NATS[i >= _COMMON] for i in range(S)])
+    # Powers in the order of symbol, then exponent: place i * E + e; the last place is none.
+    e = np.array(exponents)
+    log = np.append(np.outer(base, e).ravel(), 0.0)
+    nats = np.append((price[:, None] + np.array(list(_EXPONENTS.values()))).ravel(), 0.0)
+    width = np.append(np.outer(vague, np.abs(e)).ravel(), 0.0)
+    symbol, exponent = np.repeat(np.arange(S), E), np.tile(e, S)
+    words = [s + ("" if p == 1 else f"^{p:g}") for s in symbols for p in exponents]
+    plain = np.flatnonzero(np.isin(np.abs(exponent), (1.0, 2.0)))
+    a, b = (v.ravel() for v in np.meshgrid(plain, plain, indexing="ij"))
+    pairs = np.column_stack([a, b])[symbol[a] < symbol[b]]
+    common = np.flatnonzero(symbol < _COMMON)
+    a, b = (v.ravel() for v in np.meshgrid(common, common, indexing="ij"))
+    steep = (
+        (symbol[a] != symbol[b])
+        & np.isin(np.abs(exponent[a]), (3.0, 4.0))
+        & np.isin(np.abs(exponent[b]), (1.0, 2.0, 3.0, 5.0))
     )
+    pairs = np.vstack([pairs, np.column_stack([a, b])[steep]])
+    roots = pairs[(np.abs(exponent[pairs]) == 1.0).all(axis=1)]  # the square root of a product
+    few = plain[symbol[plain] < _COMMON]
+    a, b, c = (v.ravel() for v in np.meshgrid(few, few, few, indexing="ij"))
+    triples = np.column_stack([a, b, c])[(symbol[a] < symbol[b]) & (symbol[b] < symbol[c])]
+    singles = np.arange(S * E)[:, None]
+    groups = [np.pad(g, ((0, 0), (0, 3 - g.shape[1])), constant_values=-1) for g in (singles, pairs, roots, triples)]
+    parts = np.vstack(groups)
+    is_root = np.repeat([False, False, True, False], [len(g) for g in groups])
+    count = np.repeat([0, 1, 1, 2], [len(g) for g in groups])
+    half = np.where(is_root, 0.5, 1.0)
+    logs = half * log[parts].sum(axis=1)
+    cost = nats[parts].sum(axis=1) + 2.5 * is_root + np.array(_COUNT_NATS)[count] + _PHYSICS_NATS
+    order = np.argsort(logs, kind="stable")
+    names = _Names(words, parts[order], is_root[order])
+    return logs[order], cost[order], (half * width[parts].sum(axis=1))[order], names
 
 
 @lru_cache(1)

@@ -15,6 +15,7 @@ from fansr.streams import rng_for
 
 MAX_COLUMNS = 12  # tables up to this width are searched whole
 ROWS = 4096  # rows looked at
+SCREENED, SCREEN_ROWS = 400, 1024  # columns of a wider table that are looked at closely, and rows of the first look
 
 
 def _features(x: np.ndarray) -> np.ndarray:
@@ -59,9 +60,31 @@ def _greedy(features: list[np.ndarray], t: np.ndarray, count: int) -> list[int]:
     return chosen
 
 
+@np.errstate(all="ignore")
+def _screened(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Places (sorted) of the SCREENED columns whose values, squares or inverses go best with y, y^2 or log|y|."""
+    X, y = X[:SCREEN_ROWS], y[:SCREEN_ROWS]
+    z = y / (np.abs(y).max() or 1.0)
+    targets = [z, (z - z.mean()) ** 2, np.log(np.abs(z))]
+    targets = np.array([t - t.mean() for t in targets if np.isfinite(t).all() and np.ptp(t) > 0])
+    best = np.zeros(X.shape[1])
+    for first in range(0, X.shape[1], 4096):
+        part = X[:, first : first + 4096]
+        for F in (part, part * part, 1 / part):
+            F = F / np.abs(F).max(axis=0)
+            F = F - F.mean(axis=0)
+            cosine = np.abs(targets @ F) / np.sqrt((F * F).sum(axis=0)) / np.sqrt((targets**2).sum(axis=1))[:, None]
+            cosine = np.where(np.isfinite(cosine), cosine, 0.0).max(axis=0, initial=0.0)
+            best[first : first + 4096] = np.maximum(best[first : first + 4096], cosine)
+    return np.sort(np.argsort(-best, kind="stable")[:SCREENED])
+
+
 def relevant_columns(X: np.ndarray, y: np.ndarray, count: int = MAX_COLUMNS) -> list[int]:
     """Up to `count` columns (sorted) of X (M, D) that y (M,) most likely depends on; constant ones never."""
     X, y = X[:ROWS], y[:ROWS]
+    if X.shape[1] > SCREENED:  # a first look at all of them at once, so that the rest costs the same for any width
+        kept = _screened(X, y)
+        return [int(kept[j]) for j in relevant_columns(np.ascontiguousarray(X[:, kept]), y, count)]
     with np.errstate(all="ignore"):
         features = [_features(X[:, j]) if np.ptp(X[:, j]) > 0 else np.zeros((0, len(y))) for j in range(X.shape[1])]
         targets = [y / (np.abs(y).max() or 1.0)]

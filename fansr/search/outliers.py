@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +34,9 @@ OUTLIER_NATS = 3.0 - 0.5 * math.log(
 EXACT_REACH = 1e-9  # of the largest |y|: residuals below it are rounding
 
 
-def find(problem: Problem, options: turns.Options, budget: Budget | None = None, candidates=()) -> turns.Found:
+def find(
+    problem: Problem, options: turns.Options, budget: Budget | None = None, candidates: Sequence = ()
+) -> turns.Found:
     """search.search, or with ``options.robust`` the same on the rows that are no outliers.
 
     With robust, `Found.outliers` holds the rows (0-based, of this problem) that were set aside; FVU, standard errors

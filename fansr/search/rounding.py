@@ -7,9 +7,12 @@ test (`snap`), and everything else is fitted again after every change.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fansr.expressions import CONSTANT, variable_index
 from fansr.fitting import Candidate
@@ -25,7 +28,16 @@ TRIED = 8  # proposals polished in a round of `snap`
 NAMED_NATS = 8.0  # a number of mathematics that is cheaper than this needs no name from physics
 
 
-def standard_errors(expr, consts, X, y, fvu: float, floor: float, weights=None, known: float = 0.0) -> np.ndarray:
+def standard_errors(
+    expr: Sequence[str],
+    consts: ArrayLike,
+    X: np.ndarray,
+    y: np.ndarray,
+    fvu: float,
+    floor: float,
+    weights: np.ndarray | None = None,
+    known: float = 0.0,
+) -> np.ndarray:
     """Standard errors (C,) of fitted constants from the Jacobian at the optimum.
 
     sigma^2 is the (weighted) residual sum over M - C, at least what rounding of y (floor) leaves; a direction
@@ -58,7 +70,13 @@ def standard_errors(expr, consts, X, y, fvu: float, floor: float, weights=None, 
 
 
 def law_errors(
-    candidate: Candidate, X, y, floor: float, weights=None, known: float = 0.0, physics: bool = True
+    candidate: Candidate,
+    X: np.ndarray,
+    y: np.ndarray,
+    floor: float,
+    weights: np.ndarray | None = None,
+    known: float = 0.0,
+    physics: bool = True,
 ) -> np.ndarray:
     """standard_errors (C,) of a finished law: its round constants are held, with an error of 0, and the others free."""
     dearest = constant_nats(len(y), candidate.fvu, floor)
@@ -77,8 +95,31 @@ def law_errors(
     return errors
 
 
+@np.errstate(all="ignore")
+def cancelling_nats(candidate: Candidate, X, y, rows: int = 1024) -> float:
+    """What constants cost to tell besides, where they move the law by more than the data vary: log(rms(c df/dc) / std(y)).
+
+    Two terms of 1e8 whose difference is the law are each told to 1e-8 of what the law is told to; a plain sum is not.
+    """
+    from fansr.expressions import value_and_jacobian
+
+    if not len(candidate.consts):
+        return 0.0
+    scale = float(np.abs(y).max()) or 1.0
+    spread = float(np.std(y / scale)) or 1.0
+    _, J = value_and_jacobian(candidate.expr, X[:rows], np.asarray(candidate.consts, dtype=np.float64))
+    moved = np.abs(J / scale * np.asarray(candidate.consts)[:, None])
+    moved = np.sqrt(np.mean(np.where(np.isfinite(moved), moved, 0.0) ** 2, axis=1)) / spread
+    return float(np.log(np.maximum(moved, 1.0)).sum())
+
+
 def snap(
-    candidate: Candidate, fitter, floor: float, physics: bool = False, tokens: float = 1.5, over=lambda: False
+    candidate: Candidate,
+    fitter: Any,
+    floor: float,
+    physics: bool = False,
+    tokens: float = 1.5,
+    over: Callable[[], bool] = lambda: False,
 ) -> Candidate:
     """Replace constants by round values wherever that is the shorter description of the data.
 
@@ -162,7 +203,7 @@ def _shortened(expr, consts, k: int, value: float) -> int:
     return before - len(absorb(expr, values)[0])
 
 
-def written(candidate: Candidate, fitter) -> Candidate:
+def written(candidate: Candidate, fitter: Any) -> Candidate:
     """The same law without what says nothing: sums of constants, neutral constants, doubled signs."""
     return _finished(candidate, candidate.expr, candidate.consts, candidate.fvu, fitter)
 
@@ -195,7 +236,7 @@ def recognised(c: float) -> str:
     return ("-" if c < 0 else "") + known[0] if known else ""
 
 
-def digits_for(consts, errors) -> list[int]:
+def digits_for(consts: ArrayLike, errors: ArrayLike) -> list[int]:
     """Significant digits of each constant that the data support: two beyond the standard error's first."""
     digits = []
     for c, error in zip(consts, errors):

@@ -7,7 +7,6 @@ so it costs a few milliseconds; where that is not safe (torch is loaded, no Linu
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import signal
 import sys
 import time
@@ -31,6 +30,8 @@ class Partner:
     """
 
     def __init__(self, make_state):
+        import multiprocessing
+
         context = multiprocessing.get_context("fork")
         self._receiver, sender = context.Pipe(duplex=False)
         self._process = context.Process(target=_work, args=(make_state, sender), daemon=True)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from fansr.expressions import end, n_constants, sort_commutative, variable_index
-from fansr.fitting import Candidate
+from fansr.fitting import Candidate, Problem
 
 GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
 EPS = float(np.finfo(np.float64).eps)
@@ -38,6 +38,9 @@ _EXPONENTIAL_NATS, _TOWER_NATS = 1.1, 5.3
 # precision what is left is rarely the white noise that the fit's likelihood supposes.
 CLEAN = 1e-3
 
+PRINTED_ROWS = 400  # whose digits are counted
+FLOAT_DIGITS = 15  # a number with as many was computed, not typed
+
 SELECTORS = ("mdl", "score", "bic", "aicc", "fvu")
 
 
@@ -54,7 +57,41 @@ def fvu_floor(y: np.ndarray, weights: np.ndarray | None = None) -> float:
     return min(1.0, max(EXACT, (4 * EPS) ** 2 * size / spread))
 
 
-def known_fvu(problem) -> float:
+def printed_quanta(y: np.ndarray) -> np.ndarray:
+    """Unit of the last digit that each of y (M,) was printed to; 0 where the numbers have all that a float holds.
+
+    Tables are written with so many decimals or with so many significant digits throughout, and nine last digits of ten are
+    no 0: of the two readings that under which more values end in a digit of their own.
+    """
+    values = np.abs(np.asarray(y, dtype=np.float64))
+    sample = [repr(value).partition("e") for value in values[:PRINTED_ROWS].tolist() if value]
+    digits, ends = [], []  # significant digits of each value, and the power of ten of its last one
+    for mantissa, _, exponent in sample:
+        whole, _, fraction = mantissa.partition(".")
+        fraction = fraction.rstrip("0")
+        written = (whole + fraction).lstrip("0")
+        digits.append(len(written.rstrip("0")))
+        ends.append(int(exponent or 0) + (-len(fraction) if fraction else len(written) - len(written.rstrip("0"))))
+    if not digits or max(digits) >= FLOAT_DIGITS:
+        return np.zeros(len(values))
+    size = np.floor(np.log10(np.where(values > 0, values, 1.0)))
+    by_decimals = np.full(len(values), 10.0 ** min(ends))
+    by_digits = np.where(values > 0, 10.0 ** (size + 1 - max(digits)), 0.0)
+    heads = np.array(digits) + np.array(ends) - 1  # power of ten of the first digit
+    own = [sum(end == min(ends) for end in ends), int(np.sum(heads + 1 - max(digits) == np.array(ends)))]
+    return by_decimals if own[0] >= own[1] else by_digits
+
+
+def printed_fvu(y: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The FVU that rounding y to its printed digits causes: the mean of q^2 / 12 over the variance (uniform errors)."""
+    w = np.ones(len(y)) if weights is None else weights
+    scale = float(np.abs(y).max()) or 1.0
+    centre = np.average(y / scale, weights=w)
+    spread = float(w @ (y / scale - centre) ** 2)
+    return float(w @ (printed_quanta(y) / scale) ** 2) / 12 / spread if spread > 0 else 0.0
+
+
+def known_fvu(problem: Problem) -> float:
     """The FVU that stated errors of the points account for: M over the weighted variance sum; 0 where none are stated.
 
     With weights 1/sigma^2 the residuals of the true law sum to chi^2 = M on average.

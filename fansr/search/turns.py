@@ -6,33 +6,36 @@ command) and regressor.py (the notebook) call search().
 
 from __future__ import annotations
 
+import gc
 import importlib
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from fansr.expressions import n_constants
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import large_tables, rounding, second_core, selection, shortening
+from fansr.search import large_tables, rounding, second_core, selection, shortening, spelling
 from fansr.streams import rng_for
 
 # name -> (module, function, share of a time budget).  Shares matter only while several are at work, and large ones only at first.
 PROPOSERS = {
     "power": ("fansr.proposers.power", "propose", 8.0),
+    "sums": ("fansr.proposers.small_sums", "propose", 8.0),
     "rational": ("fansr.proposers.rational", "propose", 8.0),
     "curves": ("fansr.proposers.curves", "propose", 8.0),
     "separable": ("fansr.proposers.separable", "propose", 4.0),
     "library": ("fansr.proposers.term_library", "propose", 2.0),
     "scan": ("fansr.proposers.inner_constants", "propose", 1.5),
-    "peel": ("fansr.proposers.outer_constant", "propose", 1.5),
+    "peel": ("fansr.proposers.outer_constant", "propose", 3.0),
     "pairs": ("fansr.proposers.term_pairs", "propose", 1.5),
     "structure": ("fansr.proposers.decomposition", "propose", 8.0),
     "model": ("fansr.network.sample", "propose", 1.0),
     "waves": ("fansr.proposers.waves", "propose", 2.0),
-    "radicals": ("fansr.proposers.radicals", "propose", 3.0),
     "control": ("fansr.network.sample", "propose_control", 1.0),
     "evolve": ("fansr.proposers.local_search.evolve", "propose", 1.5),
 }
@@ -41,19 +44,21 @@ PROPOSERS = {
 # within the whole search the two are equal to one law in a hundred.
 DEFAULT_PROPOSERS = (
     "power",
-    "rational",
+    "sums",
     "curves",
+    "rational",
     "separable",
     "library",
     "scan",
     "waves",
     "structure",
-    "radicals",
     "peel",
     "pairs",
     "model",
     "evolve",
 )
+# These run first and whole, by counts: no clock and no load takes the commonest laws away.
+FLOOR = ("power", "sums", "curves")
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
@@ -61,6 +66,9 @@ PRUNED = 16  # candidates that are cut down, besides the front
 EPS32 = 1.19e-7  # the FVU that counts as recovered (section 4.4)
 PRINTED = 12  # digits; a table whose numbers have no more was typed or measured, not computed
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
+TYPED = (
+    1e-10  # share of the variance that rounding to the printed digits may be for a fit within them to be no accident
+)
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 LONG, PATIENCE = (
     14,
@@ -68,7 +76,10 @@ LONG, PATIENCE = (
 )  # tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up
 WHOLE_SHARE = 0.25  # of a time budget, kept for fitting the answer to all rows of a table longer than MAX_ROWS
 TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
-GRACE = 0.5  # seconds for the first proposer where a busy machine took the whole budget to load it
+LEAST_SECONDS = 0.3  # of processor time for shortening and rounding, however late it is
+DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
+AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
+MORE = 10  # candidates looked at besides the FINISHERS where all of those are undetermined
 
 
 @dataclass
@@ -85,6 +96,9 @@ class Options:
     model: str | None = None
     physics: bool = True
     robust: bool = False
+    deadline: float | None = (
+        None  # time.monotonic() at which even the floor of work ends; the command's counts from its beginning
+    )
 
 
 @dataclass
@@ -103,6 +117,20 @@ class Found:
     floor: float
     failures: dict[str, str] = field(default_factory=dict)
     outliers: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    loading: float = 0.0
+    unheard: tuple[str, ...] = ()
+
+
+class _Allowance:
+    """Over when the budget is, but not before `seconds` of processor time were had: on a busy machine the clock runs alone.
+    Over in any case at the `deadline`."""
+
+    def __init__(self, budget: Budget, seconds: float, deadline: float | None = None):
+        self.budget, self.until = budget, time.process_time() + seconds
+        self.deadline = math.inf if deadline is None else deadline
+
+    def over(self) -> bool:
+        return time.monotonic() > self.deadline or (self.budget.over() and time.process_time() > self.until)
 
 
 class _Turn:
@@ -118,7 +146,9 @@ class _Turn:
         return ahead / self.share + (self.seconds - ahead) / min(self.share, EQUAL)
 
 
-def search(problem: Problem, options: Options, budget: Budget | None = None, candidates=()) -> Found:
+def search(
+    problem: Problem, options: Options, budget: Budget | None = None, candidates: Sequence[Candidate] = ()
+) -> Found:
     """Find the law of one problem.
 
     candidates: ready proposals (from a candidate stream) that enter the pool first.
@@ -130,6 +160,8 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
     budget = budget or Budget(None)
     if not np.ptp(problem.y) > 0:
         return _constant(problem, started)
+    loading = _load()
+    budget.start += loading
     columns = None
     if problem.X.shape[1] > large_tables.MAX_COLUMNS:
         columns = large_tables.relevant_columns(problem.X, problem.y)
@@ -141,17 +173,34 @@ def search(problem: Problem, options: Options, budget: Budget | None = None, can
     # A long table's answer is fitted again on all rows, within the same budget.
     part = budget if whole is None or budget.seconds is None else budget.slice(budget.left() * (1 - WHOLE_SHARE))
     state, status = gather(problem, options, part, candidates)
+    if part is not budget:
+        budget.start += state.loading
     found = state.finish(started, status)
     if whole is not None and found.best is not None:
         _on_all_rows(found, whole, options, state.floor, budget if status == "ok" else Budget(0.0))
-        found.seconds = time.monotonic() - started
+    found.loading += loading
+    found.seconds = time.monotonic() - started - found.loading
     if columns is not None and found.best is not None:
         found.best = large_tables.widened(found.best, columns)
         found.front = [large_tables.widened(c, columns) for c in found.front]
     return found
 
 
-def gather(problem: Problem, options: Options, budget: Budget, candidates=()):
+def _load() -> float:
+    """Load the kernels of the fit; the seconds it took, which are none of the search's."""
+    begun, collecting = time.monotonic(), gc.isenabled()
+    gc.disable()  # thousands of objects are made and none is thrown away: a tenth of the time
+    try:
+        from fansr.fitting import Refiner  # noqa: F401
+    finally:
+        if collecting:
+            gc.enable()
+    return time.monotonic() - begun
+
+
+def gather(
+    problem: Problem, options: Options, budget: Budget, candidates: Sequence[Candidate] = ()
+) -> tuple[_State, str]:
     """(state, status) of a search of a whole table up to the choice: everything that was found is in `state.pool`."""
     state, status = _State(problem, options, budget), "ok"
     try:
@@ -163,7 +212,7 @@ def gather(problem: Problem, options: Options, budget: Budget, candidates=()):
     return state, status
 
 
-def choose(problem: Problem, options: Options, pool) -> Found:
+def choose(problem: Problem, options: Options, pool: Any) -> Found:
     """What a search whose pool is `pool` (fitted candidates, cut down already) would answer: for studying selections."""
     state = _State(problem, options, Budget(None))
     for candidate in pool:
@@ -224,7 +273,8 @@ class _State:
         self.floor = selection.fvu_floor(problem.y, problem.weights)
         self.known = selection.known_fvu(problem)
         self.pool = selection.Pool(len(problem.y), self.floor, options.select, options.gamma, known=self.known)
-        self.exact = self.enough = max(100 * self.floor, 1e-24)
+        printed = selection.printed_fvu(problem.y, problem.weights)
+        self.exact = self.enough = max(100 * self.floor, 1e-24, 4 * printed if printed < TYPED else 0.0)
         if budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
             # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.
             self.enough = max(self.enough, EPS32)
@@ -237,19 +287,29 @@ class _State:
         self.pruned: set[tuple] = set()
         # The clock keeps a share for tidying, so that the whole stays within the budget.
         self.work = budget if budget.seconds is None else budget.slice(budget.left() * (1 - TIDY_SHARE))
+        self.loading = 0.0
+        self.unheard: tuple[str, ...] = ()
 
     # -- turns
 
-    def _start(self, name: str) -> _Turn:
+    def _start(self, name: str, budget: Budget | None = None) -> _Turn:
         module, function, share = PROPOSERS[name]
+        begun = time.monotonic()
         propose = getattr(importlib.import_module(module), function)
+        self._loaded(time.monotonic() - begun)
         extra = {}
         if name in ("model", "control"):
             extra = {"samples": self.options.samples, "model": self.options.model, "fitter": self.fitter}
         elif name == "evolve" and not self.helped:
             extra = {"jobs": self.options.jobs}
         rng = rng_for(self.options.seed, f"fit.{name}", self.problem.id)
-        return _Turn(name, share, propose(self.problem, self.work, rng, self.pool, **extra))
+        return _Turn(name, share, propose(self.problem, budget or self.work, rng, self.pool, **extra))
+
+    def _loaded(self, seconds: float):
+        """Seconds spent on loading are none of the search's."""
+        self.loading += seconds
+        for budget in {id(b): b for b in (self.budget, self.work)}.values():
+            budget.start += seconds
 
     def run(self):
         """Turns until the budget is over, nobody has more to say, or the law is found."""
@@ -288,16 +348,15 @@ class _State:
     def run_steps(self):
         """A generator that yields after every turn of a proposer."""
         waiting = [name for name in self.options.proposers if name not in self.left_out]
-        turns: list[_Turn] = []
         timed = self.budget.seconds is not None
-        late = 0  # turns that are taken whatever the clock says
+        for name in [name for name in waiting if name in FLOOR] if timed else []:
+            waiting.remove(name)
+            turn = self._start(name, Budget(None))
+            while not self._late() and self._step(turn):
+                yield name
+        turns: list[_Turn] = []
         started, cutting = time.monotonic(), 0.0
-        if timed and waiting:  # a mean is no answer to hand out for want of half a second
-            importlib.import_module(PROPOSERS[waiting[0]][0])
-            if self.work.left() < min(GRACE, self.budget.seconds / 2):
-                self.work, waiting, late = Budget(GRACE), waiting[:1], 2
-        while (waiting or turns) and (late > 0 or not self.work.over()):
-            late -= 1
+        while (waiting or turns) and not self.work.over():
             # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
             if waiting and (not turns or (timed and all(t.seconds > 0 for t in turns))):
                 turns.append(self._start(waiting.pop(0)))
@@ -308,6 +367,10 @@ class _State:
                 self._prune(self.work.slice(PRUNE_SHARE * (begun - started) - cutting).over)
                 cutting += time.monotonic() - begun
             yield turn.name
+        self.unheard = tuple(waiting)  # not reached where a search ends because it has the law
+
+    def _late(self) -> bool:
+        return self.options.deadline is not None and time.monotonic() > self.options.deadline
 
     def _step(self, turn: _Turn) -> bool:
         """One turn; False when the proposer has no more to say (or failed, which is reported)."""
@@ -373,7 +436,8 @@ class _State:
         if not self.pool.value(best) < math.inf or len(self.problem.y) <= n_constants(best.expr) + 2:
             return False
         self.settled.add(tuple(best.expr))
-        short, tried = shortening.shorten(best, self.fitter, self.pool.value, over=self.work.over)
+        over = _Allowance(self.work, LEAST_SECONDS, self.options.deadline).over
+        short, tried = shortening.shorten(best, self.fitter, self.pool.value, over=over)
         for candidate in tried:
             self.pool.add(candidate)
         self.pool.add(short)
@@ -383,39 +447,49 @@ class _State:
     def finish(self, started: float, status: str) -> Found:
         """Shorten and round the leading candidates, choose one, and describe it."""
         hurry = status == "interrupted"
-        deadline = time.monotonic() + (0.7 if hurry else max(0.3, self.budget.left()))
-
-        def over() -> bool:
-            return (hurry or self.budget.seconds is not None) and time.monotonic() > deadline
-
-        self._prune(over)
-        finals = []
-        for candidate in self._leaders():
-            if not over():
-                # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
-                candidate = rounding.written(candidate, self.fitter)
-                candidate = rounding.snap(
-                    candidate, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over
-                )
-            finals.append(candidate)
+        clock = Budget(0.7) if hurry else self.budget
+        least, deadline = 0.0 if hurry else LEAST_SECONDS, self.options.deadline
+        self._prune(_Allowance(clock, least, deadline).over)
+        over = _Allowance(clock, least, deadline).over
+        finals = [self._plain(candidate, over) for candidate in self._leaders()]
+        errors = {id(candidate): self._errors(candidate) for candidate in finals}
         best = min(finals, key=self._final_value, default=None)
-        shown = [rounding.written(c, self.fitter) for c in self.pool.front()]
-        front = selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
-        errors = np.zeros(0)
-        if best is not None:
-            errors = rounding.law_errors(
-                best, self.problem.X, self.problem.y, self.floor, self.problem.weights, self.known, self.options.physics
-            )
+        if best is not None and not determined(best, errors[id(best)]):
+            more = [self._plain(candidate, over) for candidate in self.pool[FINISHERS : FINISHERS + MORE]]
+            errors.update((id(candidate), self._errors(candidate)) for candidate in more)
+            bar = self._final_value(best) + AS_WELL
+            others = [c for c in (*finals, *more) if determined(c, errors[id(c)]) and self._final_value(c) <= bar]
+            best = min(others, key=self._final_value, default=best)
+            finals += [c for c in more if c is best]
+        shown = [
+            spelling.slowest(rounding.written(c, self.fitter), self.problem.X, self.fitter) for c in self.pool.front()
+        ]
         return Found(
             best,
-            front,
-            errors,
-            time.monotonic() - started,
+            selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best),
+            np.zeros(0) if best is None else errors[id(best)],
+            time.monotonic() - started - self.loading,
             self.pool.seen,
             self.yields,
             status if best is not None else "failed",
             self.floor,
             self.failures,
+            loading=self.loading,
+            unheard=self.unheard,
+        )
+
+    def _plain(self, candidate: Candidate, over) -> Candidate:
+        """A candidate as it would be handed out: written plainly, the slowest of waves that agree, its constants rounded."""
+        # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
+        candidate = rounding.written(candidate, self.fitter)
+        candidate = spelling.slowest(candidate, self.problem.X, self.fitter)
+        candidate = spelling.outside(candidate, self.fitter)
+        return rounding.snap(candidate, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+
+    def _errors(self, candidate: Candidate) -> np.ndarray:
+        problem = self.problem
+        return rounding.law_errors(
+            candidate, problem.X, problem.y, self.floor, problem.weights, self.known, self.options.physics
         )
 
     def _leaders(self) -> list[Candidate]:
@@ -439,4 +513,12 @@ class _State:
                 else (free + 1, told)
             )
         value = selection.selection(self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known)
-        return value + told if self.options.select == "mdl" else value
+        if self.options.select != "mdl":
+            return value
+        return value + told + rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)
+
+
+def determined(candidate: Candidate, errors: np.ndarray) -> bool:
+    """Whether every constant of a law is known to within DETERMINED times its size."""
+    size = np.abs(np.asarray(candidate.consts, dtype=np.float64))
+    return bool((errors <= DETERMINED * size).all())

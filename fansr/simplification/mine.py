@@ -82,16 +82,20 @@ def read_settings(path: str | os.PathLike) -> dict:
 
 
 def read_operators(path: str | os.PathLike) -> dict:
-    """The operators rules are mined over: those of an engine's config.yaml that it also writes."""
+    """The operators rules are mined over: those of an engine's config.yaml that it also writes and can evaluate itself.
+
+    One whose realization is not the engine's own is known to it by name only.
+    """
     import yaml
 
     try:
         operators = yaml.safe_load(Path(path).read_text())["operators"]
+        own = {name for name, row in operators.items() if row["realization"].split(".")[0] in ("simplipy", name)}
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, KeyError, TypeError):
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: no engine config with operators") from None
-    return {name: row for name, row in operators.items() if name not in SHORT}
+    return {name: row for name, row in operators.items() if name in own - SHORT}
 
 
 def mine(

@@ -18,12 +18,13 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import click
 
 from fansr.cli import command, resources
 from fansr.errors import DataError
-from fansr.expressions import ARITY, CONSTANT, literal_value, problems, variable_index
+from fansr.expressions import ARITY, CONSTANT, OPERATORS, literal_value, problems, variable_index
 from fansr.simplification.translation import NonFinite, Respeller, finite_powers
 from fansr.streams import parallel, reader_writer
 
@@ -33,25 +34,7 @@ ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
 _NODE_BUDGET = 48  # outer rewrite iterations of the engine, its own default
 _KNOWN = frozenset(ARITY)
 _BAGS = frozenset("+-*/")
-_FUNCTIONS = frozenset(
-    (
-        "abs",
-        "exp",
-        "log",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "asinh",
-        "acosh",
-        "atanh",
-    )
-)
+_FUNCTIONS = frozenset(row.token for row in OPERATORS if row.precedence == 5 and not row.token.startswith("pow"))
 _RELAXED = {f"{way}{k}": ("*", CONSTANT) for way in ("mult", "div") for k in (2, 3, 4, 5)}
 
 
@@ -324,7 +307,9 @@ def simplify(expr, relax: bool = False, rules: str | None = None) -> list[str]:
     return simplifier(rules)(expr, relax)
 
 
-def simplify_many(exprs, relax: bool = False, rules: str | None = None) -> list[tuple[list[str] | None, str | None]]:
+def simplify_many(
+    exprs: Sequence[Sequence[str]], relax: bool = False, rules: str | None = None
+) -> list[tuple[list[str] | None, str | None]]:
     """For each expression (its canonical form, None), or (None, reason) where it is rejected."""
     found = simplifier(rules).many(exprs, relax)
     return [(None, form.reason) if isinstance(form, Rejected) else (form, None) for form in found]
@@ -361,9 +346,6 @@ class _Stage:
     def __call__(self, records):
         kept, dropped = [], Counter()
         exprs = [record.get("expr") for record in records]
-        for record, expr in zip(records, exprs):
-            if not isinstance(expr, list):
-                raise DataError(f"record {_name(record)}: expr is {expr!r}, wanted a list of tokens")
         for record, expr, form in zip(records, exprs, simplifier(self.rules).many(exprs, self.relax)):
             if isinstance(form, Rejected):
                 if form.reason in ("empty", "invalid"):
@@ -424,6 +406,7 @@ def _called(name):
 @command.output_option()
 @command.jobs_option()
 @command.resume_option()
+@command.max_record_option()
 @command.quiet_option()
 @command.config_option()
 @_called("simplify")
@@ -454,9 +437,11 @@ def _dedup(inputs, output, stage, entry, jobs, quiet):
     first = reader_writer.open_reader(inputs[0], holds=("skeleton", "candidate"))
     merged: dict = {}
     dropped: Counter = Counter()
+    lost, cut = command.Lost(), []
     with first:
+        chunks = command.batches(first, inputs[1:], first.header["holds"], cut=cut)
         results = parallel.ordered_map(
-            _Unpacked(stage), command.batches(first, inputs[1:], first.header["holds"]), jobs
+            _Unpacked(stage), chunks, jobs, lost=lambda batch: ([], {"worker_died": lost.add(batch)})
         )
         for kept, tally in command.progress(results, quiet=quiet, unit="chunk"):
             merge_equal(kept, merged)
@@ -465,6 +450,8 @@ def _dedup(inputs, output, stage, entry, jobs, quiet):
         writer.dropped.update(dropped)
         for record in merged.values():
             writer.write(record)
+        writer.interrupted = next(iter(cut), None)
+    lost.complain(output)
 
 
 class _Unpacked:

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import hashlib
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgpack
 import numpy as np
@@ -120,7 +121,7 @@ def old_digest(packed: bytes) -> int:
 # ---- many records -----------------------------------------------------------------------------
 
 
-def digests(data, ends: np.ndarray, one=digest) -> np.ndarray:
+def digests(data: bytes | memoryview, ends: np.ndarray, one: Callable = digest) -> np.ndarray:
     """digest of each of the packed records that lie one after another in `data`; ends (n,): where each ends.
 
     uint64 (n,); their sum wraps around as the checksum does.
@@ -129,7 +130,7 @@ def digests(data, ends: np.ndarray, one=digest) -> np.ndarray:
     return np.array([one(view[a:b]) for a, b in zip([0, *edges], edges)], dtype=np.uint64)
 
 
-def pack_many(records) -> tuple[bytes, int, int]:
+def pack_many(records: Iterable[dict]) -> tuple[bytes, int, int]:
     """Some records packed for Writer.write_many: their bytes one after another, their number, their checksum."""
     pack_one = msgpack.Packer(default=_to_ext).pack
     packed = [pack_one(record) for record in records]
@@ -137,7 +138,7 @@ def pack_many(records) -> tuple[bytes, int, int]:
 
 
 @contextlib.contextmanager
-def no_collection():
+def no_collection() -> Iterator[None]:
     """While many records are made at once, Python's search for reference cycles costs more than making them
     (6.1 us a skeleton with it, 1.7 us without) and finds none."""
     was_on = gc.isenabled()
@@ -238,7 +239,7 @@ class Batch:
         past = np.searchsorted(self.ends, (self.ends[start - 1] if start else 0) + much) + 1
         return min(start + size, int(past), len(self.ends))
 
-    def chosen(self, places) -> tuple[bytes, int, int]:
+    def chosen(self, places: Sequence[int]) -> tuple[bytes, int, int]:
         """The records at these places (ascending), unchanged, as pack_many gives them."""
         if len(places) == len(self.ends):
             return self.data, len(places), self.checksum

@@ -23,7 +23,9 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -278,7 +280,7 @@ class Reader:
             self.checksum = (self.checksum + batch.checksum) & MASK
             yield batch
 
-    def batches(self, size: int):
+    def batches(self, size: int) -> Iterator[Batch]:
         """The records not read yet as Batches of `size`, or of fewer where those take more than MUCH bytes."""
         waiting: list[Batch] = []
         for batch in self._whole():
@@ -293,7 +295,7 @@ class Reader:
         if waiting:
             yield joined(waiting)
 
-    def close(self):
+    def close(self) -> None:
         if self._file is not getattr(sys.stdin, "buffer", None):
             self._file.close()
 
@@ -492,17 +494,17 @@ class Writer:
             self.abandon()
             raise DataError(f"{self.name}: {error.strerror or error}") from None
 
-    def write(self, record: dict):
+    def write(self, record: dict) -> None:
         """Append one record."""
         self.write_packed(pack(record))
 
-    def write_packed(self, packed: bytes):
+    def write_packed(self, packed: bytes) -> None:
         """Append one record that is packed already (a worker process may have done it)."""
         self.n += 1
         self.checksum = (self.checksum + digest(packed)) & MASK
         self._put(packed)
 
-    def write_many(self, packed: bytes, n: int, checksum: int, dropped=(), consumed: int = 0):
+    def write_many(self, packed: bytes, n: int, checksum: int, dropped: Any = (), consumed: int = 0) -> None:
         """Append `n` packed records laid one after another, whose digests add up to `checksum`.
 
         dropped: records left out beside them, by reason; consumed: input records that both account for.  They are told
@@ -521,7 +523,7 @@ class Writer:
             self._buffer = bytearray()
             self._handed_on()
 
-    def drop(self, reason: str, n: int = 1):
+    def drop(self, reason: str, n: int = 1) -> None:
         """Count records left out on purpose."""
         self.dropped[reason] += n
 
@@ -530,7 +532,7 @@ class Writer:
         if len(self._buffer) > 1 << 22:
             self.flush()
 
-    def flush(self):
+    def flush(self) -> None:
         """End a zstd frame and hand everything on; a resumed run starts after the last flush."""
         if not self._buffer:
             return
@@ -569,7 +571,7 @@ class Writer:
         scratch.write_text(json.dumps(state))
         os.replace(scratch, self._state)
 
-    def finish(self):
+    def finish(self) -> None:
         """Write the end record and give the file its name."""
         end = {
             "kind": "end",
@@ -590,7 +592,7 @@ class Writer:
             elif self._out is not getattr(sys.stdout, "buffer", None) and not hasattr(self.target, "write"):
                 self._out.close()
 
-    def abandon(self):
+    def abandon(self) -> None:
         """Leave no half-written file behind."""
         if self._part is not None and self._out is not None:
             with contextlib.suppress(OSError):
@@ -635,7 +637,7 @@ open_reader = Reader
 open_writer = Writer
 
 
-def chain(sources, holds=None):
+def chain(sources: Iterable[str], holds: str | tuple[str, ...] | None = None) -> Iterator[dict]:
     """Readers over several sources as one iterator of records: what `cat a b` would give."""
     for source in sources or ["-"]:
         with open_reader(source, holds=holds) as reader:

@@ -7,7 +7,8 @@ name), and data frames or arrays.  Every cell becomes float64.  What cannot be u
 rows with missing, infinite or unreadable cells are dropped and counted by reason, columns of text are left out with a
 warning, and a table that cannot be read is a DataError naming the line and what mends it.
 
-This module knows nothing about expressions.  pandas is imported on first use: it takes a quarter of a second.
+This module knows nothing about expressions.  Tables of up to a million cells are read with the csv module; pandas, whose import
+takes a quarter of a second, is for larger ones.
 """
 
 from __future__ import annotations
@@ -15,14 +16,21 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import sys
 import zlib
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fansr.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from fansr.fitting import Problem
 
 SEPARATORS = (",", ";", "\t", "|")  # blanks are the fallback
 MISSING_WORDS = (
@@ -43,6 +51,12 @@ MISSING_WORDS = (
     "#N/A",
     "<NA>",
 )
+# What pandas takes for missing and true besides; the two readers must agree.
+_MISSING = frozenset((*MISSING_WORDS, "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"))
+_TRUE, _FALSE = frozenset(("True", "TRUE", "true")), frozenset(("False", "FALSE", "false"))
+PLAIN_CELLS = 1_000_000  # of a table that is read without pandas
+MOST_WARNINGS = 12  # of one kind
+MOST_BYTES = 1 << 31  # that a packed table may unpack to
 MIN_ROWS = 2  # with one row any constant is a perfect law
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 # Bytes below 0x20 other than tab, newline, return, form feed and escape do not occur in a text table.
@@ -87,25 +101,42 @@ def read_bytes(path: str) -> bytes:
 def unpack(data: bytes, source: str) -> bytes:
     """gzip or zstd content unpacked, anything else as it is."""
     if data.startswith(GZIP_MAGIC):
+        parts, size, packed = [], 0, io.BytesIO(data)
         try:
-            return gzip.decompress(data)
+            with gzip.GzipFile(fileobj=packed) as file:
+                while part := file.read(1 << 22):
+                    parts.append(part)
+                    size = _bounded(size + len(part), source)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{source}: damaged or truncated gzip file ({error}); fetch it again") from None
+        return b"".join(parts)
     if data.startswith(ZSTD_MAGIC):
         import zstandard
 
-        parts, rest = [], data
+        parts, size, rest = [], 0, data
         while rest:  # one turn a frame: only a decompressobj tells that a frame was cut
             frame = zstandard.ZstdDecompressor().decompressobj()
             try:
-                parts.append(frame.decompress(rest))
+                for first in range(0, len(rest), 1 << 10):  # in pieces: a kilobyte may unpack to megabytes
+                    parts.append(frame.decompress(rest[first : first + (1 << 10)]))
+                    size = _bounded(size + len(parts[-1]), source)
+                    if frame.eof:
+                        rest = frame.unused_data + rest[first + (1 << 10) :]
+                        break
             except zstandard.ZstdError as error:
                 raise DataError(f"{source}: damaged zstd file ({error}); fetch it again") from None
             if not frame.eof:
                 raise DataError(f"{source}: truncated zstd file; fetch it again")
-            rest = frame.unused_data
         return b"".join(parts)
     return data
+
+
+def _bounded(size: int, source: str) -> int:
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{source}: unpacks to more than {MOST_BYTES >> 20} MiB, wanted a table; unpack it and leave rows out"
+        )
+    return size
 
 
 def decode(data: bytes, source: str) -> tuple[str, list[str]]:
@@ -167,9 +198,15 @@ def parse_table(data: bytes, source: str) -> Table:
         rows = rows[1:]
     if not rows:
         raise DataError(f"{source}: column names but no rows of numbers below them")
+    among = [i for i in comments if rows[0] < i < rows[-1]]
+    if among:
+        warnings.append(
+            f"{len(among)} line{'s' * (len(among) > 1)} beginning with # among the rows {'were' if len(among) > 1 else 'was'} "
+            f"left out as comments, the first is line {among[0] + 1}"
+        )
     check_widths(lines, rows, separator, len(names), source)
-    frame = read_frame([lines[i] for i in rows], separator, len(names), source)
-    columns = [frame.iloc[:, j].to_numpy() for j in range(len(names))]
+    columns, said = read_columns([lines[i] for i in rows], separator, names, source)
+    warnings += said
     return collect(source, names, columns, warnings, where=lambda m: f"line {rows[m] + 1}")
 
 
@@ -219,22 +256,82 @@ def check_widths(lines: list[str], rows: list[int], separator: str | None, width
         counts = (len(split(lines[i], separator)) for i in rows)
     for i, count in zip(rows, counts):
         if count != width:
-            named = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}.get(separator, "blank")
+            named = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}.get(separator or " ", "blank")
             raise DataError(
                 f"{source}: line {i + 1}: {count} cells, wanted {width} as in the first row; "
                 f"mend the line, or put quotes around cells that hold a {named}"
             )
 
 
-def read_frame(lines: list[str], separator: str | None, width: int, source: str):
-    """pandas' reader with everything it would guess switched off; numbers are read to the last bit."""
-    import pandas
-
-    decimal = "."
+def read_columns(
+    lines: list[str], separator: str | None, names: list[str], source: str
+) -> tuple[list[np.ndarray], list[str]]:
+    """Columns of the lines of a table, as arrays of numbers or of cells, and warnings; every line has a cell for each name."""
+    decimal, warnings = ".", []
     if separator != ",":  # continental tables: 1,5;2,25
         sample = [cell for line in lines[:100] for cell in split(line, separator)]
         if any("," in cell for cell in sample) and not any("." in cell for cell in sample):
             decimal = ","
+            warnings = _thousands([split(line, separator) for line in lines[:100]], names)
+    if len(lines) * len(names) > PLAIN_CELLS:
+        frame = read_frame(lines, separator, len(names), source, decimal)
+        return [frame.iloc[:, j].to_numpy() for j in range(len(names))], warnings
+    if separator is None:
+        cells = [line.split() for line in lines]
+    elif any('"' in line for line in lines):
+        cells = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
+        if len(cells) != len(lines):
+            raise DataError(f"{source}: {len(lines)} lines were read as {len(cells)} rows; look for stray quotes")
+    else:
+        cells = [line.split(separator) for line in lines]
+    return [plain_column(column, decimal) for column in zip(*cells)], warnings
+
+
+def plain_column(cells, decimal: str = "."):
+    """One column of text cells: float64 (M,) where every cell is a number or missing, else the cells (object)."""
+    if decimal == ",":
+        cells = [cell.replace(",", ".") if "." not in cell else cell + "?" for cell in cells]
+    try:
+        if any("_" in cell for cell in cells):  # 1_000 is Python's spelling, no table's
+            raise ValueError
+        return np.array([float(cell) for cell in cells])
+    except ValueError:
+        pass
+    values, words = np.full(len(cells), np.nan), False
+    cells = [cell.strip() for cell in cells]
+    for m, cell in enumerate(cells):
+        if cell in _MISSING:
+            continue
+        words |= cell in _TRUE or cell in _FALSE
+        try:
+            values[m] = float(cell if "_" not in cell else "?")
+        except ValueError:
+            break
+    else:
+        return values
+    if words and all(cell in _TRUE or cell in _FALSE or cell in _MISSING for cell in cells):
+        return np.array([np.nan if cell in _MISSING else float(cell in _TRUE) for cell in cells])
+    return np.array([None if cell in _MISSING else cell for cell in cells], dtype=object)
+
+
+def _thousands(rows: list[list[str]], names: list[str]) -> list[str]:
+    """A warning for each column whose commas, read as decimal ones, look like those of thousands."""
+    warnings = []
+    for name, column in zip(names, zip(*rows)):
+        commas = [cell for cell in column if "," in cell]
+        if commas and all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell.strip()) for cell in commas):
+            value = float(commas[0].replace(",", "."))
+            warnings.append(
+                f"column {name}: {commas[0].strip()} was read as {value:g} (decimal comma); if thousands are meant, write "
+                f"{commas[0].strip().replace(',', '')}"
+            )
+    return warnings
+
+
+def read_frame(lines: list[str], separator: str | None, width: int, source: str, decimal: str = "."):
+    """pandas' reader with everything it would guess switched off; numbers are read to the last bit."""
+    import pandas
+
     # From 3.1 on the default is exact and the option deprecated; before, the default may miss the last bit.
     release = tuple(int(part) for part in pandas.__version__.split(".")[:2])
     exact = {} if release >= (3, 1) else {"float_precision": "round_trip"}
@@ -259,7 +356,13 @@ def read_frame(lines: list[str], separator: str | None, width: int, source: str)
     return frame
 
 
-def collect(source, names, columns, warnings, where=lambda m: f"row {m + 1}") -> Table:
+def collect(
+    source: str,
+    names: Sequence[str],
+    columns: Sequence[Any],
+    warnings: list[str],
+    where: Callable[[int], str] = lambda m: f"row {m + 1}",
+) -> Table:
     """Columns of any dtype as one Table; cells that are no numbers become NaN and are counted."""
     names, renamed = unique_names(names)
     warnings = warnings + renamed
@@ -281,8 +384,10 @@ def collect(source, names, columns, warnings, where=lambda m: f"row {m + 1}") ->
     return Table(source, names, values, unreadable, text, warnings)
 
 
-def to_float(column) -> tuple[np.ndarray, list[int]]:
+def to_float(column: Any) -> tuple[np.ndarray, list[int]]:
     """float64 values of one column (NaN where there is none) and the places of cells that cannot be read."""
+    if _is_masked(column):  # masked means missing
+        return to_float(column.filled(np.nan) if column.dtype.kind == "f" else column.astype(object).filled(None))
     column = np.asarray(column)
     if column.dtype.kind in "fiub":
         return column.astype(np.float64), []
@@ -291,6 +396,8 @@ def to_float(column) -> tuple[np.ndarray, list[int]]:
         if cell is None:
             continue
         try:
+            if isinstance(cell, str) and "_" in cell:
+                raise ValueError
             values[m] = float(cell.strip() if isinstance(cell, str) else cell)
         except (TypeError, ValueError, OverflowError):
             if str(cell).strip() not in MISSING_WORDS:
@@ -298,36 +405,47 @@ def to_float(column) -> tuple[np.ndarray, list[int]]:
     return values, bad
 
 
-def unique_names(names) -> tuple[list[str], list[str]]:
+def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names made unique and non-empty, and a warning for each change."""
-    found: list[str] = []
+    found: dict[str, None] = {}
+    last: dict[str, int] = {}  # the number that the name's last double was given
     warnings = []
     for j, name in enumerate(names):
         name = str(name).strip()
         if not name:
             name = f"column{j + 1}"
-        unique, k = name, 2
+        unique, k = name, last.get(name, 1) + 1
         while unique in found:
-            unique, k = f"{name}_{k}", k + 1
+            unique, last[name], k = f"{name}_{k}", k, k + 1
         if unique != name:
             warnings.append(f"two columns are named {name}: column {j + 1} is called {unique} here")
-        found.append(unique)
-    return found, warnings
+        found[unique] = None
+    if len(warnings) > MOST_WARNINGS:
+        warnings = [*warnings[:MOST_WARNINGS], f"and {len(warnings) - MOST_WARNINGS} more columns were renamed"]
+    return list(found), warnings
 
 
 # ---- columns to a problem ---------------------------------------------------------------------
 
 
 def load_problem(
-    path: str, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None
-):
+    path: str,
+    target: str | None = None,
+    inputs: Sequence[str] | None = None,
+    weights: str | None = None,
+    sigma: str | None = None,
+) -> tuple[Problem, list[str], Counter]:
     """One problem from a table file: (Problem, warnings, dropped rows by reason).  See table_problem."""
     return table_problem(read_table(path), target, inputs, weights, sigma)
 
 
 def table_problem(
-    table: Table, target: str | None = None, inputs=None, weights: str | None = None, sigma: str | None = None
-):
+    table: Table,
+    target: str | None = None,
+    inputs: Sequence[str] | None = None,
+    weights: str | None = None,
+    sigma: str | None = None,
+) -> tuple[Problem, list[str], Counter]:
     """One problem from a table.
 
     `target` names the column to explain; by default it is the last column of numbers.  `inputs` names the columns it
@@ -356,11 +474,12 @@ def table_problem(
         )
     if inputs is None:
         columns = [j for j in range(len(table.names)) if j not in (t, w) and usable[j]]
-        for j in range(len(table.names)):
-            if j != t and table.text[j]:
-                warnings.append(f"column {table.names[j]} is text and was left out")
-            elif j != t and not usable[j]:
-                warnings.append(f"column {table.names[j]} is empty and was left out")
+        text = [name for j, name in enumerate(table.names) if j != t and table.text[j]]
+        empty = [name for j, name in enumerate(table.names) if j != t and not table.text[j] and not usable[j]]
+        for left_out, what in ((text, "text"), (empty, "empty")):
+            warnings += [f"column {name} is {what} and was left out" for name in left_out[:MOST_WARNINGS]]
+            if len(left_out) > MOST_WARNINGS:
+                warnings.append(f"and {len(left_out) - MOST_WARNINGS} more columns are {what} and were left out")
     else:
         columns = [find_column(table, name, usable) for name in inputs]
     if not columns:
@@ -389,7 +508,14 @@ def table_problem(
     return problem, warnings, dropped
 
 
-def array_problem(X, y, names=None, target: str = "y", weights=None, sigma=None):
+def array_problem(
+    X: Any,
+    y: Any,
+    names: Sequence[str] | None = None,
+    target: str = "y",
+    weights: ArrayLike | None = None,
+    sigma: ArrayLike | None = None,
+) -> tuple[Problem, list[str], Counter]:
     """One problem from arrays or data frames: X (M, D) or (M,), y (M,); errors and results as table_problem's.
 
     The names come from a frame's columns, else they are x1, x2, ...  Constant columns stay, so that column numbers keep
@@ -399,7 +525,7 @@ def array_problem(X, y, names=None, target: str = "y", weights=None, sigma=None)
     names = list(names) if names is not None else found
     if len(names) != len(columns):
         raise DataError(f"X has {len(columns)} columns but {len(names)} names were given")
-    y_values = np.asarray(y)
+    y_values = _real(y, "y")
     if y_values.ndim == 2 and y_values.shape[1] == 1:
         y_values = y_values[:, 0]
     if y_values.ndim != 1:
@@ -416,7 +542,7 @@ def array_problem(X, y, names=None, target: str = "y", weights=None, sigma=None)
     extra = {"(weights)": weights, "(sigma)": sigma}
     for name, given in extra.items():
         if given is not None:
-            given = np.asarray(given, dtype=np.float64)
+            given = _real(given, name[1:-1])
             if given.shape != y_values.shape:
                 raise DataError(f"{name[1:-1]} have shape {given.shape}, wanted {y_values.shape}")
             columns, names = [*columns, given], [*names, name]
@@ -424,14 +550,31 @@ def array_problem(X, y, names=None, target: str = "y", weights=None, sigma=None)
     return table_problem(table, target, None, *(name if given is not None else None for name, given in extra.items()))
 
 
-def frame_columns(X) -> tuple[list[np.ndarray], list[str]]:
+def _is_masked(values) -> bool:
+    """Whether an array is one of numpy.ma, which need not be loaded for those that are not."""
+    return isinstance(values, np.ndarray) and hasattr(values, "filled")
+
+
+def _real(values, what: str) -> np.ndarray:
+    """An array as it is, masked ones kept masked; DataError for complex numbers, whose half would be lost."""
+    values = values if _is_masked(values) else np.asarray(values)
+    if values.dtype.kind == "c":
+        raise DataError(
+            f"{what} holds complex numbers, wanted real ones; fit real and imaginary part (or size) by themselves"
+        )
+    return values
+
+
+def frame_columns(X: Any) -> tuple[list[np.ndarray], list[str]]:
     """Columns and names of a data frame (anything with `columns`) or an array; a vector is one column."""
     if hasattr(X, "columns") and not isinstance(X, np.ndarray):
         names = [str(name) for name in X.columns]
         pick = X.iloc if hasattr(X, "iloc") else None  # by place, since names may repeat
-        columns = [np.asarray(pick[:, j] if pick is not None else X[names[j]]) for j in range(len(names))]
+        columns = [
+            _real(pick[:, j] if pick is not None else X[names[j]], f"column {names[j]} of X") for j in range(len(names))
+        ]
         return columns, names
-    X = np.asarray(X)
+    X = _real(X, "X")
     if X.ndim == 1:
         X = X[:, None]
     if X.ndim != 2:
@@ -439,10 +582,17 @@ def frame_columns(X) -> tuple[list[np.ndarray], list[str]]:
     return [X[:, j] for j in range(X.shape[1])], [f"x{j + 1}" for j in range(X.shape[1])]
 
 
-def input_columns(table: Table, names) -> np.ndarray:
-    """X (M, D) float64 for new rows: the columns `names` of a table, by name.  Nothing is dropped: NaN stays NaN."""
+def input_columns(table: Table, names: Sequence[str], needed: Sequence[str] | None = None) -> np.ndarray:
+    """X (M, D) float64 for new rows: the columns `names` of a table, by name.  Nothing is dropped: NaN stays NaN.
+
+    needed: which of the names must be there (default: all); the others are NaN where the table lacks them.
+    """
     everything = np.ones(len(table.names), bool)
-    return np.ascontiguousarray(table.values[:, [find_column(table, name, everything) for name in names]])
+    X = np.full((len(table.values), len(names)), np.nan)
+    for d, name in enumerate(names):
+        if needed is None or name in needed or name in table.names:
+            X[:, d] = table.values[:, find_column(table, name, everything)]
+    return X
 
 
 # ---- the parts --------------------------------------------------------------------------------
@@ -478,7 +628,8 @@ def good_rows(table: Table, columns: list[int]) -> tuple[np.ndarray, Counter]:
     infinite, nan = np.isinf(values).any(axis=1), np.isnan(values).any(axis=1)
     word = np.zeros(len(values), bool)
     for j in columns:
-        word[table.unreadable[j]] = True
+        if table.unreadable[j]:
+            word[table.unreadable[j]] = True
     # One reason a row, the first that applies.
     counts = {"not a number": word, "missing": nan & ~word, "infinite": infinite & ~nan & ~word}
     return ~(infinite | nan), +Counter({reason: int(rows.sum()) for reason, rows in counts.items()})
@@ -515,16 +666,17 @@ def constant_warnings(X: np.ndarray, y: np.ndarray, names: list[str], target: st
     warnings = []
     if (y == y[0]).all():
         warnings.append(f"the target {target} is {y[0]:g} in every row")
-    fixed = [name for j, name in enumerate(names) if (X[:, j] == X[0, j]).all()]
+    still, alike = (X[0] == X).all(axis=0), (X == y[:, None]).all(axis=0)
+    fixed = [name for name, is_fixed in zip(names, still) if is_fixed]
     if fixed:
         warnings.append(f"constant in every row, so nothing can be learnt from: {listed(fixed)}")
-    same = [name for j, name in enumerate(names) if name not in fixed and np.array_equal(X[:, j], y)]
+    same = [name for name, is_fixed, is_same in zip(names, still, alike) if is_same and not is_fixed]
     if same:
         warnings.append(f"equal to the target in every row: {listed(same)}")
     return warnings
 
 
-def listed(names, limit: int = 12) -> str:
+def listed(names: Sequence[str], limit: int = 12) -> str:
     names = list(names)
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 

@@ -11,20 +11,18 @@ from click.testing import CliRunner
 from torch import nn
 
 from fansr.network.architecture import (
-    EPSILON,
-    Cache,
     Model,
-    ModelConfig,
     RMSNorm,
     RMSSetNorm,
     SetAttention,
     SetNorm,
     attend,
-    count,
     rope_table,
     rotate,
     to_bits,
 )
+from fansr.network.configuration import EPSILON, ModelConfig
+from fansr.network.weight_shapes import count
 
 SMALL = dict(
     columns=4, width=24, heads=2, feed_forward=40, inducing=5, seeds=6, decoder_layers=2, dropout=0.0, max_length=16
@@ -200,26 +198,6 @@ def test_order_of_points_and_padding_do_not_matter(switches):
     torch.testing.assert_close(model.memory(padded, mask), memory, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("fast, seeds", [(True, 4), (True, 64), (False, 4)])  # few seeds and many are worked on apart
-@torch.inference_mode()
-def test_cached_decoding_equals_uncached_also_after_rows_moved(fast, seeds, monkeypatch):
-    monkeypatch.setattr("fansr.network.architecture.fast_steps", lambda memory: fast)  # what a CPU and what a GPU uses
-    model = small(seeds=seeds)
-    memory = model.memory(torch.randn(1, 6, 3))
-    tokens = torch.randint(3, 59, (4, 10))
-    wanted = model.decode(tokens, memory.expand(4, -1, -1))
-    cache = Cache(model, memory, 4, 10)
-    rows = torch.arange(4)
-    for t in range(10):
-        if t == 4:
-            rows = torch.tensor([2, 2, 0])  # repeated, dropped and moved
-            cache.keep(rows)
-        if t == 7:
-            rows = rows[[1, 2]]
-            cache.keep(torch.tensor([1, 2]))
-        torch.testing.assert_close(cache.step(tokens[rows, t]), wanted[rows, t], rtol=1e-4, atol=1e-4)
-
-
 def test_later_tokens_do_not_reach_earlier_logits():
     model = small()
     memory = model.memory(torch.randn(1, 6, 3))
@@ -254,7 +232,7 @@ def test_counts_are_table_3(name, total, encoder, decoder):
 
 def test_count_is_the_sum_of_the_weights():
     model = small()
-    sizes = count(model, points=10, tokens=5)
+    sizes = count(model.config, points=10, tokens=5)
     assert sizes["params_total"] == sum(v.numel() for k, v in model.state_dict().items())
     rest = sizes["params_total"] - sizes["params_encoder"]
     assert sizes["flops_per_sample"] == 6 * (10 * sizes["params_encoder"] + 5 * rest)
@@ -265,6 +243,9 @@ def test_config_says_what_is_wrong():
         ({"norm": "batch"}, "norm is 'batch'"),
         ({"bits": 8}, "bits is 8"),
         ({"width": 25}, "width 25"),
+        ({"width": 24.0}, "width is 24.0; it must be int"),
+        ({"heads": 0}, "heads is 0; it must be positive"),
+        ({"post_norm": 1}, "post_norm is 1; it must be bool"),
     ):
         with pytest.raises(ValueError, match=message):
             ModelConfig(**{**SMALL, **wrong})

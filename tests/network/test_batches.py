@@ -10,6 +10,9 @@ from fansr.expressions.prefix import rename, sort_commutative, variables
 from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import BOS_ID, EOS_ID, PAD_ID, decode, encode
 from fansr.network import batches
+from fansr.network.column_scaling import scale_exponents, scaled
+from fansr.network.configuration import Settings
+from fansr.network.skeleton_pool import Pool, compact, read_pool
 from fansr.streams import reader_writer
 from fansr.streams.seeds import rng_for
 
@@ -21,7 +24,7 @@ EXPRS = [
     ["pow2", "+", "x1", "x5"],
     ["*", "x4", "*", "x4", "exp", "neg", "x2"],
 ]
-SETTINGS = batches.Settings(
+SETTINGS = Settings(
     batch=8,
     min_points=4,
     max_points=12,
@@ -51,14 +54,14 @@ def law_of(tokens) -> list[str]:
 
 
 def test_compact_renames_in_order():
-    tokens, k = batches.compact(rows(EXPRS))
+    tokens, k = compact(rows(EXPRS))
     for row, n, expr in zip(tokens, k, EXPRS):
         used = variables(expr)
         assert law_of(row) == rename(expr, {j: i for i, j in enumerate(used)}) and n == len(used)
 
 
 def test_spread_keeps_the_order_and_reaches_every_place():
-    tokens, k = batches.compact(rows([["+", "x1", "x2"]] * 500))
+    tokens, k = compact(rows([["+", "x1", "x2"]] * 500))
     out = batches.spread(tokens, k, 4, rng_for(0, "test"))
     pairs = {tuple(variables(law_of(row))) for row in out}
     assert pairs == {(a, b) for a in range(4) for b in range(a + 1, 4)}
@@ -68,7 +71,7 @@ def test_spread_keeps_the_order_and_reaches_every_place():
 def test_the_sorted_form_survives_renaming():
     for expr in EXPRS:
         expr = sort_commutative(expr)
-        tokens, _ = batches.compact(rows([expr]))
+        tokens, _ = compact(rows([expr]))
         assert sort_commutative(law_of(tokens[0])) == law_of(tokens[0])
 
 
@@ -89,18 +92,17 @@ def check_values(data: batches.Batch):
     """Every row's target must be its own law at its own points."""
     for i in range(len(data)):
         n = int(data.present[i].sum()) - 1
-        valid = slice(None) if data.mask is None else data.mask[i].numpy()
-        X = data.values[i, valid, 1 : 1 + n].double().numpy()
+        X = data.values[i, :, 1 : 1 + n].double().numpy()
         y = evaluate(law_of(data.tokens[i]), np.ascontiguousarray(X), [])
-        np.testing.assert_allclose(data.values[i, valid, 0].numpy(), y, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(data.values[i, :, 0].numpy(), y, rtol=1e-3, atol=1e-5)
         assert not data.values[i, :, 1 + n :].any()
 
 
 @pytest.mark.parametrize("irrelevant", [0.0, 0.4])
 def test_a_batch_holds_each_law_and_its_values(irrelevant):
     law = Prior(columns=(Draw("positive", spread=2.0),), irrelevant=irrelevant)
-    settings = batches.Settings(**{**SETTINGS.__dict__, "prior": law})
-    pool = batches.Pool(settings)
+    settings = Settings(**{**SETTINGS.__dict__, "prior": law})
+    pool = Pool(settings)
     pool.add(records(EXPRS))
     data = batches.Loader(pool, settings, seed=3).batch(0)
     check_values(data)
@@ -114,7 +116,7 @@ def test_frame_puts_the_marks_where_they_belong():
 
 
 def test_a_numbered_batch_is_always_the_same_and_numbers_differ():
-    pool = batches.Pool(SETTINGS)
+    pool = Pool(SETTINGS)
     pool.add(records(EXPRS * 20))
     a, b = batches.Loader(pool, SETTINGS, 1), batches.Loader(pool, SETTINGS, 1)
     for number in (0, 40, 3):
@@ -123,58 +125,29 @@ def test_a_numbered_batch_is_always_the_same_and_numbers_differ():
     assert not torch.equal(a.batch(0).values, batches.Loader(pool, SETTINGS, 2).batch(0).values)
 
 
-def test_problems_are_padded_under_a_mask_and_bad_ones_counted():
-    rng = np.random.default_rng(0)
-
-    def problem(m, d, expr, **more):
-        X = rng.uniform(1, 2, (m, d))
-        return {
-            "kind": "problem",
-            "id": 0,
-            "X": X,
-            "y": evaluate(expr, X, []),
-            "names": ["a"] * d,
-            "truth": {"expr": expr},
-            **more,
-        }
-
-    good = [problem(5, 2, ["+", "x1", "x2"]), problem(30, 1, ["sin", "x1"])]
-    bad = [
-        problem(5, 2, ["+", "x1", "x2"], truth={}),
-        problem(5, 10, ["x1"]),
-        problem(5, 1, ["x1"], y=np.array([1, 2, np.nan, 4, 5])),
-    ]
-    data, dropped = batches.collate(good + bad, SETTINGS, rng)
-    assert data.mask.sum(1).tolist() == [5, 12] and len(data) == 2
-    assert dropped == {"no expression": 1, "too many columns": 1, "numbers not finite": 1}
-    check_values(data)
-
-
 # ---- scaling
 
 
 def test_only_extraordinary_columns_are_scaled_and_exactly():
     rng = np.random.default_rng(0)
     X = rng.normal(0, 1, (50, 5)) * np.array([1.0, 1e-30, 1e200, 50.0, 0.0])
-    powers = batches.scale_exponents(X)
+    powers = scale_exponents(X)
     assert powers[0] == powers[3] == powers[4] == 0
-    shown = batches.scaled(torch.as_tensor(X), powers).numpy()
+    shown = scaled(X, powers)
     for j in (1, 2):
         assert 0.9 < np.sqrt(np.mean(shown[:, j] ** 2)) < 2.1
-    np.testing.assert_array_equal(shown, X / 2.0 ** powers.numpy())
-
-
-def test_scaling_ignores_padding():
-    values = torch.tensor([[[1e6], [2e6], [5.0]]], dtype=torch.float64)
-    mask = torch.tensor([[True, True, False]])
-    assert batches.scale_exponents(values, mask) == batches.scale_exponents(values[:, :2])
+    np.testing.assert_array_equal(shown, X / 2.0**powers)
+    # In training the same function works on tensors.
+    tensor = torch.as_tensor(X)
+    assert scale_exponents(tensor, torch).tolist() == powers.tolist()
+    np.testing.assert_array_equal(scaled(tensor, scale_exponents(tensor, torch), torch).numpy(), shown)
 
 
 # ---- pools
 
 
 def test_what_cannot_be_learned_is_counted_by_reason():
-    pool = batches.Pool(batches.Settings(columns=2, max_length=8))
+    pool = Pool(Settings(columns=2, max_length=8))
     pool.add(
         records(
             [
@@ -204,17 +177,17 @@ def test_what_cannot_be_learned_is_counted_by_reason():
 
 def test_held_out_skeletons_are_never_in_the_pool():
     exprs = [["+", f"x{a}", *["neg"] * b, f"x{c}"] for a in range(1, 8) for b in range(9) for c in range(a + 1, 9)]
-    pool = batches.Pool(SETTINGS, hold=0.3)
+    pool = Pool(SETTINGS, hold=0.3)
     pool.add(records(exprs * 3))
     kept, held = ({bytes(row) for row in t} for t in (pool.tokens, pool.held))
     assert kept and held and not kept & held
-    again = batches.Pool(SETTINGS, hold=0.3)
+    again = Pool(SETTINGS, hold=0.3)
     again.add(records(exprs[::-1]))
     assert {bytes(row) for row in again.held} == held
 
 
 def test_a_full_pool_forgets_the_oldest():
-    pool = batches.Pool(SETTINGS, limit=10)
+    pool = Pool(SETTINGS, limit=10)
     for i in range(25):
         pool.add(records([["neg"] * (i % 13) + ["x1"]]))
     lengths = sorted((pool.tokens != 0).sum(1).tolist())
@@ -226,9 +199,9 @@ def test_reading_a_pool_from_a_stream(tmp_path):
     with reader_writer.open_writer(path, "skeleton", [{"cmd": "test"}]) as writer:
         for record in records(EXPRS):
             writer.write(record)
-    pool, history = batches.read_pool([path], SETTINGS)
+    pool, history = read_pool([path], SETTINGS)
     assert len(pool) == len(EXPRS) and history[0]["cmd"] == "test"
     with reader_writer.open_writer(path, "skeleton", []) as writer:
         writer.write({"kind": "skeleton", "id": 0, "expr": ["foo"]})
     with pytest.raises(DataError, match="no skeleton to learn from .1 unknown token"):
-        batches.read_pool([path], SETTINGS)
+        read_pool([path], SETTINGS)

@@ -9,8 +9,9 @@ import safetensors.numpy
 import torch
 
 from fansr.errors import DataError
-from fansr.network import checkpoints
-from fansr.network.architecture import Model, ModelConfig
+from fansr.network import checkpoints, model_file
+from fansr.network.architecture import Model
+from fansr.network.configuration import ModelConfig
 
 CONFIG = ModelConfig(
     columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12
@@ -140,7 +141,7 @@ def test_cut_and_foreign_models_are_refused(tmp_path):
         checkpoints.load_model(path)
     narrow = json.dumps({**CONFIG.to_dict(), "width": 12})
     safetensors.torch.save_file(
-        model.state_dict(), path, {"format": checkpoints.FORMAT, "config": narrow, "training": "{}", "history": "[]"}
+        model.state_dict(), path, {"format": model_file.FORMAT, "config": narrow, "training": "{}", "history": "[]"}
     )
     with pytest.raises(DataError, match="do not fit its config"):
         checkpoints.load_model(path)

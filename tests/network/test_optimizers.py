@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from fansr.network import checkpoints, optimizers
-from fansr.network.architecture import Model, ModelConfig
+from fansr.network.architecture import Model
+from fansr.network.configuration import ModelConfig
 
 CONFIG = ModelConfig(
     columns=2, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=8, dropout=0.0

@@ -14,11 +14,14 @@ from fansr.expressions.prefix import is_valid, variables
 from fansr.expressions.tokens import BOS_ID, CONSTANT_ID, TOKEN_ID, VOCABULARY, decode
 from fansr.fitting.problem import Budget, Candidate, Problem
 from fansr.network import batches, checkpoints, decoders, sample as sampling, table_encoding as views, tree_search
-from fansr.network.architecture import Model, ModelConfig
+from fansr.network.architecture import Model
+from fansr.network.configuration import ModelConfig
+from fansr.network.numpy_inference import NumpyNetwork
 from fansr.streams import reader_writer
 from fansr.streams.seeds import rng_for
 
 X1 = TOKEN_ID["x1"]
+VALUES = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +36,13 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def memory(model):
-    return model.memory(torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(0)))
+def network(model):
+    return NumpyNetwork(model.config, {name: weight.numpy() for name, weight in model.state_dict().items()})
+
+
+@pytest.fixture(scope="module")
+def memory(network):
+    return network.memory(VALUES.numpy())
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +55,9 @@ def grammar():
     return small
 
 
-def forced(model, memory, grammar, ids) -> float:
-    """Log-probability of a sequence by teacher forcing: one uncached pass, the mask worked out by hand."""
-    logits = model.decode(torch.tensor([[BOS_ID, *ids]]), memory)[0].double().numpy()
+def forced(model, grammar, ids) -> float:
+    """Log-probability of a sequence by teacher forcing: one uncached pass of torch's, the mask worked out by hand."""
+    logits = model(VALUES, torch.tensor([[BOS_ID, *ids]]))[0].double().numpy()
     missing, total = 1, 0.0
     for t, v in enumerate(ids):
         left = grammar.length - t - 1
@@ -76,9 +84,9 @@ def language(grammar):
 
 
 @pytest.fixture(scope="module")
-def truth(model, memory, grammar):
+def truth(model, grammar):
     """{sequence: probability} by enumeration."""
-    p = {ids: math.exp(forced(model, memory, grammar, ids)) for ids in language(grammar)}
+    p = {ids: math.exp(forced(model, grammar, ids)) for ids in language(grammar)}
     assert sum(p.values()) == pytest.approx(1.0, abs=1e-5)
     return p
 
@@ -97,34 +105,34 @@ def chi_square(counts, truth, n):
 
 
 @pytest.mark.parametrize("decoder, n", [("tree", 20_000), ("iid", 4_000)])
-def test_draws_have_the_networks_distribution(model, memory, grammar, truth, decoder, n):
-    drawn = decoders.draw(model, memory, grammar, n, np.random.default_rng(1), decoder)
+def test_draws_have_the_networks_distribution(network, memory, grammar, truth, decoder, n):
+    drawn = decoders.draw(network, memory, grammar, n, np.random.default_rng(1), decoder)
     assert drawn.n.sum() == n
     assert chi_square(dict(zip(drawn.ids, drawn.n.tolist())), truth, n) > 1e-3
 
 
-def test_the_test_would_notice_another_distribution(model, memory, grammar, truth):
-    drawn = decoders.draw(model, memory, grammar, 20_000, np.random.default_rng(1), "tree", temperature=1.3)
+def test_the_test_would_notice_another_distribution(network, memory, grammar, truth):
+    drawn = decoders.draw(network, memory, grammar, 20_000, np.random.default_rng(1), "tree", temperature=1.3)
     assert chi_square(dict(zip(drawn.ids, drawn.n.tolist())), truth, 20_000) < 1e-6
 
 
-def test_many_rounds_of_draws_add_up(model, memory, grammar, truth, monkeypatch):
+def test_many_rounds_of_draws_add_up(network, memory, grammar, truth, monkeypatch):
     monkeypatch.setattr(decoders, "ROWS", 500)
-    drawn = decoders.draw(model, memory, grammar, 3_100, np.random.default_rng(2))
+    drawn = decoders.draw(network, memory, grammar, 3_100, np.random.default_rng(2))
     assert drawn.n.sum() == 3_100 and len(set(drawn.ids)) == len(drawn.ids)
     assert chi_square(dict(zip(drawn.ids, drawn.n.tolist())), truth, 3_100) > 1e-3
 
 
 @pytest.mark.parametrize("decoder", ["tree", "iid", "topk", "beam"])
-def test_log_probabilities_are_those_of_teacher_forcing(model, memory, decoder):
+def test_log_probabilities_are_those_of_teacher_forcing(model, network, memory, decoder):
     wide = decoders.Grammar(2, 12)
-    drawn = decoders.draw(model, memory, wide, 64, np.random.default_rng(0), decoder)
+    drawn = decoders.draw(network, memory, wide, 64, np.random.default_rng(0), decoder)
     for ids, logp in list(zip(drawn.ids, drawn.logp))[:20]:
-        assert logp == pytest.approx(forced(model, memory, wide, ids), abs=1e-4)
+        assert logp == pytest.approx(forced(model, wide, ids), abs=1e-4)
 
 
-def test_the_tree_decodes_each_prefix_once(model, memory, grammar):
-    tree = decoders.draw(model, memory, grammar, 4_000, np.random.default_rng(0), "tree")
+def test_the_tree_decodes_each_prefix_once(network, memory, grammar):
+    tree = decoders.draw(network, memory, grammar, 4_000, np.random.default_rng(0), "tree")
     prefixes = {ids[:t] for ids in tree.ids for t in range(len(ids))}
     assert tree.decoded == len(prefixes)
 
@@ -148,33 +156,34 @@ def test_split_counts_is_a_multinomial():
 # ---- without replacement, beams, tree search
 
 
-def test_the_first_of_top_k_is_one_draw(model, memory, grammar, truth):
+@pytest.mark.parametrize("calls", [150, pytest.param(600, marks=pytest.mark.prove)])
+def test_the_first_of_top_k_is_one_draw(network, memory, grammar, truth, calls):
     counts: dict = {}
-    for seed in range(600):
-        (ids,) = decoders.draw(model, memory, grammar, 1, np.random.default_rng(seed), "topk").ids
+    for seed in range(calls):
+        (ids,) = decoders.draw(network, memory, grammar, 1, np.random.default_rng(seed), "topk").ids
         counts[ids] = counts.get(ids, 0) + 1
-    assert chi_square(counts, truth, 600) > 1e-3
+    assert chi_square(counts, truth, calls) > 1e-3
 
 
-def test_top_k_draws_without_replacement_and_can_take_all(model, memory, grammar, truth):
-    some = decoders.draw(model, memory, grammar, 10, np.random.default_rng(0), "topk")
+def test_top_k_draws_without_replacement_and_can_take_all(network, memory, grammar, truth):
+    some = decoders.draw(network, memory, grammar, 10, np.random.default_rng(0), "topk")
     assert len(set(some.ids)) == 10
-    assert set(decoders.draw(model, memory, grammar, 10_000, np.random.default_rng(0), "topk").ids) == set(truth)
+    assert set(decoders.draw(network, memory, grammar, 10_000, np.random.default_rng(0), "topk").ids) == set(truth)
 
 
-def test_a_wide_beam_finds_the_likeliest(model, memory, grammar, truth):
-    beam = decoders.draw(model, memory, grammar, 40, np.random.default_rng(0), "beam")
+def test_a_wide_beam_finds_the_likeliest(network, memory, grammar, truth):
+    beam = decoders.draw(network, memory, grammar, 40, np.random.default_rng(0), "beam")
     best = sorted(truth, key=truth.get, reverse=True)
     assert set(beam.ids[:10]) == set(best[:10])
 
 
-def test_tree_search_goes_where_the_reward_is(model, memory, grammar, truth):
+def test_tree_search_goes_where_the_reward_is(network, memory, grammar, truth):
     goal = sorted(truth, key=truth.get)[len(truth) // 2]
 
     def reward(rows):
         return [sum(a == b for a, b in zip(ids, goal)) / 5 for ids in rows]
 
-    found = tree_search.tree_search(model, memory, grammar, 400, np.random.default_rng(0), reward, width=8)
+    found = tree_search.tree_search(network, memory, grammar, 400, np.random.default_rng(0), reward, width=8)
     assert goal in found.ids and found.n.sum() == 400 and set(found.ids) <= set(truth)
     for ids, logp in zip(found.ids, found.logp):
         assert math.exp(logp) == pytest.approx(truth[ids], rel=1e-3)
@@ -184,15 +193,17 @@ def test_tree_search_goes_where_the_reward_is(model, memory, grammar, truth):
 
 
 @pytest.mark.parametrize("columns, length", [(1, 1), (1, 2), (2, 7), (3, 12)])
-def test_every_sequence_is_an_expression_over_the_columns(model, memory, columns, length):
+def test_every_sequence_is_an_expression_over_the_columns(network, memory, columns, length):
     for decoder in ("tree", "topk", "beam"):
-        drawn = decoders.draw(model, memory, decoders.Grammar(columns, length), 200, np.random.default_rng(0), decoder)
+        drawn = decoders.draw(
+            network, memory, decoders.Grammar(columns, length), 200, np.random.default_rng(0), decoder
+        )
         for ids in drawn.ids:
             assert is_valid(decode(ids), columns) and len(ids) <= length
 
 
-def test_without_the_mask_most_sequences_of_an_untrained_network_are_invalid(model, memory):
-    drawn = decoders.draw(model, memory, decoders.Free(12), 500, np.random.default_rng(0))
+def test_without_the_mask_most_sequences_of_an_untrained_network_are_invalid(network, memory):
+    drawn = decoders.draw(network, memory, decoders.Free(12), 500, np.random.default_rng(0))
     bad = sum(n for ids, n in zip(drawn.ids, drawn.n) if not is_valid(decode(ids)))
     assert drawn.n.sum() == 500 and bad > 250
 
@@ -233,11 +244,11 @@ def test_names_and_scales_are_restored():
     assert view.columns == [0, 1]
     ids = [TOKEN_ID[t] for t in ("+", "x1", "sin", "x2")]
     assert views.to_expr(ids, view) == ["*", "<constant>", "+", "x1", "sin", "*", "<constant>", "x2"]
-    assert float(view.values.abs().max()) < 300
+    assert float(np.abs(view.values).max()) < 300
 
 
 def test_equal_candidates_are_merged():
-    view = views.View([0, 1], np.zeros(3), torch.zeros(0))
+    view = views.View([0, 1], np.zeros(3), np.zeros(0, np.float32))
     ids = [
         tuple(TOKEN_ID[t] for t in e) for e in (("+", "x1", "x2"), ("+", "x2", "x1"), ("mult2", "x1"), ("mult3", "x1"))
     ]
@@ -346,4 +357,4 @@ def test_batches_and_views_scale_alike():
         torch.zeros(1, 3, dtype=torch.long),
         True,
     )
-    assert torch.equal(view.values, made.values)
+    np.testing.assert_array_equal(view.values, made.values.numpy())

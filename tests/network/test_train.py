@@ -17,10 +17,11 @@ from fansr.corpus.prior import Prior, Skeletons
 from fansr.errors import DataError
 from fansr.expressions.tokens import PAD_ID
 from fansr.network import batches, checkpoints, device
-from fansr.network.architecture import ModelConfig
+from fansr.network.configuration import ModelConfig, Options, Settings
+from fansr.network.skeleton_pool import read_pool
 from fansr.network.train import train
 from fansr.network.training_loop import curve, fit
-from fansr.network.training_run import Options, Run, factor, loss_sums
+from fansr.network.training_run import Run, factor, loss_sums
 from fansr.streams import reader_writer
 
 CONFIG = """
@@ -145,13 +146,13 @@ def test_it_learns_and_a_resumed_run_repeats_an_unbroken_one(corpus, tmp_path):
 
 def stop_at(corpus, out, steps):
     """Run the first `steps` of a 60-step run in-process, then save as a signal would make it."""
-    settings = batches.Settings(batch=8, min_points=4, max_points=8, columns=3, max_length=12)
+    settings = Settings(batch=8, min_points=4, max_points=8, columns=3, max_length=12)
     model = ModelConfig(
         columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12
     )
     options = Options(model=model, settings=settings, steps=60, lr=3e-3, log_every=5, hold=0.1)
     run = Run(options, device.choose("cpu", "float32"), out, quiet=True)
-    pool, run.history = batches.read_pool([corpus / "train.zst"], settings, hold=0.1)
+    pool, run.history = read_pool([corpus / "train.zst"], settings, hold=0.1)
     loader = batches.Loader(pool, settings)
     done = run.done
     run.done = lambda: done() or run.state["step"] >= steps
@@ -237,6 +238,16 @@ def test_a_pipe_feeds_training(corpus, tmp_path):
     assert checkpoints.load_state(tmp_path)[1]["step"] == 10
 
 
+def test_without_input_live_stages_feed_training(corpus, tmp_path):
+    """fansr-gen, -simplify and -decontam run as processes of their own."""
+    live = arguments(corpus, tmp_path / "run", "--steps", "3", "--start-with", "200", "--jobs", "1")[1:]
+    result = invoke(*live)
+    assert result.exit_code == 0, result.output
+    _, info = checkpoints.load_model(tmp_path / "run" / "model.safetensors")
+    commands = [entry["cmd"] for entry in info["history"]]
+    assert commands[:3] == ["fansr-gen", "fansr-simplify", "fansr-decontam"] and len(commands) == 4
+
+
 # ---- joint runs
 
 
@@ -279,7 +290,7 @@ def test_accumulate_must_suit_the_processes(corpus, tmp_path, monkeypatch):
 
 
 def small_run(corpus, out, steps=30):
-    settings = batches.Settings(batch=8, min_points=4, max_points=8, columns=3, max_length=12)
+    settings = Settings(batch=8, min_points=4, max_points=8, columns=3, max_length=12)
     model = ModelConfig(
         columns=3, width=24, heads=2, feed_forward=40, inducing=4, seeds=4, decoder_layers=1, max_length=12
     )
@@ -289,7 +300,7 @@ def small_run(corpus, out, steps=30):
         out,
         quiet=True,
     )
-    pool, run.history = batches.read_pool([corpus / "train.zst"], settings)
+    pool, run.history = read_pool([corpus / "train.zst"], settings)
     return run, batches.Loader(pool, settings)
 
 

@@ -6,7 +6,6 @@ import pytest
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
 from fansr.proposers import inner_constants
-from fansr.proposers.inner_constants import frequencies
 
 
 def best(X, y, enough=1e-20):
@@ -51,18 +50,11 @@ def test_offset_in_many_columns():
     assert best(X, y).fvu < 1e-20
 
 
-def test_fast_oscillation_of_a_product():
+def test_a_factor_and_a_term_among_columns():
     rng = np.random.default_rng(2)
-    X = rng.uniform(0.5, 3, (300, 2))
-    assert best(X, np.sin(9.8 * X[:, 0] * X[:, 1]) ** 2).fvu < 1e-18
-
-
-def test_frequencies_against_the_truth():
-    rng = np.random.default_rng(3)
-    x = rng.uniform(0, 10, 400)
-    for k in (0.9, 7.3, 31.0):
-        assert min(abs(f - k) for f in frequencies(x, np.cos(k * x + 0.4))) < 0.1
-    assert frequencies(x[:6], x[:6]) == []
+    X = rng.uniform(0.5, 3, (300, 4))
+    assert best(X, 2.3 * X[:, 0] ** 2 / X[:, 2] * np.tanh(0.7 * X[:, 0] / X[:, 3])).fvu < 1e-20
+    assert best(X, 3.1 - 1.2 * X[:, 3] * np.log(X[:, 1] + 0.8)).fvu < 1e-20
 
 
 @pytest.mark.parametrize(

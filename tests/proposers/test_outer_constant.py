@@ -35,6 +35,10 @@ def found(infix, D, noise=0.0, n=300):
     ("1.3 - exp(-x1*x2 - 0.7*x1)", 2),
     ("exp(-0.55*x2)*(0.37 + x3/x1)", 3),
     ("3.1*log(x1*x2 + 2.2*x3)", 3),
+    ("sqrt(x1*x2 + sqrt(x1*x2 + sqrt(x1)))", 2),
+    ("x3/sqrt(x1*x2 + 2.3*cbrt(x3 + 0.7*x1*x3))", 3),
+    ("3*x1 - sqrt(x1*x2 + 2*x2**2 + 1.3)", 2),
+    ("sqrt(x1 + 0.4*sqrt(x1**2 + 3))", 1),
 ])  # fmt: skip
 def test_law_with_a_constant_outside_of_a_sum(infix, D):
     laws, length = found(infix, D)

@@ -1,14 +1,11 @@
 """Polynomials and quotients found whole, against the laws they were made of and numpy's own arithmetic."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
 from fansr.proposers import rational
-from fansr.proposers.rational import completed, monomials, parted, short_sum
 
 
 def make(law, D, M=300, low=0.4, high=3.0, seed=1):
@@ -72,47 +69,3 @@ def test_any_unit(scale):
     problem.X = problem.X * np.array([1e20, 1e-20])
     c = best(problem)
     assert c is None or np.allclose(evaluate(c.expr, problem.X, c.consts), problem.y, rtol=1e-6)
-
-
-def test_monomials_are_all_there():
-    assert len(set(monomials(3, 4))) == 35 and max(map(sum, monomials(3, 4))) == 4
-
-
-def value(expr, X):
-    return evaluate(list(expr), X)
-
-
-def test_forms_keep_the_sum():
-    x, z = ("x1",), ("x2",)
-    terms = [
-        (2.0, {x: Fraction(2)}),
-        (-6.0, {x: Fraction(1)}),
-        (1.0, {x: Fraction(1), z: Fraction(1)}),
-        (7.0, {}),
-        (0.5, {z: Fraction(2)}),
-        (4.0, {z: Fraction(1)}),
-    ]
-    X = np.random.default_rng(0).uniform(0.5, 2, (50, 2))
-    a, b = X.T
-    true = 2 * a**2 - 6 * a + a * b + 7 + 0.5 * b**2 + 4 * b
-    assert np.allclose(value(short_sum(terms), X), true)
-    square = completed(terms)
-    assert len(square) < len(terms)
-    assert np.allclose(
-        sum(
-            c * np.prod([value(base, X) ** float(e) for base, e in f.items()] or [np.ones(50)], axis=0)
-            for c, f in square
-        ),
-        true,
-    )
-
-
-def test_parted_quotients():
-    x = ("x1",)
-    above = [
-        (3.0, {}),
-        (2.0, {x: Fraction(1)}),
-        (2.0, {x: Fraction(2)}),
-    ]  # (3 + 2x + 2x^2) / (1 + x + x^2) = 2 + 1 / (1 + x + x^2)
-    below = [(1.0, {}), (1.0, {x: Fraction(1)}), (1.0, {x: Fraction(2)})]
-    assert any(len(rest) == 1 and len(whole) == 1 and whole[0][0] == 2 for whole, rest in parted(above, below))

@@ -6,8 +6,6 @@ import pytest
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
 from fansr.proposers import product_laws, term_library
-from fansr.proposers.parts.outer_functions import OUTERS, RARE_OUTERS
-from fansr.proposers.parts.terms import exponent_vectors
 
 
 def make(law, D, seed=0, M=200, low=0.5, high=3.0, noise=0.0):
@@ -97,30 +95,6 @@ def test_same_seed_same_candidates():
         return [(c.expr, c.consts.tolist()) for batch, _ in zip(batches, range(n)) for c in batch]
 
     assert first(6) == first(6)
-
-
-def test_outer_functions_undo_each_other():
-    u = np.linspace(0.05, 0.95, 50)
-    for outer in OUTERS + RARE_OUTERS:
-        assert outer.defined(u).all()
-        assert np.allclose(outer.do(outer.undo(u)), u, rtol=1e-9)
-        S = outer.undo(u)
-        X = S[:, None]
-        expr = [*outer.tokens, "x1"] if outer.power is None else None
-        if expr:
-            assert np.allclose(evaluate(expr, X), u)
-        else:
-            assert np.allclose(
-                np.sign(S) * np.abs(S) ** float(outer.power) if outer.name == "cbrt" else S ** float(outer.power), u
-            )
-
-
-def test_exponent_vectors_are_complete_and_distinct():
-    found = exponent_vectors(2, 25)
-    assert len(set(found)) == len(found)
-    assert {(a, b) for a in range(-3, 4) for b in range(-3, 4) if abs(a) + abs(b) <= 3} <= set(found)
-    assert all(e >= 0 for v in exponent_vectors(3, 60, signed=[False] * 3) for e in v)
-    assert exponent_vectors(1, 100, 4)[:3] == [(0,), (1,), (-1,)]
 
 
 @pytest.mark.parametrize(

@@ -69,3 +69,13 @@ def test_physics_is_seldom_seen_in_random_constants(decades, most):
             for v, nats in options
         )
     assert taken / 150 < most
+
+
+def test_the_written_out_constants_are_codatas():
+    """To within the uncertainties of either edition: exact ones exactly."""
+    codata = pytest.importorskip("scipy.constants")
+    for name, value, vague, _factor in known_constants._CODATA.values():
+        theirs, _unit, error = codata.physical_constants[name]
+        assert abs(value - theirs) <= max(1e-9 * abs(theirs) if error else 0.0, 6 * error, 6 * vague * abs(theirs)), (
+            name
+        )

@@ -108,3 +108,25 @@ def test_varying_exponents_cost_more():
     """x**(C*x) is dearer than C**x, and that than x**C, though their tokens are the same or fewer."""
     nats = [selection.structure_nats(text.split()) for text in ("pow x1 <constant>", "pow <constant> x1", "pow x1 x1")]
     assert nats[0] < nats[1] < nats[2] and selection.structure_nats(["pow", "pow", "x1", "x1", "x1"]) > 2 * nats[2] - 4
+
+
+@pytest.mark.parametrize(
+    ("texts", "quanta"),
+    [
+        (["1.25", "10.53", "100", "7.11", "212.48"], [0.01] * 5),  # two decimals
+        (["1.2341e-5", "5.6702e3", "1.2345e8"], [1e-9, 1e-1, 1e4]),  # five digits
+        (["1200", "350", "40"], [10, 10, 10]),
+        (["0.000", "0.125"], [1e-3, 1e-3]),
+    ],
+)
+def test_printed_quanta_are_the_last_digits(texts, quanta):
+    assert selection.printed_quanta(np.array([float(t) for t in texts])) == pytest.approx(quanta)
+
+
+def test_printed_fvu_is_what_rounding_leaves():
+    rng = np.random.default_rng(0)
+    y = rng.uniform(1, 9, 5000)
+    printed = np.array([float(f"{v:.5f}") for v in y])
+    left = np.mean((y - printed) ** 2) / np.var(y)
+    assert selection.printed_fvu(printed) == pytest.approx(left, rel=0.1)
+    assert selection.printed_fvu(y) == 0.0

@@ -234,6 +234,15 @@ def test_simplified_skeletons_take_the_same_values(variables):
     assert verdicts["same"] >= 125
 
 
+@pytest.mark.prove
+@pytest.mark.parametrize("variables, n", [(3, 1000), (17, 3000)])
+def test_no_form_of_many_is_shown_wrong(variables, n):
+    """Other skeletons than the small test's, with as many starts as tests/soundness.py takes."""
+    verdicts, examples = soundness.run(draw(n, variables, first=20_000), variables, seed=2)
+    assert verdicts["wrong"] == verdicts["rejected though finite"] == 0, examples
+    assert verdicts["undecided"] <= n // 100, verdicts
+
+
 def test_the_judge_can_say_wrong():
     rng = np.random.default_rng(0)
     assert soundness.judge(["sin", "x1"], ["cos", "x1"], rng, 1)[0] == "wrong"

@@ -121,7 +121,7 @@ def test_tiny_and_huge_values_pass():
         (bytes(range(256)), "not a text table"),
         (b"PK\x03\x04\x00\x00", "spreadsheet"),
         (b"\xff\xfea", "not a text table"),
-        (gzip.compress(b"a,b\n" + b"1,2\n" * 500)[:-9], "truncated gzip"),
+        (gzip.compress(b"a,b\n" + b"1,2\n" * 500, mtime=0)[:-9], "truncated gzip"),
         (b"\x1f\x8bxxxx", "damaged or truncated gzip"),
         (zstandard.compress(np.random.default_rng(0).bytes(5000))[:-9], "truncated zstd"),
         (b"\x28\xb5\x2f\xfd" + b"\xff" * 30, "damaged zstd"),
@@ -257,3 +257,124 @@ def test_new_rows_by_name(tmp_path):
     assert new[0].tolist() == [1, 2] and np.isnan(new[1, 0]) and new[1, 1] == 5
     with pytest.raises(DataError, match="'q'"):
         input_columns(table, ["q"])
+
+
+CELLS = st.one_of(
+    st.floats().map(repr),
+    st.integers(-(10**18), 10**18).map(str),
+    st.floats(-1e6, 1e6).map(lambda v: f"{v:.3f}"),
+    st.sampled_from(["NA", "", "nan", "-", ".", "?", "None", "#N/A", "inf", "-Infinity", "1e400", "+5", ".5", "5.", " 7", "8 ",
+                     "oops", "1_000", "0x10", "True", "false", "1e-320", "#NA", "1,5", "12abc", "--3"]),
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1, max_size=8)),
+       st.sampled_from([",", ";", "\t"]), st.booleans())  # fmt: skip
+def test_the_small_reader_and_pandas_read_the_same(rows, separator, quoted):
+    from fansr.tables import loading
+
+    names = [f"c{j}" for j in range(len(rows[0]))]
+    quote = lambda cell: f'"{cell}"' if quoted or separator in cell or not cell.strip() else cell  # noqa: E731
+    lines = [separator.join(quote(cell) for cell in row) for row in rows]
+    decimal = (
+        ","
+        if separator != "," and any("," in c for r in rows for c in r) and not any("." in c for r in rows for c in r)
+        else "."
+    )
+    frame = loading.read_frame(lines, separator, len(names), "t", decimal)
+    theirs = loading.collect("t", names, [frame.iloc[:, j].to_numpy() for j in range(len(names))], [])
+    ours = loading.collect("t", names, loading.read_columns(lines, separator, names, "t")[0], [])
+    assert ours.unreadable == theirs.unreadable or decimal == ","
+    if decimal == ".":
+        assert np.array_equal(ours.values, theirs.values, equal_nan=True)
+        assert np.array_equal(ours.text, theirs.text)
+
+
+def test_a_small_table_is_read_without_pandas():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from fansr.tables import loading\n"
+        "loading.load_problem(sys.argv[1]); assert 'pandas' not in sys.modules"
+    )
+    from fansr.cli import resources
+
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code, str(resources.path("data") / "planets.csv")], check=False
+        ).returncode
+        == 0
+    )
+
+
+def test_rows_that_look_like_comments_are_counted():
+    _, warnings, _ = parse("# a heading\na,b\n1,2\n#3,4\n5,6\n#7,8\n9,10\n")
+    assert any("2 lines beginning with # among the rows were left out" in w and "line 4" in w for w in warnings)
+    _, warnings, _ = parse("# a heading\na,b\n1,2\n5,6\n# the end\n")
+    assert not warnings
+
+
+def test_numbers_of_other_dialects_are_said():
+    problem, warnings, dropped = parse("a,b\n1_000,2\n3,4\n5,6\n")
+    assert dict(dropped) == {"not a number": 1} and "'1_000' in line 2" in warnings[0]
+    _, warnings, _ = parse("a;b\n1,000;2\n2,500;3\n")
+    assert "1,000 was read as 1 (decimal comma)" in warnings[0]
+    _, warnings, _ = parse("a;b\n1,5;2\n2,25;3\n")
+    assert not warnings
+
+
+def test_masked_means_missing_and_complex_is_refused():
+    masked = np.ma.masked_array(np.arange(8.0).reshape(4, 2), mask=[[0, 0], [1, 0], [0, 0], [0, 0]])
+    problem, _, dropped = array_problem(masked, np.ma.masked_array(np.arange(4.0), mask=[0, 0, 0, 1]))
+    assert dict(dropped) == {"missing": 2} and problem.X.tolist() == [[0, 1], [4, 5]]
+    whole = np.ma.masked_array(np.arange(4), mask=[0, 1, 0, 0])
+    assert array_problem(np.arange(4.0), whole)[2] == {"missing": 1}
+    for inputs, target in ((X.astype(complex), Y), (X, Y.astype(complex))):
+        with pytest.raises(DataError, match="complex"):
+            array_problem(inputs, target)
+
+
+def test_pandas_own_missing_values_are_missing():
+    frame = pandas.DataFrame(
+        {"a": pandas.array([1, None, 3, 4], "Int64"), "b": pandas.array([True, False, None, True], "boolean")}
+    )
+    problem, _, dropped = array_problem(frame, pandas.Series(pandas.array([1, 2, 3, 4], "Int64")))
+    assert dict(dropped) == {"missing": 2} and problem.X.tolist() == [[1, 1], [4, 1]]
+
+
+def test_wide_tables_cost_what_their_cells_cost():
+    """Processor time of 20,000 doubled names against that of 2,000: near ten times, not a hundred."""
+    import time
+
+    spent = []
+    for width in (2000, 2000, 20_000):
+        text = (
+            ",".join("same" for _ in range(width))
+            + "\n"
+            + "\n".join(",".join("1" for _ in range(width)) for _ in range(3))
+        )
+        begun = time.process_time()
+        table = parse_table(text.encode(), "t")
+        spent.append(time.process_time() - begun)
+        assert len(set(table.names)) == width
+    assert spent[2] < 30 * spent[1] + 0.1
+
+
+def test_a_bomb_is_refused(monkeypatch):
+    from fansr.tables import loading
+
+    monkeypatch.setattr(loading, "MOST_BYTES", 1 << 24)
+    zeros = b"0" * (1 << 26)
+    for packed in (zstandard.compress(zeros), gzip.compress(zeros)):
+        with pytest.raises(DataError, match="unpacks to more than 16 MiB"):
+            loading.unpack(packed, "bomb")
+
+
+def test_new_rows_may_lack_columns_that_are_not_needed(tmp_path):
+    table = read_table(write(tmp_path, "x,q\n2,1\n5,1\n"))
+    new = input_columns(table, ["n", "x"], needed={"x"})
+    assert np.isnan(new[:, 0]).all() and new[:, 1].tolist() == [2, 5]
+    with pytest.raises(DataError, match="'n'"):
+        input_columns(table, ["n", "x"], needed={"n"})

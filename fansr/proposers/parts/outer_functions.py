@@ -1,6 +1,6 @@
-"""Functions of the target that are undone before its regression: y = sign * unit * base * outer(S), S what terms add up to.
+"""Functions of the target that are undone before its regression: y = sign * unit * front * outer(S).
 
-A part of term_library.py's search; knows the library of terms, no budgets and no candidates.
+Knows values and how they are written, no searches and no candidates.
 """
 
 from __future__ import annotations
@@ -12,21 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.proposers.parts.assembly import HALF, ONE, Base
-from fansr.proposers.parts.terms import Atom, Library
+from fansr.proposers.parts.assembly import HALF, ONE, Base, Factors, Term, combination, product
+from fansr.proposers.parts.sums import fraction
 
-# ---- outer functions --------------------------------------------------------------------------
-
-
-class Outer(NamedTuple):
-    """y = base * outer(S): `undo` maps u = y / base to S where `defined(u)` says so, `do` is outer itself."""
-
-    name: str
-    do: Callable[[np.ndarray], np.ndarray]
-    undo: Callable[[np.ndarray], np.ndarray]
-    defined: Callable[[np.ndarray], np.ndarray]
-    power: Fraction | None  # outer is S ** power, or
-    tokens: Base = ()  # outer is this function
+MIN_DEFINED = 0.8  # share of the points an undone function must exist at; noise and underflow cost some
 
 
 def _all(u: np.ndarray) -> np.ndarray:
@@ -42,6 +31,33 @@ def _within(low: float, high: float):
     return lambda u: (u >= low) & (u <= high) & (np.median(np.abs(u)) > 0.02)
 
 
+class Outer(NamedTuple):
+    """A function of S: `undo` maps its values u back to S where `defined(u)` says so, `do` is the function itself."""
+
+    name: str
+    do: Callable[[np.ndarray], np.ndarray]
+    undo: Callable[[np.ndarray], np.ndarray]
+    defined: Callable[[np.ndarray], np.ndarray]
+    power: Fraction | None  # it is S ** power, or
+    tokens: Base = ()  # it is this function
+
+    def law(self, inner: Base) -> Base:
+        """The function of an expression."""
+        return product({inner: self.power}, lambda base: False) if self.power is not None else (*self.tokens, *inner)
+
+    def law_of_terms(
+        self, above: list[Term], below: list[Term], front: Factors, positive, tolerance: float = 1e-9
+    ) -> Base:
+        """front * function(sum of `above` / sum of `below`); an empty `below` stands for 1."""
+        power, own = (ONE, None) if self.power is None else (self.power, front)
+        if below:
+            inner = fraction(above, below, power, own, positive, tolerance)
+        else:
+            inner = combination(above, power, own, positive, tolerance)
+        return inner if self.power is not None else product({**front, (*self.tokens, *inner): ONE}, positive)
+
+
+# fmt: off
 OUTERS = (
     Outer("y", lambda S: S, lambda u: u, _all, ONE),
     Outer("1/y", lambda S: 1 / S, lambda u: 1 / u, lambda u: u != 0, -ONE),
@@ -62,45 +78,48 @@ RARE_OUTERS = (
     Outer("1/square", lambda S: 1 / (S * S), lambda u: 1 / np.sqrt(u), _positive, Fraction(-2)),
     Outer("cbrt", np.cbrt, lambda u: u**3, _all, Fraction(1, 3)),
 )
-MIN_DEFINED = 0.8  # share of the points an undone function must exist at; noise and underflow cost some
-
-
-# ---- one transform ----------------------------------------------------------------------------
+# fmt: on
+OUTER = {outer.name: outer for outer in OUTERS + RARE_OUTERS}
 
 
 class View(NamedTuple):
-    """A way to look at the target: y = sign * unit * base * outer(S), where base is a monomial of scaled columns."""
+    """A way to look at the target: y = sign * unit * front * outer(S)."""
 
     outer: Outer
-    powers: tuple[float, ...]  # of the base
     sign: float
     unit: float
-    base: np.ndarray  # (M,)
+    front: np.ndarray | float  # (M,) what stands before the function
     S: np.ndarray  # (M,) what the terms have to add up to; 0 where `ok` is False
-    ok: np.ndarray  # (M,) where the outer function could be undone
+    ok: np.ndarray  # (M,) where the function could be undone
+
+    def values(self, S: np.ndarray) -> np.ndarray:
+        """y (M,) from values of S."""
+        return self.front * self.sign * self.unit * self.outer.do(S)
 
 
-def make_view(library: Library, y: np.ndarray, outer: Outer, powers: tuple[float, ...]) -> View | None:
-    """The target under an outer function and a base, or None where that is not defined."""
-    atom = Atom(powers, ())
-    base = library.values(atom)
-    with np.errstate(all="ignore"):
-        u = y / base
-        ok = np.isfinite(u)
-        if not (ok & (u != 0)).any():
-            return None
-        if outer.power is not None:
-            unit = float(np.exp(np.median(np.log(np.abs(u[ok & (u != 0)])))))
-        else:
-            unit = float(np.exp(-library.log_scale(atom)))  # functions ask for their argument in its own unit
-            if not 0 < unit < math.inf:
-                return None
-        negative = np.mean(u[ok] < 0) > 0.5
-        sign = -1.0 if negative and outer.defined in (_positive,) else 1.0
-        u = sign * u / unit
-        ok = ok & outer.defined(np.where(ok, u, 0.0))
-        S = outer.undo(np.where(ok, u, np.nan))
-        ok = ok & np.isfinite(S)
+@np.errstate(all="ignore")
+def view_of(y: np.ndarray, outer: Outer, front: np.ndarray | float = 1.0, unit: float | None = None) -> View | None:
+    """The target with a front divided out and an outer function undone, or None where that is not defined.
+
+    Without a unit it is the typical size of y / front, which only powers can take off.
+    """
+    u = y / front
+    ok = np.isfinite(u)
+    if not (ok & (u != 0)).any():
+        return None
+    unit = float(np.exp(np.median(np.log(np.abs(u[ok & (u != 0)]))))) if unit is None else unit
+    if not 0 < unit < math.inf:
+        return None
+    sign = -1.0 if outer.defined is _positive and np.mean(u[ok] < 0) > 0.5 else 1.0
+    u = sign * u / unit
+    ok = ok & outer.defined(np.where(ok, u, 0.0))
+    S = outer.undo(np.where(ok, u, np.nan))
+    ok = ok & np.isfinite(S)
     if ok.mean() < MIN_DEFINED or np.ptp(S[ok]) <= 1e-9 * np.abs(S[ok]).max():
         return None
-    return View(outer, powers, sign, unit, base, np.where(ok, S, 0.0), ok)
+    return View(outer, sign, unit, front, np.where(ok, S, 0.0), ok)
+
+
+def negated(law: Base) -> Base:
+    """-law."""
+    return law[1:] if law[0] == "neg" else ("neg", *law)

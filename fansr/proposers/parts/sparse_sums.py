@@ -1,6 +1,6 @@
 """Which few of many features explain a target best: best-subset search by exhaustive pairs and exchange.
 
-    sets = best_subsets(B, t, k_max=5, rng=rng)      # B (T, n) features as rows, t (n,) target
+    for sets in growing(Subsets(B, t), 5, rng):      # B (T, n) features as rows, t (n,) target
 
 All work after the first matrix product happens on the Gram matrix (T, T), where trying every feature in one place of a
 set costs T * k operations instead of T * n.  The price is precision: residuals below about 1e-13 of the target's square
@@ -14,6 +14,7 @@ import numpy as np
 PAIR_DETERMINANT = 1e-4  # pairs more collinear than this are left to the exchange, whose Gram matrix is float64
 MIN_SHARE = 1e-7  # least squared share of a feature that must be new to a set
 PAIRS_KEPT = 400
+GRAM_PAIRS = 1300  # all pairs of more features than this take too long; exchange covers the rest
 FLOOR = 1e-14  # relative residuals below this cannot be told from 0 on the Gram matrix
 
 
@@ -92,11 +93,8 @@ class Subsets:
             active = active[moved & (residual[active] > FLOOR)]
             if not len(active):
                 break
-        found: dict[tuple[int, ...], float] = {}
-        for row, r in zip(sets, residual):
-            if np.isfinite(r) and len(set(row.tolist())) == k:
-                found[tuple(sorted(row.tolist()))] = max(0.0, float(r))
-        return sorted((r, members) for members, r in found.items())
+        found = {tuple(sorted(row)): max(0.0, float(r)) for row, r in zip(sets.tolist(), residual) if np.isfinite(r)}
+        return sorted((r, members) for members, r in found.items() if len(set(members)) == k)
 
     def _gains(self, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What each feature would explain beyond the sets `rest` (S, k-1): gains (S, T) and what is left without (S,)."""
@@ -140,87 +138,19 @@ def without_each(problem: Subsets, sets, rng: np.random.Generator):
     return problem.exchange(np.array(starts), banned=np.array(banned)) if starts else []
 
 
+def growing(problem: Subsets, most: int, rng: np.random.Generator, random_starts: int = 8):
+    """The best sets of 1, 2, ... `most` features in turn, each grown from the ones before: [(residual, members)], best first."""
+    found = problem.singles(12)
+    yield found
+    for k in range(2, min(most, len(problem.b)) + 1):
+        starts = [members for _, members in found[:12]]
+        grown = problem.pairs(14) if k == 2 and len(problem.b) <= GRAM_PAIRS else []
+        found = grown or best_subsets(problem, k, starts, rng, random_starts) or found
+        if k in (3, 4) and found[0][0] > 1e-10:
+            found = sorted({*found, *without_each(problem, [members for _, members in found[:2]], rng)})
+        yield found
+
+
 def _absent(members: list[int], T: int, rng: np.random.Generator) -> int:
-    """Any feature not in the set, to be exchanged at once; there must be one."""
-    assert len(members) < T, f"{len(members)} of {T} features are in the set already"
-    while True:
-        i = int(rng.integers(T))
-        if i not in members:
-            return i
-
-
-# ---- features that are products ---------------------------------------------------------------
-
-
-class ProductSubsets:
-    """Subsets of the P * Q features A[i] * U[j], which are never all written down.
-
-    A (P, n) and U (Q, n) against t (n,).  The product of feature (i, j) with any vector v is (A * v) @ U.T at (i, j), so
-    one step over all P * Q features costs as much as a few matrix products.  `banned` (P, Q) marks features to leave out.
-    """
-
-    def __init__(self, A: np.ndarray, U: np.ndarray, t: np.ndarray, banned: np.ndarray | None = None):
-        # float32 decides only which feature is next; sets are scored in float64.
-        self.A, self.U, self.t = A, U, t
-        self.total = float(t @ t) or 1.0
-        # Tiny entries become 0: as subnormal float32 they would slow the products tenfold.
-        self.A32, self.U32 = (
-            np.where(np.abs(F) < 1e-12, 0.0, F).astype(np.float32) for F in (A, np.ascontiguousarray(U.T))
-        )
-        with np.errstate(all="ignore"):
-            self.square = (self.A32**2) @ (self.U32**2)  # (P, Q)
-        self.bad = ~np.isfinite(self.square) | (self.square <= 0)
-        if banned is not None:
-            self.bad |= banned
-        self.square[self.bad] = 1.0
-
-    def feature(self, member: int) -> np.ndarray:
-        Q = len(self.U)
-        return self.A[member // Q] * self.U[member % Q]
-
-    def best(self, members: list[int], count: int = 1, banned: int | None = None) -> list[int]:
-        """The features that explain most beyond `members`, best first, `banned` left out."""
-        r, Q = self._residual(members)
-        r, Q = np.where(np.abs(r) < 1e-12 * np.abs(r).max(), 0.0, r), np.where(np.abs(Q) < 1e-12, 0.0, Q)
-        r = r / (np.abs(r).max() or 1.0)
-        with np.errstate(all="ignore"):
-            gain = ((self.A32 * r.astype(np.float32)) @ self.U32) ** 2
-            share = self.square.copy()
-            for q in Q.T.astype(np.float32):
-                share -= ((self.A32 * q) @ self.U32) ** 2
-            share = np.where(share > 1e-4 * self.square, share, np.inf)
-            gain = np.where(self.bad, 0.0, gain / share).ravel()
-        gain[~np.isfinite(gain)] = 0.0
-        if banned is not None:
-            gain[banned] = 0.0
-        if count == 1:
-            return [int(gain.argmax())]
-        top = np.argpartition(gain, gain.size - count)[gain.size - count :]
-        return top[np.argsort(-gain[top])].tolist()
-
-    def _residual(self, members: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        if not members:
-            return self.t, np.zeros((len(self.t), 0))
-        B = np.array([self.feature(m) for m in members]).T
-        Q, _ = np.linalg.qr(B / np.sqrt((B * B).sum(axis=0)))
-        r = self.t - Q @ (Q.T @ self.t)
-        return r - Q @ (Q.T @ r), Q
-
-    def residual(self, members: list[int]) -> float:
-        r, _ = self._residual(members)
-        return float(r @ r) / self.total
-
-    def exchange(self, members: list[int], sweeps: int = 4, banned: int | None = None) -> tuple[float, list[int]]:
-        """A local optimum from `members`: each place in turn takes the feature that explains most of what is left."""
-        members, value = list(members), self.residual(members)
-        for _ in range(sweeps):
-            before = value
-            for place in range(len(members)):
-                rest = members[:place] + members[place + 1 :]
-                new = rest + self.best(rest, 1, banned)
-                new_value = self.residual(new)
-                if new_value < value * (1 - 1e-6):
-                    members[place], value = new[-1], new_value
-            if value > before * (1 - 1e-3) or value < FLOOR:
-                break
-        return value, members
+    """Any of T features that is not in the set, to be exchanged at once; there must be one."""
+    return int(rng.choice(np.setdiff1d(np.arange(T), members)))

@@ -6,14 +6,15 @@ What term_library.py and product_laws.py build laws from.  Knows nothing of targ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from fansr.fitting import Problem
-from fansr.proposers.parts.assembly import Base, Factors
+from fansr.proposers.parts.assembly import ONE, Base, Factors, merged
+from fansr.proposers.parts.monomials import exponent_vectors, factors_of
 
 ROWS = 256  # points a search looks at; fits and verdicts use all
 CHECK_ROWS = 4096  # points coefficients are fitted on
@@ -26,39 +27,7 @@ class Atom(NamedTuple):
     base: Base
 
     def factors(self) -> Factors:
-        table = {(f"x{j + 1}",): Fraction(e).limit_denominator(60) for j, e in enumerate(self.powers) if e}
-        if self.base:
-            table[self.base] = table.get(self.base, Fraction(0)) + 1
-        return table
-
-
-def exponent_vectors(D: int, count: int, largest: int = 4, signed=None) -> list[tuple[int, ...]]:
-    """Whole exponents for D columns by growing sum of magnitudes, about `count` of them; `signed[j]` False forbids < 0."""
-    found: list[tuple[int, ...]] = []
-    for degree in range(0, 9):
-        layer: list[tuple[int, ...]] = []
-
-        def extend(j: int, left: int, head: tuple[int, ...]):
-            if len(layer) + len(found) > 4 * count:
-                return
-            if j == D:
-                if left == 0:
-                    layer.append(head)
-                return
-            for size in range(min(left, largest), -1, -1):
-                for e in {size, -size}:
-                    if e >= 0 or signed is None or signed[j]:
-                        extend(j + 1, left - size, (*head, e))
-
-        extend(0, degree, ())
-        if found and len(found) + len(layer) > count and degree > 2:
-            # What is left of the count goes to the next layer's members with few columns, then few divisions.
-            layer.sort(key=lambda v: (sum(e != 0 for e in v), sum(e < 0 for e in v)))
-            return found + layer[: count - len(found)]
-        found += layer
-        if degree >= largest and D == 1:
-            break
-    return found
+        return merged(factors_of(self.powers), {self.base: ONE} if self.base else {})
 
 
 def arguments(X: np.ndarray) -> list[tuple[float, Base, np.ndarray]]:
@@ -120,37 +89,31 @@ class Library:
     divided by its typical size inside monomials; `log_scale` gives the logarithm of what was divided out.
     """
 
+    @np.errstate(all="ignore")
     def __init__(self, X: np.ndarray, n_monomials: int, n_functions: int, rows: np.ndarray, divisions: bool = True):
         self.X = X
         D = X.shape[1]
-        with np.errstate(all="ignore"):
-            typical = np.array([np.exp(np.median(np.log(np.abs(c[c != 0])))) if (c != 0).any() else 1.0 for c in X.T])
+        typical = np.array([np.exp(np.median(np.log(np.abs(c[c != 0])))) if (c != 0).any() else 1.0 for c in X.T])
         self.typical = typical  # (D,) columns are divided by this inside monomials, so that 1e-34 ** 4 stays a float
         signed = [divisions and bool((X[:, j] != 0).all()) for j in range(D)]
         varying = [j for j in range(D) if np.ptp(X[:, j]) > 0]
-        atoms = [Atom(tuple(float(e) for e in v), ()) for v in exponent_vectors(D, n_monomials, signed=signed)]
+        powers = exponent_vectors(D, n_monomials, signed=signed)
         roots = [j for j in varying if X[:, j].min() > 0]
-        for j in roots:
-            for e in (0.5, -0.5, 1.5)[: 3 if divisions else 1]:
-                atoms.append(Atom(tuple(e if i == j else 0.0 for i in range(D)), ()))
-        for i, j in combinations(roots, 2):
-            atoms.append(Atom(tuple(0.5 if k in (i, j) else 0.0 for k in range(D)), ()))
+        halves = (0.5, -0.5, 1.5)[: 3 if divisions else 1]
+        powers += [tuple(e if i == j else 0.0 for i in range(D)) for j in roots for e in halves]
+        powers += [tuple(0.5 if k in pair else 0.0 for k in range(D)) for pair in combinations(roots, 2)]
+        atoms = [Atom(tuple(map(float, v)), ()) for v in powers]
         self.bases: dict[Base, np.ndarray] = {}
-        with np.errstate(all="ignore"):
-            priced = []
-            for argument in arguments(X):
-                for cost, base, v in functions_of(*argument):
-                    if np.isfinite(v).all() and np.ptp(v) > 0:
-                        self.bases[base] = v
-                        priced.append((cost, base))
+        priced = []
+        for cost, base, v in (function for argument in arguments(X) for function in functions_of(*argument)):
+            if np.isfinite(v).all() and np.ptp(v) > 0:
+                self.bases[base] = v
+                priced.append((cost, base))
         atoms += self._with_functions(priced, signed, n_functions)
-        self.atoms = [
-            atom for atom in dict.fromkeys(atoms) if all(e == 0 or j in varying for j, e in enumerate(atom.powers))
-        ]
-        self.functions = [base for _, base in sorted(priced, key=lambda item: item[0])]
+        still = [j for j in range(D) if j not in varying]
+        self.atoms = [atom for atom in dict.fromkeys(atoms) if not any(atom.powers[j] for j in still)]
         self._powers: dict[tuple[int, float], np.ndarray] = {}
-        with np.errstate(all="ignore"):
-            self.F = np.array([self.values(atom)[rows] for atom in self.atoms])  # (T, n)
+        self.F = np.array([self.values(atom)[rows] for atom in self.atoms])  # (T, n)
         good = np.isfinite(self.F).all(axis=1) & (np.abs(self.F).max(axis=1, initial=0) > 0)
         self.atoms, self.F = [atom for atom, ok in zip(self.atoms, good) if ok], self.F[good]
 
@@ -208,6 +171,4 @@ def thinned(problem: Problem, rng: np.random.Generator) -> Problem:
         return problem
     rows = np.sort(rng.permutation(M)[:CHECK_ROWS])
     weights = None if problem.weights is None else problem.weights[rows]
-    return Problem(
-        X=problem.X[rows], y=problem.y[rows], names=problem.names, target=problem.target, id=problem.id, weights=weights
-    )
+    return replace(problem, X=problem.X[rows], y=problem.y[rows], weights=weights)

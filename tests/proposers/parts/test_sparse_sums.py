@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from fansr.proposers.parts.sparse_sums import ProductSubsets, Subsets, best_subsets, without_each
+from fansr.proposers.parts.sparse_sums import Subsets, best_subsets, growing, without_each
 
 
 def residual(B, t, members):
@@ -70,13 +70,15 @@ def test_a_banned_feature_stays_out(features):
     assert others and any(best[0] not in s for s in others) and set(best) not in others
 
 
-def test_products_agree_with_writing_them_down(features):
-    _, _, rng = features
-    A, U = rng.normal(size=(8, 60)), rng.normal(size=(5, 60))
-    t = 2 * A[3] * U[1] - A[6] * U[4] + 0.01 * rng.normal(size=60)
-    products = ProductSubsets(A, U, t)
-    B = np.array([a * u for a in A for u in U])
-    assert products.best([])[0] == min(range(40), key=lambda i: residual(B, t, (i,)))
-    value, members = products.exchange([0, 1])
-    assert sorted(members) == [3 * 5 + 1, 6 * 5 + 4] and np.isclose(value, residual(B, t, members))
-    assert products.best([], 1, banned=products.best([])[0]) != products.best([])
+def test_sets_grow_to_the_best_there_are(features):
+    B, _, rng = features
+    truth = (3, 11, 20, 31)
+    t = sum(B[i] / B[i].std() for i in truth)
+    sizes = []
+    for found in growing(Subsets(B, t), 4, rng):
+        value, members = found[0]
+        sizes.append(len(members))
+        assert np.isclose(value, residual(B, t, members), rtol=1e-6, atol=1e-11)
+        assert found == sorted(found)
+    assert sizes == [1, 2, 3, 4] and members == truth
+    assert len(list(growing(Subsets(B[:2], t), 5, rng))) == 2

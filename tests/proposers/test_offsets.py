@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fansr.fitting.problem import Problem
-from fansr.proposers.bell_curves import bells
-from fansr.proposers.parts.assembly import Polisher, measured
+from fansr.proposers.offsets import offsets
+from fansr.proposers.parts.candidates import Polisher, measured
 
 
 def make(law, D, M=400, low=0.5, high=3.5, seed=1):
@@ -22,15 +22,15 @@ def make(law, D, M=400, low=0.5, high=3.5, seed=1):
 ])  # fmt: skip
 def test_over_a_floor(law, D, longest):
     problem = make(law, D)
-    found = Polisher(problem)(measured(problem, bells(problem), "scan"), 6, 8.0)
+    found = Polisher(problem)(measured(problem, offsets(problem), "scan"), 6, 8.0)
     exact = [c for c in found if c.fvu < 1e-20]
     assert exact and min(c.length for c in exact) <= longest
 
 
 def test_nothing_without_a_bell():
-    assert not bells(make(lambda a, b: np.sin(9 * a) * b, 2))
+    assert not offsets(make(lambda a, b: np.sin(9 * a) * b, 2))
 
 
 @pytest.mark.parametrize("y", [np.arange(30) % 2.0, np.r_[np.zeros(29), 1e300], np.arange(30) * 1e-308])
 def test_odd_tables_do_no_harm(y):
-    bells(Problem(X=np.column_stack([np.arange(30.0), np.r_[np.full(29, 1e-250), 1e250]]), y=y, names=["a", "b"]))
+    offsets(Problem(X=np.column_stack([np.arange(30.0), np.r_[np.full(29, 1e-250), 1e250]]), y=y, names=["a", "b"]))

@@ -1,0 +1,61 @@
+"""fansr: lists the commands and runs them, `fansr fit data.csv` being `fansr-fit data.csv`.
+
+Knows the commands by name only; a command's module is loaded when it is called.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+from fansr.version import __version__
+
+# name -> (module, what it does); in the order of the pipe.
+COMMANDS = {
+    "fit": ("fansr.fit", "find the law behind a table, or behind every problem of a stream"),
+    "gen": ("fansr.corpus.gen", "draw skeletons of laws from a prior"),
+    "simplify": ("fansr.simplification.simplify", "bring expressions to their short canonical form"),
+    "decontam": ("fansr.corpus.decontam", "keep held-out laws out of a corpus"),
+    "render": ("fansr.corpus.render", "draw numbers for laws: problems"),
+    "train": ("fansr.network.train", "train the network"),
+    "sample": ("fansr.network.sample", "let the network propose laws for problems"),
+    "score": ("fansr.evaluation.score", "how many laws were found, how well, how short, how fast"),
+    "plot": ("fansr.evaluation.plot", "pictures of fits, scores and training"),
+    "cat": ("fansr.cli.cat", "look into a stream, check it, join several"),
+    "mine": ("fansr.simplification.mine", "find the rules of fansr-simplify"),
+    "peer": ("fansr.evaluation.peer", "let other tools fit the same problems"),
+}
+
+
+def listing() -> str:
+    """What `fansr` alone prints."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}s}{what}" for name, (_, what) in COMMANDS.items()]
+    head = "usage: fansr COMMAND [OPTIONS]        each command is also a program of its own, fansr-COMMAND"
+    return "\n".join(
+        [head, "", *lines, "", "Options of a command: fansr COMMAND --help.  Example:", "  fansr fit data/planets.csv"]
+    )
+
+
+def main() -> None:
+    """Entry point of fansr."""
+    name, words = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
+    if name in ("--help", "-h", "help"):
+        print(listing())
+        return
+    if name == "--version":
+        print(f"fansr, version {__version__}")
+        return
+    name = name.removeprefix("fansr-")
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        print(f"fansr: no command {name!r}{meant} (known are {', '.join(COMMANDS)})", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f"fansr-{name}", *words]
+    importlib.import_module(COMMANDS[name][0]).main()
+
+
+if __name__ == "__main__":
+    main()

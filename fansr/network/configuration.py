@@ -1,0 +1,97 @@
+"""What a network, its batches and a training run are told: plain values with their defaults, which are the paper's.
+
+Kept in every checkpoint.  Knows nothing of torch, so that options are checked and models are read without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+
+from fansr.corpus import Prior
+
+EPSILON = 1e-6  # inside the root of every norm; the paper's equation 6 leaves its size open
+ROPE_BASE = 10000.0
+NORMS = ("rms", "layer", "set")
+SCHEDULES = ("wsd", "plateau", "decay")
+OPTIMIZERS = ("adamw", "muon")
+DTYPES = ("float32", "bfloat16")  # of the matrix products while training
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes the shapes and the function; ValueError where a value makes no network.
+
+    The defaults are the paper's 3M model (appendix B, Table 3).
+    """
+
+    columns: int = 17  # D: most columns, without the target
+    bits: int = 32  # 16: half precision, as in earlier work
+    width: int = 192  # d, of encoder and decoder
+    heads: int = 3
+    feed_forward: int = 576
+    isab_layers: int = 1
+    sab_layers: int = 1
+    inducing: int = 128  # I
+    seeds: int = 128  # S
+    decoder_layers: int = 3
+    vocabulary: int = 59
+    max_length: int = 64  # longest token sequence, <bos> included
+    dropout: float = 0.1
+    norm: str = "rms"  # of the sets: rms (equations 6, 7), set (mean and deviation over the set), layer
+    post_norm: bool = False
+    bit_noise: float = 0.0  # deviation of Gaussian noise on the bits while training
+
+    def __post_init__(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            wanted = {"int": int, "float": (int, float), "str": str, "bool": bool}[f.type]
+            if not isinstance(value, wanted) or (isinstance(value, bool) and f.type != "bool"):
+                raise ValueError(f"{f.name} is {value!r}; it must be {f.type}")
+            if f.type == "int" and value < (0 if f.name in ("isab_layers", "sab_layers") else 1):
+                raise ValueError(f"{f.name} is {value}; it must be positive")
+        if self.norm not in NORMS:
+            raise ValueError(f"norm is {self.norm!r}; it must be one of {', '.join(NORMS)}")
+        if self.bits not in (16, 32):
+            raise ValueError(f"bits is {self.bits}; it must be 16 or 32")
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} must be a multiple of twice the {self.heads} heads")
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How skeletons become numbers."""
+
+    batch: int = 256
+    min_points: int = 16  # M is drawn once a batch, so that no point is padding
+    max_points: int = 64
+    columns: int = 17  # of the network
+    max_length: int = 64  # of its token sequences, <bos> included
+    scale_columns: bool = True
+    prior: Prior = field(default_factory=Prior)
+
+
+@dataclass
+class Options:
+    """Everything a training run is told; the defaults are the paper's (appendix B), batch 128."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    settings: Settings = field(default_factory=Settings)
+    steps: int | None = None
+    minutes: float | None = None
+    schedule: str = "wsd"
+    optimizer: str = "adamw"
+    lr: float = 1e-4
+    warmup: float = 0.1
+    decay: float = 0.2
+    weight_decay: float = 0.01
+    beta2: float = 0.95
+    clip: float = 2.0
+    accumulate: int = 1
+    seed: int = 0
+    log_every: int = 20
+    eval_seconds: float = 120.0
+    save_seconds: float = 300.0
+    hold: float = 0.01

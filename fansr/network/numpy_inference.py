@@ -1,0 +1,331 @@
+"""The network's forward pass without torch, for sampling on a CPU: float32 products by numpy, the rest in decoder_kernels.py.
+
+NumpyNetwork is architecture.Model in eval mode, from the same weights under the same names; tests hold the two to
+1e-4 of each other in every logit.  Samplers ask a network for three things (torch_inference.py answers alike):
+
+    config                            ModelConfig
+    memory(values)                    what the decoder sees of a table
+    sequences(memory, rows, length)   empty sequences over one memory, of which
+        step(tokens)                  gives the logits after one more token of each,
+        keep(rows)                    drops, repeats and moves some
+
+One step is as few and as large products as it takes:
+- a norm's weights are folded into the matrix after it, the scale of attention into that of the queries;
+- attention to the memory is two products where S is small: all sequences share one memory of S vectors, so that queries
+  times keys is one matrix (d, H*S) of the state, and values times the output matrix another (H*S, d);
+- positions, the cache and attention to the past are one compiled loop.
+
+Letters as in architecture.py; N sequences.  Weights are taken when a network is made: it is not for training.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import threadpoolctl
+
+from fansr.network.configuration import EPSILON, ROPE_BASE, ModelConfig
+from fansr.network.decoder_kernels import attend_pool, gelu, normed
+
+Weights = dict[str, np.ndarray]
+
+
+class NumpyNetwork:
+    """A network of this config; weights: float32 arrays by name (model_file.read_model).
+
+    threads: of the products.  One for networks of this size: where another process has the other core, threads that wait
+    for each other made a step up to 25 times slower.
+    """
+
+    def __init__(self, config: ModelConfig, weights: Weights, threads: int = 1):
+        self.config, self.threads = config, threads
+        self.encoder = _Encoder(config, _part(weights, "encoder"))
+        self.memory_scale = weights["memory_norm.weight"]
+        self.embed = weights["decoder.embed.weight"]
+        self.layers = [
+            _DecoderLayer(config, _part(weights, f"decoder.layers.{i}")) for i in range(config.decoder_layers)
+        ]
+        self.head, self.head_bias = _folded(weights, "head.0", "decoder.norm")
+        self.last, self.last_bias = _matrix(weights, "head.2"), weights["head.2.bias"]
+        self.cos, self.sin = rope_table(config.width // config.heads, config.max_length)
+
+    def memory(self, values: np.ndarray, mask=None, present=None) -> np.ndarray:
+        """What the decoder sees of the data: (B, M, 1+C) float32 with C <= D, the target first -> (B, S, d).
+
+        mask (B, M) bool: the valid points, present (B, 1+C) bool: the columns that exist; None: all.
+        """
+        with _blas().limit(limits=self.threads, user_api="blas"):
+            out = self.encoder(values, mask, present)
+        return (_normed(out.reshape(-1, out.shape[-1])) * self.memory_scale).reshape(out.shape)
+
+    def sequences(self, memory: np.ndarray, rows: int = 1, length: int | None = None) -> NumpySequences:
+        """`rows` empty sequences of at most `length` tokens over one memory (1, S, d)."""
+        return NumpySequences(self, memory, rows, length or self.config.max_length)
+
+
+class NumpySequences:
+    """N growing sequences.  Keys and values lie in a pool that grows by N rows a step, and each sequence knows its places."""
+
+    def __init__(self, network: NumpyNetwork, memory: np.ndarray, rows: int, length: int):
+        assert memory.shape[0] == 1, "the sequences of one problem share its memory"
+        self.network, self.length = network, length
+        self.look = [_MemoryAttention(layer, memory[0]) for layer in network.layers]
+        self.ancestors = np.zeros((rows, 0), np.int64)  # rows of the pool, (N, T)
+        self.used = 0
+        shape = (len(network.layers), max(8192, rows * length), memory.shape[-1])  # memory is touched when used
+        self.keys, self.values = np.empty(shape, np.float32), np.empty(shape, np.float32)
+
+    def step(self, tokens: np.ndarray) -> np.ndarray:
+        """Logits (N, V) float32 after one more token of each sequence, tokens (N,) int64."""
+        t = self.ancestors.shape[1]
+        if t >= self.length:
+            raise ValueError(f"these sequences hold {self.length} tokens and are full")
+        start = self._room(len(tokens))
+        with _blas().limit(limits=self.network.threads, user_api="blas"):
+            return self._logits(tokens, t, start)
+
+    def _logits(self, tokens, t: int, start: int):
+        network, cos, sin = self.network, self.network.cos[t], self.network.sin[t]
+        x = network.embed[tokens]  # (N, d)
+        out = np.empty_like(x)
+        for layer, look, keys, values in zip(network.layers, self.look, self.keys, self.values):
+            qkv = _normed(x) @ layer.qkv
+            qkv += layer.qkv_bias
+            attend_pool(qkv, cos, sin, keys, values, start, self.ancestors, layer.heads, out)
+            x += out @ layer.out
+            x += layer.out_bias
+            x += look(_normed(x))
+            x += layer.tell_bias
+            x += _gelu(_normed(x) @ layer.up) @ layer.down
+        x = _normed(x) @ network.head
+        x += network.head_bias
+        x = _gelu(x) @ network.last
+        return x + network.last_bias
+
+    def _room(self, rows: int) -> int:
+        """Make room for one more position of each sequence; the pool's first row for them."""
+        start = self.used
+        if start + rows > self.keys.shape[1]:
+            room = 2 * self.keys.shape[1] + rows
+            for name in ("keys", "values"):
+                old = getattr(self, name)
+                new = np.empty((old.shape[0], room, old.shape[2]), np.float32)
+                new[:, :start] = old[:, :start]
+                setattr(self, name, new)
+        self.used += rows
+        self.ancestors = np.concatenate((self.ancestors, np.arange(start, self.used, dtype=np.int64)[:, None]), 1)
+        return start
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Let sequence i be what sequence rows[i] was; rows (N',) int64."""
+        self.ancestors = self.ancestors[rows]
+
+
+# ---------------------------------------------------------------------------------------------- weights
+
+
+def _part(weights: Weights, prefix: str) -> Weights:
+    """The weights below a name, by the rest of their names."""
+    return {name[len(prefix) + 1 :]: array for name, array in weights.items() if name.startswith(prefix + ".")}
+
+
+def _matrix(weights: Weights, name: str) -> np.ndarray:
+    """A linear map as (inputs, outputs), contiguous."""
+    return np.ascontiguousarray(weights[f"{name}.weight"].T)
+
+
+def _folded(weights: Weights, name: str, norm: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """A linear map after the norm of this name: its matrix (inputs, outputs) with the norm's weights in it, its bias."""
+    return np.ascontiguousarray((weights[f"{name}.weight"] * weights[f"{norm}.weight"]).T), weights.get(f"{name}.bias")
+
+
+def rope_table(head_width: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines of the rotary angles, each (length, E) float32; as architecture.rope_table."""
+    inverse = np.float32(ROPE_BASE) ** (-np.arange(0, head_width, 2, dtype=np.float32) / np.float32(head_width))
+    angles = np.outer(np.arange(length, dtype=np.float32), inverse)
+    angles = np.concatenate((angles, angles), 1)
+    return np.cos(angles), np.sin(angles)
+
+
+# ---------------------------------------------------------------------------------------------- the decoder
+
+
+class _DecoderLayer:
+    """The weights of one decoder layer, folded; matrices (inputs, outputs)."""
+
+    def __init__(self, config: ModelConfig, w: Weights):
+        self.heads = config.heads
+        self.qkv, self.qkv_bias = _folded(w, "self_qkv", "norm_self")
+        self.out, self.out_bias = _matrix(w, "self_out"), w["self_out.bias"]
+        scale = np.float32((config.width // config.heads) ** -0.5)
+        query, bias = _folded(w, "cross_query", "norm_cross")
+        self.query, self.query_bias = query * scale, bias * scale
+        self.key_value, self.key_value_bias = _matrix(w, "cross_key_value"), w["cross_key_value.bias"]
+        self.tell, self.tell_bias = _matrix(w, "cross_out"), w["cross_out.bias"]
+        self.up = _folded(w, "feed_forward.up", "norm_inner")[0]
+        self.down = _matrix(w, "feed_forward.down")
+
+
+class _MemoryAttention:
+    """A layer's attention to one memory (S, d): normed states (N, d) -> (N, d), without the last bias."""
+
+    def __init__(self, layer: _DecoderLayer, memory: np.ndarray):
+        (seeds, d), heads = memory.shape, layer.heads
+        both = (memory @ layer.key_value + layer.key_value_bias).reshape(seeds, 2, heads, -1)
+        k, v = both.transpose(1, 2, 0, 3)  # (H, S, E)
+        self.layer, self.heads = layer, heads
+        # Multiplications a row: 2 d H S folded, 2 d (d + S) apart.
+        self.apart = heads * seeds > seeds + d
+        if self.apart:
+            self.keys, self.values = np.ascontiguousarray(k.transpose(0, 2, 1)), np.ascontiguousarray(v)
+            return
+        query = layer.query.reshape(d, heads, -1).transpose(1, 0, 2)  # (H, d, E)
+        bias = layer.query_bias.reshape(heads, 1, -1)
+        self.ask = np.ascontiguousarray((query @ k.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(d, -1))  # (d, H*S)
+        self.ask_bias = (bias @ k.transpose(0, 2, 1)).reshape(-1)
+        self.tell = (v @ layer.tell.reshape(heads, -1, d)).reshape(-1, d)  # (H*S, d)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        n = len(x)
+        if not self.apart:
+            scores = x @ self.ask
+            scores += self.ask_bias
+            return _softmax(scores.reshape(n, self.heads, -1)).reshape(n, -1) @ self.tell
+        q = x @ self.layer.query
+        q += self.layer.query_bias
+        q = q.reshape(n, self.heads, -1).transpose(1, 0, 2)  # (H, N, E)
+        attended = _softmax(q @ self.keys) @ self.values
+        return attended.transpose(1, 0, 2).reshape(n, -1) @ self.layer.tell
+
+
+# ---------------------------------------------------------------------------------------------- the encoder
+
+
+def to_bits(values: np.ndarray, bits: int = 32) -> np.ndarray:
+    """IEEE-754 bits of each number, sign first: (...,) float32 -> (..., bits) int32, 0 or 1; as architecture.to_bits."""
+    values = np.ascontiguousarray(values, np.float32)
+    if bits == 16:
+        whole = np.clip(values, -65504, 65504).astype(np.float16).view(np.int16).astype(np.int32)
+    else:
+        whole = values.view(np.int32)
+    return (whole[..., None] >> np.arange(bits - 1, -1, -1, dtype=np.int32)) & 1
+
+
+class _Encoder:
+    """Points with their target -> S vectors (architecture.Encoder)."""
+
+    def __init__(self, config: ModelConfig, w: Weights):
+        self.config, self.w = config, w
+        self.inducing = [w[f"inducing.{i}"] for i in range(config.isab_layers)]
+        self.gather, self.spread, self.refine = (
+            [_SetAttention(config, _part(w, f"{name}.{i}")) for i in range(layers)]
+            for name, layers in (
+                ("gather", config.isab_layers),
+                ("spread", config.isab_layers),
+                ("refine", config.sab_layers),
+            )
+        )
+        self.pool = _SetAttention(config, _part(w, "pool"))
+
+    def __call__(self, values: np.ndarray, mask, present) -> np.ndarray:
+        w = self.w
+        x = self._embed_points(values, present)
+        for inducing, gather, spread in zip(self.inducing, self.gather, self.spread):
+            x = spread(x, gather(inducing, x, mask), query_mask=mask)  # (B, M, d)
+        x = self.pool(w["seeds"], x, mask)  # (B, S, d)
+        for layer in self.refine:
+            x = layer(x, x)
+        return _linear(w, "out", _set_norm(self.config.norm, w, "norm", x))
+
+    def _embed_points(self, values, present):
+        n, bits = values.shape[-1], self.config.bits
+        if n > self.config.columns + 1:
+            raise ValueError(f"{n - 1} columns came; this network takes at most {self.config.columns}")
+        signs = to_bits(values, bits).astype(np.float32) * 2 - 1  # (B, M, 1+C, bits)
+        if present is not None:
+            signs *= present[:, None, :, None]
+        return signs.reshape(*values.shape[:2], -1) @ self.w["embed.weight"][:, : n * bits].T + self.w["embed.bias"]
+
+
+class _SetAttention:
+    """Queries (B, Q, d) look at a set (B, K, d) (architecture.SetAttention)."""
+
+    def __init__(self, config: ModelConfig, w: Weights):
+        self.config, self.w = config, w
+
+    def __call__(self, queries, points, mask=None, query_mask=None):
+        """`mask` (B, K) says which points are valid, `query_mask` (B, Q) which queries are."""
+        w, kind = self.w, self.config.norm
+        if self.config.post_norm:
+            x = _set_norm(kind, w, "norm_query", queries + self._attention(queries, points, mask), query_mask)
+            return _set_norm(kind, w, "norm_inner", x + self._feed_forward(x), query_mask)
+        normed_points = _set_norm(kind, w, "norm_set", points, mask)
+        x = queries + self._attention(_set_norm(kind, w, "norm_query", queries, query_mask), normed_points, mask)
+        return x + self._feed_forward(_set_norm(kind, w, "norm_inner", x, query_mask))
+
+    def _attention(self, queries, points, mask):
+        heads = self.config.heads
+        q = _linear(self.w, "query", queries) if "query.weight" in self.w else queries
+        q = q * np.float32((q.shape[-1] // heads) ** -0.5)
+        k, v = np.split(_linear(self.w, "key_value", points), 2, -1)
+        q, k, v = (u.reshape(*u.shape[:2], heads, -1).transpose(0, 2, 1, 3) for u in (q, k, v))  # (B, H, ., E)
+        scores = q @ k.transpose(0, 1, 3, 2)  # (B, H, Q, K)
+        if mask is not None:
+            scores = np.where(mask[:, None, None, :], scores, np.float32(-np.inf))
+        attended = (_softmax(scores) @ v).transpose(0, 2, 1, 3)
+        return _linear(self.w, "out", attended.reshape(*attended.shape[:2], -1))
+
+    def _feed_forward(self, x):
+        return _gelu(x @ self.w["feed_forward.up.weight"].T) @ self.w["feed_forward.down.weight"].T
+
+
+# ---------------------------------------------------------------------------------------------- functions
+
+
+@functools.cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    """The library of numpy's products, which may have been loaded with a thread for every core."""
+    return threadpoolctl.ThreadpoolController()
+
+
+def _linear(w: Weights, name: str, x: np.ndarray) -> np.ndarray:
+    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+
+def _set_norm(kind: str, w: Weights, name: str, x: np.ndarray, mask=None) -> np.ndarray:
+    """One of architecture.SET_NORMS: x (B, M, d), mask (B, M) bool or None -> (B, M, d)."""
+    weight, axes = w[f"{name}.weight"], -1 if kind == "layer" else (1, 2)
+
+    def average(values):  # over a point's features, or over those of all valid points of a set
+        if mask is None or kind == "layer":
+            return values.mean(axes, keepdims=True)
+        count = np.maximum(mask.sum(1) * values.shape[-1], 1).astype(np.float32)
+        # where, not times: a padded row may hold anything, NaN included.
+        return np.where(mask[..., None], values, np.float32(0)).sum(axes, keepdims=True) / count[:, None, None]
+
+    if kind == "rms":
+        return x * (weight / np.sqrt(average(np.square(x)) + np.float32(EPSILON)))
+    x = x - average(x)
+    return x / np.sqrt(average(np.square(x)) + np.float32(EPSILON)) * weight + w[f"{name}.bias"]
+
+
+def _normed(x: np.ndarray) -> np.ndarray:
+    """Each row of x (N, d) over its root mean square; the norm's weights are in the matrix after it."""
+    out = np.empty_like(x)
+    normed(x, np.float32(EPSILON), out)
+    return out
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    """x (contiguous) after GELU, in place."""
+    gelu(x.reshape(-1))
+    return x
+
+
+def _softmax(x: np.ndarray) -> np.ndarray:
+    """x after softmax over the last axis, in place."""
+    x -= x.max(-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(-1, keepdims=True)
+    return x

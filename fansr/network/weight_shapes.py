@@ -1,0 +1,89 @@
+"""The names and shapes of a network's weights, as model files hold them; from these its size and what training it costs."""
+
+from __future__ import annotations
+
+import math
+
+from fansr.network.configuration import ModelConfig
+
+
+def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """{name: shape} of every weight of architecture.Model(config); matrices are (outputs, inputs)."""
+    d = config.width
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def linear(name: str, inputs: int, outputs: int, bias: bool = True):
+        shapes[f"{name}.weight"] = (outputs, inputs)
+        if bias:
+            shapes[f"{name}.bias"] = (outputs,)
+
+    def norms(prefix: str, *names: str, kind: str = config.norm):
+        for name in names:
+            shapes[f"{prefix}.{name}.weight"] = (d,)
+            if kind != "rms":
+                shapes[f"{prefix}.{name}.bias"] = (d,)
+
+    def feed_forward(prefix: str):
+        linear(f"{prefix}.feed_forward.up", d, config.feed_forward, bias=False)
+        linear(f"{prefix}.feed_forward.down", config.feed_forward, d, bias=False)
+
+    def set_attention(prefix: str, learned_queries: bool = False):
+        norms(prefix, "norm_query", "norm_set", "norm_inner")
+        if not learned_queries:
+            linear(f"{prefix}.query", d, d)
+        linear(f"{prefix}.key_value", d, 2 * d)
+        linear(f"{prefix}.out", d, d)
+        feed_forward(prefix)
+
+    linear("encoder.embed", config.bits * (config.columns + 1), d)
+    for i in range(config.isab_layers):
+        shapes[f"encoder.inducing.{i}"] = (1, config.inducing, d)
+        set_attention(f"encoder.gather.{i}", learned_queries=True)
+        set_attention(f"encoder.spread.{i}")
+    shapes["encoder.seeds"] = (1, config.seeds, d)
+    set_attention("encoder.pool", learned_queries=True)
+    for i in range(config.sab_layers):
+        set_attention(f"encoder.refine.{i}")
+    norms("encoder", "norm")
+    linear("encoder.out", d, d)
+    shapes["memory_norm.weight"] = (d,)
+    shapes["decoder.embed.weight"] = (config.vocabulary, d)
+    for i in range(config.decoder_layers):
+        prefix = f"decoder.layers.{i}"
+        norms(prefix, "norm_self", "norm_cross", "norm_inner", kind="rms")
+        linear(f"{prefix}.self_qkv", d, 3 * d)
+        linear(f"{prefix}.self_out", d, d)
+        linear(f"{prefix}.cross_query", d, d)
+        linear(f"{prefix}.cross_out", d, d)
+        linear(f"{prefix}.cross_key_value", d, 2 * d)
+        feed_forward(prefix)
+    shapes["decoder.norm.weight"] = (d,)
+    linear("head.0", d, d)
+    linear("head.2", d, config.vocabulary)
+    return shapes
+
+
+def count(config: ModelConfig, points: int = 512, tokens: int = 26) -> dict:
+    """Parameters and training cost of one sample, for --dry-run.
+
+    Floating-point operations by the paper's rule (appendix K), 6 * parameters * tokens, once for the encoder
+    over the points and once for decoder and head over the tokens.
+    """
+    sizes = {name: math.prod(shape) for name, shape in weight_shapes(config).items()}
+    total = sum(sizes.values())
+    encoder, decoder = (
+        sum(n for name, n in sizes.items() if name.startswith(part)) for part in ("encoder.", "decoder.")
+    )
+    return {
+        "params_total": total,
+        "params_encoder": encoder,
+        "params_decoder": decoder,
+        "flops_per_sample": flops_per_sample(encoder, total - encoder, points, tokens),
+        "points": points,
+        "tokens": tokens,
+    }
+
+
+def flops_per_sample(encoder: int, rest: int, points: float, tokens: float) -> float:
+    """6 N D of Kaplan et al. (2020), encoder and the rest apart."""
+    return 6.0 * (encoder * points + rest * tokens)

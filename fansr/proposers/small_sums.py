@@ -1,0 +1,297 @@
+"""What laws most often are, looked through whole by counts alone: lines, polynomials, sums of few simple terms; a proposer.
+
+    y = u(S)  or  y = x_j^(+-1) u(S),  S a sum of one to four of some hundred terms, u one of a dozen functions,
+
+and S may be a quotient of two such sums.  Terms are monomials with small exponents and the functions of a column, or of a
+product, quotient or difference of two, that textbooks use, alone and times a column.  N*T + lambda/S, 1/(1/a + 1/b),
+sqrt(a^2 + b^2), f (c + v)/(c - w) and (a d - b c)^3 are found here.  For tables of one column: decaying waves too.
+
+The same mathematics as term_library.py, whose search it uses, with small libraries, few terms and a sample of the rows, so that
+it takes some tenths of a second whatever the table and can be run before anybody looks at the clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+
+from fansr.expressions import bind, literal_value
+from fansr.fitting import Budget, Candidate, Problem
+from fansr.proposers.curves import Fitter
+from fansr.proposers.parts.assembly import Base, Polisher, measured, product, times, total
+from fansr.proposers.parts.outer_functions import OUTERS, RARE_OUTERS, Outer, make_view
+from fansr.proposers.parts.sparse_sums import Subsets, best_subsets, without_each
+from fansr.proposers.parts.terms import Atom, Library, oscillates
+from fansr.proposers.term_library import Fits, Search
+
+ROWS = 400  # of a longer table that are looked at; the laws given are measured on all
+MIN_ROWS = 4
+FOUND = 1e-15  # FVU at which a law of few terms is no accident: nothing further is tried
+SIZES = {
+    "plain": (90, 200),
+    "divided": (130, 60),
+    "quotient": (45, 0),
+}  # monomials, terms with a function (terms.Library)
+MOST = {"plain": 4, "divided": 2, "quotient": 4}  # terms of a sum
+POINTS_PER_TERM = 5  # fewer rows for each term and the choice among hundreds fits the noise
+MOST_BASES = 6  # columns that the target is divided and multiplied by
+DEGREES = range(1, 6)  # of polynomials in one column
+LEAST_TURNS = 0.4  # of a wave over the table; with fewer it is an exponential or a parabola in disguise
+STARTS = {False: 4, True: 16}  # random ones of sums, and of quotients, which have many near-solutions
+CUBE = Outer("cube", lambda S: S**3, np.cbrt, lambda u: np.isfinite(u), Fraction(3))
+
+
+def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
+    """Candidates by kinds of law, the commonest first; FVUs on all rows.  Deterministic, bounded by counts, blind to the clock."""
+    if len(problem.y) < MIN_ROWS or not np.ptp(problem.y) > 0:
+        return
+    sample = _sample(problem, rng)
+    best = math.inf
+
+    def given(candidates: list[Candidate]) -> list[Candidate]:
+        nonlocal best
+        if sample is not problem:
+            leaders = sorted(candidates, key=lambda c: c.fvu)[:4]
+            exprs = [_bound(c) for c in leaders]
+            candidates = measured(problem, exprs, "sums")
+        for c in candidates:
+            c.source = "sums"
+        best = min([best, *(c.fvu for c in candidates if len(c.consts) + 2 < len(problem.y))])
+        return candidates
+
+    polish = Polisher(sample)
+    yield given(polish(measured(sample, lines(sample), "sums"), 1))
+    if best < FOUND:
+        return
+    search = Sums(sample, rng)
+    for step in search.plan() if len(problem.y) >= 6 else ():
+        yield given(search.look(*step))
+        if best < FOUND:
+            return
+    varying = [j for j in range(sample.X.shape[1]) if np.ptp(sample.X[:, j]) > 0]
+    if len(varying) == 1:
+        found = polish(measured(sample, decaying_waves(sample, varying[0]), "sums"), 2, 4.0)
+        yield given([c for c in found if turns_of(c, sample.X[:, varying[0]]) > LEAST_TURNS])
+
+
+def _bound(candidate: Candidate) -> Base:
+    return tuple(bind(candidate.expr, candidate.consts))
+
+
+def _sample(problem: Problem, rng) -> Problem:
+    M = len(problem.y)
+    if M <= ROWS:
+        return problem
+    rows = np.sort(rng.permutation(M)[:ROWS])
+    weights = None if problem.weights is None else problem.weights[rows]
+    return Problem(
+        np.ascontiguousarray(problem.X[rows]), problem.y[rows], problem.names, problem.target, weights=weights
+    )
+
+
+# ---- lines and polynomials --------------------------------------------------------------------
+
+
+def lines(problem: Problem) -> list[Base]:
+    """y linear in each column alone, in all of them, and polynomials of one column, by least squares; numbers as literals."""
+    X, y = problem.X, problem.y
+    varying = [j for j in range(X.shape[1]) if np.ptp(X[:, j]) > 0]
+    plans = [[(), (j,)] for j in varying]
+    if 1 < len(varying) <= len(y) - 2:
+        plans += [[(), *((j,) for j in varying)], [(j,) for j in varying]]
+    if len(varying) == 1:
+        j = varying[0]
+        plans += [[(j,) * k for k in range(degree + 1)] for degree in DEGREES if degree + 2 < len(y)]
+    w = np.ones(len(y)) if problem.weights is None else np.sqrt(problem.weights / problem.weights.max())
+    laws = []
+    with np.errstate(all="ignore"):
+        for plan in plans:
+            A = np.column_stack([np.prod(X[:, list(term)], axis=1) for term in plan])
+            sizes = np.abs(A).max(axis=0)
+            if not (np.isfinite(sizes).all() and (sizes > 0).all()):
+                continue
+            c = np.linalg.lstsq(A / sizes * w[:, None], y * w, rcond=1e-14)[0] / sizes
+            # What is left of nothing: a coefficient whose whole term is rounding of the others.
+            keep = np.abs(c) * sizes > 1e-12 * np.abs(c * sizes).max()
+            terms = [
+                (float(value), {(f"x{i + 1}",): Fraction(term.count(i)) for i in set(term)})
+                for value, term, kept in zip(c, plan, keep)
+                if kept and math.isfinite(value)
+            ]
+            if terms:
+                laws.append(total(terms[::-1]))
+    return list(dict.fromkeys(laws))
+
+
+# ---- decaying waves ---------------------------------------------------------------------------
+
+
+@np.errstate(all="ignore")
+def decaying_waves(problem: Problem, j: int, count: int = 3) -> list[Base]:
+    """b + a exp(-k x) sin(w x + m) of one column: the best of a grid of (k, w), a, b and the phase by regression."""
+    x, y = problem.X[:, j], problem.y
+    if len(x) < 10:
+        return []
+    span = float(np.ptp(x))
+    rates = np.concatenate([[0.0], np.geomspace(0.3, 20.0, 12), -np.geomspace(0.3, 20.0, 5)]) / span
+    turns = np.arange(0.5, max(1.0, min(25.0, len(np.unique(x)) / 5)), 0.2)
+    w = 2 * np.pi * turns / span
+    fit = Fitter(x, y, problem.weights)
+    S, C = np.sin(w[:, None] * x), np.cos(w[:, None] * x)  # (W, M)
+    found = []
+    for k in rates:
+        envelope = np.exp(-k * (x - (x.min() if k > 0 else x.max())))
+        shares, phases = fit.pair_shares(S * envelope, C * envelope)
+        found += [(float(shares[i]), float(k), float(w[i]), float(phases[i])) for i in np.argsort(shares)[:2]]
+    laws = []
+    X: Base = (f"x{j + 1}",)
+    for share, k, omega, phase in sorted(found)[:count]:
+        if not share < 1:
+            continue
+        wave: Base = ("sin", "+", *times(omega, X), repr(phase))
+        values = np.exp(-k * x) * np.sin(omega * x + phase)
+        A = np.column_stack([np.ones_like(x), values])
+        b, a = np.linalg.lstsq(A / np.abs(A).max(axis=0), y, rcond=None)[0] / np.abs(A).max(axis=0)
+        if not (math.isfinite(a) and math.isfinite(b) and a):
+            continue
+        whole = times(float(a), ("*", "exp", *times(-k, X), *wave) if k else wave)
+        laws.append(whole)
+        if abs(b) > 1e-9 * np.abs(y).max():
+            laws.append(("+", *whole, repr(float(b))))
+    return laws
+
+
+def turns_of(candidate: Candidate, x: np.ndarray) -> float:
+    """Turns that a wave a exp(-k x) sin(w x + m) makes over the table."""
+    bound = _bound(candidate)
+    after = bound[bound.index("sin") + 2 :]  # w * x + m: the factor stands before x, as a number or as multN
+    scale = literal_value(after[1]) if after[0] == "*" else float(after[0][4:]) if after[0][:4] == "mult" else 1.0
+    return abs(scale or 1.0) * float(np.ptp(x)) / (2 * np.pi)
+
+
+# ---- sums of few terms ------------------------------------------------------------------------
+
+
+class Sums(Search):
+    """term_library's search with few terms, fewer views, and functions of 1 + x, 1 - x and 2 x besides."""
+
+    def __init__(self, problem: Problem, rng: np.random.Generator):
+        super().__init__(problem, rng)
+        self.lengths: dict[Atom, int] = {}
+
+    def library(self, size, divisions: bool = True) -> Library:
+        made = size in self.libraries
+        library = super().library(size, divisions)
+        if not made and size[1]:
+            _enriched(library, self.rows)
+        return library
+
+    def length(self, atom: Atom) -> int:
+        """Tokens of a term."""
+        if atom not in self.lengths:
+            self.lengths[atom] = len(product(atom.factors()))
+        return self.lengths[atom]
+
+    def plan(self) -> Iterator[tuple]:
+        """(library, outer, base, lead, most terms): plain sums, functions of sums, quotients, then all over a column."""
+        few = min(MOST["plain"], max(2, len(self.problem.y) // POINTS_PER_TERM))
+        plain, quotient = self.library(SIZES["plain"]), self.library(SIZES["quotient"], divisions=False)
+        for outer in OUTERS:
+            yield plain, outer, self.none, None, few if outer.name == "y" else min(few, 3)
+        yield plain, CUBE, self.none, None, min(few, 3)
+        one = Atom(self.none, ())
+        if few > 2:
+            yield quotient, OUTERS[0], self.none, one, min(few, MOST["quotient"])
+            yield quotient, OUTERS[2], self.none, one, min(few, MOST["quotient"])
+        divided = self.library(SIZES["divided"])
+        for powers in dict.fromkeys((*self.units[: 2 * MOST_BASES], *self.bases)):
+            if powers != self.none:
+                for outer in OUTERS[:5]:
+                    yield divided, outer, powers, None, min(few, MOST["divided"])
+        for outer in RARE_OUTERS:
+            yield divided, outer, self.none, None, min(few, MOST["divided"])
+
+    @np.errstate(all="ignore")
+    def look(self, library: Library, outer: Outer, powers, lead: Atom | None, most: int) -> list[Candidate]:
+        """Candidates of the best sums of up to `most` terms under one view."""
+        view = make_view(library, self.problem.y, outer, powers)
+        if view is None:
+            return []
+        S, rows = view.S, self.rows
+        # Relative errors for large values, absolute ones for small: neither end of a wide range rules alone.
+        weight = view.ok / np.sqrt(S * S + (0.3 * np.median(np.abs(S[view.ok]))) ** 2 + 1e-300)
+        if self.problem.weights is not None:
+            weight = weight * np.sqrt(self.problem.weights)
+        goal = S * library.values(lead) if lead else S
+        t = (goal * weight)[rows]
+        atoms = [(atom, False) for atom in library.atoms]
+        B = library.F * weight[rows]  # (T, n)
+        if lead:  # lead * S = sum + S * sum, the lead itself not among the latter
+            atoms += [(atom, True) for atom in library.atoms]
+            B = np.concatenate([B, B * S[rows]])
+        norms = np.sqrt((B * B).sum(axis=1))
+        usable = np.isfinite(norms) & (norms > 0) & (norms < 1e150)
+        if lead:
+            cosine = np.abs(B @ t) / norms / (math.sqrt(t @ t) or 1.0)
+            usable[len(library.atoms) :] &= cosine[len(library.atoms) :] < 1 - 1e-6
+        if not usable.any():
+            return []
+        atoms = [atom for atom, ok in zip(atoms, usable) if ok]
+        subsets = Subsets(B[usable], t)
+        fits = Fits(self, library, view, goal, weight, lead, atoms)
+        plain = lambda found: (max(found[0], 1e-12), sum(self.length(atoms[i][0]) for i in found[1]))  # noqa: E731
+        singles = sorted(subsets.singles(6), key=plain)
+        fits.settle(singles[:3])
+        found = sorted(subsets.pairs(8), key=plain) if most > 1 else []
+        fits.settle(found[:3])
+        for k in range(3, most + 1):
+            if not found or found[0][0] < 1e-12:
+                break
+            found = best_subsets(subsets, k, [members for _, members in found[:6]], self.rng, STARTS[lead is not None])
+            if found and found[0][0] < 1e-12:  # of sums that are equal the shortest: a^2 + b^2, not (a - b)^2 + 2 a b
+                found = [*found, *without_each(subsets, [found[0][1]], self.rng)]
+            found.sort(key=plain)
+            fits.settle(found[:2])
+        return self.polish(measured(self.problem, list(fits.expressions), "sums"), 2)
+
+
+@np.errstate(all="ignore")
+def _enriched(library: Library, rows: np.ndarray) -> None:
+    """Add functions of 1 + x, 1 - x, 1 - x^2 and 2 x to a library's terms, alone and times each column."""
+    X = library.X
+    D = X.shape[1]
+    fresh: list[Base] = []
+    for j in range(min(D, 6)):
+        x, v = (f"x{j + 1}",), X[:, j]
+        if not np.ptp(v) > 0:
+            continue
+        arguments = [(("+", "1.0", *x), 1 + v), (("-", "1.0", *x), 1 - v), (("-", "1.0", "pow2", *x), 1 - v * v)]
+        for base, u in arguments:
+            if np.abs(v).max() > 20 or not u.min() > 0:
+                continue
+            fresh += [base for base, u in ((("log", *base), np.log(u)), (("pow1_2", *base), np.sqrt(u)), (("inv", *base), 1 / u))
+                      if library.bases.setdefault(base, u) is u]  # fmt: skip
+        if oscillates(2 * v):
+            fresh += [base for base, u in ((("sin", "mult2", *x), np.sin(2 * v)), (("cos", "mult2", *x), np.cos(2 * v)))
+                      if library.bases.setdefault(base, u) is u]  # fmt: skip
+    none = (0.0,) * D
+    units = [tuple(float(i == j) for i in range(D)) for j in range(min(D, 6)) if np.ptp(X[:, j]) > 0]
+    atoms = [
+        Atom(powers, base) for base in fresh for powers in (none, *units, *(tuple(2 * e for e in u) for u in units))
+    ]
+    if D <= 4:  # a b cos(g): a function of one column times two others
+        plain = [(token, f"x{j + 1}") for j in range(D) for token in ("sin", "cos", "exp", "log")]
+        plain = [base for base in plain if base in library.bases]
+        pairs = [tuple(float(i in two) for i in range(D)) for two in combinations(range(D), 2)]
+        atoms += [Atom(powers, base) for base in plain for powers in pairs if not powers[int(base[1][1:]) - 1]]
+    known = set(library.atoms)
+    atoms = [atom for atom in atoms if atom not in known]
+    values = [library.values(atom)[rows] for atom in atoms]
+    good = [i for i, v in enumerate(values) if np.isfinite(v).all() and np.ptp(v) > 0]
+    if good:
+        library.atoms += [atoms[i] for i in good]
+        library.F = np.vstack([library.F, np.array([values[i] for i in good])])

@@ -1,0 +1,403 @@
+"""How good a found law is, in one word and a sentence, and what its user should look at: independent of how it was found.
+
+The words, from the best: "exact" (to the printed digits), "within errors" (chi^2 as stated errors allow), "noise" (what is left
+has no shape: the noise of the rows), "rough" (what is left has a shape, so a better law exists) and "no law" (what the law
+explains, chance would explain too, after so many laws were tried).  Nothing here fits, proposes or prints.
+
+Sources: the chance of a fit under no relation is that of R^2 of a regression on k columns of noise, a Beta variable (Fisher
+1924); times the number of structures as cheap as the law (union bound).  Shape of residuals: runs of signs along a column
+(Wald and Wolfowitz 1940) and agreement of signs between nearest neighbours (a sign form of Moran 1950, judged by permutations,
+so that noise of uneven size does no harm); where rows repeat, the F test for lack of fit (Fisher 1922).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from fansr.expressions import CONSTANT, bind, from_tree, to_tree, variable_index, variables
+from fansr.fitting import Candidate, Problem
+from fansr.search import selection, spelling
+from fansr.streams import rng_for
+
+VERDICTS = ("exact", "within errors", "noise", "rough", "no law")
+CHANCE = 0.005  # of a table of noise to be told a law, and of noise to be told a shape
+FREE_NATS = (
+    5 * selection.TOKEN_NATS
+)  # the structure of a straight line: what is not paid for when structures are counted
+CHI_LIMIT = 3.0  # standard deviations that chi^2 may lie above its mean (Wilson and Hilferty 1931)
+LOOKED_AT = 2000  # rows that tests of shape look at, points of the box that are tried
+PERMUTATIONS = 999
+FEW_SPARE = 2  # rows more than constants, at which a fit says little
+FAR = 0.5  # spans beyond the data at which a prediction is far outside
+ERROR_NAMES = re.compile(
+    r"(^|[_\W])(errs?|errors?|sigma|sigmas|std|stdev|stddev|stderr|sem|uncertainty|uncertainties|uncert|unc)($|[_\W\d])|\+/?-|±",
+    re.IGNORECASE,
+)
+
+
+class Judged(NamedTuple):
+    """`verdict` (one of VERDICTS), its sentence `text`, and `remarks`, each {"code", "text"}."""
+
+    verdict: str
+    text: str
+    remarks: list[dict[str, str]]
+
+
+def judge(
+    problem: Problem, best: Candidate, errors: np.ndarray, floor: float, kept=None, unheard=(), seed: int = 0
+) -> Judged:
+    """Verdict and remarks of a law fitted to a problem; kept (M,) masks rows that were not set aside as outliers."""
+    from fansr.expressions import evaluate
+
+    kept = np.ones(len(problem.y), bool) if kept is None else kept
+    X, y = problem.X[kept], problem.y[kept]
+    w = None if problem.weights is None else problem.weights[kept]
+    with np.errstate(all="ignore"):
+        residual = y - evaluate(best.expr, X, best.consts)
+    free = int((np.asarray(errors) > 0).sum())
+    word, text = _verdict(problem, X, y, w, residual, best, free, floor, seed)
+    used = variables(best.expr)
+    remarks = [
+        *_undetermined(best, errors),
+        *_few_rows(len(y), free),
+        *_fast_waves(best, X, problem.names),
+        *_holes(best, X, problem.names, used, seed),
+        *_error_columns(problem.names),
+        *_unheard(unheard),
+    ]
+    return Judged(word, text, [{"code": code, "text": text} for code, text in remarks])
+
+
+def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: int) -> tuple[str, str]:
+    M = len(y)
+    if not np.ptp(y) > 0:
+        return "exact", "the target is the same in every row"
+    if not np.isfinite(residual).all():
+        return "rough", "the law is not finite on every row"
+    if M <= free:
+        return "no law", f"{M} rows cannot tell {free} constants: any such law fits them"
+    if is_exact(y, residual, floor):
+        return "exact", "exact to the digits the target is printed with"
+    chance = chance_of(best, best.fvu, M, free, X.shape[1])
+    if M > free + 5:  # nor may the law be the explanation of a single row, which a pole or a steep power is
+        chance = max(chance, chance_of(best, without_one(y, residual, w), M - 1, free, X.shape[1]))
+    weighed = residual if w is None else residual * np.sqrt(w / w.max())
+    sigma = math.sqrt(float(weighed @ weighed) / (M - free))
+    share = 100 * math.sqrt(max(best.fvu, 0.0))
+    if problem.known and w is not None:
+        chi2 = float((residual * np.sqrt(w)) @ (residual * np.sqrt(w)))
+        z = chi2_deviation(chi2, M - free)
+        if z <= CHI_LIMIT and chance <= CHANCE:
+            return "within errors", f"as good as the stated errors: chi2 {chi2 / (M - free):.3g} per degree of freedom"
+    if not variables(best.expr):
+        return "no law", "nothing was found that explains the rows better than their mean, by more than chance would"
+    if chance > CHANCE:
+        return "no law", f"chance would do as well: odds of {chance_text(chance)} that so good a law is found in noise"
+    shape = shape_of(X, residual if w is None else weighed, problem.names, free, y, seed)
+    left = f"{share:.2g} % of the spread of {problem.target} is left ({sigma:.2g})"
+    if shape:
+        return "rough", f"{left} and has a shape: {shape}; a better law exists"
+    return (
+        "noise",
+        f"down to a noise of {sigma:.2g} ({share:.2g} % of the spread of {problem.target}), which shows no shape",
+    )
+
+
+# ---- the tests --------------------------------------------------------------------------------
+
+
+def is_exact(y: np.ndarray, residual: np.ndarray, floor: float) -> bool:
+    """Whether residuals (M,) are what rounding leaves: of float arithmetic, or of the printed last digits of y."""
+    scale = float(np.abs(y).max())
+    if float(np.mean((residual / scale) ** 2)) <= 100 * floor * float(np.var(y / scale)):
+        return True
+    # Rounding leaves 0.29 units of the last digit; twice that where columns or constants were rounded themselves.
+    units = np.abs(residual) / (selection.printed_quanta(y) + 1e-14 * scale)
+    return bool(np.sqrt(np.mean(units**2)) <= 0.6 and units.max() <= 3.0)
+
+
+def chance_of(best: Candidate, fvu: float, M: int, free: int, D: int) -> float:
+    """Upper bound of the probability that noise is explained so well by any law as cheap: P(R^2) times their number.
+
+    R^2 of k columns of noise is Beta(k / 2, (M - 1 - k) / 2).  The number of laws whose structure costs no more is e to that
+    cost in nats beyond a straight line's (Kraft), times the columns.
+    """
+    if not variables(best.expr):
+        return 1.0
+    chosen = sum(token[:4] == "mult" or token[:3] == "div" for token in best.expr)  # coefficients that came out plain
+    k = max(1, free + chosen - (1 if _has_offset(best.expr) else 0))
+    a = 0.5 * (M - 1 - k)
+    if a <= 0:
+        return 1.0
+    log_p = log_beta_cdf(min(1.0, max(fvu, 0.0)), a, 0.5 * k)
+    paid = max(0.0, selection.structure_nats(best.expr) - FREE_NATS)
+    return math.exp(min(0.0, log_p + paid + math.log(max(1, D))))
+
+
+def without_one(y: np.ndarray, residual: np.ndarray, w: np.ndarray | None) -> float:
+    """FVU over all rows but the one that the law explains the most of."""
+    w = np.ones(len(y)) if w is None else w
+    scale = float(np.abs(y).max()) or 1.0
+    z, r = y / scale, residual / scale
+    gain = w * ((z - np.average(z, weights=w)) ** 2 - r * r)
+    keep = np.arange(len(y)) != int(gain.argmax())
+    total = float(w[keep] @ (z[keep] - np.average(z[keep], weights=w[keep])) ** 2)
+    return float(w[keep] @ r[keep] ** 2) / total if total > 0 else 1.0
+
+
+def _has_offset(expr) -> bool:
+    """Whether a constant is added to the whole law."""
+    tree = to_tree(list(expr))
+    while isinstance(tree, tuple) and tree[0] in ("+", "-"):
+        if CONSTANT in tree[1:]:
+            return True
+        tree = tree[1]
+    return False
+
+
+def chance_text(chance: float) -> str:
+    return "more than 1 in 2" if chance > 0.5 else f"1 in {round(1 / chance)}"
+
+
+def log_beta_cdf(x: float, a: float, b: float) -> float:
+    """log of the regularised incomplete beta function I_x(a, b), by Lentz's continued fraction (DLMF 8.17.22)."""
+    if x <= 0:
+        return -math.inf
+    if x >= 1:
+        return 0.0
+    if x > (a + 1) / (a + b + 2):
+        other = log_beta_cdf(1 - x, b, a)
+        return math.log(max(1e-300, -math.expm1(other)))
+    front = a * math.log(x) + b * math.log1p(-x) - math.log(a) - math.lgamma(a) - math.lgamma(b) + math.lgamma(a + b)
+    c, d = 1.0, 1.0 / (1 - (a + b) * x / (a + 1) or 1e-300)
+    h = d
+    for m in range(1, 300):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / ((1 + term * d) or 1e-300)
+            c = (1 + term / c) or 1e-300
+            h *= c * d
+        if abs(c * d - 1) < 1e-12:
+            break
+    return front + math.log(h)
+
+
+def chi2_deviation(chi2: float, dof: int) -> float:
+    """Standard deviations of a chi^2 above its mean: Wilson and Hilferty's cube root, which is nearly normal."""
+    spread = 2 / (9 * max(1, dof))
+    return ((chi2 / max(1, dof)) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)
+
+
+def normal_tail(z: float) -> float:
+    """P(Z > z) of a standard normal variable."""
+    return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+def runs_deviation(signs: np.ndarray) -> float:
+    """Standard deviations by which signs in a row (+-1) have fewer runs than chance gives (Wald and Wolfowitz 1940)."""
+    n1, n2 = int((signs > 0).sum()), int((signs < 0).sum())
+    n = n1 + n2
+    if min(n1, n2) < 3:
+        return 0.0
+    runs = 1 + int((np.diff(signs) != 0).sum())
+    mean = 2 * n1 * n2 / n + 1
+    variance = (mean - 1) * (mean - 2) / (n - 1)
+    return (mean - runs - 0.5) / math.sqrt(variance) if variance > 0 else 0.0
+
+
+def neighbour_chance(X: np.ndarray, signs: np.ndarray, seed: int) -> float:
+    """P value of nearest neighbours (in the ranks of all columns) agreeing in sign as often as they do, by permutations."""
+    M = len(signs)
+    varying = [j for j in range(X.shape[1]) if np.ptp(X[:, j]) > 0]
+    if M < 12 or not varying:
+        return 1.0
+    rng = rng_for(seed, "verdict.neighbours", 0)
+    rows = np.sort(rng.permutation(M)[: LOOKED_AT // 2])
+    ranks = np.argsort(np.argsort(X[np.ix_(rows, varying)], axis=0, kind="stable"), axis=0).astype(float)
+    s = signs[rows]
+    near = np.empty(len(rows), int)
+    for first in range(0, len(rows), 250):
+        part = ranks[first : first + 250]
+        distance = ((part[:, None, :] - ranks[None, :, :]) ** 2).sum(axis=2)
+        distance[np.arange(len(part)), first + np.arange(len(part))] = np.inf
+        near[first : first + 250] = distance.argmin(axis=1)
+    agree = float(s @ s[near])
+    count = 0
+    for _ in range(PERMUTATIONS):
+        p = s[rng.permutation(len(s))]
+        count += float(p @ p[near]) >= agree
+    return (count + 1) / (PERMUTATIONS + 1)
+
+
+def lack_of_fit(X: np.ndarray, residual: np.ndarray, free: int) -> float | None:
+    """P value of the F test for lack of fit, where rows of X repeat: spread of group means against spread within groups."""
+    _, group = np.unique(X, axis=0, return_inverse=True)
+    group = group.ravel()
+    G, M = int(group.max()) + 1, len(residual)
+    inner, outer = M - G, G - free
+    if inner < 3 or outer < 1:
+        return None
+    sizes = np.bincount(group)
+    means = np.bincount(group, weights=residual) / sizes
+    within = float(((residual - means[group]) ** 2).sum())
+    between = float((sizes * means**2).sum())
+    if not within > 0:
+        return None
+    # F = (between / outer) / (within / inner) beyond f has probability I_x(inner / 2, outer / 2), x = within / (within + between).
+    return math.exp(log_beta_cdf(within / (within + between), inner / 2, outer / 2))
+
+
+def shape_of(X, residual, names, free: int, y, seed: int) -> str:
+    """What shape residuals (M,) have, in words; "" where none can be told."""
+    if len(residual) < 8:
+        return ""
+    centre = float(np.median(residual)) if abs(float(np.mean(np.sign(residual)))) > 0.5 else 0.0
+    signs = np.where(residual - centre >= 0, 1.0, -1.0)
+    varying = [j for j in range(X.shape[1]) if len(np.unique(X[:, j])) > 5]
+    limit = CHANCE / (len(varying) + 2)
+    for j in varying:
+        order = np.lexsort((y, X[:, j])) if len(np.unique(X[:, j])) == len(y) else np.argsort(X[:, j], kind="stable")
+        z = runs_deviation(signs[order])
+        if normal_tail(z) < limit:
+            return f"its signs come in long runs along {names[j]}"
+    replicated = lack_of_fit(X, residual, free)
+    if replicated is not None and replicated < limit:
+        return "rows that repeat agree with each other better than with the law"
+    if len(varying) > 1 and neighbour_chance(X, signs, seed) < max(limit, 2 / (PERMUTATIONS + 1)):
+        return "neighbouring rows lie on the same side"
+    return ""
+
+
+# ---- remarks ----------------------------------------------------------------------------------
+
+
+def _undetermined(best: Candidate, errors):
+    bad = [k for k, (c, e) in enumerate(zip(best.consts, errors)) if e > abs(c)]
+    if bad:
+        which = ", ".join(f"c{k + 1}" for k in bad)
+        yield (
+            "undetermined",
+            (
+                f"the error of {which} exceeds {'it' if len(bad) == 1 else 'them'}: the rows do not determine "
+                f"{'it' if len(bad) == 1 else 'them'}; look for a shorter law on the front, or measure where it matters"
+            ),
+        )
+
+
+def _few_rows(M: int, free: int):
+    if free and M - free <= max(FEW_SPARE, free // 2):
+        yield "few rows", f"{M} rows for {free} fitted constants are hardly more: add rows before trusting the law"
+
+
+def _fast_waves(best: Candidate, X, names):
+    def walk(node):
+        if not isinstance(node, tuple):
+            return
+        if node[0] in ("sin", "cos", "tan"):
+            line = spelling.linear(node[1])
+            values = np.unique(X[:, line[2]]) if line else ()
+            if len(values) > 2:
+                step = spelling.steps_of(X[:, line[2]]) or float(np.ptp(values)) / (len(values) - 1)
+                if abs(line[0]) * step > math.pi * (1 + 1e-9):
+                    yield (
+                        "fast wave",
+                        f"a wave in {names[line[2]]} of period {2 * math.pi / abs(line[0]):.3g} is faster than half the "
+                        f"sampling rate (rows {step:.3g} apart): rows between, or a slower wave, would decide",
+                    )
+        for child in node[1:]:
+            yield from walk(child)
+
+    yield from dict(walk(to_tree(bind(best.expr, best.consts)))).items()
+
+
+def _holes(best: Candidate, X, names, used, seed: int):
+    """Places inside the box of the columns where the law has a pole or no value, though all rows are fine."""
+    from fansr.expressions import evaluate
+
+    if not used:
+        return
+    rng = rng_for(seed, "verdict.box", 0)
+    low, high = X.min(axis=0), X.max(axis=0)
+    points = rng.uniform(low, high, (LOOKED_AT, X.shape[1]))
+    corner = np.where(rng.random((64, X.shape[1])) < 0.5, low, high)
+    points = np.ascontiguousarray(np.vstack([points, corner, X[:LOOKED_AT]]))
+    bound = bind(best.expr, best.consts)
+
+    def values(tree):
+        with np.errstate(all="ignore"):
+            return evaluate(list(from_tree(tree)) if isinstance(tree, tuple) else [tree], points)
+
+    def walk(node):
+        if not isinstance(node, tuple):
+            return
+        token, kids = node[0], node[1:]
+        if token in ("/", "inv") and isinstance(kids[-1], tuple):
+            v = values(kids[-1])
+            v = v[np.isfinite(v)]
+            if len(v) and v.min() < 0 < v.max():
+                yield "pole", "a denominator passes 0"
+        elif token in ("/", "inv") and variable_index(kids[-1]) is not None:
+            j = variable_index(kids[-1])
+            if low[j] < 0 < high[j]:
+                yield "pole", f"{names[j]} stands below a bar and passes 0"
+        elif token == "tan":
+            v = values(kids[0])
+            v = np.floor((v[np.isfinite(v)] - math.pi / 2) / math.pi)
+            if len(v) and v.min() < v.max():
+                yield "pole", "a tangent passes its pole"
+        for child in kids:
+            yield from walk(child)
+
+    found = dict(walk(to_tree(bound)))
+    if "pole" in found:
+        yield (
+            "pole",
+            f"inside the range of the columns {found['pole']}: the law jumps between rows; do not predict there",
+        )
+    whole = values(to_tree(bound))
+    missing = int((~np.isfinite(whole)).sum())
+    if missing and "pole" not in found:
+        yield (
+            "undefined",
+            f"the law has no value in {100 * missing / len(whole):.2g} % of the box of the columns, between the rows",
+        )
+
+
+def _error_columns(names):
+    suspects = [name for name in names if ERROR_NAMES.search(str(name))]
+    if suspects:
+        yield (
+            "error column",
+            f"{', '.join(suspects)} {'is' if len(suspects) == 1 else 'are'} named like an error and "
+            f"{'was' if len(suspects) == 1 else 'were'} taken as input: --sigma {suspects[0]} if it holds the target's errors",
+        )
+
+
+def _unheard(unheard):
+    if unheard:
+        yield "time", f"the time ended before {', '.join(unheard)} had a turn: more --time may find a better law"
+
+
+def outside(X_new: np.ndarray, problem: Problem, best: Candidate) -> dict[str, str] | None:
+    """A remark where rows X_new (M', D) lie more than FAR spans outside the data in a column that the law uses, or None."""
+    low, high = problem.X.min(axis=0), problem.X.max(axis=0)
+    span = np.where(high > low, high - low, np.maximum(np.abs(high), 1e-300))
+    used = [j for j in variables(best.expr) if j < X_new.shape[1]]
+    with np.errstate(invalid="ignore"):
+        far = (X_new < low - FAR * span) | (X_new > high + FAR * span)
+    columns = [j for j in used if far[:, j].any()]
+    if not columns:
+        return None
+    rows = int(far[:, columns].any(axis=1).sum())
+    j = columns[0]
+    return {
+        "code": "outside",
+        "text": f"{rows} of {len(X_new)} predictions lie far outside the data ({problem.names[j]} from {low[j]:.4g} to "
+        f"{high[j]:.4g}): a law is only known where it was measured",
+    }

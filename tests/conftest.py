@@ -1,0 +1,25 @@
+"""What the whole run says of itself: kernels that tests had to compile, which `make venv` should have done once for all."""
+
+from pathlib import Path
+
+import fansr
+
+FOLDER = Path(fansr.__file__).parent
+
+
+def compiled() -> dict[Path, float]:
+    """Every kernel's machine code in the package's caches, with the time it was written."""
+    return {path: path.stat().st_mtime for path in FOLDER.rglob("__pycache__/*.nbc")}
+
+
+def pytest_sessionstart(session):
+    session.config.compiled_before = compiled()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    new = [path for path, time in compiled().items() if config.compiled_before.get(path) != time]
+    if new:
+        terminalreporter.write_line(
+            f"{len(new)} kernels were compiled by tests: a file of them has changed since `python -m fansr.warm`, or "
+            f"it does not know {', '.join(sorted({path.name.split('.')[0] for path in new}))}"
+        )

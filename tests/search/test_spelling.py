@@ -1,0 +1,79 @@
+"""spelling.py: aliases to the slowest wave, factors out of exponentials and roots, never at the cost of the fit."""
+
+import numpy as np
+import pytest
+
+from fansr.expressions import bind, evaluate, free, from_infix
+from fansr.fitting import Candidate, Refiner
+from fansr.search import spelling
+
+
+def candidate(formula, X, y):
+    expr, consts = free(from_infix(formula))
+    made = Candidate(expr, np.array(consts, dtype=float))
+    made.fvu = Refiner(X, y).fvu(expr, consts)
+    return made
+
+
+@pytest.mark.parametrize("function", ["sin", "cos"])
+@pytest.mark.parametrize("rate", [6.02272, -0.26, 2 * np.pi * 3 + 0.4, 2 * np.pi - 0.2])
+def test_a_fast_alias_becomes_the_slowest_wave(function, rate):
+    x = np.arange(3.0, 40.0)[:, None]
+    y = evaluate(from_infix(f"2*{function}({rate}*x1 + 0.7) + 1"), x)
+    fast = candidate(f"2*{function}({rate}*x1 + 0.7) + 1", x, y)
+    slow = spelling.slowest(fast, x, Refiner(x, y))
+    assert slow.fvu < 1e-20
+    found = [
+        float(t) for t in bind(slow.expr, slow.consts) if t.replace(".", "").replace("-", "").replace("e", "").isdigit()
+    ]
+    assert abs(rate) <= np.pi or min(abs(abs(v) - abs(np.angle(np.exp(1j * rate)))) for v in found) < 1e-9
+    between = np.linspace(3, 39, 991)[:, None]
+    turns = np.abs(np.diff(np.sign(evaluate(slow.expr, between, slow.consts) - 1))).sum() / 2
+    assert turns <= 37 / 2 + 1
+
+
+def test_uneven_rows_keep_their_wave():
+    x = np.sort(np.random.default_rng(0).uniform(0, 30, 40))[:, None]
+    y = np.sin(9 * x[:, 0])
+    fast = candidate("sin(9*x1)", x, y)
+    assert spelling.slowest(fast, x, Refiner(x, y)) is fast
+
+
+def test_even_columns_with_gaps_and_repeats_have_a_step():
+    assert spelling.steps_of(np.array([0.0, 0.5, 0.5, 1.5, 3.0, 4.5])) == pytest.approx(0.5)
+    assert spelling.steps_of(np.random.default_rng(1).uniform(0, 1, 50)) is None
+    assert spelling.steps_of(np.array([1.0, 2.0])) is None
+
+
+@pytest.mark.parametrize(
+    ("long", "plain"),
+    [
+        ("exp(6.5 - 0.2*x1)", "665.1416330443618*exp(-0.2*x1)"),
+        ("exp(log(x2) + x1*log(1.07))", "x2*1.07**x1"),
+        ("sqrt(7*x1**3)", "2.6457513110645907*sqrt(x1**3)"),
+        ("exp(x1 - log(x2))", "exp(x1)/x2"),
+    ],
+)
+def test_factors_come_out(long, plain):
+    X = np.random.default_rng(0).uniform(1, 5, (50, 2))
+    y = evaluate(from_infix(plain), X)
+    first = candidate(long, X, y)
+    out = spelling.outside(first, Refiner(X, y))
+    assert out.expr != first.expr and len(out.expr) <= len(first.expr) and out.fvu < 1e-24
+
+
+def test_what_would_overflow_stays_inside():
+    x = np.linspace(4, 5, 30)[:, None]
+    y = np.exp(-np.exp(120.3 * x[:, 0] - 542.1))
+    first = candidate("exp(-exp(120.3*x1 - 542.1))", x, y)
+    assert spelling.outside(first, Refiner(x, y)) is first
+
+
+def test_linear_reads_every_spelling():
+    from fansr.expressions import to_tree
+
+    for text in ("3*x2 - 4", "x2*3 - 4", "-(4 - 3*x2)", "(6*x2 - 8)/2", "3*(x2 - 4/3)"):
+        w, m, j = spelling.linear(to_tree(from_infix(text)))
+        assert (w, m, j) == (pytest.approx(3.0), pytest.approx(-4.0), 1)
+    for text in ("x1*x2", "x1**2 + 1", "1/x1"):
+        assert spelling.linear(to_tree(from_infix(text))) is None

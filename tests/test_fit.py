@@ -1,0 +1,150 @@
+"""fansr-fit's own part: what is said before and after the search, and what is loaded for it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from fansr import fit
+from fansr.cli import resources
+from fansr.fitting import Problem
+from fansr.search import turns
+
+PLANETS = str(resources.path("data") / "planets.csv")
+QUICK = ["--proposers", "power,sums", "--time", "0"]
+
+
+def run(capsys, *words):
+    """(exit status, stdout, stderr) of the command in this process."""
+    try:
+        fit.main(list(words))
+        status = 0
+    except SystemExit as done:
+        status = done.code or 0
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def noise_table(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "noise.csv"
+    path.write_text("a,b,y\n" + "\n".join(",".join(map(repr, row)) for row in rng.normal(size=(40, 3)).tolist()) + "\n")
+    return str(path)
+
+
+def test_a_table_loads_nothing_that_it_does_not_use():
+    code = (
+        "import sys; sys.argv[0] = 'fansr-fit'; from fansr.fit import main\n"
+        "try: main()\n"
+        "except SystemExit as done: assert not done.code, done.code\n"
+        "heavy = {'torch', 'pandas', 'simplipy', 'matplotlib', 'sympy', 'sklearn'} & set(sys.modules)\n"
+        "heavy |= {'scipy'} & {name for name in sys.modules if name == 'scipy.constants' or name.startswith('scipy.opt')}\n"
+        "print(sorted(heavy), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, PLANETS, "-q"], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]" and "semi_major_axis_au**1.5" in done.stdout
+
+
+def test_the_report_begins_with_the_law_and_how_good_it_is(capsys):
+    status, out, _ = run(capsys, PLANETS, *QUICK)
+    lines = out.splitlines()
+    assert status == 0 and lines[0].startswith("period_days = ") and lines[2].split(":")[0].strip() == "noise"
+    assert "s loading" in out
+
+
+def test_no_law_is_said_and_strict_makes_it_a_status(capsys, tmp_path):
+    path = noise_table(tmp_path)
+    status, out, err = run(capsys, path, *QUICK)
+    assert status == 0 and "no law: " in out
+    status, out, err = run(capsys, path, *QUICK, "--strict", "--json")
+    assert status == 3 and json.loads(out)["verdict"] == "no law" and len(err.strip().splitlines()) == 1
+    assert run(capsys, PLANETS, *QUICK, "--strict")[0] == 0
+
+
+@pytest.mark.parametrize("more", [[], ["--robust"], ["--sigma", "a"], ["--val", "0.3"], ["--predict", "NEW"]])
+def test_every_key_of_the_object_is_always_there(capsys, tmp_path, more):
+    x = np.linspace(1, 4, 30)
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "a,x,y\n" + "\n".join(f"0.1,{v!r},{2 * v + 0.1 * float(np.sin(40 * v))!r}" for v in x.tolist()) + "\n"
+    )
+    more = [str(path) if word == "NEW" else word for word in more]
+    wanted = set(json.loads(run(capsys, str(path), *QUICK, "--json")[1]))
+    status, out, err = run(capsys, str(path), *QUICK, "--json", *more)
+    assert status == 0 and set(json.loads(out)) == wanted, err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--time", "nan"], 2, "finite"),
+        (["--time", "inf"], 2, "finite"),
+        (["--time", "-1"], 2, "range"),
+        (["--gamma", "nan"], 2, "finite"),
+        (["--val", "nan"], 2, "finite"),
+        (["--deadline", "nan"], 2, "finite"),
+        (["--target", "a", "--target", "b"], 2, "given 2 times"),
+        (["--plot", "x.jpg"], 2, "png"),
+        (["--plot", "/nowhere/x.png"], 2, "no folder"),
+    ],
+)
+def test_a_wrong_call_is_refused_before_the_search(capsys, monkeypatch, words, status, said):
+    def search(*args, **more):
+        raise AssertionError("searched")
+
+    monkeypatch.setattr(turns, "search", search)
+    code, out, err = run(capsys, PLANETS, *words)
+    assert code == status and said in err and not out
+
+
+def test_missing_matplotlib_is_said_before_the_search(capsys, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else find(name, *more)
+    )
+    monkeypatch.setattr(turns, "search", lambda *a, **k: pytest.fail("searched"))
+    code, _, err = run(capsys, PLANETS, "--plot", "x.png")
+    assert code == 1 and "pip install 'fansr[plot]'" in err
+
+
+def test_a_deadline_leaves_the_search_what_loading_left():
+    assert fit.search_budget(None, None, 3.0).seconds is None
+    assert fit.search_budget(2.0, None, 3.0).seconds == 2.0
+    assert fit.search_budget(None, 10.0, 3.0).seconds == pytest.approx(6.7)
+    assert fit.search_budget(2.0, 10.0, 3.0).seconds == 2.0
+    assert fit.search_budget(None, 1.0, 3.0).seconds == 0.0
+
+
+def test_a_deadline_that_is_past_ends_the_search_at_once(tmp_path):
+    rng = np.random.default_rng(0)
+    problem = Problem(rng.uniform(1, 2, (400, 6)), rng.normal(size=400), list("abcdef"))
+    begun = time.process_time()
+    found = turns.search(problem, turns.Options(deadline=time.monotonic() - 1.0), turns.Budget(0.0))
+    late = time.process_time() - begun
+    begun = time.process_time()
+    turns.search(problem, turns.Options(), turns.Budget(0.0))
+    assert found.best is not None and late < 0.5 * (time.process_time() - begun)
+
+
+def test_a_prediction_needs_only_the_columns_of_the_law(capsys, tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "n,x,y\n" + "\n".join(f"{i % 3},{i / 2},{(i / 2) ** 2}" for i in range(1, 20)) + "\n"
+    )
+    (tmp_path / "new.csv").write_text("x\n3\n50\n")
+    status, out, err = run(capsys, str(tmp_path / "t.csv"), *QUICK, "--predict", str(tmp_path / "new.csv"))
+    assert status == 0, err
+    assert out.splitlines() == ["y", "9.0", "2500.0"] and "far outside" in err
+    (tmp_path / "new.csv").write_text("n\n3\n5\n")
+    status, out, err = run(capsys, str(tmp_path / "t.csv"), *QUICK, "--predict", str(tmp_path / "new.csv"))
+    assert status == 1 and "needs x" in err
+
+
+def test_fit_records_carry_the_verdict():
+    x = np.linspace(1, 2, 30)
+    record = fit.fit_record(Problem(x[:, None], 2 * x, ["x"]), turns.Options(proposers=("power",)), 0.1)
+    assert record["verdict"] == "exact" and record["remarks"] == []

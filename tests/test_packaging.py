@@ -1,0 +1,139 @@
+"""What the source archive and the wheel hold, built here without a network."""
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg")
+# What a checkout has besides its files.
+NOT_SHIPPED = {".git", ".venv", ".ci", "build", "dist", "out", "runs", "shared"}
+MADE = {"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis"}
+
+
+def backend(folder: Path, call: str) -> str:
+    """The name that setuptools.build_meta.CALL returns, run in `folder`."""
+    code = f"from setuptools import build_meta; print('made', build_meta.{call})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return re.search(r"^made (.+)$", done.stdout, re.M).group(1)
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """(the unpacked source archive, the wheel made from it)."""
+    folder = tmp_path_factory.mktemp("packaging")
+    tree = folder / "tree"
+    tree.mkdir()
+    for path in ROOT.iterdir():
+        if path.name in NOT_SHIPPED | MADE or path.suffix == ".egg-info":
+            continue
+        if path.is_dir():
+            shutil.copytree(path, tree / path.name, symlinks=True, ignore=shutil.ignore_patterns(*MADE))
+        else:
+            shutil.copy2(path, tree)
+    name = backend(tree, f"build_sdist({str(folder)!r})")
+    with tarfile.open(folder / name) as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    # From a copy, so that what building leaves behind is not taken for part of the archive.
+    shutil.copytree(unpacked, folder / "built", symlinks=True)
+    wheel = backend(folder / "built", f"build_wheel({str(folder)!r})")
+    return unpacked, folder / wheel
+
+
+def files(folder: Path) -> set[str]:
+    """Every file below a folder, as a path from it, without what tools leave there."""
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if (path.is_file() or path.is_symlink()) and not MADE & set(path.relative_to(folder).parts)
+    }
+
+
+def test_the_source_archive_holds_the_checkout(archives):
+    sdist, _ = archives
+    for folder in ("bench", "bin", "configs", "data", "fansr", "rules", "tests"):
+        missing = files(ROOT / folder) - files(sdist / folder)
+        assert not {name for name in missing if not name.endswith((".part", ".nbi", ".nbc"))}, folder
+    for name in ("Makefile", "requirements.lock", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml"):
+        assert (sdist / name).read_text() == (ROOT / name).read_text()
+    assert os.access(sdist / "bin/launch", os.X_OK) and (sdist / "bin/fansr-cat").read_text().startswith("#!")
+    assert not [name for name in files(sdist) if name.endswith((".pyc", ".nbi", ".nbc"))]
+
+
+def test_the_wheel_holds_the_packages_their_stubs_and_what_they_ship(archives):
+    _, wheel = archives
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    source = {f"fansr/{name}" for name in files(ROOT / "fansr") if name.endswith((".py", ".pyi")) or name == "py.typed"}
+    assert not source - inside
+    for kind in ("rules", "configs"):
+        assert {f"fansr/{kind}/{name}" for name in files(ROOT / kind)} <= inside
+    shipped = {
+        f"fansr/data/{name}" for name in files(ROOT / "data") if name.endswith((".csv", ".json", ".safetensors"))
+    }
+    assert {
+        name for name in shipped if "plateau" not in name
+    } <= inside  # what training goes on from stays in a checkout
+    assert {name.split("/")[0] for name in inside} == {"fansr", wheel.name.split("-py3")[0] + ".dist-info"}
+
+
+def test_what_is_imported_is_declared():
+    """Every library imported anywhere in fansr, outside the optional ones, is named in setup.cfg; no other is."""
+    needed = {re.split(r"[<>=]", line)[0] for line in SETUP["options"]["install_requires"].split()}
+    called = {"lazy_loader": "lazy-loader", "yaml": "PyYAML"}
+    optional = {"matplotlib", "sympy", "sklearn", "pyoperon", "gplearn", "pysr", "flash_ansr"}
+    text = "\n".join(path.read_text() for path in (ROOT / "fansr").rglob("*.py"))
+    found = set(re.findall(r"^ *(?:from|import) ([A-Za-z_]\w*)", text, re.M)) - set(sys.stdlib_module_names) - {"fansr"}
+    found = {name for name in found if re.search(rf"^ *(?:import {name}\b|from {name}[\w.]* import )", text, re.M)}
+    assert {called.get(name, name) for name in found} - optional <= needed
+    coming = {"xxhash", "platformdirs"}
+    assert needed - coming <= {called.get(name, name) for name in found}
+
+
+def test_the_lock_has_every_declared_library():
+    """Names and bounds: each needs a line in requirements.lock that satisfies it."""
+    from packaging.requirements import Requirement
+
+    locked = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
+    locked = {name.lower().replace("_", "-"): version for name, version in locked.items()}
+    extras = SETUP["options.extras_require"]
+    for line in "\n".join((SETUP["options"]["install_requires"], extras["dev"], extras["plot"])).split():
+        need = Requirement(line)
+        assert need.specifier.contains(locked[need.name.lower().replace("_", "-")]), line
+
+
+@pytest.mark.prove
+def test_the_wheel_works_in_a_fresh_environment(archives, tmp_path):
+    """Its commands find a law with nothing of the checkout about; libraries come from the environment of the tests."""
+    _, wheel = archives
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env/bin/python"
+    site = next((tmp_path / "env/lib").iterdir()) / "site-packages"
+    theirs = next(Path(p) for p in sys.path if (Path(p) / "numba").is_dir())
+    for path in theirs.iterdir():  # links to every library but fansr itself
+        if not re.match(r"(__editable__|fansr|pip|setuptools|_distutils|distutils|__pycache__)", path.name):
+            if not (site / path.name).exists():
+                (site / path.name).symlink_to(path)
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "NUMBA_CACHE_DIR")}
+    run = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 900}
+    done = subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel], **run)
+    assert done.returncode == 0, done.stderr
+    table = tmp_path / "planets.csv"
+    shutil.copy(ROOT / "data/planets.csv", table)
+    fit = [tmp_path / "env/bin/fansr-fit", table, "--proposers", "power", "--samples", "0", "--json"]
+    done = subprocess.run(fit, **run)
+    assert done.returncode == 0 and "semi_major_axis_au**1.5" in done.stdout, done.stderr
+    line = "fansr-gen -n 200 -q -j 1 | fansr-simplify -q -j 1 | fansr-cat --count"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", f'PATH="{tmp_path}/env/bin:$PATH"; {line}'], **run)
+    assert done.returncode == 0 and 150 < int(done.stdout) <= 200, done.stderr
