@@ -1,9 +1,8 @@
 """Compiled kernels, asked for before they are used: what is not on disk yet is compiled once, and stderr says so.
 
 Knows which files hold kernels and what they are for, by name only, and looks at files before it loads anything, so that a
-command that finds its kernels on disk pays nothing.  numba keeps a kernel's machine code (expressions/kernel_folder.py
-says where) and notices a change of its source file, but not of another whose functions are compiled into it; so code
-older than any file it builds on is thrown away first.
+command that finds its kernels on disk pays nothing.  Machine code is kept where expressions/kernel_folder.py says;
+what is older than a file it builds on counts as not there, and expressions/compilation.py removes it.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ from pathlib import Path
 from fansr.cli.command import progress, remark
 from fansr.expressions import kernel_folder
 
-# Files without kernels that all kernels build on.
-COMMON = ("expressions/tokens", "expressions/opcodes", "expressions/compilation")
 # Files with kernels, in the order they build on each other, by what they are for; the number is about how many seconds of
 # one core each takes to compile (measured on a 2-core virtual machine).
 BASE = {"expressions/programs": 4}
@@ -38,20 +35,18 @@ KINDS = {
 }
 
 
-def state(names, package: Path = kernel_folder.PACKAGE, root: Path | None = None) -> tuple[list[str], list[Path]]:
-    """(files of these whose kernels are not all on disk, stale files of machine code); the names in the order of a kind."""
-    waiting, stale = [], []
-    newest = max((package / f"{name}.py").stat().st_mtime for name in COMMON)
+def missing(names, package: Path = kernel_folder.PACKAGE, root: Path | None = None) -> list[str]:
+    """Which of these files have kernels that are not on disk; the names in the order of a kind."""
+    waiting = []
+    newest = max((package / f"{name}.py").stat().st_mtime for name in kernel_folder.COMMON)
     for name in names:
         source = package / f"{name}.py"
         newest = max(newest, source.stat().st_mtime)
-        found = kernel_folder.compiled_files(source, root, package)
-        old = [path for path in found if path.stat().st_mtime < newest]
+        found = [path for path in kernel_folder.compiled_files(source, root, package) if path.stat().st_mtime >= newest]
         kernels = len(re.findall(r"^@(?:nb\.kernel|nb\.shared|njit)\(", source.read_text(), re.MULTILINE))
-        if sum(path.suffix == ".nbi" for path in set(found) - set(old)) < kernels:
+        if sum(path.suffix == ".nbi" for path in found) < kernels:
             waiting.append(name)
-        stale += old
-    return waiting, stale
+    return waiting
 
 
 @contextlib.contextmanager
@@ -77,13 +72,10 @@ def ensure(*kinds: str, quiet: bool = False) -> int:
     Says on stderr what happens and that it happens once, with a bar on a terminal.
     """
     root = kernel_folder.cache_folder()
-    waiting = state_of(kinds, root)[0]
-    if not waiting:
+    if not missing_of(kinds, root):
         return 0
     with _alone(root):
-        waiting, stale = state_of(kinds, root)
-        for path in stale:
-            path.unlink(missing_ok=True)
+        waiting = missing_of(kinds, root)
         if not waiting:
             return 0
         seconds = {name: s for kind in kinds for name, s in KINDS[kind].items() if name in waiting}
@@ -98,11 +90,6 @@ def ensure(*kinds: str, quiet: bool = False) -> int:
     return len(waiting)
 
 
-def state_of(kinds, root: Path | None) -> tuple[list[str], list[Path]]:
-    """state() of several kinds together, each file once."""
-    waiting, stale = {}, {}
-    for kind in kinds:
-        names, files = state(KINDS[kind], kernel_folder.PACKAGE, root)
-        waiting |= dict.fromkeys(names)
-        stale |= dict.fromkeys(files)
-    return list(waiting), list(stale)
+def missing_of(kinds, root: Path | None) -> list[str]:
+    """missing() of several kinds together, each file once."""
+    return list(dict.fromkeys(name for kind in kinds for name in missing(KINDS[kind], kernel_folder.PACKAGE, root)))

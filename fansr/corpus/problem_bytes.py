@@ -21,8 +21,6 @@ from typing import NamedTuple
 import msgpack
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from fansr.corpus import draw_kernels
 from fansr.corpus.draw_kernels import DRAWN, REQUEST, Drawn, Request
@@ -47,7 +45,7 @@ SUM = 1  # precedence of + and -
 # ---- bytes ------------------------------------------------------------------------------------
 
 
-@intrinsic
+@nb.intrinsic
 def store(typingctx, out, at, value):
     """out[at : at + 8] = the eight bytes of a float64, little-endian, wherever `at` is."""
 
@@ -58,17 +56,17 @@ def store(typingctx, out, at, value):
         builder.store(word, builder.bitcast(place, word.type.as_pointer()), align=1)
         return context.get_dummy_value()
 
-    return types.void(out, types.int64, types.float64), codegen
+    return nb.void(out, nb.int64, nb.float64), codegen
 
 
-@intrinsic
+@nb.intrinsic
 def bits_of(typingctx, value):
     """The 64 bits of a float64 as a whole number."""
 
     def codegen(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], ir.IntType(64))
 
-    return types.uint64(types.float64), codegen
+    return nb.uint64(nb.float64), codegen
 
 
 @nb.inner

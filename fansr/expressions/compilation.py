@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import functools
 import sys
+from pathlib import Path
 
-from fansr.expressions.kernel_folder import PACKAGE, cache_folder
+from fansr.expressions.kernel_folder import COMMON, PACKAGE, cache_folder, compiled_files
 
 if "scipy" not in sys.modules and "numba" not in sys.modules:
     sys.modules["scipy"] = None  # "import scipy" now raises the ImportError that numba is prepared for
@@ -28,7 +29,7 @@ import llvmlite.binding
 import numba
 from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate
-from numba.extending import lower_builtin
+from numba.extending import intrinsic, lower_builtin  # noqa: F401
 from numba.types import Array, UniTuple, float32, float64, int32, int64, uint8, uint64, void  # noqa: F401
 
 # Argument types.  All arrays are C-contiguous; read-only inputs are copied by the callers.
@@ -41,6 +42,8 @@ W1, W2 = Array(uint64, 1, "C"), Array(uint64, 2, "C")
 REORDERED = {"reassoc", "contract", "nsz"}
 
 _FOLDER = cache_folder()
+_sources: set[Path] = set()  # files whose kernels are loaded
+_newest = max((PACKAGE / f"{name}.py").stat().st_mtime for name in COMMON)  # of them and of what they build on
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
@@ -50,10 +53,26 @@ def named(cls, *fields):
     return numba.types.BaseTuple.from_types(fields, cls)
 
 
+def _drop_stale(source: Path):
+    """Remove a file's machine code where a file loaded before is newer: numba looks at the file itself only.
+
+    What a file builds on is loaded before it, so nothing is missed; a file it does not build on costs one compilation.
+    """
+    global _newest
+    _sources.add(source)
+    _newest = max(_newest, source.stat().st_mtime)
+    for path in compiled_files(source, _FOLDER):
+        if path.stat().st_mtime < _newest:
+            path.unlink(missing_ok=True)
+
+
 def kernel(signature, **options):
     """A decorator: compile for this signature when the module is loaded, or take the machine code from disk."""
 
     def compiled(function):
+        source = Path(function.__code__.co_filename)
+        if source not in _sources:
+            _drop_stale(source)
         before = numba.config.CACHE_DIR
         # Asked for by numba when a function is decorated; other packages' kernels keep the folder they have.
         numba.config.CACHE_DIR = "" if _FOLDER in (None, PACKAGE) else str(_FOLDER)
@@ -88,8 +107,7 @@ def inner(function=None, **options):
 def shared(signature, python: bool = False, **options):
     """A decorator: as kernel(), called by other kernels through its address.  python: callable from Python as well.
 
-    It must not raise, and a change of its arguments must change the files of its callers too (a change of its body
-    need not).  numba links a copy of every function into each of its callers and optimises it there once more; these
+    It must not raise.  numba links a copy of every function into each of its callers and optimises it there once more; these
     are too large for that: half of the time of a cold start went into copies.
     """
     result, arguments = signature.return_type, signature.args

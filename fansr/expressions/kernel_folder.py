@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
+# Files without kernels that all kernels build on.
+COMMON = ("expressions/tokens", "expressions/opcodes", "expressions/compilation")
 
 
 def _writable(folder: Path) -> bool:

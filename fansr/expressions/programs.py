@@ -60,7 +60,7 @@ def copied(source, target, at, n):
         target[at + i] = source[i]
 
 
-@nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.F2, nb.int64, nb.F1, nb.int64), python=True)
+@nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.F2, nb.int64, nb.F1, nb.int64))
 def forward(tape, first, stop, wanted, X, offset, c, n):
     """V[k, :n] = values of the positions k in first..stop-1 whose state[k] & wanted is not 0.
 
@@ -188,7 +188,7 @@ def forward(tape, first, stop, wanted, X, offset, c, n):
                 v[i] = a[i] / factor
 
 
-@nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.int64), python=True)
+@nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.int64))
 def backward(tape, first, stop, wanted, n):
     """A[k, :n] = d(root) / d(position k), times the seed the caller has put into A[first, :n].
 
@@ -356,6 +356,28 @@ def connect(codes, link, first, stop, stack):
     return n_free if depth == 1 else -1
 
 
+@nb.kernel(nb.void(nb.I1, nb.I1, nb.F1, nb.F2, nb.F1, nb.F1, nb.F2))
+def _run(codes, link, literal, X, c, y, J):
+    """y (M,) = values of a program at the columns X (D, M); J (C, M) = derivatives by its constants, where J has rows."""
+    L, M = len(codes), len(y)
+    width = min(M, BLOCK)
+    V, A, state = np.empty((L, width)), np.empty((L if len(J) > 0 else 0, width)), np.empty(L, np.int64)
+    for k in range(L):
+        state[k] = 1
+    tape = Tape(codes, link, literal, state, V, A)
+    for offset in range(0, M, BLOCK):
+        n = min(BLOCK, M - offset)
+        forward(tape, 0, L, 1, X, offset, c, n)
+        copied(V[0], y, offset, n)
+        if len(J) > 0:
+            for i in range(n):
+                A[0, i] = 1.0
+            backward(tape, 0, L, 1, n)
+            for k in range(L):
+                if codes[k] == op.FREE:
+                    copied(A[k], J[link[k]], offset, n)
+
+
 # ---- programs ---------------------------------------------------------------------------------
 
 
@@ -438,6 +460,9 @@ def compile_program(expr: Sequence[str] | Program) -> Program:
 # ---- what the rest of the package calls -------------------------------------------------------
 
 
+_NO_JACOBIAN = np.empty((0, 0))
+
+
 def columns_of(X: ArrayLike) -> np.ndarray:
     """X (M, D) as contiguous columns (D, M) float64, the layout of the kernels; the kernels never write to it."""
     X = np.asarray(X, np.float64)
@@ -471,14 +496,8 @@ def evaluate(expr: Sequence[str] | Program, X: ArrayLike, consts: ArrayLike | No
 
 def _values(program, columns, consts):
     """evaluate() on columns (D, M) already laid out."""
-    L, M = len(program.op), columns.shape[1]
-    y = np.empty(M)
-    V = np.empty((L, min(M, BLOCK)))
-    tape = Tape(*program[:3], np.ones(L, np.int64), V, V)
-    for offset in range(0, M, BLOCK):
-        n = min(BLOCK, M - offset)
-        forward(tape, 0, L, 1, columns, offset, consts, n)
-        y[offset : offset + n] = V[0, :n]
+    y = np.empty(columns.shape[1])
+    _run(*program[:3], columns, consts, y, _NO_JACOBIAN)
     return y
 
 
@@ -505,16 +524,7 @@ def value_and_jacobian(
     """
     program = compile_program(expr)
     columns, consts = _arguments(program, X, consts)
-    L, M = len(program.op), columns.shape[1]
+    M = columns.shape[1]
     y, J = np.empty(M), np.empty((program.n_constants, M))
-    V, A = np.empty((L, min(M, BLOCK))), np.empty((L, min(M, BLOCK)))
-    tape = Tape(*program[:3], np.ones(L, np.int64), V, A)
-    free = np.flatnonzero(program.op == op.FREE)  # pre-order, so free[j] is constant j
-    for offset in range(0, M, BLOCK):
-        n = min(BLOCK, M - offset)
-        forward(tape, 0, L, 1, columns, offset, consts, n)
-        A[0, :n] = 1.0
-        backward(tape, 0, L, 1, n)
-        y[offset : offset + n] = V[0, :n]
-        J[:, offset : offset + n] = A[free, :n]
+    _run(*program[:3], columns, consts, y, J)
     return y, J

@@ -81,12 +81,19 @@ class Refiner:
         size = np.abs(self.y[weights > 0]).max()
         self.scale = size if size > 1e-307 else 1.0
         self.sw = np.sqrt(weights / weights.max()) / self.scale
+        self._known_spreads: dict[int, float] = {}
 
     def _spreads(self, schedule: Schedule, bar: float) -> np.ndarray:
         """FVU denominators of the first subset, the last, and all points; then the bar."""
         M = len(self.y)
         sizes = (schedule.points or M, schedule.last_points or M, M)
-        return np.array([*(spread(self.y, self.sw, min(n, M)) for n in sizes), bar])
+        return np.array([*(self._spread(min(n, M)) for n in sizes), bar])
+
+    def _spread(self, n: int) -> float:
+        """The FVU's denominator over the first n points, reckoned once."""
+        if n not in self._known_spreads:
+            self._known_spreads[n] = spread(self.y, self.sw, n)
+        return self._known_spreads[n]
 
     def run(
         self,
@@ -223,7 +230,7 @@ class Refiner:
         padded = np.zeros(max(1, len(consts)))
         padded[: len(consts)] = consts
         total = squares(Tape(*program[:3], np.empty(L, np.int64), V, V), self.columns, padded, self.y, self.sw)
-        return float(total / spread(self.y, self.sw, len(self.y)))
+        return float(total / self._spread(len(self.y)))
 
     def standard_errors(self, expr: Sequence[str], consts: ArrayLike) -> np.ndarray:
         """One standard error per constant (C,), from the Jacobian and the residual variance; NaN where not determined.
@@ -239,7 +246,7 @@ class Refiner:
         if M <= C:
             return np.full(C, np.inf)
         _, s, Vt = np.linalg.svd(R[:, :C], full_matrices=False)
-        ssr = self.fvu(expr, consts) * spread(self.y, self.sw, M)
+        ssr = self.fvu(expr, consts) * self._spread(M)
         undetermined = s <= 1e-12 * s.max(initial=0.0)
         s[undetermined] = np.nan
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -35,27 +35,25 @@ def test_machine_code_is_stale_when_a_file_it_builds_on_is_newer(tmp_path):
         path.write_text(text)
         os.utime(path, (seconds, seconds))
 
-    for name in {*NAMES, *kernels.COMMON}:
+    for name in {*NAMES, *kernel_folder.COMMON}:
         write(f"{name}.py", 100, "@nb.kernel(void(I1))\ndef f(x): ...\n@nb.inner\ndef g(x): ...\n")
         folder, stem = name.rsplit("/", 1)
         write(f"{folder}/__pycache__/{stem}.f-1.{tag}.nbi", 200)
         write(f"{folder}/__pycache__/{stem}.f-1.py12.nbi", 50)  # another Python's
 
     def stale():
-        found = [kernels.state(kind, tmp_path, tmp_path) for kind in kernels.KINDS.values()]
-        assert all(len(waiting) == len(old) for waiting, old in found)  # one kernel a file here
-        return {name for waiting, _ in found for name in waiting}
+        return {name for kind in kernels.KINDS.values() for name in kernels.missing(kind, tmp_path, tmp_path)}
 
     assert stale() == set()
     write("corpus/holdout_images.py", 300, "@nb.kernel(void(I1))\ndef f(x): ...\n")
     assert stale() == {"corpus/holdout_guard", "corpus/holdout_images"}
     write("expressions/opcodes.py", 300)
     assert stale() == NAMES
-    assert kernels.state(kernels.BASE, tmp_path, None) == (["expressions/programs"], [])  # no folder: nothing is kept
+    assert kernels.missing(kernels.BASE, tmp_path, None) == ["expressions/programs"]  # no folder: nothing is kept
 
 
 def test_a_kernel_that_is_missing_is_waited_for(tmp_path):
-    for name in kernels.COMMON:
+    for name in kernel_folder.COMMON:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.py").touch()
     (tmp_path / "expressions/programs.py").write_text(
@@ -65,10 +63,17 @@ def test_a_kernel_that_is_missing_is_waited_for(tmp_path):
     tag = f"py{sys.version_info[0]}{sys.version_info[1]}"
     for letter, waiting in (("f", ["expressions/programs"]), ("g", [])):
         (tmp_path / f"expressions/__pycache__/programs.{letter}-1.{tag}.nbi").touch()
-        assert kernels.state(kernels.BASE, tmp_path, tmp_path)[0] == waiting
+        assert kernels.missing(kernels.BASE, tmp_path, tmp_path) == waiting
 
 
 # ---- where ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def loaded_apart(monkeypatch):
+    """Kernels loaded in a test are forgotten after it: no other machine code is older than they are."""
+    monkeypatch.setattr(compilation, "_newest", compilation._newest)
+    monkeypatch.setattr(compilation, "_sources", set())
 
 
 def load(path):
@@ -89,6 +94,20 @@ def test_code_lies_where_it_is_looked_for(tmp_path, monkeypatch):
         monkeypatch.setattr(compilation, "_FOLDER", compilation.PACKAGE if root == package else root)
         assert load(source).twice(3) == 6
         assert sorted(path.suffix for path in kernel_folder.compiled_files(source, root, package)) == [".nbc", ".nbi"]
+
+
+def test_old_code_is_removed_when_a_file_loaded_before_is_newer(tmp_path, monkeypatch):
+    monkeypatch.setattr(compilation, "_FOLDER", tmp_path / "cache")
+    source = tmp_path / "three" / "tiny.py"
+    load(source)
+    written = kernel_folder.compiled_files(source, tmp_path / "cache")
+    os.utime(source, (100, 100))
+    for path in written:
+        os.utime(path, (200, 200))
+    for newest, left in ((150, 2), (250, 0)):
+        monkeypatch.setattr(compilation, "_newest", newest)
+        compilation._drop_stale(source)
+        assert len(kernel_folder.compiled_files(source, tmp_path / "cache")) == left
 
 
 def test_without_a_folder_kernels_work(tmp_path, monkeypatch):
@@ -116,7 +135,7 @@ def test_one_line_says_what_happens(root, words, monkeypatch, capsys):
     loaded = []
     monkeypatch.setattr(kernel_folder, "cache_folder", lambda: root)
     monkeypatch.setattr(kernels, "_alone", lambda root: __import__("contextlib").nullcontext())
-    monkeypatch.setattr(kernels, "state_of", lambda kinds, root: (list(kernels.KINDS["fitting"]), []))
+    monkeypatch.setattr(kernels, "missing_of", lambda kinds, root: list(kernels.KINDS["fitting"]))
     monkeypatch.setattr(kernels.importlib, "import_module", loaded.append)
     assert kernels.ensure("fitting") == len(loaded) == len(kernels.KINDS["fitting"])
     assert loaded[0] == "fansr.expressions.programs"
@@ -124,14 +143,14 @@ def test_one_line_says_what_happens(root, words, monkeypatch, capsys):
     assert len(err.splitlines()) == 1 and "compiling" in err and words in err
     kernels.ensure("fitting", quiet=True)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(kernels, "state_of", lambda kinds, root: ([], []))
+    monkeypatch.setattr(kernels, "missing_of", lambda kinds, root: [])
     assert kernels.ensure("fitting") == 0 and capsys.readouterr().err == ""
 
 
 def test_asking_loads_no_numba():
     code = (
         "import sys; from fansr.cli import kernels; from fansr.expressions import kernel_folder;"
-        "kernels.state_of(kernels.KINDS, kernel_folder.cache_folder()); assert 'numba' not in sys.modules"
+        "kernels.missing_of(kernels.KINDS, kernel_folder.cache_folder()); assert 'numba' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
