@@ -22,8 +22,8 @@ import numpy as np
 
 from fansr.expressions import bind, literal_value, rename
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.curves import Fitter
-from fansr.proposers.parts.assembly import Base, Polisher, measured, product, times, total
+from fansr.proposers.curves import Fitter, _law as curve_law, single
+from fansr.proposers.parts.assembly import Base, Polisher, measured, powered, product, times, total
 from fansr.proposers.parts.outer_functions import OUTERS, RARE_OUTERS, Outer, make_view
 from fansr.proposers.parts.sparse_sums import Subsets, best_subsets, without_each
 from fansr.proposers.parts.terms import Atom, Library, oscillates
@@ -37,6 +37,7 @@ SIZES = {
     "divided": (130, 60),
     "quotient": (45, 0),
 }  # monomials, terms with a function (terms.Library)
+CURVE_ROWS = 100  # of a curve of a transformed target
 PAIRED = {"plain": 420, "divided": 110}  # of a library's terms that enter sums; the others stand alone
 SEARCH_ROWS = 128  # that terms are chosen on; coefficients are fitted to all
 MOST = {"plain": 4, "divided": 2, "quotient": 4}  # terms of a sum
@@ -85,6 +86,9 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
             return
     varying = [j for j in range(sample.X.shape[1]) if np.ptp(sample.X[:, j]) > 0]
     if len(varying) == 1:
+        yield given(polish(measured(sample, inside_out(sample, varying[0]), "sums"), 3, 4.0))
+        if best < FOUND:
+            return
         found = polish(measured(sample, decaying_waves(sample, varying[0]), "sums"), 2, 4.0)
         yield given([c for c in found if turns_of(c, sample.X[:, varying[0]]) > LEAST_TURNS])
 
@@ -167,6 +171,43 @@ def lines(problem: Problem) -> list[Base]:
             if terms:
                 laws.append(total(terms[::-1]))
     return list(dict.fromkeys(laws))
+
+
+# ---- curves of a transformed target -----------------------------------------------------------
+
+
+@np.errstate(all="ignore")
+def inside_out(problem: Problem, j: int, count: int = 2) -> list[Base]:
+    """Laws exp(a + b g(x)) and x^n / (a + b g(x)), n from 0 to 3, g a curve of curves.py: Antoine's and Planck's laws.
+
+    Rows weigh as the target's own errors do there: by (dy/du)^2 for u = log|y| and u = x^n / y.
+    """
+    rows = np.argsort(problem.X[:, j], kind="stable")
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, CURVE_ROWS).astype(int))]
+    x, y = problem.X[rows, j], problem.y[rows]
+    w = np.ones(len(x)) if problem.weights is None else problem.weights[rows]
+    if len(x) < 6 or not (y != 0).all():
+        return []
+    X: Base = (f"x{j + 1}",)
+    views = [(x**n / y, (x**n / (x**n / y) ** 2) ** 2, n) for n in range(4) if n == 0 or (x != 0).all()]
+    if (y > 0).all() or (y < 0).all():
+        views.insert(0, (np.log(np.abs(y)), y * y, None))
+    laws = []
+    for u, weight, n in views:
+        weight = w * weight
+        if not (np.isfinite(u).all() and np.ptp(u) > 0 and np.isfinite(weight).all() and weight.max() > 0):
+            continue
+        weight = np.maximum(weight / weight.max(), 1e-12)
+        for curve in single(Fitter(x, u, weight))[:count]:
+            share, law = curve_law(x, u, weight, [curve])
+            if not math.isfinite(share):
+                continue
+            inner = tuple(X[0] if token == "x1" else token for token in law)
+            if n is None:
+                laws.append((*(("neg",) if y[0] < 0 else ()), "exp", *inner))
+            else:
+                laws.append(("/", *powered(X, Fraction(n)), *inner) if n else ("inv", *inner))
+    return laws
 
 
 # ---- decaying waves ---------------------------------------------------------------------------
