@@ -10,6 +10,8 @@ missed by name, and the median and largest processor and wall seconds of the who
 
 from __future__ import annotations
 
+from fansr.cli import single_thread  # noqa: F401  # isort: skip  (before numpy)
+
 import json
 import multiprocessing
 import resource

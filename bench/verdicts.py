@@ -10,6 +10,8 @@ failure that counts; the last line says how much of it.
 
 from __future__ import annotations
 
+from fansr.cli import single_thread  # noqa: F401  # isort: skip  (before numpy)
+
 from collections import Counter
 
 import click

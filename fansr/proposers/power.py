@@ -20,6 +20,7 @@ from fansr.proposers.parts.sparse_sums import Subsets, growing
 
 DENOMINATORS = ((1,), (1, 2), (1, 2, 3, 4, 5))  # the grids exponents are snapped to, the plainest first
 MAX_EXPONENT = 10
+ROWS = 2000  # of a longer table that exponents are regressed on
 EXACT_EXPONENT = 1e-6  # an exponent this near a fraction is that fraction whatever its standard error says
 
 
@@ -60,6 +61,10 @@ class Regression:
         rows = (y != 0) & (X[:, usable] != 0).all(axis=1)
         if rows.sum() < 3:
             return
+        if rows.sum() > ROWS:  # exponents are known from some thousand rows as well as from all
+            kept = np.flatnonzero(rows)
+            rows = np.zeros(len(y), bool)
+            rows[kept[np.linspace(0, len(kept) - 1, ROWS).astype(int)]] = True
         L = np.log(np.abs(X[rows][:, usable]))  # (M', D')
         usable, L = usable[L.std(axis=0) > 1e-9], L[:, L.std(axis=0) > 1e-9]
         t = np.log(np.abs(y[rows]))

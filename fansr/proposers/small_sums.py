@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
 
-from fansr.expressions import bind, literal_value
+from fansr.expressions import bind, literal_value, rename
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.curves import Fitter
-from fansr.proposers.parts.assembly import Base, Polisher, measured, product, times, total
+from fansr.proposers.curves import Fitter, _law as curve_law, single
+from fansr.proposers.parts.assembly import Base, Polisher, measured, powered, product, times, total
 from fansr.proposers.parts.outer_functions import OUTERS, RARE_OUTERS, Outer, make_view
 from fansr.proposers.parts.sparse_sums import Subsets, best_subsets, without_each
 from fansr.proposers.parts.terms import Atom, Library, oscillates
@@ -36,8 +37,12 @@ SIZES = {
     "divided": (130, 60),
     "quotient": (45, 0),
 }  # monomials, terms with a function (terms.Library)
+CURVE_ROWS = 100  # of a curve of a transformed target
+PAIRED = {"plain": 420, "divided": 110}  # of a library's terms that enter sums; the others stand alone
+SEARCH_ROWS = 128  # that terms are chosen on; coefficients are fitted to all
 MOST = {"plain": 4, "divided": 2, "quotient": 4}  # terms of a sum
 POINTS_PER_TERM = 5  # fewer rows for each term and the choice among hundreds fits the noise
+MOST_COLUMNS = 5  # of a wider table that terms are built of
 MOST_BASES = 6  # columns that the target is divided and multiplied by
 DEGREES = range(1, 6)  # of polynomials in one column
 LEAST_TURNS = 0.4  # of a wave over the table; with fewer it is an exponential or a parabola in disguise
@@ -51,9 +56,12 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
         return
     sample = _sample(problem, rng)
     best = math.inf
+    columns = None  # those the terms are built of, in a table of many
 
     def given(candidates: list[Candidate]) -> list[Candidate]:
         nonlocal best
+        if columns is not None:
+            candidates = [replace(c, expr=rename(c.expr, dict(enumerate(columns)))) for c in candidates]
         if sample is not problem:
             leaders = sorted(candidates, key=lambda c: c.fvu)[:4]
             exprs = [_bound(c) for c in leaders]
@@ -67,6 +75,10 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     yield given(polish(measured(sample, lines(sample), "sums"), 1))
     if best < FOUND:
         return
+    if sample.X.shape[1] > MOST_COLUMNS:
+        columns = leading_columns(sample)
+        narrow = replace(sample, X=np.ascontiguousarray(sample.X[:, columns]), names=[sample.names[j] for j in columns])
+        sample = narrow
     search = Sums(sample, rng)
     for step in search.plan() if len(problem.y) >= 6 else ():
         yield given(search.look(*step))
@@ -74,6 +86,9 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
             return
     varying = [j for j in range(sample.X.shape[1]) if np.ptp(sample.X[:, j]) > 0]
     if len(varying) == 1:
+        yield given(polish(measured(sample, inside_out(sample, varying[0]), "sums"), 3, 4.0))
+        if best < FOUND:
+            return
         found = polish(measured(sample, decaying_waves(sample, varying[0]), "sums"), 2, 4.0)
         yield given([c for c in found if turns_of(c, sample.X[:, varying[0]]) > LEAST_TURNS])
 
@@ -91,6 +106,37 @@ def _sample(problem: Problem, rng) -> Problem:
     return Problem(
         np.ascontiguousarray(problem.X[rows]), problem.y[rows], problem.names, problem.target, weights=weights
     )
+
+
+@np.errstate(all="ignore")
+def leading_columns(problem: Problem, count: int | None = None) -> list[int]:
+    """Up to MOST_COLUMNS columns (sorted) that a regression on simple functions of them takes first, for y and for log|y|."""
+    count = count or MOST_COLUMNS
+    X, y = problem.X, problem.y
+    orders = []
+    for target in (y / np.abs(y).max(), np.log(np.abs(y))):
+        if not np.isfinite(target).all():
+            continue
+        r = target - target.mean()
+        features = np.stack([X, X * X, 1 / X, np.log(np.abs(X))])  # (4, M, D)
+        features = features / np.abs(features).max(axis=1, keepdims=True)
+        features = features - features.mean(axis=1, keepdims=True)
+        norms = np.sqrt((features**2).sum(axis=1))  # (4, D)
+        features = np.where((norms > 1e-9) & np.isfinite(norms), 1 / norms, 0.0)[:, None, :] * features
+        features = np.nan_to_num(features, nan=0.0, posinf=0.0, neginf=0.0)
+        order: list[int] = []
+        while len(order) < count and r @ r > 1e-20 * (target @ target):
+            gains = np.abs(np.einsum("fmd,m->fd", features, r)).max(axis=0)
+            gains[order] = -1.0
+            order.append(int(gains.argmax()))
+            Q, _ = np.linalg.qr(features[:, :, order].transpose(1, 0, 2).reshape(len(y), -1)[:, : len(y) // 2])
+            r = target - target.mean()
+            r = r - Q @ (Q.T @ r)
+        orders.append(order)
+    found: list[int] = []
+    for place in range(count):
+        found += [o[place] for o in orders if place < len(o) and o[place] not in found]
+    return sorted(found[:count]) or list(range(count))
 
 
 # ---- lines and polynomials --------------------------------------------------------------------
@@ -125,6 +171,43 @@ def lines(problem: Problem) -> list[Base]:
             if terms:
                 laws.append(total(terms[::-1]))
     return list(dict.fromkeys(laws))
+
+
+# ---- curves of a transformed target -----------------------------------------------------------
+
+
+@np.errstate(all="ignore")
+def inside_out(problem: Problem, j: int, count: int = 2) -> list[Base]:
+    """Laws exp(a + b g(x)) and x^n / (a + b g(x)), n from 0 to 3, g a curve of curves.py: Antoine's and Planck's laws.
+
+    Rows weigh as the target's own errors do there: by (dy/du)^2 for u = log|y| and u = x^n / y.
+    """
+    rows = np.argsort(problem.X[:, j], kind="stable")
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, CURVE_ROWS).astype(int))]
+    x, y = problem.X[rows, j], problem.y[rows]
+    w = np.ones(len(x)) if problem.weights is None else problem.weights[rows]
+    if len(x) < 6 or not (y != 0).all():
+        return []
+    X: Base = (f"x{j + 1}",)
+    views = [(x**n / y, (x**n / (x**n / y) ** 2) ** 2, n) for n in range(4) if n == 0 or (x != 0).all()]
+    if (y > 0).all() or (y < 0).all():
+        views.insert(0, (np.log(np.abs(y)), y * y, None))
+    laws = []
+    for u, weight, n in views:
+        weight = w * weight
+        if not (np.isfinite(u).all() and np.ptp(u) > 0 and np.isfinite(weight).all() and weight.max() > 0):
+            continue
+        weight = np.maximum(weight / weight.max(), 1e-12)
+        for curve in single(Fitter(x, u, weight))[:count]:
+            share, law = curve_law(x, u, weight, [curve])
+            if not math.isfinite(share):
+                continue
+            inner = tuple(X[0] if token == "x1" else token for token in law)
+            if n is None:
+                laws.append((*(("neg",) if y[0] < 0 else ()), "exp", *inner))
+            else:
+                laws.append(("/", *powered(X, Fraction(n)), *inner) if n else ("inv", *inner))
+    return laws
 
 
 # ---- decaying waves ---------------------------------------------------------------------------
@@ -182,6 +265,8 @@ class Sums(Search):
     def __init__(self, problem: Problem, rng: np.random.Generator):
         super().__init__(problem, rng)
         self.lengths: dict[Atom, int] = {}
+        self.pairs_of: dict[int, set[Atom]] = {}
+        self.rows = self.rows[np.sort(rng.permutation(len(self.rows))[:SEARCH_ROWS])]
 
     def library(self, size, divisions: bool = True) -> Library:
         made = size in self.libraries
@@ -189,6 +274,14 @@ class Sums(Search):
         if not made and size[1]:
             _enriched(library, self.rows)
         return library
+
+    def paired(self, library: Library) -> set[Atom]:
+        """The terms of a library that sums are made of."""
+        if id(library) not in self.pairs_of:
+            self.pairs_of[id(library)] = set(
+                library.atoms[: PAIRED["divided" if library.size == SIZES["divided"] else "plain"]]
+            )
+        return self.pairs_of[id(library)]
 
     def length(self, atom: Atom) -> int:
         """Tokens of a term."""
@@ -241,21 +334,25 @@ class Sums(Search):
         if not usable.any():
             return []
         atoms = [atom for atom, ok in zip(atoms, usable) if ok]
-        subsets = Subsets(B[usable], t)
         fits = Fits(self, library, view, goal, weight, lead, atoms)
+        B, norms = B[usable], norms[usable]
         plain = lambda found: (max(found[0], 1e-12), sum(self.length(atoms[i][0]) for i in found[1]))  # noqa: E731
-        singles = sorted(subsets.singles(6), key=plain)
-        fits.settle(singles[:3])
-        found = sorted(subsets.pairs(8), key=plain) if most > 1 else []
-        fits.settle(found[:3])
+        left = 1 - (B @ t / norms) ** 2 / (float(t @ t) or 1.0)
+        fits.settle(sorted(((max(0.0, float(left[i])), (int(i),)) for i in np.argsort(left)[:6]), key=plain)[:3])
+        # The commonest terms come first in a library; a Gram matrix of all would cost more than the rest.
+        paired = [i for i, atom in enumerate(atoms) if lead or atom[0] in self.paired(library)]
+        B, back = B[paired], np.array(paired, int)
+        subsets = Subsets(B, t) if most > 1 and len(paired) > 1 else None
+        found = subsets.pairs(8) if subsets else []
+        settled = lambda found: sorted(((r, tuple(int(back[i]) for i in members)) for r, members in found), key=plain)  # noqa: E731
+        fits.settle(settled(found)[:3])
         for k in range(3, most + 1):
             if not found or found[0][0] < 1e-12:
                 break
             found = best_subsets(subsets, k, [members for _, members in found[:6]], self.rng, STARTS[lead is not None])
             if found and found[0][0] < 1e-12:  # of sums that are equal the shortest: a^2 + b^2, not (a - b)^2 + 2 a b
                 found = [*found, *without_each(subsets, [found[0][1]], self.rng)]
-            found.sort(key=plain)
-            fits.settle(found[:2])
+            fits.settle(settled(found)[:2])
         return self.polish(measured(self.problem, list(fits.expressions), "sums"), 2)
 
 
@@ -293,5 +390,7 @@ def _enriched(library: Library, rows: np.ndarray) -> None:
     values = [library.values(atom)[rows] for atom in atoms]
     good = [i for i, v in enumerate(values) if np.isfinite(v).all() and np.ptp(v) > 0]
     if good:
-        library.atoms += [atoms[i] for i in good]
-        library.F = np.vstack([library.F, np.array([values[i] for i in good])])
+        # After the monomials, before the products with functions: they are as common.
+        at = sum(not atom.base for atom in library.atoms)
+        library.atoms[at:at] = [atoms[i] for i in good]
+        library.F = np.vstack([library.F[:at], np.array([values[i] for i in good]), library.F[at:]])

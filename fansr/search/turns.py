@@ -76,7 +76,7 @@ LONG, PATIENCE = (
 )  # tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up
 WHOLE_SHARE = 0.25  # of a time budget, kept for fitting the answer to all rows of a table longer than MAX_ROWS
 TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
-LEAST_SECONDS = 0.3  # of processor time for shortening and rounding, however late it is
+LEAST_SECONDS = 0.2  # of processor time for rounding, half of it for shortening, however late it is
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
 AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
 MORE = 10  # candidates looked at besides the FINISHERS where all of those are undetermined
@@ -449,7 +449,7 @@ class _State:
         hurry = status == "interrupted"
         clock = Budget(0.7) if hurry else self.budget
         least, deadline = 0.0 if hurry else LEAST_SECONDS, self.options.deadline
-        self._prune(_Allowance(clock, least, deadline).over)
+        self._prune(_Allowance(clock, least / 2, deadline).over)
         over = _Allowance(clock, least, deadline).over
         finals = [self._plain(candidate, over) for candidate in self._leaders()]
         errors = {id(candidate): self._errors(candidate) for candidate in finals}

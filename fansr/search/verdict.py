@@ -257,6 +257,9 @@ def shape_of(X, residual, names, free: int, y, seed: int) -> str:
     """What shape residuals (M,) have, in words; "" where none can be told."""
     if len(residual) < 8:
         return ""
+    if len(residual) > 2 * LOOKED_AT:
+        rows = np.sort(rng_for(seed, "verdict.shape", 0).permutation(len(residual))[: 2 * LOOKED_AT])
+        X, residual, y = X[rows], residual[rows], y[rows]
     centre = float(np.median(residual)) if abs(float(np.mean(np.sign(residual)))) > 0.5 else 0.0
     signs = np.where(residual - centre >= 0, 1.0, -1.0)
     varying = [j for j in range(X.shape[1]) if len(np.unique(X[:, j])) > 5]
