@@ -9,7 +9,7 @@ names.  A second term may be added to the first.  To add a curve, add its row to
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -210,12 +210,12 @@ def curves(
     if len(x) < MIN_ROWS or not np.ptp(x) > 0 or not np.ptp(y) > 0:
         return []
     problem = Problem(X=np.ascontiguousarray(x[:, None]), y=y, names=["x1"], weights=weights)
-    ones = single(x, _projector(problem, []))
+    ones = single(x, projector(problem))
     laws = _polished(problem, [[curve] for curve in ones[:count]], floor)
     if second and len(x) >= 2 * MIN_ROWS and laws and laws[0][0] > max(floor, EXACT):
         twos = []
         for known in [*([curve] for curve in ones[:SECOND]), *_beginnings(x)]:
-            others = single(x, _projector(problem, known))
+            others = single(x, projector(problem, known))
             twos += [[*known, other] for other in others[: max(2, count // 4)]]
         laws += _polished(problem, twos, floor) + _polished(problem, [_two_decays(problem)], floor)
     kept: dict[Base, float] = {}
@@ -224,20 +224,21 @@ def curves(
     return [(share, law) for law, share in kept.items()][:count]
 
 
-def _projector(problem: Problem, known: list[Curve]) -> Projector:
+def projector(problem: Problem, known: Sequence[Curve] = ()) -> Projector:
+    """What fits a problem's y by a constant, known curves and one more."""
     ones = np.ones(len(problem.y))
     return Projector([ones, *(curve.values for curve in known)], problem.y / scale_of(problem.y), problem.weights)
 
 
 def _polished(problem: Problem, sums: list[list[Curve]], floor: float) -> list[tuple[float, Base]]:
     """(share left, law) of sums of curves, the leaders' constants polished; best first."""
-    laws = dict.fromkeys(law for law in (_law(problem, terms) for terms in sums) if law)
+    laws = dict.fromkeys(law for law in (law_of(problem, terms) for terms in sums) if law)
     found = Polisher(problem)(measured(problem, laws, "curves"), POLISHED, HOPEFUL)
     scored = [(c.fvu, _trimmed(tuple(bind(c.expr, c.consts)), scale_of(problem.y))) for c in found]
     return sorted(scored, key=lambda item: _rank(*item, floor))
 
 
-def _law(problem: Problem, terms: list[Curve]) -> Base:
+def law_of(problem: Problem, terms: list[Curve]) -> Base:
     """a + b curve + ... by least squares, () where terms cancel; an offset of nothing is left out."""
     x, y = problem.X[:, 0], problem.y / scale_of(problem.y)
     w = None if problem.weights is None else np.sqrt(problem.weights)
@@ -275,7 +276,7 @@ def _two_decays(problem: Problem) -> list[Curve]:
     grid = family.grid(x)
     E = np.exp(np.minimum(grid * x, 300.0))
     i, j = np.triu_indices(len(E), 1)
-    at = int(np.argmin(_projector(problem, []).pair_shares(E[i], E[j])[0]))
+    at = int(np.argmin(projector(problem).pair_shares(E[i], E[j])[0]))
     return [Curve(1.0, family.spelled(X, *grid[k]), E[k]) for k in (i[at], j[at])]
 
 

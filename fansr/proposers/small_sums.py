@@ -22,12 +22,14 @@ import numpy as np
 
 from fansr.expressions import bind, literal_value, rename
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.curves import Fitter, _law as curve_law, single
-from fansr.proposers.parts.assembly import Base, Polisher, measured, powered, product, times, total
-from fansr.proposers.parts.outer_functions import OUTERS, RARE_OUTERS, Outer, make_view
+from fansr.proposers import curves
+from fansr.proposers.parts.assembly import Base, powered, product, times, total
+from fansr.proposers.parts.candidates import Polisher, measured
+from fansr.proposers.parts.inner_scan import Projector
+from fansr.proposers.parts.outer_functions import OUTER, OUTERS, RARE_OUTERS, Outer
 from fansr.proposers.parts.sparse_sums import Subsets, best_subsets, without_each
 from fansr.proposers.parts.terms import Atom, Library, oscillates
-from fansr.proposers.term_library import Fits, Search
+from fansr.proposers.term_library import Equation, Search
 
 ROWS = 400  # of a longer table that are looked at; the laws given are measured on all
 MIN_ROWS = 4
@@ -47,6 +49,9 @@ MOST_BASES = 6  # columns that the target is divided and multiplied by
 DEGREES = range(1, 6)  # of polynomials in one column
 LEAST_TURNS = 0.4  # of a wave over the table; with fewer it is an exponential or a parabola in disguise
 STARTS = {False: 4, True: 16}  # random ones of sums, and of quotients, which have many near-solutions
+SAME = (
+    1 - 1e-6
+)  # cosine above which y times a term is no help to explain y: closer than in term_library, whose sums are longer
 CUBE = Outer("cube", lambda S: S**3, np.cbrt, lambda u: np.isfinite(u), Fraction(3))
 
 
@@ -198,9 +203,10 @@ def inside_out(problem: Problem, j: int, count: int = 2) -> list[Base]:
         if not (np.isfinite(u).all() and np.ptp(u) > 0 and np.isfinite(weight).all() and weight.max() > 0):
             continue
         weight = np.maximum(weight / weight.max(), 1e-12)
-        for curve in single(Fitter(x, u, weight))[:count]:
-            share, law = curve_law(x, u, weight, [curve])
-            if not math.isfinite(share):
+        smaller = Problem(X=np.ascontiguousarray(x[:, None]), y=u, names=["x1"], weights=weight)
+        for curve in curves.single(x, curves.projector(smaller))[:count]:
+            law = curves.law_of(smaller, [curve])
+            if not law:
                 continue
             inner = tuple(X[0] if token == "x1" else token for token in law)
             if n is None:
@@ -223,7 +229,7 @@ def decaying_waves(problem: Problem, j: int, count: int = 3) -> list[Base]:
     rates = np.concatenate([[0.0], np.geomspace(0.3, 20.0, 12), -np.geomspace(0.3, 20.0, 5)]) / span
     turns = np.arange(0.5, max(1.0, min(25.0, len(np.unique(x)) / 5)), 0.2)
     w = 2 * np.pi * turns / span
-    fit = Fitter(x, y, problem.weights)
+    fit = Projector([np.ones_like(x)], y, problem.weights)
     S, C = np.sin(w[:, None] * x), np.cos(w[:, None] * x)  # (W, M)
     found = []
     for k in rates:
@@ -278,9 +284,8 @@ class Sums(Search):
     def paired(self, library: Library) -> set[Atom]:
         """The terms of a library that sums are made of."""
         if id(library) not in self.pairs_of:
-            self.pairs_of[id(library)] = set(
-                library.atoms[: PAIRED["divided" if library.size == SIZES["divided"] else "plain"]]
-            )
+            size = "divided" if library is self.libraries.get(SIZES["divided"]) else "plain"
+            self.pairs_of[id(library)] = set(library.atoms[: PAIRED[size]])
         return self.pairs_of[id(library)]
 
     def length(self, atom: Atom) -> int:
@@ -298,10 +303,10 @@ class Sums(Search):
         yield plain, CUBE, self.none, None, min(few, 3)
         one = Atom(self.none, ())
         if few > 2:
-            yield quotient, OUTERS[0], self.none, one, min(few, MOST["quotient"])
-            yield quotient, OUTERS[2], self.none, one, min(few, MOST["quotient"])
+            yield quotient, OUTER["y"], self.none, one, min(few, MOST["quotient"])
+            yield quotient, OUTER["sqrt"], self.none, one, min(few, MOST["quotient"])
         divided = self.library(SIZES["divided"])
-        for powers in dict.fromkeys((*self.units[: 2 * MOST_BASES], *self.bases)):
+        for powers in dict.fromkeys((*self.units[: 2 * MOST_BASES], *self.fronts)):
             if powers != self.none:
                 for outer in OUTERS[:5]:
                     yield divided, outer, powers, None, min(few, MOST["divided"])
@@ -311,49 +316,37 @@ class Sums(Search):
     @np.errstate(all="ignore")
     def look(self, library: Library, outer: Outer, powers, lead: Atom | None, most: int) -> list[Candidate]:
         """Candidates of the best sums of up to `most` terms under one view."""
-        view = make_view(library, self.problem.y, outer, powers)
-        if view is None:
+        equation = Equation(self.problem, library, outer, Atom(powers, ()), lead)
+        features = equation.features(self.rows, SAME)
+        if features is None:
             return []
-        S, rows = view.S, self.rows
-        # Relative errors for large values, absolute ones for small: neither end of a wide range rules alone.
-        weight = view.ok / np.sqrt(S * S + (0.3 * np.median(np.abs(S[view.ok]))) ** 2 + 1e-300)
-        if self.problem.weights is not None:
-            weight = weight * np.sqrt(self.problem.weights)
-        goal = S * library.values(lead) if lead else S
-        t = (goal * weight)[rows]
-        atoms = [(atom, False) for atom in library.atoms]
-        B = library.F * weight[rows]  # (T, n)
-        if lead:  # lead * S = sum + S * sum, the lead itself not among the latter
-            atoms += [(atom, True) for atom in library.atoms]
-            B = np.concatenate([B, B * S[rows]])
+        B, t = features
+        atoms = equation.terms
         norms = np.sqrt((B * B).sum(axis=1))
-        usable = np.isfinite(norms) & (norms > 0) & (norms < 1e150)
-        if lead:
-            cosine = np.abs(B @ t) / norms / (math.sqrt(t @ t) or 1.0)
-            usable[len(library.atoms) :] &= cosine[len(library.atoms) :] < 1 - 1e-6
-        if not usable.any():
-            return []
-        atoms = [atom for atom, ok in zip(atoms, usable) if ok]
-        fits = Fits(self, library, view, goal, weight, lead, atoms)
-        B, norms = B[usable], norms[usable]
+        laws: dict[Base, None] = {}
+
+        def settle(sets):
+            for _, members in sets:
+                laws.update(dict.fromkeys(self.settled(equation, members)))
+
         plain = lambda found: (max(found[0], 1e-12), sum(self.length(atoms[i][0]) for i in found[1]))  # noqa: E731
         left = 1 - (B @ t / norms) ** 2 / (float(t @ t) or 1.0)
-        fits.settle(sorted(((max(0.0, float(left[i])), (int(i),)) for i in np.argsort(left)[:6]), key=plain)[:3])
+        settle(sorted(((max(0.0, float(left[i])), (int(i),)) for i in np.argsort(left)[:6]), key=plain)[:3])
         # The commonest terms come first in a library; a Gram matrix of all would cost more than the rest.
         paired = [i for i, atom in enumerate(atoms) if lead or atom[0] in self.paired(library)]
         B, back = B[paired], np.array(paired, int)
         subsets = Subsets(B, t) if most > 1 and len(paired) > 1 else None
         found = subsets.pairs(8) if subsets else []
         settled = lambda found: sorted(((r, tuple(int(back[i]) for i in members)) for r, members in found), key=plain)  # noqa: E731
-        fits.settle(settled(found)[:3])
+        settle(settled(found)[:3])
         for k in range(3, most + 1):
             if not found or found[0][0] < 1e-12:
                 break
             found = best_subsets(subsets, k, [members for _, members in found[:6]], self.rng, STARTS[lead is not None])
             if found and found[0][0] < 1e-12:  # of sums that are equal the shortest: a^2 + b^2, not (a - b)^2 + 2 a b
                 found = [*found, *without_each(subsets, [found[0][1]], self.rng)]
-            fits.settle(settled(found)[:2])
-        return self.polish(measured(self.problem, list(fits.expressions), "sums"), 2)
+            settle(settled(found)[:2])
+        return self.polish(measured(self.problem, list(laws), "sums"), 2)
 
 
 @np.errstate(all="ignore")

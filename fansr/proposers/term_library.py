@@ -115,8 +115,11 @@ class Equation:
                 self.weight = self.weight * np.sqrt(problem.weights)
             self.goal = S if lead is None else S * library.values(lead)
 
-    def subsets(self, rows: np.ndarray) -> Subsets | None:
-        """The terms that can take part, on these rows, for the search of few among them."""
+    def features(self, rows: np.ndarray, trivial: float = TRIVIAL) -> tuple[np.ndarray, np.ndarray] | None:
+        """(weighted values (T, n) of the terms that can take part, weighted goal (n,)) on these rows; None where there are none.
+
+        `terms` are those terms from then on.
+        """
         if self.view is None:
             return None
         t = (self.goal * self.weight)[rows]
@@ -127,9 +130,14 @@ class Equation:
         usable = np.isfinite(norms) & (norms > 0) & (norms < 1e150)
         # y = y * (almost 1) explains everything and nothing; so would the leading term itself.
         T = len(self.library.atoms)
-        usable[T:] &= np.abs(B[T:] @ t) / norms[T:] / (math.sqrt(t @ t) or 1.0) < TRIVIAL
+        usable[T:] &= np.abs(B[T:] @ t) / norms[T:] / (math.sqrt(t @ t) or 1.0) < trivial
         self.terms = [term for term, ok in zip(self.terms, usable) if ok]
-        return Subsets(B if usable.all() else B[usable], t) if usable.any() else None
+        return (B if usable.all() else B[usable], t) if usable.any() else None
+
+    def subsets(self, rows: np.ndarray) -> Subsets | None:
+        """The terms that can take part, on these rows, for the search of few among them."""
+        features = self.features(rows)
+        return None if features is None else Subsets(*features)
 
     def solved(self, members):
         """(terms, coefficients, their errors, values (M,) of the law) of a set without needless terms; None if hopeless."""
