@@ -225,7 +225,9 @@ def test_public_functions_say_their_types(package):
                     and (function.name == "__init__" or not function.name.startswith("_"))
                     and not any("jit" in ast.unparse(d) or "click" in ast.unparse(d) for d in function.decorator_list)
                     and not any(
-                        word in ast.unparse(d) for d in function.decorator_list for word in ("intrinsic", "command")
+                        word in ast.unparse(d)
+                        for d in function.decorator_list
+                        for word in ("nb.", "intrinsic", "command")
                     )
                     and not typed(function)
                 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from fansr.cli.command import progress, remark
@@ -35,7 +36,7 @@ KINDS = {
 }
 
 
-def missing(names, package: Path = kernel_folder.PACKAGE, root: Path | None = None) -> list[str]:
+def missing(names: Iterable[str], package: Path = kernel_folder.PACKAGE, root: Path | None = None) -> list[str]:
     """Which of these files have kernels that are not on disk; the names in the order of a kind."""
     waiting = []
     newest = max((package / f"{name}.py").stat().st_mtime for name in kernel_folder.COMMON)
@@ -90,6 +91,6 @@ def ensure(*kinds: str, quiet: bool = False) -> int:
     return len(waiting)
 
 
-def missing_of(kinds, root: Path | None) -> list[str]:
+def missing_of(kinds: Iterable[str], root: Path | None) -> list[str]:
     """missing() of several kinds together, each file once."""
     return list(dict.fromkeys(name for kind in kinds for name in missing(KINDS[kind], kernel_folder.PACKAGE, root)))

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fansr.expressions.kernel_folder import COMMON, PACKAGE, cache_folder, compiled_files
 
@@ -48,7 +50,7 @@ _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-def named(cls, *fields):
+def named(cls: type, *fields: numba.types.Type) -> numba.types.Type:
     """The numba type of a named tuple whose fields have these types."""
     return numba.types.BaseTuple.from_types(fields, cls)
 
@@ -66,7 +68,7 @@ def _drop_stale(source: Path):
             path.unlink(missing_ok=True)
 
 
-def kernel(signature, **options):
+def kernel(signature: Any, **options: Any) -> Callable:
     """A decorator: compile for this signature when the module is loaded, or take the machine code from disk."""
 
     def compiled(function):
@@ -84,7 +86,7 @@ def kernel(signature, **options):
     return compiled
 
 
-def inner(function=None, **options):
+def inner(function: Callable | None = None, **options: Any) -> Callable:
     """A decorator, with or without options: compile when the first kernel that calls this one is compiled."""
     if function is None:
         return functools.partial(inner, **options)
@@ -104,7 +106,7 @@ def inner(function=None, **options):
     return found
 
 
-def shared(signature, python: bool = False, **options):
+def shared(signature: Any, python: bool = False, **options: Any) -> Callable:
     """A decorator: as kernel(), called by other kernels through its address.  python: callable from Python as well.
 
     It must not raise.  numba links a copy of every function into each of its callers and optimises it there once more; these
