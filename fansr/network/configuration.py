@@ -14,6 +14,7 @@ ROPE_BASE = 10000.0
 NORMS = ("rms", "layer", "set")
 SCHEDULES = ("wsd", "plateau", "decay")
 OPTIMIZERS = ("adamw", "muon")
+LARGEST = 1 << 16  # of a model's sizes; a file that claims more is not believed
 DTYPES = ("float32", "bfloat16")  # of the matrix products while training
 
 
@@ -47,8 +48,10 @@ class ModelConfig:
             wanted = {"int": int, "float": (int, float), "str": str, "bool": bool}[f.type]
             if not isinstance(value, wanted) or (isinstance(value, bool) and f.type != "bool"):
                 raise ValueError(f"{f.name} is {value!r}; it must be {f.type}")
-            if f.type == "int" and value < (0 if f.name in ("isab_layers", "sab_layers") else 1):
-                raise ValueError(f"{f.name} is {value}; it must be positive")
+            least = 1 if f.type == "int" and f.name not in ("isab_layers", "sab_layers") else 0
+            most = {"int": LARGEST, "float": 1.0}.get(f.type, 1)
+            if f.type != "str" and not least <= value <= most:  # NaN is neither
+                raise ValueError(f"{f.name} is {value}; it must be from {least} to {most}")
         if self.norm not in NORMS:
             raise ValueError(f"norm is {self.norm!r}; it must be one of {', '.join(NORMS)}")
         if self.bits not in (16, 32):

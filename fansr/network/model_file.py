@@ -12,9 +12,7 @@ checkpoints.py writes it.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import os
 import struct
 
@@ -35,13 +33,16 @@ def read_model(path: str | os.PathLike) -> tuple[ModelConfig, dict[str, np.ndarr
     try:
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, wanted {FORMAT!r}")
-        config = _config(json.loads(metadata["config"]), [array.shape for array in weights.values()])
+        config = ModelConfig(**json.loads(metadata["config"]))
         info = {key: json.loads(metadata[key]) for key in ("training", "history")}
         for key, kind in (("training", dict), ("history", list)):
             if not isinstance(info[key], kind):
                 raise ValueError(f"its {key} is a {type(info[key]).__name__}, wanted a {kind.__name__}")
         if not all(isinstance(entry, dict) for entry in info["history"]):
             raise ValueError("its history is no list of maps")
+        layers = config.isab_layers + config.sab_layers + config.decoder_layers
+        if layers > len(weights):  # before their names are written out
+            raise ValueError(f"its config has {layers} layers, but the file has {len(weights)} weights")
         odd = sorted(set(weight_shapes(config).items()) ^ {(name, array.shape) for name, array in weights.items()})
         if odd:
             raise ValueError(f"its weights do not fit its config (first at {odd[0][0]})")
@@ -51,33 +52,6 @@ def read_model(path: str | os.PathLike) -> tuple[ModelConfig, dict[str, np.ndarr
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a fansr model: {error}") from None
     return config, weights, info
-
-
-def _config(values, shapes: list[tuple[int, ...]]) -> ModelConfig:
-    """A ModelConfig from a file's JSON; ValueError where it claims more than weights of these shapes can be.
-
-    So a file of a few bytes that claims 10**9 layers builds nothing.
-    """
-    if not isinstance(values, dict):
-        raise ValueError("its config is no map")
-    for field in dataclasses.fields(ModelConfig):
-        value = values.get(field.name, field.default)
-        kinds = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}[type(field.default)]
-        least = 1 if type(field.default) is int and not field.name.endswith("layers") else 0
-        if type(value) not in kinds or (type(value) in (int, float) and not least <= value <= 1 << 20):
-            raise ValueError(f"config: {field.name} is {str(value)[:40]}, wanted something like {field.default!r}")
-    config = ModelConfig(**values)
-    numbers = sum(map(math.prod, shapes))
-    layers = config.isab_layers + config.sab_layers + config.decoder_layers
-    if layers > len(shapes):
-        raise ValueError(f"config: {layers} layers, but the file has {len(shapes)} weights")
-    for name in ("columns", "heads", "feed_forward", "inducing", "seeds", "vocabulary", "max_length"):
-        size = max(layers, 1) * config.width * config.width if name == "heads" else config.width * getattr(config, name)
-        if size > 64 * numbers:
-            raise ValueError(
-                f"config: {name} {getattr(config, name)} with width {config.width} is more than the file's {numbers} numbers"
-            )
-    return config
 
 
 def read_tensors(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:

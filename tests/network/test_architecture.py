@@ -244,7 +244,8 @@ def test_config_says_what_is_wrong():
         ({"bits": 8}, "bits is 8"),
         ({"width": 25}, "width 25"),
         ({"width": 24.0}, "width is 24.0; it must be int"),
-        ({"heads": 0}, "heads is 0; it must be positive"),
+        ({"heads": 0}, "heads is 0; it must be from 1 to 65536"),
+        ({"dropout": -0.1}, "dropout is -0.1; it must be from 0 to 1.0"),
         ({"post_norm": 1}, "post_norm is 1; it must be bool"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -205,7 +205,10 @@ def test_a_model_file_in_bfloat16_is_read_as_torch_reads_it(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"decoder_layers": 10**12}, "do not fit its config"),
+        ({"decoder_layers": 10**12}, "decoder_layers is 1000000000000; it must be from 1 to 65536"),
+        ({"decoder_layers": 60000}, "60002 layers"),
+        ({"max_length": 10**9}, "max_length is 1000000000"),
+        ({"dropout": float("nan")}, "dropout is nan"),
         ({"seeds": 7}, "encoder.seeds"),
         ({"heads": 0}, "heads is 0"),
         ({"width": "24"}, "width is '24'"),
