@@ -107,7 +107,7 @@ def max_record_option():
         show_default=True,
         metavar="SIZE",
         expose_value=False,
-        callback=lambda ctx, param, value: reader_writer.bound_records(value),
+        callback=lambda ctx, param, value: files.bound_records(value),
         help="Bytes that one record of a stream may take; a larger one is refused.",
     )
 
@@ -202,7 +202,7 @@ def read_toml(path: str | os.PathLike) -> dict:
     try:
         text = raw.decode()
         if DEEP_KEY.search(text):  # the library takes a time that grows with the square of a key's parts
-            raise ValueError("a key of over 32 parts")
+            raise ValueError("a key of over 200 parts")
         return tomllib.loads(text)
     except RecursionError:
         raise DataError(f"{path}: not a TOML file: nested too deeply") from None
@@ -211,7 +211,7 @@ def read_toml(path: str | os.PathLike) -> dict:
 
 
 MAX_TOML = 1 << 20  # bytes of a configuration
-DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){200}""")
 
 
 def _load_config(context: click.Context, _param, value):

@@ -30,7 +30,7 @@ import numpy as np
 import zstandard
 
 from fansr.errors import DataError
-from fansr.streams.files import Damaged, open_file, plain_pieces
+from fansr.streams.files import Damaged, open_file, plain_pieces, record_bound
 from fansr.streams.packing import (
     MASK,
     MAX_VALUES,
@@ -72,14 +72,7 @@ SAMPLE, WORTH = 1 << 14, 0.9  # bytes of a frame that are tried; the ratio below
 LARGE = 1 << 20  # bytes that make a frame of their own when they come at once: gathering them would copy them twice
 SOME = 512  # records taken apart at once where they are wanted one by one
 MUCH = 2 << 20  # bytes of a batch, beyond which it ends early
-MAX_RECORD = 256 << 20  # default bound on the bytes of one record
 _KIND = np.frombuffer(b"\xa4kind", np.uint8)
-_bound = [MAX_RECORD]  # what a Reader takes where it is not told
-
-
-def bound_records(size: int):
-    """Set how many bytes one record may be, for all readers of this process made from now on."""
-    _bound[0] = size
 
 
 # ---- reading ----------------------------------------------------------------------------------
@@ -102,7 +95,7 @@ class Reader:
     ):
         self.name = "stdin" if source == "-" else str(source)
         self.holds = (holds,) if isinstance(holds, str) else holds
-        self.max_record = max_record or _bound[0]
+        self.max_record = max_record or record_bound()
         self.n = 0
         self.checksum = 0
         self.dropped: Counter = Counter()
@@ -404,11 +397,16 @@ class Writer:
         }
         self._buffer = bytearray()
         self.resumed = False
-        with self._named():
-            self._open(target, resume)
-            if not self.resumed:
-                self._put(header)
-                self.flush()  # a small frame of its own: a reader of a pipe knows at once what comes
+        self._mine = not hasattr(target, "write") and target != "-"  # to be closed here
+        try:
+            with self._named():
+                self._open(target, resume)
+                if not self.resumed:
+                    self._put(header)
+                    self.flush()  # a small frame of its own: a reader of a pipe knows at once what comes
+        except BaseException:
+            self._close_quietly()
+            raise
 
     def _open(self, target, resume: bool):
         if hasattr(target, "write"):
@@ -587,7 +585,7 @@ class Writer:
                 os.replace(self._part, self._final)  # before the lock goes
                 self._out.close()
                 self._state.unlink(missing_ok=True)
-            elif self._out is not getattr(sys.stdout, "buffer", None) and not hasattr(self.target, "write"):
+            elif self._mine:
                 self._out.close()
 
     def abandon(self):
@@ -595,11 +593,15 @@ class Writer:
         if self._part is not None and self._out is not None:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self._out.close()
             for path in (self._state, self._state.with_name(self._state.name + ".new")):
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
+        self._close_quietly()
+
+    def _close_quietly(self):
+        if self._mine and self._out is not None:
+            with contextlib.suppress(OSError):
+                self._out.close()
 
     def __enter__(self):
         return self
