@@ -247,18 +247,19 @@ def _as_option(file, key, value, many: bool):
 # ---- the command wrapper ----------------------------------------------------------------------
 
 
-def command(example: str, config_sections: tuple[str, ...] = (), **settings):
+def command(example: str, config_sections: tuple[str, ...] = (), name: str | None = None, **settings):
     """Like click.command, with --version, an example in --help, and errors mapped to exit codes.
 
-    `example` is one runnable shell line.  `config_sections` names top-level keys of a --config file
+    `example` is one runnable shell line, `name` the command's where the function has another.  `config_sections` names top-level keys of a --config file
     that the command reads itself, from ``click.get_current_context().meta["config_sections"]``.
     """
 
     def wrap(function):
         settings.setdefault("epilog", f"\b\nExample:\n  {example}")
         settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
-        wrapped = click.version_option(__version__, prog_name=f"fansr-{function.__name__}")(function)
-        inner = click.command(cls=_Command, **settings)(wrapped)
+        called = name or function.__name__
+        wrapped = click.version_option(__version__, prog_name=f"fansr-{called}")(function)
+        inner = click.command(called, cls=_Command, **settings)(wrapped)
         inner.config_sections = config_sections
         return inner
 

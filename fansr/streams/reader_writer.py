@@ -208,13 +208,13 @@ class Reader:
 
     def _part(self, record, packed) -> _Part:
         """What is kept of a header until its part ends."""
-        if not isinstance(record, dict) or record.get("kind") != "header":
+        if _kind_of(record) != "header":
             raise self._fail("not a fansr stream: it does not begin with a header record")
-        if record.get("format") not in (1, FORMAT) or isinstance(record["format"], bool):
+        if not _is_count(record.get("format")) or record["format"] not in (1, FORMAT):
             raise self._fail(f"stream format {str(record.get('format'))[:20]}, this version reads 1 and {FORMAT}")
         if not isinstance(record.get("holds"), str):
             raise self._fail(f"header: holds is {str(record.get('holds'))[:40]!r}, wanted the kind of the records")
-        history = record.get("history") or []
+        history = [] if record.get("history") is None else record["history"]
         if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
             raise self._fail(f"header: history is {str(history)[:40]!r}, wanted a list of maps")
         if self.holds is not None and record["holds"] not in self.holds:
@@ -225,16 +225,18 @@ class Reader:
         """`record` stands where the part's records end."""
         if record is None:
             raise self._fail(f"not a fansr stream, or damaged at record {self.n + 1}")
-        if not isinstance(record, dict) or record.get("kind") != "end":
+        if _kind_of(record) != "end":
             raise self._fail(f"record {self.n + 1} is no record of a stream")
         dropped = record.get("dropped")
         if not isinstance(dropped, dict) or not all(_is_count(n) for n in (*dropped.values(), record.get("n"))):
             raise self._fail("damaged end record: wanted n and dropped {reason: count}")
         if record["n"] != part.n:
             raise self._fail(f"the end record counts {record['n']} records, {part.n} were found")
-        if record.get("checksum") != part.checksum & MASK:
+        if not _is_count(record.get("checksum")) or record["checksum"] != part.checksum & MASK:
             raise self._fail("the checksum does not match: records were changed or lost")
-        if part.header["format"] != 1 and record.get("seal") != _seal(part.seal, packed[:-8]):
+        if part.header["format"] != 1 and not (
+            isinstance(record.get("seal"), bytes) and record["seal"] == _seal(part.seal, packed[:-8])
+        ):
             raise self._fail("the seal does not match: the header or the end record was changed")
         interrupted = record.get("interrupted")
         if interrupted is not None and not (isinstance(interrupted, dict) and _is_count(interrupted.get("done"))):
@@ -356,9 +358,13 @@ def _marks(data: bytes, ends) -> list[int]:
     return [place for place in np.flatnonzero(~plain).tolist() if not _is_record(_object(data, ends, place)[0])]
 
 
-def _is_record(found) -> bool:
+def _kind_of(found) -> str | None:
     kind = found.get("kind") if isinstance(found, dict) else None
-    return kind is not None and kind not in ("header", "end")
+    return kind if isinstance(kind, str) else None
+
+
+def _is_record(found) -> bool:
+    return _kind_of(found) not in (None, "header", "end")
 
 
 # ---- writing ----------------------------------------------------------------------------------
