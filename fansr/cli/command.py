@@ -109,7 +109,7 @@ def max_record_option() -> Callable:
         show_default=True,
         metavar="SIZE",
         expose_value=False,
-        callback=lambda ctx, param, value: reader_writer.bound_records(value),
+        callback=lambda ctx, param, value: files.bound_records(value),
         help="Bytes that one record of a stream may take; a larger one is refused.",
     )
 
@@ -204,7 +204,7 @@ def read_toml(path: str | os.PathLike) -> dict:
     try:
         text = raw.decode()
         if DEEP_KEY.search(text):  # the library takes a time that grows with the square of a key's parts
-            raise ValueError("a key of over 32 parts")
+            raise ValueError("a key of over 200 parts")
         return tomllib.loads(text)
     except RecursionError:
         raise DataError(f"{path}: not a TOML file: nested too deeply") from None
@@ -213,7 +213,7 @@ def read_toml(path: str | os.PathLike) -> dict:
 
 
 MAX_TOML = 1 << 20  # bytes of a configuration
-DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){200}""")
 
 
 def _load_config(context: click.Context, _param, value):
@@ -250,19 +250,20 @@ def _as_option(file, key, value, many: bool):
 
 
 def command(
-    example: str, config_sections: tuple[str, ...] = (), **settings: Any
+    example: str, config_sections: tuple[str, ...] = (), name: str | None = None, **settings: Any
 ) -> Callable[[Callable], click.Command]:
     """Like click.command, with --version, an example in --help, and errors mapped to exit codes.
 
-    `example` is one runnable shell line.  `config_sections` names top-level keys of a --config file
-    that the command reads itself, from ``click.get_current_context().meta["config_sections"]``.
+    `example` is one runnable shell line, `name` the command's where the function has another.  `config_sections` names
+    top-level keys of a --config file that the command reads itself, from ``click.get_current_context().meta["config_sections"]``.
     """
 
     def wrap(function):
         settings.setdefault("epilog", f"\b\nExample:\n  {example}")
         settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
-        wrapped = click.version_option(__version__, prog_name=f"fansr-{function.__name__}")(function)
-        inner = click.command(cls=_Command, **settings)(wrapped)
+        called = name or function.__name__
+        wrapped = click.version_option(__version__, prog_name=f"fansr-{called}")(function)
+        inner = click.command(called, cls=_Command, **settings)(wrapped)
         inner.config_sections = config_sections
         return inner
 

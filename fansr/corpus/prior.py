@@ -144,7 +144,8 @@ def to_dict(prior: Prior) -> dict:
 
 def _build(kind: type, values: dict, name: str):
     defaults = {f.name: f.default if f.default is not dataclasses.MISSING else {} for f in dataclasses.fields(kind)}
-    for key, value in values.items():
+    values = dict(values)
+    for key, value in [*values.items()]:
         if key not in defaults:
             raise DataError(f"{name}: unknown key {key}; known are {', '.join(defaults)}")
         if isinstance(defaults[key], (int, float)):
@@ -157,6 +158,7 @@ def _build(kind: type, values: dict, name: str):
                 raise DataError(
                     f"{name}: {key} is {str(value)[:40]}, wanted a {'whole ' if whole else ''}number within +-{largest:g}"
                 )
+            values[key] = value if whole else float(value)
         elif isinstance(defaults[key], dict) and not isinstance(value, dict):
             raise DataError(f"{name}: {key} is {str(value)[:40]}, wanted a table of tokens")
     return kind(**values)

@@ -260,17 +260,7 @@ def rules_text(rules) -> str:
     return "[\n" + ",\n".join(json.dumps(rule) for rule in rules) + "\n]\n"
 
 
-def _called(name):
-    """Name the function below after the command: the library's own function has the plain name."""
-
-    def rename(function):
-        function.__name__ = name
-        return function
-
-    return rename
-
-
-@command.command(example="fansr-mine --config rules/mine.yaml --out /tmp/rules -j 2")
+@command.command(example="fansr-mine --config rules/mine.yaml --out /tmp/rules -j 2", name="mine")
 @click.option(
     "--config",
     type=click.Path(dir_okay=False),
@@ -287,7 +277,6 @@ def _called(name):
 )
 @command.jobs_option()
 @command.quiet_option()
-@_called("mine")
 def mine_command(config, out, jobs, quiet):
     """Mine rewriting rules and write a folder that fansr-simplify --rules takes.
 

@@ -345,8 +345,13 @@ class _Stage:
 
     def __call__(self, records):
         kept, dropped = [], Counter()
-        exprs = [record.get("expr") for record in records]
-        for record, expr, form in zip(records, exprs, simplifier(self.rules).many(exprs, self.relax)):
+        exprs = [record["expr"] for record in records if "expr" in record]
+        forms = iter(simplifier(self.rules).many(exprs, self.relax))
+        for record in records:
+            if "expr" not in record:  # a problem before its candidates
+                kept.append(record)
+                continue
+            expr, form = record["expr"], next(forms)
             if isinstance(form, Rejected):
                 if form.reason in ("empty", "invalid"):
                     raise DataError(f"record {_name(record)}: {form}")
@@ -371,6 +376,9 @@ def merge_equal(records, merged: dict | None = None) -> dict:
     """
     merged = {} if merged is None else merged
     for record in records:
+        if "expr" not in record:  # a problem before its candidates
+            merged.setdefault((record.get("id"), None), record)
+            continue
         kept = merged.setdefault((record.get("problem"), tuple(record["expr"])), record)
         if kept is record:
             kept["n"] = kept.get("n") or 1
@@ -382,17 +390,7 @@ def merge_equal(records, merged: dict | None = None) -> dict:
     return merged
 
 
-def _called(name):
-    """Name the function below after the command: the library's own function has the plain name."""
-
-    def rename(function):
-        function.__name__ = name
-        return function
-
-    return rename
-
-
-@command.command(example="fansr-gen -n 10000 | fansr-simplify > skeletons.zst")
+@command.command(example="fansr-gen -n 10000 | fansr-simplify > skeletons.zst", name="simplify")
 @click.argument("inputs", nargs=-1, metavar="[IN ...]")
 @click.option(
     "--rules",
@@ -409,7 +407,6 @@ def _called(name):
 @command.max_record_option()
 @command.quiet_option()
 @command.config_option()
-@_called("simplify")
 def simplify_command(inputs, rules, relax, dedup, output, jobs, resume, quiet, config):
     """Bring skeletons or candidates to their canonical form.
 

@@ -22,7 +22,18 @@ GZIP_MAGIC = b"\x1f\x8b"
 SKIPPABLE = b"\x2a\x4d\x18"  # after a first byte 0x50 .. 0x5f: a zstd frame that holds no content
 PIECE = 1 << 18  # plain bytes at once; zstd gives at most one block, 128 KiB
 MAX_WINDOW = 1 << 27  # bytes a zstd frame may make its reader remember; what `zstd --long` uses
-MAX_FILE = 4 << 30  # plain bytes of a file that is read whole
+MAX_RECORD = 256 << 20  # default bound on the bytes of one record
+_bound = [MAX_RECORD]
+
+
+def bound_records(size: int):
+    """Set how many bytes one record may be (and unpack to), for all that is opened in this process from now on."""
+    _bound[0] = size
+
+
+def record_bound() -> int:
+    """How many bytes one record may be."""
+    return _bound[0]
 
 
 class Damaged(ValueError):
@@ -45,9 +56,10 @@ def open_file(path: str | os.PathLike, wanted: str = "a file"):
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def read_file(path: str | os.PathLike, wanted: str = "a file", limit: int = MAX_FILE, packed: bool = True) -> bytes:
+def read_file(path: str | os.PathLike, wanted: str = "a file", limit: int | None = None, packed: bool = True) -> bytes:
     """The plain bytes of a whole file ("-" is stdin); DataError where it cannot be read or holds over `limit` bytes.
 
+    limit None: of a packed file half of record_bound(), for what is made of it stands beside it; of a plain one none, since its size is seen from outside.
     packed: zstd and gzip are unpacked; else the bytes are given as they are.
     """
     name = "stdin" if path == "-" else str(path)
@@ -59,18 +71,22 @@ def read_file(path: str | os.PathLike, wanted: str = "a file", limit: int = MAX_
             file.close()
 
 
-def plain_bytes(source, name: str, limit: int = MAX_FILE, packed: bool = True) -> bytes:
-    """All plain bytes of an open file, or of packed bytes; DataError where they are damaged or over `limit`."""
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    parts, size = [], 0
+def plain_bytes(source, name: str, limit: int | None = None, packed: bool = True) -> bytes:
+    """All plain bytes of an open file, or of bytes that may be packed; as read_file."""
+    source = _Source(getattr(source, "read1", source.read) if hasattr(source, "read") else io.BytesIO(source).read)
+    parts, size, more = [], 0, "more than is read of such a file"
     try:
-        for piece in plain_pieces(file) if packed else iter(lambda: file.read(PIECE), b""):
+        if limit is None and packed and is_packed(source.peek(4)):
+            limit, more = record_bound() // 2, "over the bound on what is unpacked (--max-record raises it)"
+        for piece in plain_pieces(source) if packed else iter(lambda: source.read(PIECE), b""):
             parts.append(piece)
             size += len(piece)
-            if size > limit:
-                raise DataError(f"{name}: over {limit} bytes, more than is read of such a file")
+            if limit is not None and size > limit:
+                raise DataError(f"{name}: holds {size} bytes or more where at most {limit} were wanted: {more}")
     except Damaged as error:
         raise DataError(f"{name}: {error}; fetch or write it again") from None
+    except IsADirectoryError:
+        raise DataError(f"{name}: is a directory") from None
     except OSError as error:
         raise DataError(f"{name}: {error.strerror or error}") from None
     return b"".join(parts)
@@ -91,10 +107,10 @@ def plain_head(data: bytes, n: int = 64) -> bytes:
 
 def plain_pieces(file):
     """Plain bytes of a zstd, gzip or plain file, piece by piece; Damaged where they cannot be unpacked."""
-    source = _Source(getattr(file, "read1", file.read))
+    source = file if isinstance(file, _Source) else _Source(getattr(file, "read1", file.read))
     head = source.peek(4)
     try:
-        if head == ZSTD_MAGIC or _skippable(head):
+        if head[:2] != GZIP_MAGIC and is_packed(head):
             yield from filter(None, _zstd_pieces(source))
         elif head[:2] == GZIP_MAGIC:
             with gzip.GzipFile(fileobj=source) as reader:
@@ -109,6 +125,11 @@ def plain_pieces(file):
         raise Damaged(f"damaged gzip data: {error}") from None
     except EOFError:
         raise Damaged("the packed data are cut") from None
+
+
+def is_packed(head: bytes) -> bool:
+    """True for the first four bytes of a zstd or gzip file."""
+    return head == ZSTD_MAGIC or head[:2] == GZIP_MAGIC or _skippable(head)
 
 
 def _skippable(head: bytes) -> bool:

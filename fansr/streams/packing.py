@@ -25,7 +25,7 @@ NDARRAY = 1  # msgpack extension type
 MASK = (1 << 64) - 1  # checksums are sums modulo 2**64
 DEPTH = 32  # of lists and maps inside one another
 DTYPES = frozenset(("|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8"))
-MAX_VALUES = 1 << 20  # values in one large record, those inside arrays not counted: each takes up to 72 bytes of memory
+MAX_VALUES = 1 << 18  # values in one record, those inside arrays not counted: each takes up to 72 bytes of memory
 MAX_SIDE = 1 << 32  # rows or columns of an array, also of an empty one
 _SCALARS = frozenset((type(None), bool, int, float, str, bytes, np.ndarray))
 
@@ -59,7 +59,7 @@ def _from_ext(code: int, data: bytes):
         n = math.prod(shape) if all(type(side) is int and 0 <= side < MAX_SIDE for side in shape) else -1
     except Exception:  # msgpack raises many kinds for bytes that are no msgpack
         raise Unsound("an array that is not [dtype, shape, bytes]") from None
-    if dtype not in DTYPES:
+    if type(dtype) is not str or dtype not in DTYPES:
         raise Unsound(f"an array of dtype {str(dtype)[:20]!r}, wanted one of {', '.join(sorted(DTYPES))}")
     if n < 0 or len(shape) > 8 or type(raw) is not bytes or n * int(dtype[2]) != len(raw):
         raise Unsound(f"an array of shape {str(shape)[:60]} and dtype {dtype} in {len(raw)} bytes")
@@ -85,8 +85,8 @@ def unpack(data: bytes) -> dict:
     return found
 
 
-def _look_through(value, depth: int):
-    """Raise Unsound where a value holds what no record may; `depth`: how deep it may still go."""
+def _look_through(value, depth: int) -> int:
+    """How many values a value has in it; Unsound where it holds what no record may.  `depth`: how deep it may still go."""
     if type(value) is dict:
         if not _TEXT.issuperset(map(type, value)):
             raise Unsound("a field whose name is no text")
@@ -94,15 +94,17 @@ def _look_through(value, depth: int):
     elif type(value) is list:
         inner = value
     elif type(value) in _SCALARS:
-        return
+        return 1
     else:
         raise Unsound(f"a {type(value).__name__}, which no record holds")
-    if _SCALARS.issuperset(map(type, inner)):
-        return
-    if depth == 0:
-        raise Unsound(f"lists or maps over {DEPTH} deep")
-    for part in inner:
-        _look_through(part, depth - 1)
+    n = len(inner)
+    if not _SCALARS.issuperset(map(type, inner)):
+        if depth == 0:
+            raise Unsound(f"lists or maps over {DEPTH} deep")
+        n += sum([_look_through(part, depth - 1) for part in inner])
+    if n > MAX_VALUES:
+        raise Unsound(f"over {MAX_VALUES} values that are no array's")
+    return n
 
 
 _TEXT = frozenset((str,))

@@ -32,7 +32,7 @@ import numpy as np
 import zstandard
 
 from fansr.errors import DataError
-from fansr.streams.files import Damaged, open_file, plain_pieces
+from fansr.streams.files import Damaged, open_file, plain_pieces, record_bound
 from fansr.streams.packing import (
     MASK,
     MAX_VALUES,
@@ -74,14 +74,7 @@ SAMPLE, WORTH = 1 << 14, 0.9  # bytes of a frame that are tried; the ratio below
 LARGE = 1 << 20  # bytes that make a frame of their own when they come at once: gathering them would copy them twice
 SOME = 512  # records taken apart at once where they are wanted one by one
 MUCH = 2 << 20  # bytes of a batch, beyond which it ends early
-MAX_RECORD = 256 << 20  # default bound on the bytes of one record
 _KIND = np.frombuffer(b"\xa4kind", np.uint8)
-_bound = [MAX_RECORD]  # what a Reader takes where it is not told
-
-
-def bound_records(size: int):
-    """Set how many bytes one record may be, for all readers of this process made from now on."""
-    _bound[0] = size
 
 
 # ---- reading ----------------------------------------------------------------------------------
@@ -104,7 +97,7 @@ class Reader:
     ):
         self.name = "stdin" if source == "-" else str(source)
         self.holds = (holds,) if isinstance(holds, str) else holds
-        self.max_record = max_record or _bound[0]
+        self.max_record = max_record or record_bound()
         self.n = 0
         self.checksum = 0
         self.dropped: Counter = Counter()
@@ -217,13 +210,13 @@ class Reader:
 
     def _part(self, record, packed) -> _Part:
         """What is kept of a header until its part ends."""
-        if not isinstance(record, dict) or record.get("kind") != "header":
+        if _kind_of(record) != "header":
             raise self._fail("not a fansr stream: it does not begin with a header record")
-        if record.get("format") not in (1, FORMAT) or isinstance(record["format"], bool):
+        if not _is_count(record.get("format")) or record["format"] not in (1, FORMAT):
             raise self._fail(f"stream format {str(record.get('format'))[:20]}, this version reads 1 and {FORMAT}")
         if not isinstance(record.get("holds"), str):
             raise self._fail(f"header: holds is {str(record.get('holds'))[:40]!r}, wanted the kind of the records")
-        history = record.get("history") or []
+        history = [] if record.get("history") is None else record["history"]
         if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
             raise self._fail(f"header: history is {str(history)[:40]!r}, wanted a list of maps")
         if self.holds is not None and record["holds"] not in self.holds:
@@ -234,16 +227,18 @@ class Reader:
         """`record` stands where the part's records end."""
         if record is None:
             raise self._fail(f"not a fansr stream, or damaged at record {self.n + 1}")
-        if not isinstance(record, dict) or record.get("kind") != "end":
+        if _kind_of(record) != "end":
             raise self._fail(f"record {self.n + 1} is no record of a stream")
         dropped = record.get("dropped")
         if not isinstance(dropped, dict) or not all(_is_count(n) for n in (*dropped.values(), record.get("n"))):
             raise self._fail("damaged end record: wanted n and dropped {reason: count}")
         if record["n"] != part.n:
             raise self._fail(f"the end record counts {record['n']} records, {part.n} were found")
-        if record.get("checksum") != part.checksum & MASK:
+        if not _is_count(record.get("checksum")) or record["checksum"] != part.checksum & MASK:
             raise self._fail("the checksum does not match: records were changed or lost")
-        if part.header["format"] != 1 and record.get("seal") != _seal(part.seal, packed[:-8]):
+        if part.header["format"] != 1 and not (
+            isinstance(record.get("seal"), bytes) and record["seal"] == _seal(part.seal, packed[:-8])
+        ):
             raise self._fail("the seal does not match: the header or the end record was changed")
         interrupted = record.get("interrupted")
         if interrupted is not None and not (isinstance(interrupted, dict) and _is_count(interrupted.get("done"))):
@@ -365,9 +360,13 @@ def _marks(data: bytes, ends) -> list[int]:
     return [place for place in np.flatnonzero(~plain).tolist() if not _is_record(_object(data, ends, place)[0])]
 
 
-def _is_record(found) -> bool:
+def _kind_of(found) -> str | None:
     kind = found.get("kind") if isinstance(found, dict) else None
-    return kind is not None and kind not in ("header", "end")
+    return kind if isinstance(kind, str) else None
+
+
+def _is_record(found) -> bool:
+    return _kind_of(found) not in (None, "header", "end")
 
 
 # ---- writing ----------------------------------------------------------------------------------
@@ -406,11 +405,16 @@ class Writer:
         }
         self._buffer = bytearray()
         self.resumed = False
-        with self._named():
-            self._open(target, resume)
-            if not self.resumed:
-                self._put(header)
-                self.flush()  # a small frame of its own: a reader of a pipe knows at once what comes
+        self._mine = not hasattr(target, "write") and target != "-"  # to be closed here
+        try:
+            with self._named():
+                self._open(target, resume)
+                if not self.resumed:
+                    self._put(header)
+                    self.flush()  # a small frame of its own: a reader of a pipe knows at once what comes
+        except BaseException:
+            self._close_quietly()
+            raise
 
     def _open(self, target, resume: bool):
         if hasattr(target, "write"):
@@ -589,7 +593,7 @@ class Writer:
                 os.replace(self._part, self._final)  # before the lock goes
                 self._out.close()
                 self._state.unlink(missing_ok=True)
-            elif self._out is not getattr(sys.stdout, "buffer", None) and not hasattr(self.target, "write"):
+            elif self._mine:
                 self._out.close()
 
     def abandon(self) -> None:
@@ -597,11 +601,15 @@ class Writer:
         if self._part is not None and self._out is not None:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self._out.close()
             for path in (self._state, self._state.with_name(self._state.name + ".new")):
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
+        self._close_quietly()
+
+    def _close_quietly(self):
+        if self._mine and self._out is not None:
+            with contextlib.suppress(OSError):
+                self._out.close()
 
     def __enter__(self):
         return self

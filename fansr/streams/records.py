@@ -60,6 +60,7 @@ def _is_text(value) -> bool:
 _TEXT = frozenset((str,))
 _TOKENS = (_is_tokens, f"a list of at most {MAX_TOKENS} token strings")
 _VECTOR = (_is_vector, "a float64 array of shape (M,)")
+_COLUMN = (_is_vector, "a float64 array of shape (D,)")
 _CONSTS = (_is_vector, "a float64 array of shape (C,)")
 _MATRIX = (_is_matrix, "a float64 array of shape (M, D)")
 _ID = (lambda v: type(v) is int and 0 <= v < 1 << 64, "an unsigned 64-bit integer")
@@ -79,7 +80,7 @@ _kind("candidate", problem=_ID, expr=_TOKENS, n_=_ID, logp_=_NUM, source_=_STR)
 _kind(
     "fit", problem=_ID, expr=_TOKENS, consts=_CONSTS, fvu=_NUM, fvu_val_=_NUM, length_=_NUM, status_=_STR, source_=_STR,
     logp_=_NUM, seconds_=_NUM, points_=_NUM, names_=_NAMES, target_=_STR, truth_=_LAW, front_=_FRONT, X_=_MATRIX,
-    y_=_VECTOR, X_val_=_MATRIX, y_val_=_VECTOR, group_=_WORD, law_=_WORD,
+    y_=_VECTOR, X_val_=_MATRIX, y_val_=_VECTOR, low_=_COLUMN, high_=_COLUMN, group_=_WORD, law_=_WORD,
 )  # fmt: skip
 _kind("score", problem=_ID, best=_LAW, front_=_FRONT)
 _kind("metric", step=_ID, split=_STR, loss=_NUM)
@@ -91,6 +92,8 @@ def check_in(record: dict, holds: str, where: str = "record") -> dict:
     Of a kind that is none of ours the fields are not looked at.
     """
     kind = record.get("kind")
+    if type(kind) is not str:
+        raise DataError(f"{where}: kind is {_describe(kind)}, wanted a string")
     if kind != holds and kind not in ALSO.get(holds, ()):
         raise DataError(f"{where}: kind {kind!r} in a stream of {holds} records")
     return check(record, kind, where) if kind in KINDS else record
@@ -130,7 +133,12 @@ def _check_shapes(record: dict, where: str):
         raise DataError(f"{where}: {len(names)} names for {X.shape[1]} columns of X")
     if X is not None and record.get("X_val") is not None and record["X_val"].shape[1] != X.shape[1]:
         raise DataError(f"{where}: X has {X.shape[1]} columns but X_val has {record['X_val'].shape[1]}")
-    columns = len(names) if names is not None else None if X is None else X.shape[1]
+    low, high = record.get("low"), record.get("high")
+    if (low is None) != (high is None) or (low is not None and len(low) != len(high)):
+        raise DataError(f"{where}: low and high are not of the same columns")
+    columns = len(names) if names is not None else X.shape[1] if X is not None else None if low is None else len(low)
+    if low is not None and len(low) != columns:
+        raise DataError(f"{where}: low has {len(low)} columns, but there are {columns}")
     for what, law in (
         (None, record),
         ("truth", record.get("truth") or {}),

@@ -1,5 +1,6 @@
 """Checkpoints: round trips, splitting, and what is left when writing fails."""
 
+import dataclasses
 import json
 import os
 
@@ -147,3 +148,74 @@ def test_cut_and_foreign_models_are_refused(tmp_path):
         checkpoints.load_model(path)
     with pytest.raises(DataError, match="no such file"):
         checkpoints.load_model(tmp_path / "absent")
+
+
+# ---- files that claim what they are not -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """The weights and the header of a good model file."""
+    path = tmp_path_factory.mktemp("good") / "m.safetensors"
+    checkpoints.save_model(path, Model(CONFIG))
+    with safetensors.safe_open(path, framework="np") as file:
+        return safetensors.numpy.load_file(path), file.metadata()
+
+
+WRONG = [-1, 0, 1.5, 10**9, 10**30, "x", None, [1], True]
+FUNCTION = (
+    "post_norm",
+    "bit_noise",
+    "dropout",
+    "isab_layers",
+    "sab_layers",
+)  # may be other numbers without other weights
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(ModelConfig)])
+def test_a_config_that_claims_too_much_is_named(tmp_path, parts, name):
+    """A claim of 10**9 layers took gigabytes; nothing is built before it is compared with the weights there are."""
+    weights, metadata = parts
+    config = json.loads(metadata["config"])
+    path = tmp_path / "m.safetensors"
+    for value in WRONG:
+        if name in FUNCTION and value in (0, 1.5, True):
+            continue
+        safetensors.numpy.save_file(weights, path, {**metadata, "config": json.dumps({**config, name: value})})
+        with pytest.raises(DataError, match="m.safetensors: not a fansr model"):
+            checkpoints.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("config", "5"), ("config", "[" * 9999), ("config", "{"), ("history", "5"), ("history", "[1]"),
+        ("training", "{"), ("format", "fansr-model-9"), ("config", '{"layers": 1}'),
+    ],
+)  # fmt: skip
+def test_a_model_file_with_a_wrong_header_is_named(tmp_path, parts, field, text):
+    weights, metadata = parts
+    path = tmp_path / "m.safetensors"
+    safetensors.numpy.save_file(weights, path, {**metadata, field: text})
+    with pytest.raises(DataError, match="m.safetensors: not a fansr model"):
+        checkpoints.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("latest", "state", "said"),
+    [
+        ("../../etc", "{}", "latest names"),
+        ("step-00000001", "5", "state.json: step"),
+        ("step-00000001", '{"step": 1.5}', "state.json: step"),
+        ("step-00000001", '{"step": -1}', "state.json: step"),
+        ("step-00000001", '{"step": 1, "optimizer_parts": 1000000000}', "optimizer_parts"),
+        ("step-00000001", "[" * 99999, "unreadable"),
+        ("step-00000001", "{", "unreadable"),
+    ],
+)
+def test_a_broken_state_is_named(tmp_path, latest, state, said):
+    (tmp_path / "step-00000001").mkdir()
+    (tmp_path / "step-00000001" / "state.json").write_text(state)
+    (tmp_path / "latest").write_text(latest)
+    with pytest.raises(DataError, match=f"{tmp_path}: unreadable checkpoint.*{said}|{said}"):
+        checkpoints.load_state(tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundness
+from click.testing import CliRunner
 from hypothesis import given, settings, strategies as st
 
 from bench import simplify as simplify_bench
@@ -27,6 +28,7 @@ from fansr.simplification.simplify import (
     merge_equal,
     ordered,
     simplify,
+    simplify_command,
     simplify_many,
 )
 from fansr.simplification.translation import NonFinite, Respeller
@@ -507,3 +509,27 @@ def test_rules_folder_is_what_decides(tmp_path):
     assert bare(["+", "x1", "x1"]) == ["mult2", "x1"]
     rules = json.loads((folder / "rules.json").read_text())
     assert len(rules) > 80
+
+
+def test_problems_pass_through_before_their_candidates(tmp_path):
+    """What fansr-sample writes: each problem, then its candidates; --dedup merges within a problem."""
+
+    def problem(i):
+        return {"kind": "problem", "id": i, "X": np.ones((2, 1)), "y": np.ones(2), "names": ["a"]}
+
+    def candidate(i, *expr):
+        return {"kind": "candidate", "problem": i, "expr": list(expr), "logp": -1.0}
+
+    with reader_writer.open_writer(tmp_path / "in", "candidate") as writer:
+        for i in range(2):
+            writer.write(problem(i))
+            writer.write(candidate(i, "+", "x1", "x1"))
+            writer.write(candidate(i, "mult2", "x1"))
+    for more, kinds in (([], "pccpcc"), (["--dedup"], "pcpc")):
+        words = ["-j", "1", *more, "-o", str(tmp_path / "out"), str(tmp_path / "in")]
+        done = CliRunner().invoke(simplify_command, words)
+        assert done.exit_code == 0, done.stderr
+        with reader_writer.open_reader(tmp_path / "out") as reader:
+            found = list(reader)
+        assert "".join(record["kind"][0] for record in found) == kinds
+        assert {tuple(record["expr"]) for record in found if "expr" in record} == {("mult2", "x1")}

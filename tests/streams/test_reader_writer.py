@@ -10,11 +10,11 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
-import xxhash
 import zstandard
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
+from plain_streams import stream_of
 
 from fansr.cli import command
 from fansr.cli.cat import cat
@@ -31,17 +31,6 @@ def write(path, items, holds="skeleton", dropped=()):
         for reason, n in dropped:
             writer.drop(reason, n)
     return str(path)
-
-
-def stream_of(packed, header=None, **end) -> bytes:
-    """A plain stream of packed records as the module's docstring has it, by xxhash itself."""
-    head = msgpack.packb(header or {"kind": "header", "format": 2, "holds": "skeleton"})
-    checksum = sum(map(xxhash.xxh3_64_intdigest, packed)) % 2**64
-    tail = msgpack.packb(
-        {"n": len(packed), "checksum": checksum, "dropped": {}, "kind": "end", **end, "seal": bytes(8)}
-    )
-    seal = xxhash.xxh3_64(struct.pack("<Q", xxhash.xxh3_64_intdigest(head)) + tail[:-8]).intdigest()
-    return b"".join([head, *packed, tail[:-8], struct.pack("<Q", seal)])
 
 
 def old_stream(items, flip=0) -> bytes:
@@ -301,7 +290,7 @@ def test_a_killed_writer_resumes_after_its_last_flush(tmp_path):
     writer._out.flush()
     with open(target + ".part", "ab") as torn:
         torn.write(b"half a frame")
-    writer._out.raw.close()  # the process dies: its lock goes
+    writer._out.close()  # the process dies: its lock goes
     with reader_writer.open_writer(target, "skeleton", [{"cmd": "test"}], resume=True) as again:
         assert again.resumed and (again.n, again.consumed, again.dropped["odd"]) == (5, 7, 2)
         again.write({**SKELETON, "id": 5})
