@@ -68,7 +68,9 @@ def test_no_law_is_said_and_strict_makes_it_a_status(capsys, tmp_path):
 def test_every_key_of_the_object_is_always_there(capsys, tmp_path, more):
     x = np.linspace(1, 4, 30)
     path = tmp_path / "t.csv"
-    path.write_text("a,x,y\n" + "\n".join(f"0.1,{v!r},{2 * v + 0.1 * float(np.sin(40 * v))!r}" for v in x.tolist()) + "\n")
+    path.write_text(
+        "a,x,y\n" + "\n".join(f"0.1,{v!r},{2 * v + 0.1 * float(np.sin(40 * v))!r}" for v in x.tolist()) + "\n"
+    )
     more = [str(path) if word == "NEW" else word for word in more]
     wanted = set(json.loads(run(capsys, str(path), *QUICK, "--json")[1]))
     status, out, err = run(capsys, str(path), *QUICK, "--json", *more)
