@@ -194,7 +194,8 @@ def inside_out(problem: Problem, j: int, count: int = 2) -> list[Base]:
     if len(x) < 6 or not (y != 0).all():
         return []
     X: Base = (f"x{j + 1}",)
-    views = [(x**n / y, (x**n / (x**n / y) ** 2) ** 2, n) for n in range(4) if n == 0 or (x != 0).all()]
+    # u = x^n / y has dy/du = -y^2 / x^n.
+    views = [(x**n / y, (y * y / x**n) ** 2, n) for n in range(4) if n == 0 or (x != 0).all()]
     if (y > 0).all() or (y < 0).all():
         views.insert(0, (np.log(np.abs(y)), y * y, None))
     laws = []

@@ -31,6 +31,11 @@ FREE_NATS = (
 CHI_LIMIT = 3.0  # standard deviations that chi^2 may lie above its mean (Wilson and Hilferty 1931)
 LOOKED_AT = 2000  # rows that tests of shape look at, points of the box that are tried
 PERMUTATIONS = 999
+MIN_UNEVEN, UNEVEN_RANGE, UNEVEN_LIMIT = (
+    15,
+    10.0,
+    4.0,
+)  # rows, largest over smallest |y|, standard deviations of the rank correlation
 FEW_SPARE = 2  # rows more than constants, at which a fit says little
 FAR = 0.5  # spans beyond the data at which a prediction is far outside
 ERROR_NAMES = re.compile(
@@ -62,6 +67,7 @@ def judge(
     word, text = _verdict(problem, X, y, w, residual, best, free, floor, seed)
     used = variables(best.expr)
     remarks = [
+        *(_uneven(y, residual) if word in ("noise", "rough") and w is None else ()),
         *_undetermined(best, errors),
         *_few_rows(len(y), free),
         *_fast_waves(best, X, problem.names),
@@ -278,6 +284,23 @@ def shape_of(X, residual, names, free: int, y, seed: int) -> str:
 
 
 # ---- remarks ----------------------------------------------------------------------------------
+
+
+def _uneven(y, residual):
+    """Residuals that grow with the values (Spearman 1904): large values rule such a fit, and small ones are not heard."""
+    size = np.abs(y)
+    if len(y) < MIN_UNEVEN or not size.min() > 0 or size.max() < UNEVEN_RANGE * size.min():
+        return
+    ranks = [np.argsort(np.argsort(v, kind="stable")).astype(float) for v in (np.abs(residual), size)]
+    rho = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    if rho * math.sqrt(len(y) - 1) > UNEVEN_LIMIT:
+        yield (
+            "uneven noise",
+            (
+                "the residuals grow with the target, so its large values rule the fit: if the errors are in proportion to the "
+                "values, give a column of them with --sigma (or of 1/value^2 with --weights)"
+            ),
+        )
 
 
 def _undetermined(best: Candidate, errors):

@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
-from fansr.proposers.power import propose
+from fansr.proposers.power import ROWS, Regression, propose
 
 
 def problem(X, y, **options):
@@ -129,3 +129,12 @@ def test_weights_decide_whom_to_believe():
     y = np.where(np.arange(40) % 2, 2 * x, 7 * x)
     found = best(problem(x[:, None], y, weights=(np.arange(40) % 2).astype(float)))
     assert found.expr == ["mult2", "x1"]
+
+
+def test_a_long_table_costs_a_regression_on_some_of_its_rows():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1, 5, (50_000, 3))
+    problem = Problem(X, 2.5 * X[:, 0] ** 1.5 / X[:, 2], ["a", "b", "c"])
+    assert Regression(problem, False).design.shape[0] == ROWS
+    best = min((c for batch in propose(problem, Budget(None)) for c in batch), key=lambda c: c.fvu)
+    assert best.fvu < 1e-25

@@ -45,3 +45,10 @@ def test_a_long_table_is_fitted_whole_in_the_end():
     assert rounded or abs(coefficient - best) < 1e-9 * best
     residual = y - coefficient * exponents
     assert np.isclose(found.best.fvu, (residual @ residual) / ((y - y.mean()) @ (y - y.mean())), rtol=1e-9)
+
+
+def test_the_columns_of_a_law_are_found_among_thousands():
+    rng = np.random.default_rng(8)
+    X = rng.uniform(1, 3, (200, 6000))
+    y = 3 * X[:, 17] - X[:, 5150] ** 2
+    assert {17, 5150} <= set(large_tables.relevant_columns(X, y))

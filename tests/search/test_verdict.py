@@ -158,6 +158,15 @@ def test_undetermined_constants_are_named():
     assert "undetermined" in codes(result) and "c2" in result.remarks[0]["text"]
 
 
+def test_noise_in_proportion_is_told():
+    rng = np.random.default_rng(6)
+    x = np.geomspace(1, 1e4, 60)[:, None]
+    clean = 3 * x[:, 0] ** 1.5
+    assert "uneven noise" in codes(judged("3.0*x1**1.5", x, clean * (1 + 0.05 * rng.normal(size=60))))
+    assert "uneven noise" not in codes(judged("3.0*x1**1.5", x, clean + 0.01 * clean.std() * rng.normal(size=60)))
+    assert "uneven noise" not in codes(judged("3.0*x1**1.5", x, clean))
+
+
 def test_fast_waves_are_told():
     x = np.arange(24.0)[:, None]
     y = np.sin(0.26 * x[:, 0])
