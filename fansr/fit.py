@@ -545,16 +545,6 @@ def _proposers(context, param, value):
     return names
 
 
-class Number(click.FloatRange):
-    """A finite number within bounds: click's own type lets nan pass."""
-
-    def convert(self, value, param, ctx):
-        number = click.FLOAT.convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number", param, ctx)
-        return super().convert(number, param, ctx)
-
-
 def _once(context, param, value):
     if len(value) > 1:
         raise click.UsageError(f"{param.opts[0]} was given {len(value)} times ({', '.join(value)}), wanted one")
@@ -576,7 +566,7 @@ def _once(context, param, value):
 @click.option(
     "--time",
     "seconds",
-    type=Number(0.0),
+    type=click.FloatRange(0.0),
     default=None,
     metavar="SECONDS",
     help="Seconds of search for one table or problem; loading comes before, and the commonest laws are tried whatever the time.  "
@@ -584,7 +574,7 @@ def _once(context, param, value):
 )
 @click.option(
     "--deadline",
-    type=Number(0.0),
+    type=click.FloatRange(0.0),
     default=None,
     metavar="SECONDS",
     help="End the whole process by then, counted from its beginning (a table only).",
@@ -599,7 +589,7 @@ def _once(context, param, value):
 )
 @click.option(
     "--gamma",
-    type=Number(0),
+    type=click.FloatRange(0),
     default=selection.GAMMA,
     show_default=True,
     help="Price of a token in log10 FVU (equation 3).",
@@ -628,7 +618,9 @@ def _once(context, param, value):
     help="Column of standard errors of the target: weights 1/sigma^2, and the noise is known.",
 )
 @click.option("--robust", "is_robust", is_flag=True, help="Set rows aside that no law explains, and say which.")
-@click.option("--val", type=Number(0, 0.9), default=0.0, help="Share of the rows held out and only reported on.")
+@click.option(
+    "--val", type=click.FloatRange(0, 0.9), default=0.0, help="Share of the rows held out and only reported on."
+)
 @click.option("--strict", is_flag=True, help="Exit status 3 where the verdict is that there is no law.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @click.option(

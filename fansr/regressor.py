@@ -188,8 +188,8 @@ class SymbolicRegressor:
 
     def _options(self) -> turns.Options:
         """The parameters as a search's options; ValueError names one that cannot be."""
-        proposers = self.proposers.split(",") if isinstance(self.proposers, str) else list(self.proposers or ())
-        proposers = tuple(str(name).strip() for name in proposers)
+        given = self.proposers.split(",") if isinstance(self.proposers, str) else list(self.proposers or ())
+        proposers = tuple(str(name).strip() for name in given)
         unknown = [name for name in proposers if name not in turns.PROPOSERS]
         if unknown or not proposers:
             raise ValueError(f"proposers={self.proposers!r}: wanted some of {', '.join(turns.PROPOSERS)}")

@@ -78,13 +78,13 @@ class _FloatRange(_Strict, click.FloatRange):
 
 def _strict(type: click.ParamType) -> click.ParamType:
     """The strict type for an option's own; one that is no type of numbers stays."""
-    for kind, ours in ((click.IntRange, _IntRange), (click.FloatRange, _FloatRange)):
-        if isinstance(type, kind):
-            return ours(type.min, type.max, type.min_open, type.max_open, type.clamp)
-    for kind, ours in ((click.types.IntParamType, _Int), (click.types.FloatParamType, _Float)):
-        if isinstance(type, kind):
-            return ours()
-    return type
+    if isinstance(type, click.IntRange):
+        return _IntRange(type.min, type.max, type.min_open, type.max_open, type.clamp)
+    if isinstance(type, click.FloatRange):
+        return _FloatRange(type.min, type.max, type.min_open, type.max_open, type.clamp)
+    if isinstance(type, click.types.IntParamType):
+        return _Int()
+    return _Float() if isinstance(type, click.types.FloatParamType) else type
 
 
 class _Size(click.ParamType):
@@ -588,16 +588,17 @@ def write_stream(
 class Lost:
     """Chunks that are left out since workers were killed over them."""
 
-    def __init__(self, named=None):
-        self.named, self.names = named or _name_of, []
+    def __init__(self, named: Callable | None = None):
+        self.named = named or _name_of
+        self.names: list[str] = []
 
-    def add(self, item) -> int:
+    def add(self, item: Any) -> int:
         """Note a chunk; how many inputs it has."""
         n, name = self.named(item)
         self.names.append(name)
         return n
 
-    def complain(self, output: str):
+    def complain(self, output: str) -> None:
         """DataError when there are any, to be called when all else is written."""
         if self.names:
             more = f" and {len(self.names) - 3} more" if len(self.names) > 3 else ""

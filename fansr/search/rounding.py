@@ -96,7 +96,7 @@ def law_errors(
 
 
 @np.errstate(all="ignore")
-def cancelling_nats(candidate: Candidate, X, y, rows: int = 1024) -> float:
+def cancelling_nats(candidate: Candidate, X: np.ndarray, y: np.ndarray, rows: int = 1024) -> float:
     """What constants cost to tell besides, where they move the law by more than the data vary: log(rms(c df/dc) / std(y)).
 
     Two terms of 1e8 whose difference is the law are each told to 1e-8 of what the law is told to; a plain sum is not.

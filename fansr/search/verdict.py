@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,13 @@ class Judged(NamedTuple):
 
 
 def judge(
-    problem: Problem, best: Candidate, errors: np.ndarray, floor: float, kept=None, unheard=(), seed: int = 0
+    problem: Problem,
+    best: Candidate,
+    errors: np.ndarray,
+    floor: float,
+    kept: np.ndarray | None = None,
+    unheard: Sequence[str] = (),
+    seed: int = 0,
 ) -> Judged:
     """Verdict and remarks of a law fitted to a problem; kept (M,) masks rows that were not set aside as outliers."""
     from fansr.expressions import evaluate
@@ -259,7 +266,7 @@ def lack_of_fit(X: np.ndarray, residual: np.ndarray, free: int) -> float | None:
     return math.exp(log_beta_cdf(within / (within + between), inner / 2, outer / 2))
 
 
-def shape_of(X, residual, names, free: int, y, seed: int) -> str:
+def shape_of(X: np.ndarray, residual: np.ndarray, names: Sequence[str], free: int, y: np.ndarray, seed: int) -> str:
     """What shape residuals (M,) have, in words; "" where none can be told."""
     if len(residual) < 8:
         return ""

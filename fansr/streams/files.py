@@ -12,6 +12,8 @@ import io
 import os
 import sys
 import zlib
+from collections.abc import Iterator
+from typing import Any
 
 import zstandard
 
@@ -26,7 +28,7 @@ MAX_RECORD = 256 << 20  # default bound on the bytes of one record
 _bound = [MAX_RECORD]
 
 
-def bound_records(size: int):
+def bound_records(size: int) -> None:
     """Set how many bytes one record may be (and unpack to), for all that is opened in this process from now on."""
     _bound[0] = size
 
@@ -40,7 +42,7 @@ class Damaged(ValueError):
     """The packed bytes are cut or changed."""
 
 
-def open_file(path: str | os.PathLike, wanted: str = "a file"):
+def open_file(path: str | os.PathLike, wanted: str = "a file") -> Any:
     """A file opened for reading bytes ("-" is stdin); DataError says why it cannot be."""
     if path == "-":
         if sys.stdin is None:
@@ -59,7 +61,8 @@ def open_file(path: str | os.PathLike, wanted: str = "a file"):
 def read_file(path: str | os.PathLike, wanted: str = "a file", limit: int | None = None, packed: bool = True) -> bytes:
     """The plain bytes of a whole file ("-" is stdin); DataError where it cannot be read or holds over `limit` bytes.
 
-    limit None: of a packed file half of record_bound(), for what is made of it stands beside it; of a plain one none, since its size is seen from outside.
+    limit None: of a packed file half of record_bound(), for what is made of it stands beside it; of a plain one none, since
+    its size is seen from outside.
     packed: zstd and gzip are unpacked; else the bytes are given as they are.
     """
     name = "stdin" if path == "-" else str(path)
@@ -71,7 +74,7 @@ def read_file(path: str | os.PathLike, wanted: str = "a file", limit: int | None
             file.close()
 
 
-def plain_bytes(source, name: str, limit: int | None = None, packed: bool = True) -> bytes:
+def plain_bytes(source: Any, name: str, limit: int | None = None, packed: bool = True) -> bytes:
     """All plain bytes of an open file, or of bytes that may be packed; as read_file."""
     source = _Source(getattr(source, "read1", source.read) if hasattr(source, "read") else io.BytesIO(source).read)
     parts, size, more = [], 0, "more than is read of such a file"
@@ -105,7 +108,7 @@ def plain_head(data: bytes, n: int = 64) -> bytes:
     return head[:n]
 
 
-def plain_pieces(file):
+def plain_pieces(file: Any) -> Iterator[bytes]:
     """Plain bytes of a zstd, gzip or plain file, piece by piece; Damaged where they cannot be unpacked."""
     source = file if isinstance(file, _Source) else _Source(getattr(file, "read1", file.read))
     head = source.peek(4)

@@ -90,7 +90,7 @@ def _look_through(value, depth: int) -> int:
     if type(value) is dict:
         if not _TEXT.issuperset(map(type, value)):
             raise Unsound("a field whose name is no text")
-        inner = value.values()
+        inner = list(value.values())
     elif type(value) is list:
         inner = value
     elif type(value) in _SCALARS:
@@ -189,7 +189,7 @@ class LargeObject:
         self.values, self.at_least = 0, 1
         self._at, self._left = 0, 1  # where the next head is; values still to come
 
-    def find_end(self, data) -> int | None:
+    def find_end(self, data: bytes | memoryview) -> int | None:
         """Where the object ends that `data` begins with; None where it is not whole yet, ValueError for no msgpack."""
         at, left, n = self._at, self._left, len(data)
         while left and at < n and self.values <= MAX_VALUES:
@@ -217,7 +217,9 @@ class Batch:
 
     __slots__ = ("data", "digests", "ends", "first", "holds", "name")
 
-    def __init__(self, name: str, first: int, data: bytes, ends: np.ndarray, digests: np.ndarray, holds=None):
+    def __init__(
+        self, name: str, first: int, data: bytes, ends: np.ndarray, digests: np.ndarray, holds: str | None = None
+    ):
         self.name, self.first, self.data, self.ends, self.digests = name, first, data, ends, digests
         self.holds = holds
 

@@ -35,17 +35,20 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
-def end_with_parent():
+def end_with_parent() -> None:
     """In a child process: be killed when the parent ends, even if that was killed itself."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != multiprocessing.parent_process().pid:  # it ended before this was said
+        parent = multiprocessing.parent_process()
+        if parent is not None and os.getppid() != parent.pid:  # it ended before this was said
             os._exit(1)
         return
 
     def watch():
-        multiprocessing.parent_process().join()
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -175,7 +178,7 @@ class _Pool:
         for ready in connection.wait([worker.results for worker in self.workers], timeout):
             worker = next(one for one in self.workers if one.results is ready)
             try:
-                self.answers[worker.sent[0]] = pickle.loads(ready.recv_bytes())
+                self.answers[worker.sent[0]] = pickle.loads(worker.results.recv_bytes())
             except (EOFError, OSError):
                 self._bury(worker)
             else:

@@ -28,6 +28,7 @@ import numpy as np
 from fansr.errors import DataError
 
 if TYPE_CHECKING:
+    import pandas
     from numpy.typing import ArrayLike
 
     from fansr.fitting import Problem
@@ -287,7 +288,7 @@ def read_columns(
     return [plain_column(column, decimal) for column in zip(*cells)], warnings
 
 
-def plain_column(cells, decimal: str = "."):
+def plain_column(cells: Sequence[str], decimal: str = ".") -> np.ndarray:
     """One column of text cells: float64 (M,) where every cell is a number or missing, else the cells (object)."""
     if decimal == ",":
         cells = [cell.replace(",", ".") if "." not in cell else cell + "?" for cell in cells]
@@ -328,7 +329,9 @@ def _thousands(rows: list[list[str]], names: list[str]) -> list[str]:
     return warnings
 
 
-def read_frame(lines: list[str], separator: str | None, width: int, source: str, decimal: str = "."):
+def read_frame(
+    lines: list[str], separator: str | None, width: int, source: str, decimal: str = "."
+) -> pandas.DataFrame:
     """pandas' reader with everything it would guess switched off; numbers are read to the last bit."""
     import pandas
 

@@ -126,12 +126,12 @@ def test_a_spent_budget_ends_the_search():
 
 def test_a_function_over_a_column_keeps_the_columns_unit():
     """y / V = exp(S) with V far from 1: the unit of the base must come out again, not twice."""
+    from fansr.proposers.parts.outer_functions import OUTER
     from fansr.proposers.term_library import Search
 
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.uniform(1e3, 5e3, 60), rng.uniform(0.1, 3, 60)])
     problem = Problem(X, X[:, 0] * np.exp(-X[:, 1]), ["V", "t"])
     search = Search(problem, np.random.default_rng(0))
-    exp = next(outer for outer in OUTERS if outer.name == "exp")
-    found = search.look(search.library((40, 20)), exp, (1.0, 0.0))
+    found = search.look(search.library((40, 20)), OUTER["exp"], (1.0, 0.0))
     assert min(c.fvu for c in found) < 1e-20
