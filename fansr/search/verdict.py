@@ -32,6 +32,7 @@ FREE_NATS = (
 CHI_LIMIT = 3.0  # standard deviations that chi^2 may lie above its mean (Wilson and Hilferty 1931)
 LOOKED_AT = 2000  # rows that tests of shape look at, points of the box that are tried
 PERMUTATIONS = 999
+MOST_COLUMNS = 12  # of a table in which a shape is looked for along all of them; else along those of the law
 MIN_UNEVEN, UNEVEN_RANGE, UNEVEN_LIMIT = (
     15,
     10.0,
@@ -110,7 +111,8 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
         return "no law", "nothing was found that explains the rows better than their mean, by more than chance would"
     if chance > CHANCE:
         return "no law", f"chance would do as well: odds of {chance_text(chance)} that so good a law is found in noise"
-    shape = shape_of(X, residual if w is None else weighed, problem.names, free, y, seed)
+    columns = list(range(X.shape[1])) if X.shape[1] <= MOST_COLUMNS else variables(best.expr)
+    shape = shape_of(X[:, columns], weighed, [problem.names[j] for j in columns], free, y, seed)
     left = f"{share:.2g} % of the spread of {problem.target} is left ({sigma:.2g})"
     if shape:
         return "rough", f"{left} and has a shape: {shape}; a better law exists"
@@ -295,6 +297,8 @@ def shape_of(X: np.ndarray, residual: np.ndarray, names: Sequence[str], free: in
 
 def _uneven(y, residual):
     """Residuals that grow with the values (Spearman 1904): large values rule such a fit, and small ones are not heard."""
+    every = max(1, len(y) // LOOKED_AT)
+    y, residual = y[::every], residual[::every]
     size = np.abs(y)
     if len(y) < MIN_UNEVEN or not size.min() > 0 or size.max() < UNEVEN_RANGE * size.min():
         return
