@@ -24,7 +24,7 @@ from dataclasses import replace
 import click
 import numpy as np
 
-from fansr.cli import command
+from fansr.cli import command, kernels
 from fansr.errors import DataError, NoAnswer
 from fansr.expressions import to_infix, variables
 from fansr.fitting import Budget, Candidate, Problem
@@ -333,6 +333,9 @@ def _ready(proposers=()):
 def _fit_stream(source, output, options, seconds, jobs, quiet, entry, resume):
     reader = reader_writer.open_reader(source, holds=("problem", "candidate"))
     history = [*reader.history, entry]
+    kernels.ensure(
+        "fitting", *(turns.KERNELS[name] for name in options.proposers if name in turns.KERNELS), quiet=quiet
+    )
 
     cut = []
 
@@ -680,6 +683,7 @@ def fit(
         physics=physics,
         robust=is_robust,
         deadline=deadline,
+        quiet=quiet,
     )
     if plot_path:
         _check_plot(plot_path)

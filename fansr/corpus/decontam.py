@@ -15,7 +15,7 @@ from collections import Counter
 
 import click
 
-from fansr.cli import command
+from fansr.cli import command, kernels
 from fansr.corpus import law_files
 from fansr.errors import DataError
 from fansr.expressions import MAX_VARIABLES, drop_constants, free, from_tree, problems, rename, to_tree, variables
@@ -192,6 +192,7 @@ class Decontaminator:
 @command.config_option()
 def decontam(inputs, tests, renaming, rules, output, jobs, resume, quiet, config):
     """Drop skeletons that equal a held-out law up to constants."""
+    kernels.ensure("guarding", quiet=quiet)
     forms = forms_of(read_tests(tests), rules)
     entry = command.history_entry(config={"test": list(tests), "renaming": renaming, "forms": len(forms)})
     stage = Decontaminator(forms, renaming)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import click
 import numpy as np
 
-from fansr.cli import command
+from fansr.cli import command, kernels
 from fansr.corpus import law_files
 from fansr.corpus.gen import words
 from fansr.corpus.prior import Prior, load, to_dict
@@ -273,6 +273,7 @@ def render(
     inputs, points, repeats, noise, val, dummies, excluded, shard, prior, output, jobs, seed, resume, quiet, config
 ):
     """Turn skeletons (a stream) or laws (benchmark JSON, or text with one formula a line) into problems."""
+    kernels.ensure("rendering", quiet=quiet)
     settings = Settings(points, repeats, noise, val, dummies, seed)
     inputs = list(inputs) or ["-"]
     streams = [law_files.is_stream(path) for path in inputs]

@@ -17,7 +17,7 @@ import math
 import click
 import numpy as np
 
-from fansr.cli import command, resources
+from fansr.cli import command, kernels, resources
 from fansr.errors import DataError
 from fansr.expressions import FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, VOCABULARY, sort_commutative
 from fansr.fitting import Budget, Candidate, Problem
@@ -257,6 +257,7 @@ def _fitter(problem: Problem, seed: int):
 @command.quiet_option()
 def sample(inputs, output, quiet, config, **options):
     """Propose laws for each problem of a stream: each problem is passed on, its candidates after it, likeliest first."""
+    kernels.ensure("sampling", quiet=quiet)
     load(options["model"], options["device"], options["threads"])  # a missing model is told before any input is read
     inputs = list(inputs) or ["-"]
     with reader_writer.open_reader(inputs[0], holds="problem") as reader:

@@ -17,7 +17,7 @@ import json
 
 import click
 
-from fansr.cli import command
+from fansr.cli import command, kernels
 from fansr.corpus import prior
 from fansr.errors import DataError
 from fansr.network.configuration import DTYPES, OPTIMIZERS, SCHEDULES, ModelConfig, Options, Settings
@@ -144,6 +144,7 @@ def train(inputs, config, dry_run, as_json, **values):
         options.minutes = None if options.steps is not None else options.minutes
     if options.schedule == "decay" and not values["resume"]:
         raise click.UsageError("--schedule decay goes on from a plateau: add --resume and the run's --out")
+    kernels.ensure("drawing", quiet=values["quiet"])
     from fansr.network import training_loop
 
     if not training_loop.train(inputs, options, values, as_json):

@@ -17,13 +17,13 @@ from itertools import combinations
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers import curves, inner_constants, outer_constant, power, separable, term_library
+from fansr.proposers import inner_constants, library_sums, one_column_curves, outer_constant, power, separable
 from fansr.proposers.parts import reductions as cut
-from fansr.proposers.parts.assembly import Base, merged, product, scale_of, simple_numbers, times
 from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.expression_assembly import Base, merged, product, scale_of, simple_numbers, times
 from fansr.proposers.parts.monomials import factors_of
+from fansr.proposers.parts.polynomial_surrogate import Surrogate
 from fansr.proposers.parts.reductions import Reduction
-from fansr.proposers.parts.surrogates import Surrogate
 from fansr.proposers.parts.terms import thinned
 
 MIN_ROWS = 30
@@ -55,7 +55,7 @@ def _asked(propose) -> cut.Solver:
 
 
 SOLVERS = [_asked(propose) for propose in (
-    power.propose, curves.propose, outer_constant.propose, separable.propose, term_library.propose_quickly,
+    power.propose, one_column_curves.propose, outer_constant.propose, separable.propose, library_sums.propose_quickly,
     inner_constants.propose,
 )]  # fmt: skip
 

@@ -3,11 +3,11 @@
 The inner constant k is scanned by inner_scan.py over families of functions of columns, products, ratios and differences, and
 narrowed; the leaders' constants are then all freed and polished.  Three forms are scanned:
 
-- offsets:  f(y) = k + c * prod x_j^e_j * exp(P(x)), in offsets.py;
+- offsets:  f(y) = k + c * prod x_j^e_j * exp(P(x)), in target_offset.py;
 - products: y = c * prod x_j^e_j * g(k a(x))^e, linear in the logarithms;
 - terms:    f(y) = prod x_j^e_j * (c0 + c1 m(x) g(k a(x))), m a simple monomial (f: y, 1/y, log y).
 
-Two such functions in one sum are for term_pairs.py, fast waves for waves.py.
+Two such functions in one sum are for two_term_laws.py, fast waves for waves.py.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from fractions import Fraction
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.offsets import offsets
-from fansr.proposers.parts.assembly import Base, Factors, nearest, scale_of
 from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.expression_assembly import Base, Factors, nearest, scale_of
 from fansr.proposers.parts.inner_scan import Projector, arguments, coefficients, leading, tables, usable, values_of
-from fansr.proposers.parts.outer_functions import OUTER, Outer
 from fansr.proposers.parts.power_products import power_products
+from fansr.proposers.parts.target_transforms import OUTER, Outer
 from fansr.proposers.parts.terms import search_rows, thinned
 from fansr.proposers.power import Regression
+from fansr.proposers.target_offset import offsets
 
-FACTORS = ("expm1", "exp1", "tanh", "more", "less", "square", "sin", "cos")  # the exponential is in offsets.py
+FACTORS = ("expm1", "exp1", "tanh", "more", "less", "square", "sin", "cos")  # the exponential is in target_offset.py
 TERMS = ("exp", "tanh", "log", "inv", "inv less", "lorentz", "sin", "cos")
 MAX_ARGUMENTS = 16
 EXACT = 1e-20

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.parts.assembly import (
+from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.expression_assembly import (
     HALF,
     ONE,
     Base,
@@ -34,10 +35,9 @@ from fansr.proposers.parts.assembly import (
     scale_of,
     times,
 )
-from fansr.proposers.parts.candidates import proposals
 from fansr.proposers.parts.inner_scan import FAMILIES, Projector, golden, usable, values_of
 from fansr.proposers.parts.monomials import distinct_columns, factors_of, monomials
-from fansr.proposers.parts.sums import short_sum
+from fansr.proposers.parts.sum_spelling import short_sum
 from fansr.proposers.parts.terms import thinned
 from fansr.proposers.rational import support
 

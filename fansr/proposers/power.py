@@ -13,8 +13,8 @@ from fractions import Fraction
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.parts.assembly import Base, nearest, scale_of, times
 from fansr.proposers.parts.candidates import Polisher, finish, measured
+from fansr.proposers.parts.expression_assembly import Base, nearest, scale_of, times
 from fansr.proposers.parts.power_products import LogRegression, power_products
 from fansr.proposers.parts.sparse_sums import Subsets, growing
 

@@ -5,7 +5,7 @@ exact it need not search: the terms of y = P(x) are the solution of one least-sq
 degree, and those of y = P(x) / Q(x) the null vector of [P's monomials, -y * Q's monomials]; what does not belong comes out
 as zero.  One QR factorisation serves y, its powers and its products with the columns (which are denominators).
 
-On noisy tables nothing is exact, and nothing is proposed: term_library.py is the one for those.
+On noisy tables nothing is exact, and nothing is proposed: library_sums.py is the one for those.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from fractions import Fraction
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.parts.assembly import (
+from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.expression_assembly import (
     HALF,
     ONE,
     Base,
@@ -29,10 +30,9 @@ from fansr.proposers.parts.assembly import (
     product,
     scale_of,
 )
-from fansr.proposers.parts.candidates import proposals
 from fansr.proposers.parts.monomials import Exponents, distinct_columns, factors_of, monomials, values
-from fansr.proposers.parts.outer_functions import OUTER, View, negated, view_of
-from fansr.proposers.parts.sums import fraction, parted, short_sum
+from fansr.proposers.parts.sum_spelling import fraction, parted, short_sum
+from fansr.proposers.parts.target_transforms import OUTER, View, negated, view_of
 from fansr.proposers.parts.terms import thinned
 
 ROWS = 1000  # points the factorisations use

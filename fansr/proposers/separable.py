@@ -1,7 +1,7 @@
 """Laws made of functions of one column each, taken apart by splines: f(y) = k + prod over groups of sum of h_j(x_j); a proposer.
 
 Where a dealing of the columns into groups holds, each h_j is a table of one column, smooth and nearly free of noise, which
-curves.py takes quickly; its best are put together and polished on the problem itself.
+one_column_curves.py takes quickly; its best are put together and polished on the problem itself.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 
 from fansr.expressions import children, literal_value
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.curves import curves
-from fansr.proposers.parts.assembly import Base, joined
+from fansr.proposers.one_column_curves import curves
 from fansr.proposers.parts.candidates import finish, proposals
-from fansr.proposers.parts.dealings import Model, dealings_that_hold
-from fansr.proposers.parts.outer_functions import OUTER
+from fansr.proposers.parts.column_groups import Model, dealings_that_hold
+from fansr.proposers.parts.expression_assembly import Base, joined
 from fansr.proposers.parts.reductions import COMBINED, Reduction, Solver, solve, without_function, written
+from fansr.proposers.parts.target_transforms import OUTER
 from fansr.proposers.parts.terms import thinned
 
 MIN_ROWS = 40
@@ -63,7 +63,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
 
 
 def _curves(second: bool) -> Solver:
-    """curves.py as a solver: of one function of one column, of two terms if asked."""
+    """one_column_curves.py as a solver: of one function of one column, of two terms if asked."""
 
     def solver(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list[Candidate]]:
         found = curves(problem.X[:, 0], problem.y, floor=floor, second=second)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.parts.assembly import Base, product, scale_of, times
 from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.expression_assembly import Base, product, scale_of, times
 from fansr.proposers.parts.inner_scan import (
     Family,
     Projector,

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fansr.cli import kernels
 from fansr.expressions import n_constants
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import large_tables, rounding, second_core, selection, shortening, spelling
@@ -25,20 +26,21 @@ from fansr.streams import rng_for
 # name -> (module, function, share of a time budget).  Shares matter only while several are at work, and large ones only at first.
 PROPOSERS = {
     "power": ("fansr.proposers.power", "propose", 8.0),
-    "sums": ("fansr.proposers.small_sums", "propose", 8.0),
+    "sums": ("fansr.proposers.few_term_sums", "propose", 8.0),
     "rational": ("fansr.proposers.rational", "propose", 8.0),
-    "curves": ("fansr.proposers.curves", "propose", 8.0),
+    "curves": ("fansr.proposers.one_column_curves", "propose", 8.0),
     "separable": ("fansr.proposers.separable", "propose", 4.0),
-    "library": ("fansr.proposers.term_library", "propose", 2.0),
+    "library": ("fansr.proposers.library_sums", "propose", 2.0),
     "scan": ("fansr.proposers.inner_constants", "propose", 1.5),
     "peel": ("fansr.proposers.outer_constant", "propose", 3.0),
-    "pairs": ("fansr.proposers.term_pairs", "propose", 1.5),
+    "pairs": ("fansr.proposers.two_term_laws", "propose", 1.5),
     "structure": ("fansr.proposers.decomposition", "propose", 8.0),
     "model": ("fansr.network.sample", "propose", 1.0),
     "waves": ("fansr.proposers.waves", "propose", 2.0),
     "control": ("fansr.network.sample", "propose_control", 1.0),
     "evolve": ("fansr.proposers.local_search.evolve", "propose", 1.5),
 }
+KERNELS = {"evolve": "local search", "model": "sampling"}  # what they need compiled, besides what every fit needs
 # The control (random draws of the model's prior over the columns in use) is the bar for the model.  At equal seconds
 # the model finds more of held-out synthetic laws, of published laws and of our own families (data/models/tiny-worth.json);
 # within the whole search the two are equal to one law in a hundred.
@@ -96,6 +98,7 @@ class Options:
     model: str | None = None
     physics: bool = True
     robust: bool = False
+    quiet: bool = False  # say nothing on stderr when kernels are compiled
     deadline: float | None = (
         None  # time.monotonic() at which even the floor of work ends; the command's counts from its beginning
     )
@@ -160,7 +163,7 @@ def search(
     budget = budget or Budget(None)
     if not np.ptp(problem.y) > 0:
         return _constant(problem, started)
-    loading = _load()
+    loading = _load(options.quiet)
     budget.start += loading
     columns = None
     if problem.X.shape[1] > large_tables.MAX_COLUMNS:
@@ -186,9 +189,10 @@ def search(
     return found
 
 
-def _load() -> float:
+def _load(quiet: bool) -> float:
     """Load the kernels of the fit; the seconds it took, which are none of the search's."""
     begun, collecting = time.monotonic(), gc.isenabled()
+    kernels.ensure("fitting", quiet=quiet)
     gc.disable()  # thousands of objects are made and none is thrown away: a tenth of the time
     try:
         from fansr.fitting import Refiner  # noqa: F401
@@ -295,6 +299,8 @@ class _State:
     def _start(self, name: str, budget: Budget | None = None) -> _Turn:
         module, function, share = PROPOSERS[name]
         begun = time.monotonic()
+        if name in KERNELS:
+            kernels.ensure(KERNELS[name], quiet=self.options.quiet)
         propose = getattr(importlib.import_module(module), function)
         self._loaded(time.monotonic() - begun)
         extra = {}

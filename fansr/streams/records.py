@@ -134,7 +134,7 @@ def _check_shapes(record: dict, where: str):
     if X is not None and record.get("X_val") is not None and record["X_val"].shape[1] != X.shape[1]:
         raise DataError(f"{where}: X has {X.shape[1]} columns but X_val has {record['X_val'].shape[1]}")
     low, high = record.get("low"), record.get("high")
-    if (low is None) != (high is None) or (low is not None and len(low) != len(high)):
+    if (low is None) != (high is None) or (low is not None and high is not None and len(low) != len(high)):
         raise DataError(f"{where}: low and high are not of the same columns")
     columns = len(names) if names is not None else X.shape[1] if X is not None else None if low is None else len(low)
     if low is not None and len(low) != columns:

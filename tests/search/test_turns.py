@@ -70,7 +70,7 @@ def test_loading_is_none_of_the_budget(monkeypatch):
     load = turns.importlib.import_module
 
     def slowly(name, *more):
-        time.sleep(0.6 if name == "fansr.proposers.term_library" else 0.0)  # a busy machine
+        time.sleep(0.6 if name == "fansr.proposers.library_sums" else 0.0)  # a busy machine
         return load(name, *more)
 
     x = np.random.default_rng(0).uniform(1, 2, (60, 2))

@@ -5,7 +5,7 @@ inside an outer root, quotient, exponential or logarithm are plain sums to it.  
 terms; it is judged by the FVU of c0 + c1*term1 + c2*term2 + ..., whose linear constants the refiner solves exactly
 (linear scaling: Keijzer 2003), on a few points, plus a price for its length.
 
-Children come in two ways: random changes of ranked parents (random_changes.py), and *aimed* ones (aimed_changes.py), where the values that a
+Children come in two ways: random changes of ranked parents (random_mutations.py), and *aimed* ones (aimed_mutations.py), where the values that a
 place in the tree would have to take are found by undoing what stands above it, and the nearest term of a library
 is put there (semantic back-propagation: Pawlak, Wieloch & Krawiec 2015).  With the root as the place this adds the
 term that best explains the residual or the factor that best explains the ratio.
@@ -23,7 +23,7 @@ import numpy as np
 from fansr.expressions import compile_many
 from fansr.fitting import FULL, Budget, Candidate, Problem, Refiner
 from fansr.proposers.local_search.island import POPULATION, Island
-from fansr.proposers.local_search.quotient_island import QuotientIsland
+from fansr.proposers.local_search.ratio_island import QuotientIsland
 
 LONGEST = 30  # tokens of a genome
 ROWS = 128  # points an island sees; the refiner's quick rounds use the first 32 of them

@@ -8,9 +8,9 @@ import numpy as np
 
 from fansr.expressions import OPERATOR, OPERATORS, opcodes as op
 from fansr.fitting import Refiner, Schedule
-from fansr.proposers.local_search.aimed_changes import Sample, aim
-from fansr.proposers.local_search.canonical_form import canonical_rows
-from fansr.proposers.local_search.genome_translation import (
+from fansr.proposers.local_search.aimed_mutations import Sample, aim
+from fansr.proposers.local_search.genome_canonical_form import canonical_rows
+from fansr.proposers.local_search.genome_to_expression import (
     product_of_powers,
     spelled,
     to_codes,
@@ -18,7 +18,7 @@ from fansr.proposers.local_search.genome_translation import (
     without_summand,
 )
 from fansr.proposers.local_search.genomes import WIDTH, Genomes, Limits
-from fansr.proposers.local_search.random_changes import Menu, breed
+from fansr.proposers.local_search.random_mutations import Menu, breed
 from fansr.proposers.local_search.subtree_library import leading, stock
 
 POPULATION = 240

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.expressions import ARITY, evaluate, export
-from fansr.proposers.parts.assembly import Base, Factors, product, times
+from fansr.proposers.parts.expression_assembly import Base, Factors, product, times
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _SYMBOLS = {"a": "x1", "k": "x2", "c": "x3"}  # the names of export.numpy_source

@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 
-from fansr.proposers.parts.assembly import Factors
+from fansr.proposers.parts.expression_assembly import Factors
 
 Exponents = tuple[int, ...]
 

@@ -1,6 +1,6 @@
 """Products of powers, y = c * prod_k f_k ** e_k * exp(s): exponents from a regression of log|y|, signs and c from y itself.
 
-What power.py (f_k are columns) and product_laws.py (f_k are any factors) share.
+What power.py (f_k are columns) and factor_products.py (f_k are any factors) share.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from itertools import combinations
 
 import numpy as np
 
-from fansr.proposers.parts.assembly import Base, Factors, product, scale_of, simple_numbers, times
 from fansr.proposers.parts.candidates import fvu_of
+from fansr.proposers.parts.expression_assembly import Base, Factors, product, scale_of, simple_numbers, times
 
 MAX_SUBSETS = 64  # parities tried of factors that change sign
 

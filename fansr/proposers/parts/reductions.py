@@ -15,9 +15,9 @@ import numpy as np
 
 from fansr.expressions import Expr, bind, variable_index
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.parts.assembly import ONE, Base, Factors, merged, product, times
 from fansr.proposers.parts.candidates import rough_score
-from fansr.proposers.parts.outer_functions import Outer, negated, view_of
+from fansr.proposers.parts.expression_assembly import ONE, Base, Factors, merged, product, times
+from fansr.proposers.parts.target_transforms import Outer, negated, view_of
 
 KEPT, NEAR, SOLVED = 4, 0.5, -20.0  # answers of a batch; how far behind the best score; the score of an exact law
 COMBINED = 24  # combinations of the answers to several problems

@@ -1,6 +1,6 @@
 """Terms over the columns of a table: monomials, functions of simple arguments, and their products, with their values.
 
-What term_library.py and product_laws.py build laws from.  Knows nothing of targets or fits.
+What library_sums.py and factor_products.py build laws from.  Knows nothing of targets or fits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.fitting import Problem
-from fansr.proposers.parts.assembly import ONE, Base, Factors, merged
+from fansr.proposers.parts.expression_assembly import ONE, Base, Factors, merged
 from fansr.proposers.parts.monomials import exponent_vectors, factors_of
 
 ROWS = 256  # points a search looks at; fits and verdicts use all

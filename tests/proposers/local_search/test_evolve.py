@@ -9,9 +9,9 @@ from fansr.expressions.prefix import problems
 from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import CONSTANT as C
 from fansr.fitting.problem import Budget, Candidate, Problem
-from fansr.proposers.local_search import evolve, genome_translation, random_changes
-from fansr.proposers.local_search.aimed_changes import Sample, aim
-from fansr.proposers.local_search.canonical_form import canonical_rows
+from fansr.proposers.local_search import evolve, genome_to_expression, random_mutations
+from fansr.proposers.local_search.aimed_mutations import Sample, aim
+from fansr.proposers.local_search.genome_canonical_form import canonical_rows
 from fansr.proposers.local_search.genomes import Limits
 from fansr.proposers.local_search.island import BINARY_CUMULATIVE, KINDS, UNARY_CUMULATIVE, Island, genomes_of
 from fansr.proposers.local_search.subtree_library import leading
@@ -23,7 +23,7 @@ def rows_of(exprs, consts):
     """Genome rows of expressions."""
     rows = Island._empty(len(exprs))
     for k, (expr, c) in enumerate(zip(exprs, consts)):
-        codes, values = genome_translation.to_codes(expr, c)
+        codes, values = genome_to_expression.to_codes(expr, c)
         rows["G"][k, : len(codes)], rows["W"][k, : len(codes)], rows["lengths"][k] = codes, values, len(codes)
     return rows
 
@@ -36,7 +36,7 @@ def canonical(expr, consts=()):
         return None
     L = rows["lengths"][0]
     codes = rows["G"][0, :L]
-    return genome_translation.to_tokens(codes), rows["W"][0, :L][codes == op.FREE]
+    return genome_to_expression.to_tokens(codes), rows["W"][0, :L][codes == op.FREE]
 
 
 def problem(X, y):
@@ -83,8 +83,8 @@ def test_canonical_form_spans_the_same_functions():
         y = evaluate(expr, X, consts)
         if found is None or not np.isfinite(y).all() or np.abs(y).max() > 1e8 or not y.std() > 1e-6 * np.abs(y).max():
             continue
-        codes = genome_translation.to_codes(*found)
-        terms = [genome_translation.to_tokens(codes[0][a:b]) for a, b in genome_translation.terms_of(codes[0])]
+        codes = genome_to_expression.to_codes(*found)
+        terms = [genome_to_expression.to_tokens(codes[0][a:b]) for a, b in genome_to_expression.terms_of(codes[0])]
         values, j = [np.ones(60)], 0
         for term in terms:
             n = term.count(C)
@@ -107,12 +107,12 @@ def test_children_are_complete_new_and_in_range():
     known = {rows["G"][k, : rows["lengths"][k]].tobytes() for k in range(n)}
     out = Island._empty(400)
     columns = np.array([op.COLUMN, op.COLUMN + 1], np.int64)
-    menu = random_changes.Menu(np.cumsum(KINDS) / KINDS.sum(), UNARY_CUMULATIVE, BINARY_CUMULATIVE, columns)
-    made = random_changes.breed(state, genomes_of(rows), n, menu, Limits(25, 4, table), genomes_of(out))
+    menu = random_mutations.Menu(np.cumsum(KINDS) / KINDS.sum(), UNARY_CUMULATIVE, BINARY_CUMULATIVE, columns)
+    made = random_mutations.breed(state, genomes_of(rows), n, menu, Limits(25, 4, table), genomes_of(out))
     assert made > 300
     for k in range(made):
         codes = out["G"][k, : out["lengths"][k]]
-        assert problems(genome_translation.to_tokens(codes), 2) is None
+        assert problems(genome_to_expression.to_tokens(codes), 2) is None
         assert len(codes) <= 25 and (codes == op.FREE).sum() <= 4 and (codes > op.FREE).any()
         assert codes.tobytes() not in known
         known.add(codes.tobytes())
@@ -121,11 +121,11 @@ def test_children_are_complete_new_and_in_range():
 def test_spelled_programs_are_the_scaled_sums():
     exprs, consts = [["+", "sin", "x1", "inv", "x2"], ["*", "x1", "exp", "*", C, "x2"]], [[], [0.7]]
     rows = rows_of(exprs, consts)
-    programs, given, homes = genome_translation.spelled(genomes_of(rows), rows["full"])
+    programs, given, homes = genome_to_expression.spelled(genomes_of(rows), rows["full"])
     X = np.random.default_rng(1).uniform(1, 2, (9, 2))
     c = [2.0, 3.0, -1.0]
     np.testing.assert_allclose(evaluate(programs[0], X, c), 2 * np.sin(X[:, 0]) + 3 / X[:, 1] - 1)
-    assert genome_translation.to_tokens(rows["full"][0, : len(programs[0].op)]) == [
+    assert genome_to_expression.to_tokens(rows["full"][0, : len(programs[0].op)]) == [
         "+",
         "*",
         C,
@@ -138,7 +138,9 @@ def test_spelled_programs_are_the_scaled_sums():
         C,
     ]
     assert given[1, 1] == 0.7 and homes[1, 1] == 4 and list(programs.n_constants) == [3, 3]
-    without = genome_translation.to_tokens(genome_translation.without_summand(rows["full"][0, : len(programs[0].op)]))
+    without = genome_to_expression.to_tokens(
+        genome_to_expression.without_summand(rows["full"][0, : len(programs[0].op)])
+    )
     assert without == ["+", "*", C, "sin", "x1", "/", C, "x2"]
 
 
@@ -150,7 +152,7 @@ def aimed(X, y, expr, consts, tries=400):
     sample = Sample(island.refiner.columns, island.refiner.y, island.refiner.sw, island.n_aim)
     limits = Limits(40, 6, island.limits.table)
     made = aim(island.state, genomes_of(rows), 1, tries, sample, island.terms, limits, genomes_of(out))
-    return [genome_translation.to_tokens(out["G"][k, : out["lengths"][k]]) for k in range(made)]
+    return [genome_to_expression.to_tokens(out["G"][k, : out["lengths"][k]]) for k in range(made)]
 
 
 def test_exponential_of_logarithms_is_a_product():
@@ -158,8 +160,8 @@ def test_exponential_of_logarithms_is_a_product():
         ["+", "*", C, "log", "+", C, "x1", "+", "/", C, "x2", "+", "*", C, "log", "x3", C],
         [-1.5, 0.4, 0.7, 2.31, 0.2],
     )
-    codes, values = (np.array(v) for v in genome_translation.to_codes(expr, consts))
-    product, own = genome_translation.product_of_powers(codes, values)
+    codes, values = (np.array(v) for v in genome_to_expression.to_codes(expr, consts))
+    product, own = genome_to_expression.product_of_powers(codes, values)
     X = np.random.default_rng(0).uniform(0.5, 2, (20, 3))
     np.testing.assert_allclose(evaluate(product, X, own), np.exp(evaluate(expr, X, consts)), rtol=1e-12)
     assert product[:7] == ["*", "inv", "pow3", "pow1_2", "+", C, "x1"] and product.count("log") == 0

@@ -10,7 +10,7 @@ from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Candidate, Problem
 from fansr.proposers.parts import reductions as cut
 from fansr.proposers.parts.monomials import factors_of
-from fansr.proposers.parts.outer_functions import OUTERS, RARE_OUTERS
+from fansr.proposers.parts.target_transforms import OUTERS, RARE_OUTERS
 
 D = 3
 X = np.random.default_rng(0).uniform(0.5, 1.5, (60, D))

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.proposers.parts.assembly import HALF, ONE, Base, Factors, Term, combination, product
-from fansr.proposers.parts.sums import fraction
+from fansr.proposers.parts.expression_assembly import HALF, ONE, Base, Factors, Term, combination, product
+from fansr.proposers.parts.sum_spelling import fraction
 
 MIN_DEFINED = 0.8  # share of the points an undone function must exist at; noise and underflow cost some
 

@@ -16,8 +16,8 @@ from itertools import combinations
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.parts.assembly import Base, combination, near_simple, nearest, product, scale_of
 from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.expression_assembly import Base, combination, near_simple, nearest, product, scale_of
 from fansr.proposers.parts.inner_scan import values_of
 from fansr.proposers.parts.monomials import exponent_vectors, factors_of, values
 from fansr.proposers.parts.power_products import LogRegression, power_products

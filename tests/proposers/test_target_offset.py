@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fansr.fitting.problem import Problem
-from fansr.proposers.offsets import offsets
 from fansr.proposers.parts.candidates import Polisher, measured
+from fansr.proposers.target_offset import offsets
 
 
 def make(law, D, M=400, low=0.5, high=3.5, seed=1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fansr.expressions import compilation as nb, opcodes as op
-from fansr.proposers.local_search.canonical_rules import NOTHING, compare, join, make
+from fansr.proposers.local_search.genome_canonical_rules import NOTHING, compare, join, make
 from fansr.proposers.local_search.genomes import (
     ARENA_TYPE,
     GENOME,

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from fansr.expressions.prefix import is_valid
 from fansr.expressions.programs import evaluate
-from fansr.proposers.parts.assembly import combination, perfect_squares, product, times
+from fansr.proposers.parts.expression_assembly import combination, perfect_squares, product, times
 
 X = np.random.default_rng(0).uniform(0.3, 3, (40, 3))
 BASES = [

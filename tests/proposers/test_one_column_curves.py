@@ -7,7 +7,7 @@ from scipy.optimize import curve_fit
 from fansr.expressions.prefix import is_valid
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
-from fansr.proposers.curves import CURVES, FRONTS, INNERS, curves, propose, single
+from fansr.proposers.one_column_curves import CURVES, FRONTS, INNERS, curves, propose, single
 from fansr.proposers.parts.inner_scan import Family, Projector
 
 LAWS = {

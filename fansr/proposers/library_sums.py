@@ -4,7 +4,7 @@ A law such as ``v1 / sqrt(1 - v2^2/c^2)`` is no sum, but ``(y/v1)^-2`` is one of
 monomial (the `front`), one of a few inverse functions is applied (the `outer` function is undone), and the result is
 regressed on few of many terms: monomials of the columns times at most one function of a column, or of a sum, difference,
 product or ratio of two.  Fractions N / D are reached by letting terms times the target itself take part:
-y = N - (D - 1) y.  The pieces found are put together by assembly.py.
+y = N - (D - 1) y.  The pieces found are put together by expression_assembly.py.
 
 Coefficients come from linear least squares in the transformed target; refiner.py may polish them against y itself.
 """
@@ -18,11 +18,11 @@ from itertools import combinations
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers import product_laws
-from fansr.proposers.parts.assembly import Base, Term
+from fansr.proposers import factor_products
 from fansr.proposers.parts.candidates import Polisher, fvu_of, measured
-from fansr.proposers.parts.outer_functions import OUTER, OUTERS, RARE_OUTERS, Outer, negated, view_of
+from fansr.proposers.parts.expression_assembly import Base, Term
 from fansr.proposers.parts.sparse_sums import Subsets, growing
+from fansr.proposers.parts.target_transforms import OUTER, OUTERS, RARE_OUTERS, Outer, negated, view_of
 from fansr.proposers.parts.terms import Atom, Library, search_rows, thinned
 from fansr.proposers.power import Regression
 
@@ -243,7 +243,7 @@ def propose_quickly(problem: Problem, budget: Budget, rng: np.random.Generator) 
 def _proposed(problem: Problem, budget: Budget, rng: np.random.Generator, plans) -> Iterator[list[Candidate]]:
     if np.ptp(problem.y) == 0 or len(problem.y) < 6:
         return
-    yield from product_laws.propose(problem, budget, rng)
+    yield from factor_products.propose(problem, budget, rng)
     search = Search(problem, rng)
     for plan in plans:
         if plan is deep_plan and len(problem.y) < FEW_ROWS:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.expressions import Tape, compilation as nb, connect, forward, opcodes as op
-from fansr.proposers.local_search.canonical_form import take
+from fansr.proposers.local_search.genome_canonical_form import take
 from fansr.proposers.local_search.genomes import (
     GENOMES,
     HUGE,

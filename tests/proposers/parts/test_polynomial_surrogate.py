@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fansr.proposers.parts.surrogates import Surrogate
+from fansr.proposers.parts.polynomial_surrogate import Surrogate
 
 
 def test_gradient_against_the_true_one():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fansr.expressions.programs import evaluate
-from fansr.proposers.parts.outer_functions import OUTER, OUTERS, RARE_OUTERS, negated, view_of
+from fansr.proposers.parts.target_transforms import OUTER, OUTERS, RARE_OUTERS, negated, view_of
 
 X = np.random.default_rng(0).uniform(0.5, 2.0, (50, 2))
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from fansr.expressions import bind, children, literal_value
 from fansr.fitting import Budget, Problem
-from fansr.proposers.parts.assembly import Base, scale_of
 from fansr.proposers.parts.candidates import Polisher, measured, proposals
+from fansr.proposers.parts.expression_assembly import Base, scale_of
 from fansr.proposers.parts.inner_scan import Family, Projector, coefficients, fill, summed, usable, zoomed
 from fansr.proposers.parts.terms import thinned
 

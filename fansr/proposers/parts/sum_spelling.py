@@ -1,6 +1,6 @@
 """Sums and fractions of terms in fewer tokens: what is shared taken out, squares completed, wholes parted from quotients.
 
-Goes on where `assembly.combination` ends; looks at no data.
+Goes on where `expression_assembly.combination` ends; looks at no data.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 
-from fansr.proposers.parts import assembly
-from fansr.proposers.parts.assembly import (
+from fansr.proposers.parts import expression_assembly
+from fansr.proposers.parts.expression_assembly import (
     ONE,
     Base,
     Factors,
@@ -29,10 +29,10 @@ def fraction(above: list[Term], below: list[Term], power: Fraction, base: Factor
     for shared in (common_factors(above + below, True), {}):
         halves = [divided(terms, 1.0, shared) for terms in (above, below)]
         # The scale that is plainest above and below at once.
-        for scale in assembly.scales([c for terms in halves for c, _ in terms], tolerance, True):
+        for scale in expression_assembly.scales([c for terms in halves for c, _ in terms], tolerance, True):
             table = dict(base or {})
             for terms, e in zip(halves, (power, -power)):
-                terms = [(assembly.near_simple(c / abs(scale), tolerance), f) for c, f in terms]
+                terms = [(expression_assembly.near_simple(c / abs(scale), tolerance), f) for c, f in terms]
                 split = common_factors(terms, False)
                 if power.denominator % 2 == 0:
                     split = {b: n for b, n in split.items() if positive(b)}
@@ -50,7 +50,9 @@ def parted(above: list[Term], below: list[Term]) -> Iterator[tuple[list[Term], l
             if any(e < 0 for e in whole.values()):
                 continue
             taken = [(-c / d * e, merged(h, whole)) for e, h in below]
-            rest = [(value, h) for value, h in assembly.collected([*above, *taken]) if abs(value) > 1e-8 * abs(c)]
+            rest = [
+                (value, h) for value, h in expression_assembly.collected([*above, *taken]) if abs(value) > 1e-8 * abs(c)
+            ]
             if rest and len(rest) < len(above):
                 yield [(c / d, whole)], rest
 

@@ -1,4 +1,4 @@
-"""small_sums.py: the common laws, each from data of its own, whatever the clock says; and that it stays small."""
+"""few_term_sums.py: the common laws, each from data of its own, whatever the clock says; and that it stays small."""
 
 import time
 
@@ -7,7 +7,7 @@ import pytest
 
 from fansr.expressions import evaluate, from_infix
 from fansr.fitting import Budget, Problem
-from fansr.proposers import small_sums
+from fansr.proposers import few_term_sums
 from fansr.streams import rng_for
 
 LAWS = [
@@ -32,7 +32,7 @@ def drawn(formula, ranges, rows, seed=0):
 
 
 def best_of(problem):
-    found = [c for batch in small_sums.propose(problem, Budget(0.0), rng_for(0, "t", 0)) for c in batch]
+    found = [c for batch in few_term_sums.propose(problem, Budget(0.0), rng_for(0, "t", 0)) for c in batch]
     return min(found, key=lambda c: c.fvu)
 
 
@@ -66,10 +66,12 @@ def test_the_work_does_not_grow_with_the_table():
 
 def test_a_wave_that_hardly_turns_is_not_proposed():
     problem = drawn("850*exp(-0.231*a)", {"a": (0, 15)}, 30)
-    found = [c for batch in small_sums.propose(problem, Budget(0.0), rng_for(0, "t", 0)) for c in batch]
-    assert all("sin" not in c.expr or small_sums.turns_of(c, problem.X[:, 0]) > 0.4 for c in found if "exp" in c.expr)
+    found = [c for batch in few_term_sums.propose(problem, Budget(0.0), rng_for(0, "t", 0)) for c in batch]
+    assert all(
+        "sin" not in c.expr or few_term_sums.turns_of(c, problem.X[:, 0]) > 0.4 for c in found if "exp" in c.expr
+    )
 
 
 def test_nothing_is_proposed_for_a_constant_target():
     x = np.linspace(0, 1, 20)[:, None]
-    assert not list(small_sums.propose(Problem(x, np.ones(20), ["x"]), Budget(None), rng_for(0, "t", 0)))
+    assert not list(few_term_sums.propose(Problem(x, np.ones(20), ["x"]), Budget(None), rng_for(0, "t", 0)))

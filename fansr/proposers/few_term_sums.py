@@ -6,7 +6,7 @@ and S may be a quotient of two such sums.  Terms are monomials with small expone
 product, quotient or difference of two, that textbooks use, alone and times a column.  N*T + lambda/S, 1/(1/a + 1/b),
 sqrt(a^2 + b^2), f (c + v)/(c - w) and (a d - b c)^3 are found here.  For tables of one column: decaying waves too.
 
-The same mathematics as term_library.py, whose search it uses, with small libraries, few terms and a sample of the rows, so that
+The same mathematics as library_sums.py, whose search it uses, with small libraries, few terms and a sample of the rows, so that
 it takes some tenths of a second whatever the table and can be run before anybody looks at the clock.
 """
 
@@ -22,14 +22,14 @@ import numpy as np
 
 from fansr.expressions import bind, literal_value, rename
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers import curves
-from fansr.proposers.parts.assembly import Base, powered, product, times, total
+from fansr.proposers import one_column_curves
+from fansr.proposers.library_sums import Equation, Search
 from fansr.proposers.parts.candidates import Polisher, measured
+from fansr.proposers.parts.expression_assembly import Base, powered, product, times, total
 from fansr.proposers.parts.inner_scan import Projector
-from fansr.proposers.parts.outer_functions import OUTER, OUTERS, RARE_OUTERS, Outer
 from fansr.proposers.parts.sparse_sums import Subsets, best_subsets, without_each
+from fansr.proposers.parts.target_transforms import OUTER, OUTERS, RARE_OUTERS, Outer
 from fansr.proposers.parts.terms import Atom, Library, oscillates
-from fansr.proposers.term_library import Equation, Search
 
 ROWS = 400  # of a longer table that are looked at; the laws given are measured on all
 MIN_ROWS = 4
@@ -51,7 +51,7 @@ LEAST_TURNS = 0.4  # of a wave over the table; with fewer it is an exponential o
 STARTS = {False: 4, True: 16}  # random ones of sums, and of quotients, which have many near-solutions
 SAME = (
     1 - 1e-6
-)  # cosine above which y times a term is no help to explain y: closer than in term_library, whose sums are longer
+)  # cosine above which y times a term is no help to explain y: closer than in library_sums.py, whose sums are longer
 CUBE = Outer("cube", lambda S: S**3, np.cbrt, lambda u: np.isfinite(u), Fraction(3))
 
 
@@ -183,7 +183,7 @@ def lines(problem: Problem) -> list[Base]:
 
 @np.errstate(all="ignore")
 def inside_out(problem: Problem, j: int, count: int = 2) -> list[Base]:
-    """Laws exp(a + b g(x)) and x^n / (a + b g(x)), n from 0 to 3, g a curve of curves.py: Antoine's and Planck's laws.
+    """Laws exp(a + b g(x)) and x^n / (a + b g(x)), n from 0 to 3, g a curve of one_column_curves.py: Antoine's and Planck's laws.
 
     Rows weigh as the target's own errors do there: by (dy/du)^2 for u = log|y| and u = x^n / y.
     """
@@ -205,8 +205,8 @@ def inside_out(problem: Problem, j: int, count: int = 2) -> list[Base]:
             continue
         weight = np.maximum(weight / weight.max(), 1e-12)
         smaller = Problem(X=np.ascontiguousarray(x[:, None]), y=u, names=["x1"], weights=weight)
-        for curve in curves.single(x, curves.projector(smaller))[:count]:
-            law = curves.law_of(smaller, [curve])
+        for curve in one_column_curves.single(x, one_column_curves.projector(smaller))[:count]:
+            law = one_column_curves.law_of(smaller, [curve])
             if not law:
                 continue
             inner = tuple(X[0] if token == "x1" else token for token in law)
@@ -267,7 +267,7 @@ def turns_of(candidate: Candidate, x: np.ndarray) -> float:
 
 
 class Sums(Search):
-    """term_library's search with few terms, fewer views, and functions of 1 + x, 1 - x and 2 x besides."""
+    """The search of library_sums.py with few terms, fewer views, and functions of 1 + x, 1 - x and 2 x besides."""
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
         super().__init__(problem, rng)

@@ -1,4 +1,4 @@
-"""term_pairs.py: two terms with inner constants are found off every grid, products beside a background too, and rows are not overspent."""
+"""two_term_laws.py: two terms with inner constants are found off every grid, products beside a background too, and rows are not overspent."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from fansr.expressions.prefix import from_infix
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
-from fansr.proposers import term_pairs
+from fansr.proposers import two_term_laws
 
 
 def candidates(infix, D, n=300):
@@ -14,7 +14,7 @@ def candidates(infix, D, n=300):
     names = [f"x{j + 1}" for j in range(D)]
     X = rng.uniform(0.3, 3.0, (n, D))
     truth = from_infix(infix, names)
-    batches = term_pairs.propose(Problem(X, evaluate(truth, X), names), Budget(None), np.random.default_rng(0))
+    batches = two_term_laws.propose(Problem(X, evaluate(truth, X), names), Budget(None), np.random.default_rng(0))
     Z = rng.uniform(0.3, 3.0, (200, D))
     t = evaluate(truth, Z)
     found = [c for batch in batches for c in batch]
@@ -42,7 +42,7 @@ def test_reported_misfits_are_those_of_the_rows():
     rng = np.random.default_rng(5)
     X = rng.uniform(0.3, 3.0, (60, 2))
     y = np.exp(-X[:, 0]) + 0.3 * X[:, 1] + 0.05 * rng.normal(size=60)
-    for batch in term_pairs.propose(Problem(X, y, ["a", "b"]), Budget(None), np.random.default_rng(0)):
+    for batch in two_term_laws.propose(Problem(X, y, ["a", "b"]), Budget(None), np.random.default_rng(0)):
         for c in batch:
             own = float(np.sum((evaluate(c.expr, X, c.consts) - y) ** 2) / np.sum((y - y.mean()) ** 2))
             assert own == pytest.approx(c.fvu, rel=1e-6)

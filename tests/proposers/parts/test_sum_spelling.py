@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 
 from fansr.expressions.programs import evaluate
-from fansr.proposers.parts.sums import completed, parted, short_sum
+from fansr.proposers.parts.sum_spelling import completed, parted, short_sum
 
 
 def value(expr, X):

@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.fitting import Problem
-from fansr.proposers.parts.assembly import ONE, Base, Factors, nearest, scale_of
+from fansr.proposers.parts.expression_assembly import ONE, Base, Factors, nearest, scale_of
 from fansr.proposers.parts.inner_scan import coefficients, usable, values_of
 from fansr.proposers.parts.monomials import exponent_vectors, factors_of
-from fansr.proposers.parts.outer_functions import OUTER
 from fansr.proposers.parts.power_products import power_products
-from fansr.proposers.parts.sums import completed, short_sum
+from fansr.proposers.parts.sum_spelling import completed, short_sum
+from fansr.proposers.parts.target_transforms import OUTER
 
 ROWS = 512
 MOST_COLUMNS = 5  # up to which the exponential's polynomial has products; more columns have powers in front only

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.proposers.parts.assembly import scale_of
-from fansr.proposers.parts.surrogates import trimmed_square
+from fansr.proposers.parts.expression_assembly import scale_of
+from fansr.proposers.parts.polynomial_surrogate import trimmed_square
 
 COMPARED = 300  # rows used while dealings are compared
 KNOTS, FINE = 5, (14, 30)  # knots of a column while dealings are compared, and of the one that holds

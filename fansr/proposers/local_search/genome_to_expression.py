@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fansr.expressions import CONSTANT, OPERATOR, OPERATORS, Programs, literal_value, opcodes as op, variable_index
-from fansr.proposers.local_search.genome_programs import spell
+from fansr.proposers.local_search.genome_compiler import spell
 from fansr.proposers.local_search.genomes import Genomes
 
 

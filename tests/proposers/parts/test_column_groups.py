@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fansr.fitting.problem import Problem
-from fansr.proposers.parts.dealings import b_splines, dealings, dealings_that_hold, spline
+from fansr.proposers.parts.column_groups import b_splines, dealings, dealings_that_hold, spline
 
 
 def make(law, D, M=400, low=0.3, high=3.0, seed=0):

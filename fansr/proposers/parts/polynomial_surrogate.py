@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fansr.proposers.parts.assembly import scale_of
+from fansr.proposers.parts.expression_assembly import scale_of
 from fansr.proposers.parts.monomials import monomials, values
 
 MAX_TERMS, MAX_DEGREE = 126, 6  # degree 4 in 5 columns

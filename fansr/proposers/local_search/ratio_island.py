@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fansr.expressions import CONSTANT, compile_many, opcodes as op
-from fansr.proposers.local_search.canonical_form import canonical_rows
-from fansr.proposers.local_search.genome_translation import stop_of, terms_of, to_tokens
+from fansr.proposers.local_search.genome_canonical_form import canonical_rows
+from fansr.proposers.local_search.genome_to_expression import stop_of, terms_of, to_tokens
 from fansr.proposers.local_search.genomes import WIDTH
 from fansr.proposers.local_search.island import QUICK, Island, genomes_of
 from fansr.proposers.local_search.subtree_library import Library

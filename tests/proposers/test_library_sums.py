@@ -5,7 +5,7 @@ import pytest
 
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
-from fansr.proposers import product_laws, term_library
+from fansr.proposers import factor_products, library_sums
 
 
 def make(law, D, seed=0, M=200, low=0.5, high=3.0, noise=0.0):
@@ -15,7 +15,7 @@ def make(law, D, seed=0, M=200, low=0.5, high=3.0, noise=0.0):
     return Problem(X=X, y=y + noise * y.std() * rng.normal(size=M), names=[f"x{j + 1}" for j in range(D)]), y
 
 
-def search(problem, propose=term_library.propose, enough=1e-22):
+def search(problem, propose=library_sums.propose, enough=1e-22):
     best = None
     for batch in propose(problem, Budget(None), np.random.default_rng(0)):
         for c in batch:
@@ -65,7 +65,7 @@ PRODUCTS = {
 def test_products_of_factors(name):
     law, D = PRODUCTS[name]
     problem, _ = make(law, D, seed=1)
-    assert search(problem, product_laws.propose).fvu < 1e-20
+    assert search(problem, factor_products.propose).fvu < 1e-20
 
 
 def test_units_of_any_size():
@@ -78,7 +78,7 @@ def test_units_of_any_size():
 
 def test_noise_leaves_the_form():
     problem, truth = make(lambda a, b, c: 2 * a * b - 3.7 * c**2, 3, M=300, noise=0.02)
-    candidates = [c for batch in term_library.propose(problem, Budget(None), np.random.default_rng(0)) for c in batch]
+    candidates = [c for batch in library_sums.propose(problem, Budget(None), np.random.default_rng(0)) for c in batch]
     errors = {
         len(c.consts): np.var(evaluate(c.expr, problem.X, c.consts) - truth) / np.var(truth)
         for c in candidates
@@ -91,7 +91,7 @@ def test_same_seed_same_candidates():
     problem, _ = make(lambda a, b: np.exp(-a) * b + np.sin(2.2 * b), 2, M=80)
 
     def first(n):
-        batches = term_library.propose(problem, Budget(None), np.random.default_rng(3))
+        batches = library_sums.propose(problem, Budget(None), np.random.default_rng(3))
         return [(c.expr, c.consts.tolist()) for batch, _ in zip(batches, range(n)) for c in batch]
 
     assert first(6) == first(6)
@@ -110,7 +110,7 @@ def test_same_seed_same_candidates():
 )
 def test_odd_tables_do_no_harm(X, y):
     problem = Problem(X=X, y=y, names=[f"x{j + 1}" for j in range(X.shape[1])])
-    for batch in term_library.propose(problem, Budget(None), np.random.default_rng(0)):
+    for batch in library_sums.propose(problem, Budget(None), np.random.default_rng(0)):
         for c in batch:
             assert np.isfinite(c.consts).all() and np.isfinite(c.fvu)
 
@@ -118,7 +118,7 @@ def test_odd_tables_do_no_harm(X, y):
 def test_a_spent_budget_ends_the_search():
     problem, _ = make(lambda a, b: np.exp(np.sin(3 * a)) + np.log(1 + b**3), 2)
     budget = Budget(3600.0)
-    batches = term_library.propose(problem, budget, np.random.default_rng(0))
+    batches = library_sums.propose(problem, budget, np.random.default_rng(0))
     next(batches)
     budget.stop()
     assert len(list(batches)) <= 1
@@ -126,8 +126,8 @@ def test_a_spent_budget_ends_the_search():
 
 def test_a_function_over_a_column_keeps_the_columns_unit():
     """y / V = exp(S) with V far from 1: the unit of the base must come out again, not twice."""
-    from fansr.proposers.parts.outer_functions import OUTER
-    from fansr.proposers.term_library import Search
+    from fansr.proposers.library_sums import Search
+    from fansr.proposers.parts.target_transforms import OUTER
 
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.uniform(1e3, 5e3, 60), rng.uniform(0.1, 3, 60)])

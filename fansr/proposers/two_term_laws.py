@@ -20,7 +20,7 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, compile_many, evaluate
 from fansr.fitting import Budget, Candidate, Problem, Refiner, Schedule
-from fansr.proposers.parts.assembly import Base
+from fansr.proposers.parts.expression_assembly import Base
 from fansr.proposers.parts.inner_scan import Projector, Table, arguments, fixed, tables, usable
 from fansr.proposers.parts.terms import thinned
 
