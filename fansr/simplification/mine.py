@@ -32,9 +32,11 @@ import click
 from fansr.cli import command, resources
 from fansr.errors import DataError
 from fansr.expressions import UNARY
+from fansr.streams import files
 from fansr.version import __version__
 
 SLICE = 64  # sources mined at once: under a second, so Ctrl-C is heard in time
+MAX_YAML = 1 << 20  # bytes of a configuration
 # Settings a mine.yaml may hold, with the value each has if it does not.
 DEFAULTS = {
     "extra_internal_terms": ["<constant>", "0", "1"],
@@ -59,24 +61,30 @@ DEFAULTS = {
 SHORT = frozenset(token for token in UNARY if token[:4] in ("mult", "pow1") or token[:3] in ("div", "pow"))
 
 
-def read_settings(path: str | os.PathLike) -> dict:
-    """The settings in a mine.yaml over DEFAULTS; DataError for an unknown key or an unreadable file."""
+def _read_yaml(path: str | os.PathLike):
+    """What a YAML file holds; DataError where it is none."""
     import yaml
 
+    raw = files.read_file(path, "a YAML file", MAX_YAML, packed=False)
     try:
-        table = yaml.safe_load(Path(path).read_text()) or {}
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return yaml.safe_load(raw)
+    except RecursionError:
+        raise DataError(f"{path}: not a YAML file: nested too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # the last two for dates and keys that are none
         raise DataError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+
+
+def read_settings(path: str | os.PathLike) -> dict:
+    """The settings in a mine.yaml over DEFAULTS; DataError for an unknown key or an unreadable file."""
+    table = _read_yaml(path) or {}
     if not isinstance(table, dict):
         raise DataError(f"{path}: holds a {type(table).__name__}, wanted settings by name")
-    unknown = sorted(set(table) - set(DEFAULTS))
+    unknown = sorted(set(map(str, table)) - set(DEFAULTS))
     if unknown:
         raise DataError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(DEFAULTS))}")
     settings = {**DEFAULTS, **table}
     for name in ("max_source_pattern_length", "max_target_pattern_length", "n_samples", "dummy_variables"):
-        if not isinstance(settings[name], int) or settings[name] < 1:
+        if type(settings[name]) is not int or settings[name] < 1:
             raise DataError(f"{path}: {name} is {settings[name]!r}, wanted a positive whole number")
     return settings
 
@@ -86,14 +94,11 @@ def read_operators(path: str | os.PathLike) -> dict:
 
     One whose realization is not the engine's own is known to it by name only.
     """
-    import yaml
-
+    table = _read_yaml(path)
+    operators = table.get("operators") if isinstance(table, dict) else None
     try:
-        operators = yaml.safe_load(Path(path).read_text())["operators"]
         own = {name for name, row in operators.items() if row["realization"].split(".")[0] in ("simplipy", name)}
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: no engine config with operators") from None
     return {name: row for name, row in operators.items() if name in own - SHORT}
 

@@ -84,7 +84,7 @@ def test_an_entry_that_cannot_be_drawn_is_named(tmp_path, law, said):
         (b"", "no laws in it"),
         (b"x" * (65 << 20), "at most 67108864"),
         (zstandard.compress(bytes(65 << 20)), "at most 67108864"),
-        (gzip.compress(b"2*x")[:-3], "cut"),
+        (gzip.compress(b"2*x", mtime=0)[:-3], "cut"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, raw, said):
