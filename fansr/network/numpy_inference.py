@@ -11,8 +11,8 @@ NumpyNetwork is architecture.Model in eval mode, from the same weights under the
 
 One step is as few and as large products as it takes:
 - a norm's weights are folded into the matrix after it, the scale of attention into that of the queries;
-- attention to the memory is two products where S is small: all sequences share one memory of S vectors, so that queries
-  times keys is one matrix (d, H*S) of the state, and values times the output matrix another (H*S, d);
+- attention to the memory is two products where S is small: all sequences share one memory of S vectors, so that keys
+  times queries is one matrix (H*S, d) of the state, and values times the output matrix another (H*S, d);
 - positions, the cache and attention to the past are one compiled loop.
 
 Letters as in architecture.py; N sequences.  Weights are taken when a network is made: it is not for training.
@@ -182,16 +182,16 @@ class _MemoryAttention:
             return
         query = layer.query.reshape(d, heads, -1).transpose(1, 0, 2)  # (H, d, E)
         bias = layer.query_bias.reshape(heads, 1, -1)
-        self.ask = np.ascontiguousarray((query @ k.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(d, -1))  # (d, H*S)
-        self.ask_bias = (bias @ k.transpose(0, 2, 1)).reshape(-1)
+        self.ask = (k @ query.transpose(0, 2, 1)).reshape(-1, d)  # (H*S, d)
+        self.ask_bias = (k @ bias.transpose(0, 2, 1)).reshape(-1, 1)
         self.tell = (v @ layer.tell.reshape(heads, -1, d)).reshape(-1, d)  # (H*S, d)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         n = len(x)
         if not self.apart:
-            scores = x @ self.ask
+            scores = self.ask @ x.T  # (H*S, N): sums over S are sums of long rows, not of many short ones
             scores += self.ask_bias
-            return _softmax(scores.reshape(n, self.heads, -1)).reshape(n, -1) @ self.tell
+            return _softmax(scores.reshape(self.heads, -1, n), 1).reshape(-1, n).T @ self.tell
         q = x @ self.layer.query
         q += self.layer.query_bias
         q = q.reshape(n, self.heads, -1).transpose(1, 0, 2)  # (H, N, E)
@@ -323,9 +323,9 @@ def _gelu(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _softmax(x: np.ndarray) -> np.ndarray:
-    """x after softmax over the last axis, in place."""
-    x -= x.max(-1, keepdims=True)
+def _softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    """x after softmax over an axis, in place."""
+    x -= x.max(axis, keepdims=True)
     np.exp(x, out=x)
-    x /= x.sum(-1, keepdims=True)
+    x /= x.sum(axis, keepdims=True)
     return x

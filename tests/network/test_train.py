@@ -333,7 +333,7 @@ def test_poisoned_records_are_left_out_and_told(corpus, tmp_path):
     ):
         for record in list(reader)[:100]:
             writer.write(record)
-        for expr in (["+", "x1"], ["no-such-token"], 7, ["x1"] * 50):
+        for expr in (["+", "x1"], ["no-such-token"], [], ["x1"] * 50):
             writer.write({"kind": "skeleton", "id": 0, "expr": expr})
     args = [str(path), *arguments(corpus, tmp_path / "run", "--steps", "2")[1:]]
     args.remove("-q")
