@@ -112,7 +112,9 @@ class Metrics:
             # A killed run's metrics are whole up to their last flush: give them their name.
             for part in run.out.glob("metrics-*.zst.part"):
                 with contextlib.suppress(DataError, OSError, ValueError):
-                    reader_writer.open_writer(part.with_suffix(""), "metric", run.history, resume=True).finish()
+                    with reader_writer.open_reader(part, holds="metric") as reader:
+                        history = reader.history  # that leg's own: a stream is gone on with by the call that began it
+                    reader_writer.open_writer(part.with_suffix(""), "metric", history, resume=True).finish()
             name = f"metrics-{run.state['step']:08d}"
             taken = len(list(run.out.glob(f"{name}*.zst")))
             self.writer = reader_writer.open_writer(

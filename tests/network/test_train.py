@@ -220,6 +220,8 @@ def test_sigterm_checkpoints_and_kill_loses_one_interval_at_most(corpus, tmp_pat
     assert result.exit_code == 0, result.output
     assert checkpoints.load_state(tmp_path)[1]["step"] >= second + 10
     assert max(losses(tmp_path)) >= second
+    assert not list(tmp_path.glob("metrics-*.part*"))  # what the killed run had measured has its name
+    assert len(list(tmp_path.glob("metrics-*.zst"))) == 3
 
 
 def wait_for(condition, seconds=60):
