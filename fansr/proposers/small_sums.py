@@ -46,6 +46,7 @@ MOST_COLUMNS = 5  # of a wider table that terms are built of
 MOST_BASES = 6  # columns that the target is divided and multiplied by
 DEGREES = range(1, 6)  # of polynomials in one column
 LEAST_TURNS = 0.4  # of a wave over the table; with fewer it is an exponential or a parabola in disguise
+NEAR = 1e-6  # residual share below which a set of terms is near exact
 STARTS = {False: 4, True: 16}  # random ones of sums, and of quotients, which have many near-solutions
 CUBE = Outer("cube", lambda S: S**3, np.cbrt, lambda u: np.isfinite(u), Fraction(3))
 
@@ -276,6 +277,11 @@ class Sums(Search):
             _enriched(library, self.rows)
         return library
 
+    @staticmethod
+    def settle(fits: Fits, found) -> None:
+        """Fit the best set; where it is near exact its nearest rivals too, one of which may be the plainer."""
+        fits.settle(found[: 3 if found and found[0][0] < NEAR else 1])
+
     def paired(self, library: Library) -> set[Atom]:
         """The terms of a library that sums are made of."""
         if id(library) not in self.pairs_of:
@@ -339,21 +345,21 @@ class Sums(Search):
         B, norms = B[usable], norms[usable]
         plain = lambda found: (max(found[0], 1e-12), sum(self.length(atoms[i][0]) for i in found[1]))  # noqa: E731
         left = 1 - (B @ t / norms) ** 2 / (float(t @ t) or 1.0)
-        fits.settle(sorted(((max(0.0, float(left[i])), (int(i),)) for i in np.argsort(left)[:6]), key=plain)[:3])
+        self.settle(fits, sorted(((max(0.0, float(left[i])), (int(i),)) for i in np.argsort(left)[:6]), key=plain))
         # The commonest terms come first in a library; a Gram matrix of all would cost more than the rest.
         paired = [i for i, atom in enumerate(atoms) if lead or atom[0] in self.paired(library)]
         B, back = B[paired], np.array(paired, int)
         subsets = Subsets(B, t) if most > 1 and len(paired) > 1 else None
         found = subsets.pairs(8) if subsets else []
         settled = lambda found: sorted(((r, tuple(int(back[i]) for i in members)) for r, members in found), key=plain)  # noqa: E731
-        fits.settle(settled(found)[:3])
+        self.settle(fits, settled(found))
         for k in range(3, most + 1):
             if not found or found[0][0] < 1e-12:
                 break
             found = best_subsets(subsets, k, [members for _, members in found[:6]], self.rng, STARTS[lead is not None])
             if found and found[0][0] < 1e-12:  # of sums that are equal the shortest: a^2 + b^2, not (a - b)^2 + 2 a b
                 found = [*found, *without_each(subsets, [found[0][1]], self.rng)]
-            fits.settle(settled(found)[:2])
+            self.settle(fits, settled(found))
         return self.polish(measured(self.problem, list(fits.expressions), "sums"), 2)
 
 
