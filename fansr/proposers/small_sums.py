@@ -45,9 +45,11 @@ POINTS_PER_TERM = 5  # fewer rows for each term and the choice among hundreds fi
 MOST_COLUMNS = 5  # of a wider table that terms are built of
 MOST_BASES = 6  # columns that the target is divided and multiplied by
 DEGREES = range(1, 6)  # of polynomials in one column
+LEAST_ANGLE = 0.4  # radians that a column must span for its sine to be a term
 LEAST_TURNS = 0.4  # of a wave over the table; with fewer it is an exponential or a parabola in disguise
 NEAR = 1e-6  # residual share below which a set of terms is near exact
 STARTS = {False: 4, True: 16}  # random ones of sums, and of quotients, which have many near-solutions
+OVER_A_COLUMN = [outer for outer in OUTERS if outer.name in ("y", "exp")]  # x_j (T1 + T2), x_j exp(T1 + T2)
 CUBE = Outer("cube", lambda S: S**3, np.cbrt, lambda u: np.isfinite(u), Fraction(3))
 
 
@@ -310,7 +312,7 @@ class Sums(Search):
         divided = self.library(SIZES["divided"])
         for powers in dict.fromkeys((*self.units[: 2 * MOST_BASES], *self.bases)):
             if powers != self.none:
-                for outer in OUTERS[:5]:
+                for outer in OVER_A_COLUMN:
                     yield divided, outer, powers, None, min(few, MOST["divided"])
         for outer in RARE_OUTERS:
             yield divided, outer, self.none, None, min(few, MOST["divided"])
@@ -365,7 +367,8 @@ class Sums(Search):
 
 @np.errstate(all="ignore")
 def _enriched(library: Library, rows: np.ndarray) -> None:
-    """Add functions of 1 + x, 1 - x, 1 - x^2 and 2 x to a library's terms, alone and times each column."""
+    """Add functions of 1 + x, 1 - x, 1 - x^2 and 2 x to a library's terms, and the sine of narrow angles: alone, times and
+    over each column."""
     X = library.X
     D = X.shape[1]
     fresh: list[Base] = []
@@ -379,14 +382,16 @@ def _enriched(library: Library, rows: np.ndarray) -> None:
                 continue
             fresh += [base for base, u in ((("log", *base), np.log(u)), (("pow1_2", *base), np.sqrt(u)), (("inv", *base), 1 / u))
                       if library.bases.setdefault(base, u) is u]  # fmt: skip
+        if not oscillates(v) and np.ptp(v) > LEAST_ANGLE and np.abs(v).max() < 2 * np.pi:  # angles of a narrow range
+            fresh += [base for base, u in ((("sin", *x), np.sin(v)), (("cos", *x), np.cos(v)))
+                      if library.bases.setdefault(base, u) is u]  # fmt: skip
         if oscillates(2 * v):
             fresh += [base for base, u in ((("sin", "mult2", *x), np.sin(2 * v)), (("cos", "mult2", *x), np.cos(2 * v)))
                       if library.bases.setdefault(base, u) is u]  # fmt: skip
     none = (0.0,) * D
     units = [tuple(float(i == j) for i in range(D)) for j in range(min(D, 6)) if np.ptp(X[:, j]) > 0]
-    atoms = [
-        Atom(powers, base) for base in fresh for powers in (none, *units, *(tuple(2 * e for e in u) for u in units))
-    ]
+    further = [tuple(k * e for e in unit) for unit in units for k in (2.0, -1.0)] if D <= 3 else []
+    atoms = [Atom(powers, base) for base in fresh for powers in (none, *units, *further)]
     if D <= 4:  # a b cos(g): a function of one column times two others
         plain = [(token, f"x{j + 1}") for j in range(D) for token in ("sin", "cos", "exp", "log")]
         plain = [base for base in plain if base in library.bases]
