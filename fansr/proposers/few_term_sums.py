@@ -47,11 +47,12 @@ POINTS_PER_TERM = 5  # fewer rows for each term and the choice among hundreds fi
 MOST_COLUMNS = 5  # of a wider table that terms are built of
 MOST_BASES = 6  # columns that the target is divided and multiplied by
 DEGREES = range(1, 6)  # of polynomials in one column
+LEAST_ANGLE = 0.4  # radians that a column must span for its sine to be a term
 LEAST_TURNS = 0.4  # of a wave over the table; with fewer it is an exponential or a parabola in disguise
+NEAR = 1e-6  # residual share below which a set of terms is near exact
 STARTS = {False: 4, True: 16}  # random ones of sums, and of quotients, which have many near-solutions
-SAME = (
-    1 - 1e-6
-)  # cosine above which y times a term is no help to explain y: closer than in library_sums.py, whose sums are longer
+SAME = 1 - 1e-6  # cosine above which y times a term is no help to explain y; longer sums (library_sums.py) ask for more
+OVER_A_COLUMN = [outer for outer in OUTERS if outer.name in ("y", "exp")]  # x_j (T1 + T2), x_j exp(T1 + T2)
 CUBE = Outer("cube", lambda S: S**3, np.cbrt, lambda u: np.isfinite(u), Fraction(3))
 
 
@@ -309,7 +310,7 @@ class Sums(Search):
         divided = self.library(SIZES["divided"])
         for powers in dict.fromkeys((*self.units[: 2 * MOST_BASES], *self.fronts)):
             if powers != self.none:
-                for outer in OUTERS[:5]:
+                for outer in OVER_A_COLUMN:
                     yield divided, outer, powers, None, min(few, MOST["divided"])
         for outer in RARE_OUTERS:
             yield divided, outer, self.none, None, min(few, MOST["divided"])
@@ -327,32 +328,34 @@ class Sums(Search):
         laws: dict[Base, None] = {}
 
         def settle(sets):
-            for _, members in sets:
+            """The laws of the best set; where it is near exact of its nearest rivals too, one of which may be plainer."""
+            for _, members in sets[: 3 if sets and sets[0][0] < NEAR else 1]:
                 laws.update(dict.fromkeys(self.settled(equation, members)))
 
         plain = lambda found: (max(found[0], 1e-12), sum(self.length(atoms[i][0]) for i in found[1]))  # noqa: E731
         left = 1 - (B @ t / norms) ** 2 / (float(t @ t) or 1.0)
-        settle(sorted(((max(0.0, float(left[i])), (int(i),)) for i in np.argsort(left)[:6]), key=plain)[:3])
+        settle(sorted(((max(0.0, float(left[i])), (int(i),)) for i in np.argsort(left)[:6]), key=plain))
         # The commonest terms come first in a library; a Gram matrix of all would cost more than the rest.
         paired = [i for i, atom in enumerate(atoms) if lead or atom[0] in self.paired(library)]
         B, back = B[paired], np.array(paired, int)
         subsets = Subsets(B, t) if most > 1 and len(paired) > 1 else None
         found = subsets.pairs(8) if subsets else []
         settled = lambda found: sorted(((r, tuple(int(back[i]) for i in members)) for r, members in found), key=plain)  # noqa: E731
-        settle(settled(found)[:3])
+        settle(settled(found))
         for k in range(3, most + 1):
             if not found or found[0][0] < 1e-12:
                 break
             found = best_subsets(subsets, k, [members for _, members in found[:6]], self.rng, STARTS[lead is not None])
             if found and found[0][0] < 1e-12:  # of sums that are equal the shortest: a^2 + b^2, not (a - b)^2 + 2 a b
                 found = [*found, *without_each(subsets, [found[0][1]], self.rng)]
-            settle(settled(found)[:2])
+            settle(settled(found))
         return self.polish(measured(self.problem, list(laws), "sums"), 2)
 
 
 @np.errstate(all="ignore")
 def _enriched(library: Library, rows: np.ndarray) -> None:
-    """Add functions of 1 + x, 1 - x, 1 - x^2 and 2 x to a library's terms, alone and times each column."""
+    """Add functions of 1 + x, 1 - x, 1 - x^2 and 2 x to a library's terms, and the sine of narrow angles: alone, times and
+    over each column."""
     X = library.X
     D = X.shape[1]
     fresh: list[Base] = []
@@ -366,14 +369,16 @@ def _enriched(library: Library, rows: np.ndarray) -> None:
                 continue
             fresh += [base for base, u in ((("log", *base), np.log(u)), (("pow1_2", *base), np.sqrt(u)), (("inv", *base), 1 / u))
                       if library.bases.setdefault(base, u) is u]  # fmt: skip
+        if not oscillates(v) and np.ptp(v) > LEAST_ANGLE and np.abs(v).max() < 2 * np.pi:  # angles of a narrow range
+            fresh += [base for base, u in ((("sin", *x), np.sin(v)), (("cos", *x), np.cos(v)))
+                      if library.bases.setdefault(base, u) is u]  # fmt: skip
         if oscillates(2 * v):
             fresh += [base for base, u in ((("sin", "mult2", *x), np.sin(2 * v)), (("cos", "mult2", *x), np.cos(2 * v)))
                       if library.bases.setdefault(base, u) is u]  # fmt: skip
     none = (0.0,) * D
     units = [tuple(float(i == j) for i in range(D)) for j in range(min(D, 6)) if np.ptp(X[:, j]) > 0]
-    atoms = [
-        Atom(powers, base) for base in fresh for powers in (none, *units, *(tuple(2 * e for e in u) for u in units))
-    ]
+    further = [tuple(k * e for e in unit) for unit in units for k in (2.0, -1.0)] if D <= 3 else []
+    atoms = [Atom(powers, base) for base in fresh for powers in (none, *units, *further)]
     if D <= 4:  # a b cos(g): a function of one column times two others
         plain = [(token, f"x{j + 1}") for j in range(D) for token in ("sin", "cos", "exp", "log")]
         plain = [base for base in plain if base in library.bases]

@@ -1,8 +1,9 @@
 """Of laws that agree on every row, the one that is meant.
 
-`outside` writes exp(log(a) + u) as a exp(u), exp(u log(b)) as b^u and sqrt(c u) as sqrt(c) sqrt(u), c a number.  `slowest` takes
-the slowest of the waves that evenly spaced rows cannot tell apart: on a column x = x0 + n h the waves sin(w x + m) and sin((w + 2 pi / h) x + m') agree in every row (aliasing: Shannon 1949), so
-no fit tells them apart; between the rows they differ, and without a reason for a faster one the slowest is the law.
+`outside` writes exp(log(a) + u) as a exp(u), exp(u log(b)) as b^u, a / exp(k u) as a exp(-k u), and sqrt(c u) as sqrt(c)
+sqrt(u), c and k numbers.  `slowest` takes the slowest of the waves that evenly spaced rows cannot tell apart: on a column
+x = x0 + n h the waves sin(w x + m) and sin((w + 2 pi / h) x + m') agree in every row (aliasing: Shannon 1949), so no fit tells
+them apart; between the rows they differ, and without a reason for a faster one the slowest is the law.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ ROOTS = {"pow1_2": 2, "pow1_3": 3, "pow1_4": 4, "pow1_5": 5}
 
 
 def outside(candidate: Candidate, fitter) -> Candidate:
-    """The same law with factors taken out of exponentials and roots; itself where that is longer or no equal fit."""
+    """The same law with factors taken out of exponentials and roots, and exponentials above the bar; itself where that is longer or no equal fit."""
     if not any(token in ("exp", *ROOTS) for token in candidate.expr):
         return candidate
     tree = _taken_out(to_tree(bind(candidate.expr, candidate.consts)))
@@ -100,6 +101,11 @@ def _taken_out(node):
     node = (node[0], *(_taken_out(child) for child in node[1:]))
     if node[0] == "exp":
         return _exponential(node[1])
+    below = node[-1] if node[0] in ("/", "inv") and isinstance(node[-1], tuple) and node[-1][0] == "exp" else None
+    if below and isinstance(below[1], tuple) and below[1][0] in ("*", "/") and _number(below[1][1]) is not None:
+        # a / exp(k u) as a exp(-k u): the sign costs nothing in k
+        turned = ("exp", (below[1][0], repr(-_number(below[1][1])), below[1][2]))
+        return turned if node[0] == "inv" else ("*", node[1], turned)
     if node[0] in ROOTS and isinstance(node[1], tuple) and node[1][0] in ("*", "/"):
         over, *rest = node[1][1:]
         c = _number(over)

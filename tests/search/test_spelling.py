@@ -52,6 +52,8 @@ def test_even_columns_with_gaps_and_repeats_have_a_step():
         ("exp(log(x2) + x1*log(1.07))", "x2*1.07**x1"),
         ("sqrt(7*x1**3)", "2.6457513110645907*sqrt(x1**3)"),
         ("exp(x1 - log(x2))", "exp(x1)/x2"),
+        ("22.5/exp(-0.4*x1)", "22.5*exp(0.4*x1)"),
+        ("x2/exp(0.7/x1)", "x2*exp(-0.7/x1)"),
     ],
 )
 def test_factors_come_out(long, plain):
@@ -60,6 +62,9 @@ def test_factors_come_out(long, plain):
     first = candidate(long, X, y)
     out = spelling.outside(first, Refiner(X, y))
     assert out.expr != first.expr and len(out.expr) <= len(first.expr) and out.fvu < 1e-24
+    assert sorted(t for t in out.expr if t in ("/", "log", "inv")) == sorted(
+        t for t in free(from_infix(plain))[0] if t in ("/", "log", "inv")
+    )
 
 
 def test_what_would_overflow_stays_inside():
