@@ -83,3 +83,14 @@ def table(law: PlainLaw, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     X = np.array([[float(f"{v:.6g}") for v in row] for row in X])
     y = evaluate(from_infix(law.formula, list(law.ranges)), X)
     return X, np.array([float(f"{v:.10g}") for v in y])
+
+
+def main():
+    """Print the laws; first_answers.py runs them."""
+    for law in LAWS:
+        columns = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in law.ranges.items())
+        print(f"{law.name}: {law.target} = {law.formula}; {columns}; {law.rows} rows")
+
+
+if __name__ == "__main__":
+    main()

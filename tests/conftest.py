@@ -1,5 +1,6 @@
 """What the whole run says of itself: kernels that tests had to compile, which `make venv` should have done once for all."""
 
+import signal
 from pathlib import Path
 
 import fansr
@@ -13,6 +14,10 @@ def compiled() -> dict[Path, float]:
 
 
 def pytest_sessionstart(session):
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # a run in the background: what it starts would not hear Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     session.config.compiled_before = compiled()
 
 

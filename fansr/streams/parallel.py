@@ -54,12 +54,19 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _hold(on: bool):
+    """Keep SIGINT and SIGTERM waiting for this thread, or let them in again."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK if on else signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
 def _work(function, items, results, initializer, initargs):
     """A worker's life: one answer (True, result) or (False, exception) for each item, until the item is None."""
-    end_with_parent()
     # Ctrl-C reaches the whole process group; the parent decides what is kept, workers go quietly.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _hold(False)
+    end_with_parent()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     if "torch" in sys.modules:
@@ -104,7 +111,11 @@ class _Worker:
 
             self.room = fcntl.fcntl(self.items.fileno(), fcntl.F_SETPIPE_SZ, ROOM)
         self.process = context.Process(target=_work, args=(function, items, results, initializer, initargs))
-        self.process.start()
+        _hold(True)  # the parent's handlers, which raise, must not answer for a worker that has not begun
+        try:
+            self.process.start()
+        finally:
+            _hold(False)
         items.close()
         results.close()  # only the worker holds it now: its death is an end of file here
 

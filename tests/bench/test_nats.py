@@ -9,7 +9,7 @@ import torch
 from bench import nats
 from fansr.corpus import draw_kernels, prior
 from fansr.expressions.tokens import PAD_ID
-from fansr.network import batches
+from fansr.network import batches, skeleton_pool
 from fansr.network.architecture import Model, ModelConfig
 from fansr.streams.seeds import rng_for
 
@@ -30,7 +30,7 @@ def numbers(made, rows, columns):
 
 
 def test_kinds_of_tables_are_what_they_are_called(program):
-    rows, columns = batches.compact(draw_kernels.to_rows([["+", "x1", "sin", "x2"]] * 400))
+    rows, columns = skeleton_pool.compact(draw_kernels.to_rows([["+", "x1", "sin", "x2"]] * 400))
     kinds = program.kinds(PRIOR)
     plain, far, noisy = (numbers(kinds[name], rows, columns) for name in ("ordinary", "far columns", "noisy"))
     y, x1, x2 = np.moveaxis(plain.astype(float), -1, 0)
@@ -49,7 +49,7 @@ def test_nats_are_those_of_the_laws_one_by_one(program):
     ).eval()
     rows = draw_kernels.to_rows([["sin", "x1"], ["*", "x1", "+", "x2", "<constant>"], ["x1"]])
     told, _ = program.nats(model, {"settings": {"scale_columns": True}}, rows, program.kinds(PRIOR)["ordinary"][0], 12)
-    compact, columns = batches.compact(rows)
+    compact, columns = skeleton_pool.compact(rows)
     order = np.argsort((compact != PAD_ID).sum(1), kind="stable")
     settings = batches.Settings(columns=9, max_length=32, prior=program.kinds(PRIOR)["ordinary"][0])
     data = batches.make(

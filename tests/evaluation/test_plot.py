@@ -156,7 +156,11 @@ def fit_with_data(columns=1):
         "y": y,
         "names": [f"c{j}" for j in range(columns)],
         "target": "t",
-        "front": [{"length": 1, "fvu": 1.0}, {"length": 3, "fvu": 0.01}, {"length": 9, "fvu": 0.0}],
+        "front": [
+            {"expr": ["<constant>"], "consts": np.array([3.0]), "length": 1, "fvu": 1.0},
+            {"expr": ["*", "<constant>", "x1"], "consts": np.array([2.0]), "length": 3, "fvu": 0.01},
+            {"expr": ["+", "x1", "*", "<constant>", "x1"], "consts": np.array([1.0]), "length": 9, "fvu": 0.0},
+        ],
     }
 
 

@@ -126,7 +126,7 @@ SLEEPY = """
 import os, sys, time
 from fansr.streams.parallel import ordered_map
 def sleep(n):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())  # one write, so that lines of two workers do not mix
     time.sleep(60)
 if __name__ == "__main__":
     list(ordered_map(sleep, range(9), jobs=2))
