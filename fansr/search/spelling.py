@@ -1,7 +1,7 @@
 """Of laws that agree on every row, the one that is meant.
 
 `outside` writes exp(log(a) + u) as a exp(u), exp(u log(b)) as b^u, a / exp(k u) as a exp(-k u), and sqrt(c u) as sqrt(c)
-sqrt(u), c and k numbers.  `slowest` takes the slowest of the waves that evenly spaced rows cannot tell apart: on a column
+sqrt(u), c and k numbers, and a / (b / c) as a c / b.  `slowest` takes the slowest of the waves that evenly spaced rows cannot tell apart: on a column
 x = x0 + n h the waves sin(w x + m) and sin((w + 2 pi / h) x + m') agree in every row (aliasing: Shannon 1949), so no fit tells
 them apart; between the rows they differ, and without a reason for a faster one the slowest is the law.
 """
@@ -78,8 +78,11 @@ ROOTS = {"pow1_2": 2, "pow1_3": 3, "pow1_4": 4, "pow1_5": 5}
 
 
 def outside(candidate: Candidate, fitter) -> Candidate:
-    """The same law with factors taken out of exponentials and roots, and exponentials above the bar; itself where that is longer or no equal fit."""
-    if not any(token in ("exp", *ROOTS) for token in candidate.expr):
+    """The same law with factors taken out of exponentials and roots, exponentials above the bar, and one bar where there were two.
+
+    Itself where that is longer or no equal fit.
+    """
+    if not any(token in ("exp", *ROOTS) for token in candidate.expr) and candidate.expr.count("/") < 2:
         return candidate
     tree = _taken_out(to_tree(bind(candidate.expr, candidate.consts)))
     expr, consts = absorb(*free(from_tree(tree)))
@@ -101,6 +104,10 @@ def _taken_out(node):
     node = (node[0], *(_taken_out(child) for child in node[1:]))
     if node[0] == "exp":
         return _exponential(node[1])
+    if node[0] == "/" and isinstance(node[2], tuple) and node[2][0] == "/":
+        return ("/", ("*", node[1], node[2][2]), node[2][1])
+    if node[0] == "/" and isinstance(node[1], tuple) and node[1][0] == "/":
+        return ("/", node[1][1], ("*", node[1][2], node[2]))
     below = node[-1] if node[0] in ("/", "inv") and isinstance(node[-1], tuple) and node[-1][0] == "exp" else None
     if below and isinstance(below[1], tuple) and below[1][0] in ("*", "/") and _number(below[1][1]) is not None:
         # a / exp(k u) as a exp(-k u): the sign costs nothing in k

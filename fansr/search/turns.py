@@ -468,7 +468,10 @@ class _State:
             best = min(others, key=self._final_value, default=best)
             finals += [c for c in more if c is best]
         shown = [
-            spelling.slowest(rounding.written(c, self.fitter), self.problem.X, self.fitter) for c in self.pool.front()
+            spelling.outside(
+                spelling.slowest(rounding.written(c, self.fitter), self.problem.X, self.fitter), self.fitter
+            )
+            for c in self.pool.front()
         ]
         return Found(
             best,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fansr.expressions import bind, evaluate, free, from_infix
+from fansr.expressions import bind, evaluate, free, from_infix, to_infix
 from fansr.fitting import Candidate, Refiner
 from fansr.search import spelling
 
@@ -82,3 +82,18 @@ def test_linear_reads_every_spelling():
         assert (w, m, j) == (pytest.approx(3.0), pytest.approx(-4.0), 1)
     for text in ("x1*x2", "x1**2 + 1", "1/x1"):
         assert spelling.linear(to_tree(from_infix(text))) is None
+
+
+@pytest.mark.parametrize(
+    "two, one",
+    [
+        ("39.7/((exp(0.53*x1) - 1)/x1**3)", "39.7*x1**3/(exp(0.53*x1) - 1)"),
+        ("2.5/x1/(x1 + 1.5)", "2.5/(x1*(x1 + 1.5))"),
+    ],
+)
+def test_one_bar_where_there_were_two(two, one):
+    x = np.linspace(0.5, 4, 30)[:, None]
+    y = evaluate(from_infix(two), x)
+    plain = spelling.outside(candidate(two, x, y), Refiner(x, y))
+    assert to_infix(plain.expr, plain.consts, ["x1"]) == one
+    np.testing.assert_allclose(evaluate(plain.expr, x, plain.consts), y, rtol=1e-12)
