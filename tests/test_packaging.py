@@ -44,7 +44,8 @@ def archives(tmp_path_factory):
             shutil.copy2(path, tree)
     name = backend(tree, f"build_sdist({str(folder)!r})")
     with tarfile.open(folder / name) as archive:
-        archive.extractall(folder / "unpacked", filter="data")
+        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python before 3.11.4 has no filters
+        archive.extractall(folder / "unpacked", **safe)
     (unpacked,) = (folder / "unpacked").iterdir()
     # From a copy, so that what building leaves behind is not taken for part of the archive.
     shutil.copytree(unpacked, folder / "built", symlinks=True)

@@ -44,6 +44,7 @@ W1, W2 = Array(uint64, 1, "C"), Array(uint64, 2, "C")
 REORDERED = {"reassoc", "contract", "nsz"}
 
 _FOLDER = cache_folder()
+_refreshed: list[bool] = []  # not empty: numba has gone through its registries
 _sources: set[Path] = set()  # files whose kernels are loaded
 _newest = max((PACKAGE / f"{name}.py").stat().st_mtime for name in COMMON)  # of them and of what they build on
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
@@ -68,6 +69,29 @@ def _drop_stale(source: Path):
             path.unlink(missing_ok=True)
 
 
+def _look_up_quickly(found):
+    """Let numba go through its registries before the first kernel it takes from disk, not before each (5 ms a kernel).
+
+    What is compiled still sees all that was registered before it.
+    """
+    cache = getattr(found, "_cache", None)
+    if not hasattr(cache, "_load_overload") or not hasattr(cache, "_guard_against_spurious_io_errors"):
+        return  # another numba, or no cache: as it comes
+
+    def load_overload(signature, context):
+        if not _refreshed:
+            context.refresh()
+            _refreshed.append(True)
+        loaded = None
+        with cache._guard_against_spurious_io_errors():
+            loaded = cache._load_overload(signature, context)
+        if loaded is None:
+            context.refresh()
+        return loaded
+
+    cache.load_overload = load_overload
+
+
 def kernel(signature: Any, **options: Any) -> Callable:
     """A decorator: compile for this signature when the module is loaded, or take the machine code from disk."""
 
@@ -79,7 +103,13 @@ def kernel(signature: Any, **options: Any) -> Callable:
         # Asked for by numba when a function is decorated; other packages' kernels keep the folder they have.
         numba.config.CACHE_DIR = "" if _FOLDER in (None, PACKAGE) else str(_FOLDER)
         try:
-            return numba.njit(signature, cache=_FOLDER is not None, **{**_OPTIONS, **options})(function)
+            found = numba.njit(cache=_FOLDER is not None, **{**_OPTIONS, **options})(function)
+            if numba.config.DISABLE_JIT:
+                return found
+            _look_up_quickly(found)
+            found.compile(signature)  # as njit does when it is given a signature
+            found.disable_compile()
+            return found
         finally:
             numba.config.CACHE_DIR = before
 
