@@ -1,5 +1,6 @@
 """What the whole run says of itself: kernels that tests had to compile, which `make venv` should have done once for all."""
 
+import contextlib
 import signal
 from pathlib import Path
 
@@ -10,7 +11,11 @@ FOLDER = Path(fansr.__file__).parent
 
 def compiled() -> dict[Path, float]:
     """Every kernel's machine code in the package's caches, with the time it was written."""
-    return {path: path.stat().st_mtime for path in FOLDER.rglob("__pycache__/*.nbc")}
+    found = {}
+    for path in FOLDER.rglob("__pycache__/*.nbc"):
+        with contextlib.suppress(FileNotFoundError):  # another worker compiles the file again
+            found[path] = path.stat().st_mtime
+    return found
 
 
 def pytest_sessionstart(session):

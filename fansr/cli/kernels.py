@@ -36,6 +36,14 @@ KINDS = {
 }
 
 
+def _time(path: Path) -> float:
+    """When a file was written; long ago where another process has just removed it."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def missing(names: Iterable[str], package: Path = kernel_folder.PACKAGE, root: Path | None = None) -> list[str]:
     """Which of these files have kernels that are not on disk; the names in the order of a kind."""
     waiting = []
@@ -43,7 +51,7 @@ def missing(names: Iterable[str], package: Path = kernel_folder.PACKAGE, root: P
     for name in names:
         source = package / f"{name}.py"
         newest = max(newest, source.stat().st_mtime)
-        found = [path for path in kernel_folder.compiled_files(source, root, package) if path.stat().st_mtime >= newest]
+        found = [path for path in kernel_folder.compiled_files(source, root, package) if _time(path) >= newest]
         kernels = len(re.findall(r"^@(?:nb\.kernel|nb\.shared|njit)\(", source.read_text(), re.MULTILINE))
         if sum(path.suffix == ".nbi" for path in found) < kernels:
             waiting.append(name)

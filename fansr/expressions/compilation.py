@@ -12,6 +12,7 @@ loaded already, or is loaded later, nothing changes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -65,8 +66,9 @@ def _drop_stale(source: Path):
     _sources.add(source)
     _newest = max(_newest, source.stat().st_mtime)
     for path in compiled_files(source, _FOLDER):
-        if path.stat().st_mtime < _newest:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if path.stat().st_mtime < _newest:
+                path.unlink()
 
 
 def _look_up_quickly(found):
