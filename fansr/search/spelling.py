@@ -115,11 +115,19 @@ def _taken_out(node):
         return turned if node[0] == "inv" else ("*", node[1], turned)
     if node[0] in ROOTS and isinstance(node[1], tuple) and node[1][0] in ("*", "/"):
         over, *rest = node[1][1:]
+        if node[1][0] == "*" and _number(over) is None:
+            over, rest = rest[0], [over]
         c = _number(over)
         if c is not None and c > 0:
             root = repr(c ** (1 / ROOTS[node[0]]))
-            return (node[1][0], root, (node[0], rest[0]))
-    return node
+            return (node[1][0], root, _root_of(node[0], rest[0]))
+    return _root_of(*node) if node[0] in ROOTS else node
+
+
+def _root_of(root: str, inside):
+    """A root of an odd power as the power of the root, the same wherever either is defined: sqrt(x^3) reads x^1.5."""
+    odd = isinstance(inside, tuple) and inside[0] in ("pow3", "pow5")
+    return (inside[0], (root, inside[1])) if odd else (root, inside)
 
 
 def _exponential(inside):
