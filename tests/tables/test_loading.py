@@ -344,22 +344,14 @@ def test_pandas_own_missing_values_are_missing():
     assert dict(dropped) == {"missing": 2} and problem.X.tolist() == [[1, 1], [4, 1]]
 
 
-def test_wide_tables_cost_what_their_cells_cost():
-    """Processor time of 20,000 doubled names against that of 2,000: near ten times, not a hundred."""
-    import time
-
-    spent = []
-    for width in (2000, 2000, 20_000):
-        text = (
-            ",".join("same" for _ in range(width))
-            + "\n"
-            + "\n".join(",".join("1" for _ in range(width)) for _ in range(3))
-        )
-        begun = time.process_time()
-        table = parse_table(text.encode(), "t")
-        spent.append(time.process_time() - begun)
-        assert len(set(table.names)) == width
-    assert spent[2] < 30 * spent[1] + 0.1
+def test_a_wide_table_of_doubled_names_gets_a_name_for_each_column():
+    """Each name was once looked for among all before it, and 20,000 columns took minutes."""
+    width = 20_000
+    text = (
+        ",".join("same" for _ in range(width)) + "\n" + "\n".join(",".join("1" for _ in range(width)) for _ in range(3))
+    )
+    table = parse_table(text.encode(), "t")
+    assert len(set(table.names)) == width and table.values.shape == (3, width)
 
 
 def test_a_bomb_is_refused(monkeypatch):
