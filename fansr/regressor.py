@@ -20,7 +20,7 @@ import numpy as np
 
 from fansr import fit as fit_module
 from fansr.errors import DataError, NoAnswer
-from fansr.search import outliers, selection, turns, verdict
+from fansr.search import outliers, saved_law, selection, turns, verdict
 
 
 class SymbolicRegressor:
@@ -130,6 +130,7 @@ class SymbolicRegressor:
         self._named = names is not None
         self._problem = problem
         self._best = found.best
+        self._saved = saved_law.of(found, problem, options, fit_module.judged(found, problem, options))
         self.expression_ = self.result_["expression"]
         self.latex_ = self.result_["latex"]
         self.sympy_ = self.result_["sympy"]
@@ -183,6 +184,10 @@ class SymbolicRegressor:
         except DataError as error:
             raise ValueError(str(error)) from None
         return np.ascontiguousarray(np.column_stack([loading.to_float(column)[0] for column in columns]))
+
+    def save(self, path) -> None:
+        """Write the law and its front as JSON, for fansr-predict and saved_law.load."""
+        saved_law.save(self._saved, path)
 
     # -- parameters
 

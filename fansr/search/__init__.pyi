@@ -1,3 +1,10 @@
 # What other packages may import from this one.
-from . import outliers as outliers, rounding as rounding, selection as selection, turns as turns, verdict as verdict
+from . import (
+    outliers as outliers,
+    rounding as rounding,
+    saved_law as saved_law,
+    selection as selection,
+    turns as turns,
+    verdict as verdict,
+)
 from .selection import score as score

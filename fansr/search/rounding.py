@@ -44,11 +44,22 @@ def standard_errors(
     the data do not determine gives infinity.  known: the FVU that stated errors of the points account for
     by themselves (rank.known_fvu); the errors are never taken to be smaller than that.
     """
+    parts = _uncertainty(expr, consts, X, y, fvu, floor, weights, known)
+    if parts is None:
+        return np.full(len(consts), np.inf)
+    sigma2, values, vectors, norms = parts
+    with np.errstate(all="ignore"):
+        return np.sqrt(sigma2 * (vectors**2 / values).sum(1)) / norms
+
+
+def _uncertainty(expr, consts, X, y, fvu, floor, weights, known):
+    """(sigma^2, eigenvalues (C,), eigenvectors (C, C), norms (C,)) of the Jacobian with rows of unit norm; None where a
+    constant moves nothing.  The covariance is sigma^2 V diag(1 / values) V^T over the outer product of the norms."""
     from fansr.expressions import value_and_jacobian
 
     C, M = len(consts), len(y)
     if C == 0:
-        return np.zeros(0)
+        return 0.0, np.zeros(0), np.zeros((0, 0)), np.zeros(0)
     scale = float(np.abs(y).max()) or 1.0
     w = np.ones(M) if weights is None else np.asarray(weights, dtype=np.float64) / np.max(weights)
     centred = y / scale - np.average(y / scale, weights=w)
@@ -62,11 +73,10 @@ def standard_errors(
         size = np.abs(J).max(axis=1, initial=0.0)
         norms = size * np.sqrt(((J / np.where(size > 0, size, 1.0)[:, None]) ** 2).sum(1))
         if not np.isfinite(norms).all() or (norms == 0).any():
-            return np.full(C, np.inf)
+            return None
         unit = J / norms[:, None]
         values, vectors = np.linalg.eigh(unit @ unit.T)
-        inverse = (vectors**2 / np.maximum(values, 1e-15)).sum(1)
-        return np.sqrt(sigma2 * inverse) / norms
+        return sigma2, np.maximum(values, 1e-15), vectors, norms
 
 
 def law_errors(
@@ -79,7 +89,41 @@ def law_errors(
     physics: bool = True,
 ) -> np.ndarray:
     """standard_errors (C,) of a finished law: its round constants are held, with an error of 0, and the others free."""
-    dearest = constant_nats(len(y), candidate.fvu, floor)
+    expr, held = _with_round_held(candidate, len(y), floor, physics)
+    errors = np.zeros(len(held))
+    errors[~held] = standard_errors(
+        expr, np.asarray(candidate.consts)[~held], X, y, candidate.fvu, floor, weights, known
+    )
+    return errors
+
+
+def law_covariance(
+    candidate: Candidate,
+    X: np.ndarray,
+    y: np.ndarray,
+    floor: float,
+    weights: np.ndarray | None = None,
+    known: float = 0.0,
+    physics: bool = True,
+) -> np.ndarray | None:
+    """Covariance (C, C) of a finished law's constants, whose diagonal is the square of law_errors; None where a constant
+    is undetermined or the numbers leave the floats."""
+    expr, held = _with_round_held(candidate, len(y), floor, physics)
+    free = np.asarray(candidate.consts, dtype=np.float64)[~held]
+    parts = _uncertainty(expr, free, X, y, candidate.fvu, floor, weights, known)
+    if parts is None:
+        return None
+    sigma2, values, vectors, norms = parts
+    covariance = np.zeros((len(held), len(held)))
+    with np.errstate(all="ignore"):
+        root = vectors / np.sqrt(values) / norms[:, None] * math.sqrt(sigma2)  # (C, C), its square is the covariance
+        covariance[np.ix_(~held, ~held)] = root @ root.T
+    return (covariance + covariance.T) / 2 if np.isfinite(covariance).all() else None
+
+
+def _with_round_held(candidate: Candidate, M: int, floor: float, physics: bool) -> tuple[list[str], np.ndarray]:
+    """A law's expression with its round constants as literals, and which (C,) those are."""
+    dearest = constant_nats(M, candidate.fvu, floor)
     held = np.array([round_nats(float(c), physics) < dearest for c in candidate.consts], dtype=bool)
     values = iter(zip(candidate.consts, held))
     expr = []
@@ -88,11 +132,7 @@ def law_errors(
             c, fixed = next(values)
             token = repr(float(c)) if fixed else CONSTANT
         expr.append(token)
-    errors = np.zeros(len(held))
-    errors[~held] = standard_errors(
-        expr, np.asarray(candidate.consts)[~held], X, y, candidate.fvu, floor, weights, known
-    )
-    return errors
+    return expr, held
 
 
 @np.errstate(all="ignore")

@@ -423,9 +423,15 @@ def _unheard(unheard):
 
 def outside(X_new: np.ndarray, problem: Problem, best: Candidate) -> dict[str, str] | None:
     """A remark where rows X_new (M', D) lie more than FAR spans outside the data in a column that the law uses, or None."""
-    low, high = problem.X.min(axis=0), problem.X.max(axis=0)
+    return outside_box(X_new, problem.X.min(axis=0), problem.X.max(axis=0), problem.names, best.expr)
+
+
+def outside_box(
+    X_new: np.ndarray, low: np.ndarray, high: np.ndarray, names: Sequence[str], expr: Sequence[str]
+) -> dict[str, str] | None:
+    """The same by the smallest and largest values (D,) of the data's columns."""
     span = np.where(high > low, high - low, np.maximum(np.abs(high), 1e-300))
-    used = [j for j in variables(best.expr) if j < X_new.shape[1]]
+    used = [j for j in variables(expr) if j < X_new.shape[1]]
     with np.errstate(invalid="ignore"):
         far = (X_new < low - FAR * span) | (X_new > high + FAR * span)
     columns = [j for j in used if far[:, j].any()]
@@ -435,6 +441,6 @@ def outside(X_new: np.ndarray, problem: Problem, best: Candidate) -> dict[str, s
     j = columns[0]
     return {
         "code": "outside",
-        "text": f"{rows} of {len(X_new)} predictions lie far outside the data ({problem.names[j]} from {low[j]:.4g} to "
+        "text": f"{rows} of {len(X_new)} predictions lie far outside the data ({names[j]} from {low[j]:.4g} to "
         f"{high[j]:.4g}): a law is only known where it was measured",
     }
