@@ -695,7 +695,7 @@ def select(kept, prices, methods):
     """
     import itertools
 
-    from fansr.fit import _fvu_val
+    from fansr.evaluation.result import fvu_held_out
     from fansr.fitting.problem import Candidate, Problem
     from fansr.search import rounding, selection, turns
 
@@ -728,7 +728,7 @@ def select(kept, prices, methods):
                         "expr": found.expr,
                         "consts": found.consts,
                         "fvu": found.fvu,
-                        "fvu_val": _fvu_val(found, problem),
+                        "fvu_val": fvu_held_out(found, problem),
                     },
                     None,
                 )

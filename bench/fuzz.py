@@ -150,10 +150,10 @@ class Task:
 
 def ready():
     """Load everything once, outside any table's time: every proposer too, for a first table may not need them all."""
-    from fansr import fit
+    from fansr import fit_stream
     from fansr.search import turns
 
-    fit._ready(turns.DEFAULT_PROPOSERS)
+    fit_stream.ready(turns.DEFAULT_PROPOSERS)
     verdict(3, 0.5)
 
 

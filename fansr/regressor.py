@@ -18,8 +18,9 @@ import warnings
 
 import numpy as np
 
-from fansr import fit as fit_module
+from fansr import fit_table
 from fansr.errors import DataError, NoAnswer
+from fansr.evaluation import result
 from fansr.search import outliers, saved_law, selection, turns, verdict
 
 
@@ -118,19 +119,19 @@ class SymbolicRegressor:
             raise ValueError(str(error)) from None
         for text in said:
             warnings.warn(text, stacklevel=2)
-        budget = fit_module.search_budget(self.time, self.deadline, clock.monotonic() - begun)
+        budget = fit_table.search_budget(self.time, self.deadline, clock.monotonic() - begun)
         if self.deadline is not None:
             options.deadline = begun + self.deadline
         found = outliers.find(problem, options, budget)
         if found.best is None:
             raise RuntimeError(str(NoAnswer("no law gives finite values on all rows")))
-        self.result_ = fit_module.result_dict(found, problem, options, said, sum(dropped.values()))
+        self.result_ = result.result_dict(found, problem, options, said, sum(dropped.values()))
         self.verdict_ = self.result_["verdict"]
         self.remarks_ = self.result_["remarks"]
         self._named = names is not None
         self._problem = problem
         self._best = found.best
-        self._saved = saved_law.of(found, problem, options, fit_module.judged(found, problem, options))
+        self._saved = saved_law.of(found, problem, options, result.judged(found, problem, options))
         self.expression_ = self.result_["expression"]
         self.latex_ = self.result_["latex"]
         self.sympy_ = self.result_["sympy"]
@@ -157,7 +158,7 @@ class SymbolicRegressor:
         outside = verdict.outside(X, self._problem, self._best)
         if outside:
             warnings.warn(outside["text"], stacklevel=2)
-        return fit_module.predict(self._best, X)
+        return result.predict(self._best, X)
 
     def _by_name(self, frame, names) -> np.ndarray:
         """Columns of a data frame in the order of fit; ValueError names those that the law needs and the frame lacks."""

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from fansr import fit
+from fansr import fit, fit_stream, fit_table
 from fansr.cli import resources
 from fansr.fitting import Problem
 from fansr.search import turns
@@ -113,11 +113,11 @@ def test_missing_matplotlib_is_said_before_the_search(capsys, monkeypatch):
 
 
 def test_a_deadline_leaves_the_search_what_loading_left():
-    assert fit.search_budget(None, None, 3.0).seconds is None
-    assert fit.search_budget(2.0, None, 3.0).seconds == 2.0
-    assert fit.search_budget(None, 10.0, 3.0).seconds == pytest.approx(6.7)
-    assert fit.search_budget(2.0, 10.0, 3.0).seconds == 2.0
-    assert fit.search_budget(None, 1.0, 3.0).seconds == 0.0
+    assert fit_table.search_budget(None, None, 3.0).seconds is None
+    assert fit_table.search_budget(2.0, None, 3.0).seconds == 2.0
+    assert fit_table.search_budget(None, 10.0, 3.0).seconds == pytest.approx(6.7)
+    assert fit_table.search_budget(2.0, 10.0, 3.0).seconds == 2.0
+    assert fit_table.search_budget(None, 1.0, 3.0).seconds == 0.0
 
 
 def test_a_deadline_that_is_past_ends_the_search_at_once(tmp_path):
@@ -146,5 +146,5 @@ def test_a_prediction_needs_only_the_columns_of_the_law(capsys, tmp_path):
 
 def test_fit_records_carry_the_verdict():
     x = np.linspace(1, 2, 30)
-    record = fit.fit_record(Problem(x[:, None], 2 * x, ["x"]), turns.Options(proposers=("power",)), 0.1)
+    record = fit_stream.fit_record(Problem(x[:, None], 2 * x, ["x"]), turns.Options(proposers=("power",)), 0.1)
     assert record["verdict"] == "exact" and record["remarks"] == []

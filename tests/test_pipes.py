@@ -352,7 +352,7 @@ def test_ctrl_c_prints_the_best_law_so_far(tmp_path):
 
 def test_a_slip_on_one_problem_does_not_cost_the_others(monkeypatch):
     """An exception inside the search of one problem becomes a failed record that says which."""
-    from fansr import fit
+    from fansr import fit_stream
     from fansr.fitting.problem import Problem
     from fansr.search import turns
 
@@ -360,5 +360,7 @@ def test_a_slip_on_one_problem_does_not_cost_the_others(monkeypatch):
         raise IndexError("off by one")
 
     monkeypatch.setattr(turns, "search", slip)
-    record = fit.fit_record(Problem(np.ones((4, 1)), np.arange(4.0), ["x"], extra={"law": "a"}), turns.Options(), 1.0)
+    record = fit_stream.fit_record(
+        Problem(np.ones((4, 1)), np.arange(4.0), ["x"], extra={"law": "a"}), turns.Options(), 1.0
+    )
     assert record["status"] == "failed: IndexError: off by one" and record["law"] == "a" and record["expr"] == []

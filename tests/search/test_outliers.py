@@ -10,6 +10,7 @@ from scipy.optimize import curve_fit, least_squares
 
 from fansr import fit
 from fansr.errors import DataError
+from fansr.evaluation import result
 from fansr.fitting.problem import Candidate, Problem
 from fansr.regressor import SymbolicRegressor
 from fansr.search import outliers, selection, turns
@@ -38,7 +39,7 @@ def test_outliers_are_named_and_the_rest_is_fitted_as_by_scipy(share):
     x, y = problem.X[:, 0], problem.y
     best, covariance = curve_fit(law, x[good], y[good], (1, 1))
     at = np.array([[1.0], [2.0], [3.5]])
-    np.testing.assert_allclose(fit.predict(found.best, at), law(at[:, 0], *best), rtol=3e-3)
+    np.testing.assert_allclose(result.predict(found.best, at), law(at[:, 0], *best), rtol=3e-3)
     # Cauchy's loss on all rows is another robust fit: the same law within its errors.
     other = least_squares(lambda p: law(x, *p) - y, best, loss="cauchy", f_scale=0.02).x
     assert np.all(np.abs(other - best) < 5 * np.sqrt(np.diag(covariance)))
@@ -157,7 +158,7 @@ def test_with_no_time_left_the_front_of_a_long_table_is_not_refitted(monkeypatch
     monkeypatch.setattr(Refiner, "polish", lambda *_args, **_more: pytest.fail("refitted without time"))
     late = Budget(0.0, start=time.monotonic() - 5.0)
     turns._on_all_rows(found, problem, turns.Options(), 1e-26, late)
-    values = fit.predict(laws[0], problem.X)
+    values = result.predict(laws[0], problem.X)
     assert found.front == [laws[0]]
     assert found.best.fvu == pytest.approx(
         np.sum((problem.y - values) ** 2) / np.sum((problem.y - problem.y.mean()) ** 2)
