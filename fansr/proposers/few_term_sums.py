@@ -39,7 +39,7 @@ SIZES = {
     "divided": (130, 60),
     "quotient": (45, 0),
 }  # monomials, terms with a function (terms.Library)
-CURVE_ROWS = 100  # of a curve of a transformed target
+CURVE_ROWS, DRAWN = 100, 8  # rows looked at of a curve of a transformed target, and curves whose grids are drawn in
 PAIRED = {"plain": 420, "divided": 110}  # of a library's terms that enter sums; the others stand alone
 SEARCH_ROWS = 128  # that terms are chosen on; coefficients are fitted to all
 MOST = {"plain": 4, "divided": 2, "quotient": 4}  # terms of a sum
@@ -199,14 +199,14 @@ def inside_out(problem: Problem, j: int, count: int = 2) -> list[Base]:
     views = [(x**n / y, (y * y / x**n) ** 2, n) for n in range(4) if n == 0 or (x != 0).all()]
     if (y > 0).all() or (y < 0).all():
         views.insert(0, (np.log(np.abs(y)), y * y, None))
-    laws = []
+    laws, shapes = [], one_column_curves.Shapes(x)
     for u, weight, n in views:
         weight = w * weight
         if not (np.isfinite(u).all() and np.ptp(u) > 0 and np.isfinite(weight).all() and weight.max() > 0):
             continue
         weight = np.maximum(weight / weight.max(), 1e-12)
         smaller = Problem(X=np.ascontiguousarray(x[:, None]), y=u, names=["x1"], weights=weight)
-        for curve in one_column_curves.single(x, one_column_curves.projector(smaller))[:count]:
+        for curve in one_column_curves.single(shapes, one_column_curves.projector(smaller), DRAWN)[:count]:
             law = one_column_curves.law_of(smaller, [curve])
             if not law:
                 continue

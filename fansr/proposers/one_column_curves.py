@@ -24,7 +24,7 @@ from fansr.proposers.parts.terms import thinned
 ROWS = 160  # points the grids look at
 MIN_ROWS = 5
 ZOOMS = 4  # rounds of drawing a grid in
-ZOOMED = 30  # curves whose grids are drawn in
+ZOOMED, DRAWN_BESIDE = 30, 12  # curves whose grids are drawn in: alone, and beside a known term
 COARSE = 10.0  # how much better a grid in two unknowns is sure to become, in the order of who is drawn in
 POLISHED, HOPEFUL = 8, 30.0  # laws whose constants are polished, and how far behind the best they may be
 SECOND = 3  # curves that get a second term
@@ -129,28 +129,54 @@ class Curve(NamedTuple):
 # ---- the fit ----------------------------------------------------------------------------------
 
 
+class Shapes:
+    """All curves of one column x (n,) on their grids, tabulated once for all targets that are asked about."""
+
+    def __init__(self, x: np.ndarray):
+        self.x = x
+        with np.errstate(all="ignore"):
+            inners = {name: Family(formula, tuple).values(x) for name, formula in INNERS.items()}
+            self.inners = {name: t for name, t in inners.items() if usable(t, 0.0)}
+            fronts = {name: Family(formula, tuple).values(x) * np.ones_like(x) for name, formula in FRONTS.items()}
+            self.fronts = {name: w for name, w in fronts.items() if np.isfinite(w).all()}
+            kinds = list(self._kinds())
+        # (curve, inner, front), the grid of its constants, and its rows in `plain` (K, n) or `waves` (2, K, n)
+        self.kinds = [(name, inner, front, grid) for name, inner, front, grid, _ in kinds]
+        self.plain = np.concatenate([values for *_, values in kinds if values.ndim == 2])
+        waves = [values for *_, values in kinds if values.ndim == 3]
+        self.waves = np.concatenate(waves, axis=1) if waves else np.empty((2, 0, len(x)))
+
+    def _kinds(self) -> Iterator[tuple]:
+        for name, (family, own, before) in CURVES.items():
+            for inner in own.split():
+                if inner not in self.inners:
+                    continue
+                grid = family.grid(self.inners[inner])
+                values = _values(name, self.inners[inner], grid)
+                for front in before.split():
+                    if front in self.fronts and not (name == "power" and front != "1" and inner in POWERS):
+                        yield name, inner, front, grid, self.fronts[front] * values
+
+    def rough(self, fit: Projector) -> list[tuple]:
+        """(share left, curve, inner, front, place in its grid) of every kind; the most promising first."""
+        plain = fit.shares(self.plain)
+        waves = fit.pair_shares(*self.waves)[0]
+        found, places = [], {False: 0, True: 0}
+        for name, inner, front, grid in self.kinds:
+            first = places[name == "wave"]
+            places[name == "wave"] += len(grid)
+            shares = (waves if name == "wave" else plain)[first : first + len(grid)]
+            at = int(np.argmin(shares))
+            found.append((float(shares[at]), name, inner, front, grid[at]))
+        return sorted(found, key=lambda item: item[0] / (COARSE if len(item[-1]) > 1 else 1.0))
+
+
 @np.errstate(all="ignore")
-def single(x: np.ndarray, fit: Projector) -> list[Curve]:
-    """Every curve at the best place of its grid, the leaders' grids drawn in; best first by FVU and length."""
-    inners = {name: Family(formula, tuple).values(x) for name, formula in INNERS.items()}
-    inners = {name: t for name, t in inners.items() if usable(t, 0.0)}
-    fronts = {name: Family(formula, tuple).values(x) * np.ones_like(x) for name, formula in FRONTS.items()}
-    rough = []
-    for name, (family, own, before) in CURVES.items():
-        for inner in own.split():
-            if inner not in inners:
-                continue
-            grid = family.grid(inners[inner])
-            values = _values(name, inners[inner], grid)
-            for front in before.split():
-                if np.isfinite(fronts[front]).all() and not (name == "power" and front != "1" and inner in POWERS):
-                    shares = _shares(fit, fronts[front] * values)
-                    at = int(np.argmin(shares))
-                    rough.append((float(shares[at]), name, inner, front, grid[at]))
-    rough.sort(key=lambda item: item[0] / (COARSE if len(item[-1]) > 1 else 1.0))
+def single(shapes: Shapes, fit: Projector, drawn: int = ZOOMED) -> list[Curve]:
+    """Every curve at the best place of its grid, the grids of `drawn` leaders drawn in; best first by FVU and length."""
     found = [
-        _drawn_in(fit, name, inners[inner], fronts[front], at, inner, front)
-        for share, name, inner, front, at in rough[:ZOOMED]
+        _drawn_in(fit, name, shapes.inners[inner], shapes.fronts[front], at, inner, front)
+        for share, name, inner, front, at in shapes.rough(fit)[:drawn]
         if share < math.inf
     ]
     return sorted(found, key=lambda curve: _rank(curve.share, curve.expr))
@@ -191,7 +217,6 @@ def _fronted(front: Base, body: Base) -> Base:
 # ---- laws -------------------------------------------------------------------------------------
 
 
-@np.errstate(all="ignore")
 def curves(
     x: np.ndarray,
     y: np.ndarray,
@@ -204,20 +229,37 @@ def curves(
 
     `floor` is the share below which nothing can be told apart: of laws at the floor the shortest come first.
     """
+    found: list[tuple[float, Base]] = []
+    for found in stages(x, y, weights, floor, count):
+        if not second:
+            break
+    return found
+
+
+def stages(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, floor: float = 0.0, count: int = COUNT
+) -> Iterator[list[tuple[float, Base]]]:
+    """What curves() gives: with one term, then, unless those are exact or the rows are few, with one and two."""
     if len(x) > ROWS:
         rows = np.argsort(x, kind="stable")[np.unique(np.linspace(0, len(x) - 1, ROWS).astype(int))]
         x, y, weights = x[rows], y[rows], None if weights is None else weights[rows]
     if len(x) < MIN_ROWS or not np.ptp(x) > 0 or not np.ptp(y) > 0:
-        return []
+        return
     problem = Problem(X=np.ascontiguousarray(x[:, None]), y=y, names=["x1"], weights=weights)
-    ones = single(x, projector(problem))
+    shapes = Shapes(x)
+    ones = single(shapes, projector(problem))
     laws = _polished(problem, [[curve] for curve in ones[:count]], floor)
-    if second and len(x) >= 2 * MIN_ROWS and laws and laws[0][0] > max(floor, EXACT):
+    yield _best(laws, floor, count)
+    if len(x) >= 2 * MIN_ROWS and laws and laws[0][0] > max(floor, EXACT):
         twos = []
         for known in [*([curve] for curve in ones[:SECOND]), *_beginnings(x)]:
-            others = single(x, projector(problem, known))
+            others = single(shapes, projector(problem, known), DRAWN_BESIDE)
             twos += [[*known, other] for other in others[: max(2, count // 4)]]
         laws += _polished(problem, twos, floor) + _polished(problem, [_two_decays(problem)], floor)
+        yield _best(laws, floor, count)
+
+
+def _best(laws: list[tuple[float, Base]], floor: float, count: int) -> list[tuple[float, Base]]:
     kept: dict[Base, float] = {}
     for share, law in sorted(laws, key=lambda item: _rank(*item, floor)):
         kept.setdefault(law, share)
@@ -293,8 +335,7 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     j = columns[0]
 
     def batches() -> Iterator[list[Base]]:
-        for second in (False, True):
-            found = curves(problem.X[:, j], problem.y, problem.weights, second=second)
+        for found in stages(problem.X[:, j], problem.y, problem.weights):
             yield [tuple(f"x{j + 1}" if token == "x1" else token for token in law) for _, law in found]
 
     yield from proposals(problem, "curves", batches(), budget, COUNT, 8.0, EXACT)

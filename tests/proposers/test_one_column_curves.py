@@ -7,7 +7,7 @@ from scipy.optimize import curve_fit
 from fansr.expressions.prefix import is_valid
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
-from fansr.proposers.one_column_curves import CURVES, FRONTS, INNERS, curves, propose, single
+from fansr.proposers.one_column_curves import CURVES, FRONTS, INNERS, Shapes, curves, propose, single
 from fansr.proposers.parts.inner_scan import Family, Projector
 
 LAWS = {
@@ -106,4 +106,6 @@ def test_weights_count():
     weights = np.ones(60)
     weights[::5] = 1e-12
     ones = [np.ones(60)]
-    assert single(x, Projector(ones, y, weights))[0].share < 1e-4 < single(x, Projector(ones, y))[0].share
+    assert (
+        single(Shapes(x), Projector(ones, y, weights))[0].share < 1e-4 < single(Shapes(x), Projector(ones, y))[0].share
+    )

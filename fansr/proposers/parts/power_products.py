@@ -55,7 +55,8 @@ def power_products(
     `factors` are triples (expression of f, its values (M,), e), `exponential` the expression and values of s.
     """
     factors = [(base, v, Fraction(e).limit_denominator(10**9)) for base, v, e in factors if e]
-    size = sum(float(e) * np.log(np.abs(v)) for _, v, e in factors) + (exponential[1] if exponential else 0.0)
+    size = np.zeros(len(y)) if exponential is None else exponential[1]
+    size = size + sum(float(e) * np.log(np.abs(v)) for _, v, e in factors)  # no factor may be left
     ok = np.isfinite(size)
     if not ok.any():
         return []
