@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -229,11 +230,8 @@ def curves(
 
     `floor` is the share below which nothing can be told apart: of laws at the floor the shortest come first.
     """
-    found: list[tuple[float, Base]] = []
-    for found in stages(x, y, weights, floor, count):
-        if not second:
-            break
-    return found
+    found = list(islice(stages(x, y, weights, floor, count), 2 if second else 1))
+    return found[-1] if found else []
 
 
 def stages(
