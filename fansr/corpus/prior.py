@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fansr.cli import read_toml
 from fansr.errors import DataError
-from fansr.expressions import MAX_VARIABLES, OPERATOR, OPERATORS
+from fansr.expressions import MAX_VARIABLES, OPERATORS
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _check_skeletons(part: Skeletons, name: str):
     if not all(0 <= weight <= WEIGHT for weight in (part.share, part.constant, part.others)) or part.max_unique < 1:
         raise DataError(f"{name}: wanted share, constant and others from 0 to {WEIGHT:g} and max_unique >= 1")
     for token, weight in part.weights.items():
-        if token not in OPERATOR:
+        if all(token != row.token for row in OPERATORS):
             raise DataError(f"{name}: weights names {token!r}, which is no operator of Table 5")
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= WEIGHT:
             raise DataError(

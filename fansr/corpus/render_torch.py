@@ -20,7 +20,7 @@ import torch
 
 from fansr.corpus import draw_kernels
 from fansr.corpus.prior import Draw, Prior
-from fansr.expressions import OPERATOR, opcodes as op
+from fansr.expressions import OPERATOR, OPERATORS, opcodes as op
 
 CHUNK = 32  # rows the compiled kernels draw at once
 PROBE = draw_kernels.PROBE  # points tried first: a rejected draw nearly always shows there
@@ -63,14 +63,14 @@ def _functions() -> dict:
     for k in (2, 3, 4, 5):
         found[f"mult{k}"] = lambda a, k=k: a * k
         found[f"div{k}"] = lambda a, k=k: a / k
-    for token in OPERATOR:
+    for token in (row.token for row in OPERATORS):
         if token not in found:  # sin, exp and so on: torch has them under the same names
             found[token] = getattr(torch, token)
     return {OPERATOR[token].opcode: function for token, function in found.items()}
 
 
 FUNCTIONS = _functions()
-assert len(FUNCTIONS) == len(OPERATOR)
+assert len(FUNCTIONS) == len(OPERATORS)
 
 
 # ---- evaluation -------------------------------------------------------------------------------

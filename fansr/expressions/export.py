@@ -120,11 +120,16 @@ def _bare(text: str) -> str:
 # ---- sympy ------------------------------------------------------------------------------------
 
 # Where sympy's form differs from the table's infix: (template, precedence).  The odd roots are the real ones.
-_SYMPY = {
+SYMPY = {
     "abs": ("Abs({a})", 5),
     "pow1_3": ("sign({a})*Abs({a})**(1/3)", 2),
     "pow1_4": ("{a}**(1/4)", 4),
     "pow1_5": ("sign({a})*Abs({a})**(1/5)", 2),
+    "step": ("Heaviside({a}, 0)", 5),
+    "logistic": ("1/(1 + exp(-({a})))", 2),
+    "min": ("Min({a}, {b})", 5),
+    "max": ("Max({a}, {b})", 5),
+    "mod": ("Mod({a}, {b})", 5),
 }
 
 
@@ -147,10 +152,10 @@ def sympy_source(
             text = format_number(next(values) if tree == CONSTANT else float(tree), digits)
             return text, 3 if text.startswith("-") else _ATOM
         row = OPERATOR[tree[0]]
-        template, p = _SYMPY.get(row.token, (row.infix, row.precedence))
+        template, p = SYMPY.get(row.token, (row.infix, row.precedence))
         parts = [show(child) for child in tree[1:]]
-        if p == 5 or row.token in _SYMPY and p == 2:  # calls bring their own brackets
-            return template.format(a=parts[0][0]), p
+        if p == 5 or row.token in SYMPY and p == 2:  # calls bring their own brackets
+            return template.format(**dict(zip("ab", (part[0] for part in parts)))), p
         # Left operands may be of the same precedence, right ones must bind tighter; powers want atoms on both sides.
         least = (p, p + 1) if p < 4 else (5, 5)
         if row.token == "inv":
@@ -159,6 +164,21 @@ def sympy_source(
         return template.format(**dict(zip("ab", texts))), p
 
     return show(to_tree(expr))[0]
+
+
+def templates(body: Expr) -> tuple[str, str]:
+    """numpy's and sympy's source of a definition's body (x1 and x2 its arguments), as templates with {a} and {b}."""
+    names = ["first_argument", "second_argument"]
+    fields = dict(zip(names, ("({a})", "({b})")))
+    numpy = numpy_source(body, None, names)
+    sympy = re.sub(r"Symbol\('(\w+)'\)", r"\1", sympy_source(body, None, names))
+
+    def filled(text):
+        for name, field in fields.items():
+            text = text.replace(name, field)
+        return text
+
+    return filled(numpy), filled(sympy)
 
 
 # ---- LaTeX ------------------------------------------------------------------------------------
@@ -223,7 +243,7 @@ def latex(
             exponent = parts[1][0] if row.arity == 2 else row.token[3:]
             return f"{wrap(parts[0], _ATOM)}^{{{exponent}}}", 4
         if row.precedence == 5:
-            return row.latex.format(a=parts[0][0]), 5
+            return row.latex.format(**dict(zip("ab", (part[0] for part in parts)))), 5
         if row.token == "neg":
             return f"-{wrap(parts[0], 2) if not parts[0][0].startswith('-') else wrap(parts[0], _ATOM + 1)}", 3
         if row.token.startswith("mult"):
@@ -254,6 +274,8 @@ def torch_module(expr: Expr, consts: Iterable[float] | None = None) -> torch.nn.
     """
     import torch
 
+    from fansr.expressions import definitions
+
     table = {
         "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "pow": torch.pow,
         "abs": torch.abs, "inv": torch.reciprocal, "neg": torch.neg,
@@ -264,10 +286,25 @@ def torch_module(expr: Expr, consts: Iterable[float] | None = None) -> torch.nn.
         table[f"pow{k}"] = lambda a, k=k: a**k
         table[f"mult{k}"] = lambda a, k=k: a * k
         table[f"div{k}"] = lambda a, k=k: a / k
+    table |= {
+        "step": lambda a: torch.where(a.isnan(), a, (a > 0).to(a.dtype)), "logistic": torch.sigmoid,
+        "min": torch.minimum, "max": torch.maximum, "mod": torch.remainder,
+    }  # fmt: skip
     for token in OPERATOR:
-        if token not in table:
+        if token not in table and "=" not in token:
             table[token] = getattr(torch, token)
     values = _values(expr, consts)
+
+    def apply(token, *operands):
+        """A defined function of tensors."""
+        stack = []
+        for word in reversed(definitions.body_of(token)):
+            column = variable_index(word)
+            if word in OPERATOR:
+                stack.append(table[word](*[stack.pop() for _ in range(OPERATOR[word].arity)]))
+            else:
+                stack.append(operands[0].new_tensor(literal_value(word)) if column is None else operands[column])
+        return stack.pop()
 
     class Law(torch.nn.Module):
         """One law; `tokens` is its prefix expression."""
@@ -284,7 +321,7 @@ def torch_module(expr: Expr, consts: Iterable[float] | None = None) -> torch.nn.
                 column = variable_index(token)
                 if token in OPERATOR:
                     operands = [stack.pop() for _ in range(OPERATOR[token].arity)]
-                    stack.append(table[token](*operands))
+                    stack.append(apply(token, *operands) if "=" in token else table[token](*operands))
                 elif column is not None:
                     stack.append(X[..., column])
                 else:

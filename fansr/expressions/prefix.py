@@ -8,6 +8,8 @@ about values, data or streams; it is pure Python, since expressions are short.
 from __future__ import annotations
 
 import ast
+import difflib
+import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -36,6 +38,11 @@ def arity(token: str) -> int:
         return known
     if variable_index(token) is not None or literal_value(token) is not None:
         return 0
+    if "=" in token:
+        from fansr.expressions import definitions
+
+        if definitions.register(token):
+            return ARITY[token]
     raise ValueError(f"unknown token {token!r}: wanted an operator of the table, x1, x2, ..., {CONSTANT} or a number")
 
 
@@ -302,6 +309,8 @@ def _unary(row, operand) -> tuple[str, int]:
 
 def _binary(row, left, right) -> tuple[str, int]:
     token, p = row.token, row.precedence
+    if p == 5:
+        return row.infix.replace("{a}", left[0], 1).replace("{b}", right[0]), p
     if token == "pow":
         return f"{_wrap(left, 5)}**{_wrap(right, 5)}", p
     if token == "+" and right[0][:1] == "-":
@@ -315,8 +324,9 @@ def _binary(row, left, right) -> tuple[str, int]:
 
 # ---- parsing ----------------------------------------------------------------------------------
 
-_FUNCTIONS = {
-    **{row.token: row.token for row in OPERATOR.values() if row.arity == 1},
+# What a formula may call, and the token it means; pow is read apart.  Definitions are added as they are met.
+FUNCTIONS = {
+    **{row.token: row.token for row in OPERATOR.values() if row.arity == 1 or row.precedence == 5},
     "sqrt": "pow1_2",
     "cbrt": "pow1_3",
     "root4": "pow1_4",
@@ -333,7 +343,16 @@ _FUNCTIONS = {
     "arctanh": "atanh",
     "Abs": "abs",
     "fabs": "abs",
+    "heaviside": "step",
+    "sigmoid": "logistic",
+    "expit": "logistic",
+    "minimum": "min",
+    "maximum": "max",
+    "Min": "min",
+    "Max": "max",
+    "Mod": "mod",
 }
+_CHAINED = ("min", "max")  # of more than two: min(a, min(b, c))
 _NUMBERS = {"pi": math.pi, "e": math.e, "E": math.e}
 _ROOTS = {0.5: "pow1_2", 1 / 3: "pow1_3", 0.25: "pow1_4", 0.2: "pow1_5"}
 
@@ -342,7 +361,8 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
     """Parse an ordinary formula into a prefix expression; ValueError says what is wrong and where.
 
     Understood: + - * / ** ^ and signs, numbers, pi and e, C as a free constant, the functions of
-    Table 5 under their usual names (sqrt, cbrt, ln, arcsin, ...).  Without `names` variables are
+    Table 5 under their usual names (sqrt, cbrt, ln, arcsin, ...), min, max, step, sign, floor, mod, logistic and what was
+    defined; a % b is mod(a, b), a > b is step(a - b), 1 or 0.  Without `names` variables are
     x1, x2, ... or v1, v2, ...; with `names` they are the columns' names, which hide pi and e.
     Integer powers 2 to 5 become pow2..pow5 and 1/x becomes inv; **0.5 and **0.25 become roots,
     **(1/3) and **(1/5) do not, since they differ from the real roots for negative arguments.
@@ -389,15 +409,29 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
             return call(node)
         if isinstance(node, ast.BinOp):
             return binary(node)
+        if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], (ast.Gt, ast.Lt)):
+            sides = walk(node.left), walk(node.comparators[0])
+            more, less = sides if isinstance(node.ops[0], ast.Gt) else sides[::-1]
+            return ["step", *(more if less in (["0.0"], ["-0.0"]) else ["-", *more, *less])]
         raise ValueError(f"cannot read {ast.unparse(node)!r} in {text!r}")
 
     def call(node) -> Expr:
         function = node.func.id
         if function == "pow" and len(node.args) == 2:
             return power(walk(node.args[0]), walk(node.args[1]))
-        if function not in _FUNCTIONS or len(node.args) != 1:
-            raise ValueError(f"unknown function {function!r} with {len(node.args)} arguments in {text!r}")
-        return [_FUNCTIONS[function], *walk(node.args[0])]
+        token = FUNCTIONS.get(function)
+        if token is None:
+            near = difflib.get_close_matches(function, FUNCTIONS, 1)
+            raise ValueError(
+                f"unknown function {function!r} in {text!r}" + (f": the nearest known is {near[0]!r}" if near else "")
+            )
+        wanted, came = OPERATOR[token].arity, len(node.args)
+        if came != wanted and not (token in _CHAINED and came > wanted):
+            raise ValueError(f"{function!r} came with {came} arguments in {text!r}, wanted {wanted}")
+        parts = [walk(part) for part in node.args]
+        while len(parts) > wanted:
+            parts[-2:] = [[token, *parts[-2], *parts[-1]]]
+        return [token, *itertools.chain(*parts)]
 
     def power(base: Expr, exponent: Expr) -> Expr:
         value = literal_value(exponent[0]) if len(exponent) == 1 else None
@@ -419,12 +453,12 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
         left, right = walk(node.left), walk(node.right)
         if isinstance(node.op, ast.Pow):
             return power(left, right)
-        token = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}.get(type(node.op))
+        token = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Mod: "mod"}.get(type(node.op))
         if token is None:
             raise ValueError(f"cannot read {ast.unparse(node)!r} in {text!r}")
         a = literal_value(left[0]) if len(left) == 1 else None
         b = literal_value(right[0]) if len(right) == 1 else None
-        if a is not None and b is not None and not (token == "/" and b == 0):
+        if a is not None and b is not None and token != "mod" and not (token == "/" and b == 0):
             return [repr({"+": a + b, "-": a - b, "*": a * b, "/": a / b if b else 0.0}[token])]
         if token == "/" and a == 1.0:
             return ["inv", *right]

@@ -2,9 +2,10 @@
 
 A *program* is the prefix expression itself in three flat arrays over its L positions:
 
-    op      int64   0..37 an operator's opcode, 38 a literal, 39 a free constant, 40 a variable
+    op      int64   an operator's opcode or a leaf's (opcodes.py)
     link    int64   binary operator: where its second operand begins (the first begins at the next
-                    position); constant: its number in pre-order; variable: its column
+                    position); constant: its number in pre-order; variable: its column; copy: the
+                    position of the JOIN, further on, whose value it has
     literal float64 value of a literal, 0 elsewhere
 
 so the subtree at position k is the slice k..end and is a program too.  Walking the positions from the
@@ -20,6 +21,7 @@ protected, and no input is written to.  This file knows nothing of fitting.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,7 +30,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fansr.expressions import compilation as nb, opcodes as op
-from fansr.expressions.tokens import ARITY, CONSTANT, OPERATORS, literal_value, variable_index
+from fansr.expressions.prefix import arity, problems
+from fansr.expressions.tokens import ARITY, CONSTANT, OPERATOR, literal_value, variable_index
 
 BLOCK = 512  # points per block of evaluate(); 64 KiB of values for 16 positions
 
@@ -78,6 +81,10 @@ def forward(tape, first, stop, wanted, X, offset, c, n):
                 x = X[link[k]]
                 for i in range(n):
                     v[i] = x[offset + i]
+            elif q == op.COPY:
+                x = V[link[k]]
+                for i in range(n):
+                    v[i] = x[i]
             else:
                 value = c[link[k]] if q == op.FREE else literal[k]
                 for i in range(n):
@@ -182,10 +189,34 @@ def forward(tape, first, stop, wanted, X, offset, c, n):
             factor = float(q - op.MULT2 + 2)
             for i in range(n):
                 v[i] = factor * a[i]
-        else:
+        elif q <= op.DIV5:
             factor = float(q - op.DIV2 + 2)
             for i in range(n):
                 v[i] = a[i] / factor
+        elif q == op.STEP:
+            for i in range(n):
+                v[i] = 1.0 if a[i] > 0.0 else (0.0 if a[i] <= 0.0 else a[i])
+        elif q == op.SIGN:
+            for i in range(n):
+                v[i] = np.sign(a[i])
+        elif q == op.FLOOR:
+            for i in range(n):
+                v[i] = np.floor(a[i])
+        elif q == op.LOGISTIC:
+            for i in range(n):
+                v[i] = 1.0 / (1.0 + math.exp(-a[i]))
+        elif q == op.JOIN:
+            for i in range(n):
+                v[i] = a[i]
+        else:
+            b = V[link[k]]
+            if q == op.MOD:
+                for i in range(n):
+                    v[i] = np.mod(a[i], b[i])
+            else:
+                for i in range(n):
+                    first_one = b[i] == b[i] and (a[i] > b[i]) == (q == op.MAX)  # of a number and a NaN the NaN
+                    v[i] = a[i] if first_one or a[i] != a[i] else b[i]
 
 
 @nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.int64))
@@ -193,7 +224,7 @@ def backward(tape, first, stop, wanted, n):
     """A[k, :n] = d(root) / d(position k), times the seed the caller has put into A[first, :n].
 
     V holds the values from `forward`.  Only adjoints of positions with state[k] & wanted are computed; a
-    position's parents must be wanted too.  Derivatives are the formulas of tokens.OPERATORS with one
+    position's parents must be wanted too.  Derivatives are the formulas of tokens.OPERATOR with one
     departure: where a base is 0 and its exponent positive, d(pow)/d(exponent) is its limit 0, not NaN.
     """
     codes, link, state, V, A = tape.op, tape.link, tape.state, tape.V, tape.A
@@ -238,6 +269,23 @@ def backward(tape, first, stop, wanted, n):
                 else:
                     for i in range(n):
                         gb[i] = 0.0 if a[i] == 0.0 and b[i] > 0.0 else g[i] * v[i] * np.log(a[i])
+            continue
+        if op.MIN <= q <= op.MOD:
+            r = link[k]
+            b = V[r]
+            gb = A[r]
+            first_too, second_too = state[k + 1] & wanted != 0, state[r] & wanted != 0
+            for i in range(n):
+                if q == op.MOD:
+                    left, right = 1.0, -np.floor(a[i] / b[i])
+                else:
+                    ahead = a[i] - b[i] if q == op.MAX else b[i] - a[i]
+                    left = 1.0 if ahead > 0.0 else (0.0 if ahead < 0.0 else ahead + 0.5)
+                    right = 1.0 - left
+                if first_too:
+                    ga[i] = g[i] * left
+                if second_too:
+                    gb[i] = g[i] * right
             continue
         if state[k + 1] & wanted == 0:
             continue
@@ -321,17 +369,31 @@ def backward(tape, first, stop, wanted, n):
             factor = float(q - op.MULT2 + 2)
             for i in range(n):
                 ga[i] = factor * g[i]
-        else:
+        elif q <= op.DIV5:
             factor = float(q - op.DIV2 + 2)
             for i in range(n):
                 ga[i] = g[i] / factor
+        elif q == op.LOGISTIC:
+            for i in range(n):
+                ga[i] = g[i] * (v[i] * (1.0 - v[i]))
+        elif q == op.JOIN:
+            for i in range(n):
+                ga[i] = g[i]
+            for r in range(first, k):  # copies stand before what they are copies of
+                if codes[r] == op.COPY and link[r] == k:
+                    gb = A[r]
+                    for i in range(n):
+                        ga[i] += gb[i]
+        else:  # steps
+            for i in range(n):
+                ga[i] = 0.0
 
 
 @nb.shared(nb.int64(nb.I1, nb.I1, nb.int64, nb.int64, nb.I1), python=True)
 def connect(codes, link, first, stop, stack):
-    """Fill in `link` of one program in codes[first:stop] (columns must stand there already).
+    """Fill in `link` of one program in codes[first:stop].
 
-    Links count from `first`.  `stack` is work space of at least stop-first entries.  Returns the number of
+    Links count from `first`.  Those of columns and copies are given.  `stack` is work space of at least stop-first entries.  Returns the number of
     free constants, or -1 when the positions are not exactly one complete expression.
     """
     depth = 0
@@ -343,7 +405,7 @@ def connect(codes, link, first, stop, stack):
     for k in range(stop - 1, first - 1, -1):
         q = codes[k]
         if q < op.LITERAL:
-            if q <= op.LAST_BINARY:
+            if q <= op.LAST_BINARY or op.MIN <= q <= op.MOD:
                 if depth < 2:
                     return -1
                 link[k] = stack[depth - 2]
@@ -415,13 +477,19 @@ class Programs(NamedTuple):
         return int(self.link[self.op == op.COLUMN].max(initial=-1)) + 1
 
 
+class _Defined(Exception):
+    """A token that stands for several."""
+
+
 def _leaf(token):
-    """(op, link, literal) of a token that is none of Table 5's operators."""
+    """(op, link, literal) of a token that is no operator."""
     column = variable_index(token)
     if column is not None:
         return op.COLUMN, column, 0.0
     value = literal_value(token)
     if value is None:
+        if arity(token):
+            raise _Defined
         raise ValueError(
             f"unknown token {token!r}: wanted an operator of the table, x1, x2, ..., {CONSTANT} or a number"
         )
@@ -429,7 +497,7 @@ def _leaf(token):
 
 
 # token -> (op, link, literal), filled with the vocabulary; other variables and literals are looked up when met.
-_CODE = {row.token: (row.opcode, 0, 0.0) for row in OPERATORS}
+_CODE = {row.token: (row.opcode, 0, 0.0) for row in OPERATOR.values()}
 _CODE[CONSTANT] = (op.FREE, 0, 0.0)
 _CODE.update((token, _leaf(token)) for token in ARITY if token not in _CODE)
 
@@ -438,8 +506,13 @@ def compile_many(exprs: Sequence[Sequence[str]]) -> Programs:
     """Programs of K prefix expressions; ValueError names the first that is not a complete expression."""
     rows = []
     start = np.zeros(len(exprs) + 1, np.int64)
+    numbered = {}  # of programs with definitions: the numbers of their constants in the order in which they stand
     for k, expr in enumerate(exprs):
-        rows.extend([_CODE.get(token) or _leaf(token) for token in expr])
+        try:
+            rows.extend([_CODE.get(token) or _leaf(token) for token in expr])
+        except _Defined:
+            whole, numbered[k] = _with_definitions(expr)
+            rows.extend(whole)
         start[k + 1] = len(rows)
     codes, link, literal = zip(*rows) if rows else ((), (), ())
     codes, link = np.array(codes, np.int64), np.array(link, np.int64)
@@ -449,7 +522,61 @@ def compile_many(exprs: Sequence[Sequence[str]]) -> Programs:
         n_constants[k] = connect(codes, link, start[k], start[k + 1], stack)
         if n_constants[k] < 0:
             raise ValueError(f"expression {k} is not one complete prefix expression: {' '.join(exprs[k])!r}")
+    for k, numbers in numbered.items():
+        part = slice(start[k], start[k + 1])
+        link[part][codes[part] == op.FREE] = numbers
     return Programs(codes, link, np.array(literal, np.float64), start, n_constants)
+
+
+def _with_definitions(expr):
+    """(rows (op, link, literal), numbers of its constants in order) of an expression with defined tokens written out.
+
+    An argument that is needed more than once stands where it is needed last, under JOIN, and COPY before: its constants
+    occur once.
+    """
+    count = itertools.count()
+
+    def read(at):
+        """The rows of the subtree at `at`, a list of [op, link, literal] or (COPY, which) entries, and where it ends."""
+        token = expr[at]
+        n, at, parts = arity(token), at + 1, []
+        number = next(count) if token == CONSTANT else 0
+        for _ in range(n):
+            part, at = read(at)
+            parts.append(part)
+        if n and "=" in token:
+            return filled(token, parts), at
+        own = [op.FREE, number, 0.0] if token == CONSTANT else list(_CODE.get(token) or _leaf(token))
+        return [own, *itertools.chain(*parts)], at
+
+    def filled(token, parts):
+        """The rows of a definition's body with its arguments' rows in their places."""
+        body = definitions.body_of(token)
+        places = [[k for k, word in enumerate(body) if variable_index(word) == j] for j in range(len(parts))]
+        joins = [[op.JOIN, 0, 0.0] for _ in parts]
+        rows = []
+        for k, word in enumerate(body):
+            j = variable_index(word)
+            if j is None:
+                rows.append(list(_CODE.get(word) or _leaf(word)))
+            elif len(places[j]) == 1:
+                rows += parts[j]
+            elif k == places[j][-1]:
+                rows += [joins[j], *parts[j]]
+            else:
+                rows.append([op.COPY, joins[j], 0.0])
+        return rows
+
+    from fansr.expressions import definitions
+
+    if problems(list(expr)) is not None:
+        return [(op.LITERAL, 0, 0.0), (op.LITERAL, 0, 0.0)], []  # no expression, as connect() will find
+    rows, _ = read(0)
+    place = {id(row): k for k, row in enumerate(rows)}
+    for row in rows:
+        if row[0] == op.COPY:
+            row[1] = place[id(row[1])]
+    return [tuple(row) for row in rows], [row[1] for row in rows if row[0] == op.FREE]
 
 
 def compile_program(expr: Sequence[str] | Program) -> Program:
@@ -520,7 +647,7 @@ def value_and_jacobian(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(y (M,), J (C, M)): values and J[j] = d y / d consts[j], by reverse-mode differentiation.
 
-    Derivatives are those of tokens.OPERATORS, infinite or NaN where the formula is (sqrt at 0, say).
+    Derivatives are those of tokens.OPERATOR, infinite or NaN where the formula is (sqrt at 0, say).
     """
     program = compile_program(expr)
     columns, consts = _arguments(program, X, consts)

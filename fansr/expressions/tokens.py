@@ -2,6 +2,8 @@
 
 Table 5 of the paper (appendix H) lists 38 operators.  Everything else in the package reads them
 from OPERATORS: parsing, printing, evaluation, generation, the network's vocabulary and the tests.
+MORE_OPERATORS are ours: a search, a formula and a stream may have them; what is drawn at random and the
+network's vocabulary have not.
 This module imports nothing of the package and nothing heavier than the standard library.
 
 A *prefix expression* is a list of token strings in pre-order, for example
@@ -15,7 +17,7 @@ from typing import NamedTuple
 
 
 class Operator(NamedTuple):
-    """One row of Table 5.
+    """One row of Table 5, or of MORE_OPERATORS.
 
     In the templates ``a`` and ``b`` are the operands and ``v`` is the operator's own value; all
     are written in braces.  `derivative` holds d v / d a, and d v / d b for binary operators, as
@@ -25,7 +27,7 @@ class Operator(NamedTuple):
     token: str
     arity: int
     opcode: int
-    weight: float  # sampling weight, appendix H
+    weight: float  # sampling weight, appendix H; 0 for MORE_OPERATORS
     numpy: str  # python source over numpy as np
     derivative: tuple[str, ...]
     infix: str  # for people and for parsers of ordinary formulas
@@ -106,21 +108,59 @@ def _table() -> tuple[Operator, ...]:
     return tuple(rows)
 
 
-OPERATORS: tuple[Operator, ...] = _table()
-OPERATOR: dict[str, Operator] = {row.token: row for row in OPERATORS}
+def _more(first: int) -> tuple[Operator, ...]:
+    """Kinks, jumps and what repeats: opcodes from `first` on, unary ones before binary ones.
+
+    A derivative is 0 on both sides of a jump and at it.  Where the operands of min and max are equal each has half.
+    """
+    rows: list[Operator] = []
+
+    def add(token, numpy, derivative, latex):
+        arity = len(derivative)
+        infix = f"{token}({{a}})" if arity == 1 else f"{token}({{a}}, {{b}})"
+        rows.append(Operator(token, arity, first + len(rows), 0.0, numpy, derivative, infix, 5, latex))
+
+    add("step", "np.heaviside({a}, 0.0)", ("0.0",), r"\left[{a} > 0\right]")  # 0 at 0: step(x - c) is x > c
+    add("sign", "np.sign({a})", ("0.0",), r"\operatorname{{sgn}}\left({a}\right)")
+    add("floor", "np.floor({a})", ("0.0",), r"\left\lfloor {a} \right\rfloor")
+    add("logistic", "(1 / (1 + np.exp(-{a})))", ("{v} * (1 - {v})",), r"\sigma\left({a}\right)")
+    add(
+        "min",
+        "np.minimum({a}, {b})",
+        ("np.heaviside({b} - {a}, 0.5)", "np.heaviside({a} - {b}, 0.5)"),
+        r"\min\left({a}, {b}\right)",
+    )
+    add(
+        "max",
+        "np.maximum({a}, {b})",
+        ("np.heaviside({a} - {b}, 0.5)", "np.heaviside({b} - {a}, 0.5)"),
+        r"\max\left({a}, {b}\right)",
+    )
+    # The remainder has the divisor's sign: mod(-1, 3) is 2.
+    add("mod", "np.mod({a}, {b})", ("1.0", "-np.floor({a} / {b})"), r"\left({a} \bmod {b}\right)")
+    return tuple(rows)
+
+
+OPERATORS: tuple[Operator, ...] = _table()  # Table 5: what is drawn at random and what the network knows
 N_OPERATORS = len(OPERATORS)  # 38
+MORE_OPERATORS: tuple[Operator, ...] = _more(N_OPERATORS)
+OPERATOR: dict[str, Operator] = {row.token: row for row in (*OPERATORS, *MORE_OPERATORS)}
 BINARY = tuple(row.token for row in OPERATORS if row.arity == 2)
 UNARY = tuple(row.token for row in OPERATORS if row.arity == 1)
-COMMUTATIVE = ("+", "*")
+COMMUTATIVE = ("+", "*", "min", "max")
+# Tokens outside Table 5: ours, and definitions as they are met (definitions.py).  What knows Table 5 alone leaves them be.
+FOREIGN: set[str] = {row.token for row in MORE_OPERATORS}
 
 CONSTANT = "<constant>"
 MAX_VARIABLES = 17  # D of the paper's prior
 VARIABLES = tuple(f"x{j + 1}" for j in range(MAX_VARIABLES))
 
-# Opcodes of a flat program (programs.py): 0..37 are the operators, then the three kinds of leaf.
-LITERAL_OPCODE = N_OPERATORS  # argument: the value
-CONSTANT_OPCODE = N_OPERATORS + 1  # argument: which constant, counted in pre-order
-VARIABLE_OPCODE = N_OPERATORS + 2  # argument: which column, from 0
+# Opcodes of a flat program (programs.py): 0..37 are Table 5's operators, then ours and JOIN, then the kinds of leaf.
+JOIN_OPCODE = len(OPERATOR)  # what its operand is; copies of it may stand elsewhere (a definition's argument)
+LITERAL_OPCODE = JOIN_OPCODE + 1  # argument: the value
+CONSTANT_OPCODE = LITERAL_OPCODE + 1  # argument: which constant, counted in pre-order
+VARIABLE_OPCODE = LITERAL_OPCODE + 2  # argument: which column, from 0
+COPY_OPCODE = LITERAL_OPCODE + 3  # argument: the position of the JOIN whose value it has
 
 # Vocabulary of the network.  The first four ids are fixed for good; new tokens go to the end.
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
@@ -131,7 +171,7 @@ FIRST_VARIABLE_ID = 4
 FIRST_OPERATOR_ID = FIRST_VARIABLE_ID + MAX_VARIABLES  # id = FIRST_OPERATOR_ID + opcode
 
 ARITY: dict[str, int] = {
-    **{row.token: row.arity for row in OPERATORS},
+    **{row.token: row.arity for row in OPERATOR.values()},
     CONSTANT: 0,
     **{token: 0 for token in VARIABLES},
 }

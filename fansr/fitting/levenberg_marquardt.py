@@ -327,7 +327,9 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
                 open_slots = 1
                 bottom = below
                 while open_slots > 0:
-                    open_slots += -1 if codes[bottom] >= op.LITERAL else (1 if codes[bottom] <= op.LAST_BINARY else 0)
+                    q = codes[bottom]
+                    binary = q <= op.LAST_BINARY or (q >= op.MIN and q <= op.MOD)
+                    open_slots += -1 if q >= op.LITERAL else (1 if binary else 0)
                     bottom += 1
                 n_curved_u = split(tape_u, below, bottom, flags[2, :C], flags[3, :C])
         inside = LeastSquares(tape_u, below, bottom, flags[2, :C], flags[3, :C], X, target_u, sw_u)

@@ -37,7 +37,7 @@ def split(tape, first, stop, linear, where):
             gain = state[k + 1] + state[link[k]]
         elif q == op.MUL:
             gain = max(state[k + 1], state[link[k]])
-        elif q == op.DIV or q == op.NEG or (op.MULT2 <= q < op.LITERAL):
+        elif q == op.DIV or q == op.NEG or (op.MULT2 <= q <= op.DIV5):
             gain = state[k + 1]
         state[k] = gain
     # From the top: the sign bit of the gain marks a position that is not reached linearly.
@@ -66,16 +66,24 @@ def split(tape, first, stop, linear, where):
                 curved_1 = curved or q > op.DIV
             if curved_2:
                 state[r] = -1
-        elif not (q == op.NEG or q >= op.MULT2):
+        elif q >= op.MIN and q <= op.MOD:
+            state[link[k]] = -1
+            curved_1 = True
+        elif not (q == op.NEG or (op.MULT2 <= q <= op.DIV5)):
             curved_1 = True
         if curved_1:
             state[k + 1] = -1
     for k in range(stop - 1, first - 1, -1):
         q = codes[k]
-        if q >= op.LITERAL:
-            state[k] = (LINEAR if linear[link[k]] else CURVED) if q == op.FREE else STATIC
+        if q == op.FREE:
+            state[k] = LINEAR if linear[link[k]] else CURVED
+        elif q == op.COPY:
+            state[k] = state[link[k]]
+        elif q >= op.LITERAL:
+            state[k] = STATIC
         else:
-            bits = state[k + 1] | (state[link[k]] if q <= op.LAST_BINARY else 0)
+            binary = q <= op.LAST_BINARY or (q >= op.MIN and q <= op.MOD)
+            bits = state[k + 1] | (state[link[k]] if binary else 0)
             state[k] = bits & DYNAMIC if bits & DYNAMIC else STATIC
     return n_curved
 
@@ -123,6 +131,8 @@ def unwrap(tape, target, sw, n):
         q = codes[p]
         if q >= op.LITERAL:
             break
+        if q > op.DIV5:
+            break
         if q <= op.LAST_BINARY:
             if q > op.DIV or (state[p + 1] & DYNAMIC != 0 and state[link[p]] & DYNAMIC != 0):
                 break
@@ -145,7 +155,7 @@ def unwrap(tape, target, sw, n):
                     sw[i] *= t * t / abs(s[i])
             p = p + 1 if left else link[p]
             continue
-        if op.MULT2 <= q:
+        if op.MULT2 <= q <= op.DIV5:
             f = float(q - op.MULT2 + 2) if q <= op.MULT5 else 1.0 / float(q - op.DIV2 + 2)
             for i in range(n):
                 target[i] /= f

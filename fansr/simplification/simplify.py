@@ -16,6 +16,7 @@ example x1/x1 becomes a constant.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +25,19 @@ import click
 
 from fansr.cli import command, resources
 from fansr.errors import DataError
-from fansr.expressions import ARITY, CONSTANT, OPERATORS, literal_value, problems, variable_index
+from fansr.expressions import (
+    ARITY,
+    CONSTANT,
+    FOREIGN,
+    OPERATORS,
+    from_tree,
+    literal_value,
+    problems,
+    sort_commutative,
+    to_tree,
+    variable_index,
+    variables,
+)
 from fansr.simplification.translation import NonFinite, Respeller, finite_powers
 from fansr.streams import parallel, reader_writer
 
@@ -32,7 +45,7 @@ MAX_TOKENS = 128  # the engine needs seconds for a few thousand; the paper's pri
 TOGETHER = 512  # expressions that the engine and the speller take turns on: few enough to stay in the cache
 ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
 _NODE_BUDGET = 48  # outer rewrite iterations of the engine, its own default
-_KNOWN = frozenset(ARITY)
+_KNOWN = ARITY
 _BAGS = frozenset("+-*/")
 _FUNCTIONS = frozenset(row.token for row in OPERATORS if row.precedence == 5 and not row.token.startswith("pow"))
 _RELAXED = {f"{way}{k}": ("*", CONSTANT) for way in ("mult", "div") for k in (2, 3, 4, 5)}
@@ -119,13 +132,59 @@ class Simplifier:
             found += self._some(exprs[start : start + TOGETHER], relax)
         return found
 
+    def _around(self, expr) -> list[str] | Rejected:
+        """The canonical form of an expression with operators that the engine does not know (min, step, a definition).
+
+        What stands under one is simplified by itself; the whole is a variable for the engine, the same for the same.
+        """
+        parts: list[list[str]] = []
+
+        def lifted(tree):
+            """The tree with (None, number) in the place of each unknown operator, which goes into `parts`."""
+            if not isinstance(tree, tuple):
+                return tree
+            if tree[0] not in FOREIGN:
+                return (tree[0], *map(lifted, tree[1:]))
+            forms = self._some([from_tree(kid) for kid in tree[1:]], False)
+            # An operand without a finite form stays: min(x, 1/0) is finite.
+            forms = [from_tree(kid) if isinstance(form, Rejected) else form for form, kid in zip(forms, tree[1:])]
+            if not any(map(variables, forms)):
+                return CONSTANT
+            whole = sort_commutative([tree[0], *itertools.chain(*forms)])
+            if CONSTANT in whole or whole not in parts:
+                parts.append(whole)
+                return (None, len(parts) - 1)
+            return (None, parts.index(whole))
+
+        def put(tree):
+            if not isinstance(tree, tuple):
+                return tree
+            return names[tree[1]] if tree[0] is None else (tree[0], *map(put, tree[1:]))
+
+        tree = lifted(to_tree(expr))
+        first = max(variables(expr), default=-1) + 2  # the number of the first variable that is free
+        order = sorted(
+            range(len(parts)), key=parts.__getitem__
+        )  # by what they are, so that a second pass changes nothing
+        names = {number: f"x{first + rank}" for rank, number in enumerate(order)}
+        (form,) = self._some([from_tree(put(tree))], False)
+        if isinstance(form, Rejected):
+            return form
+        back = {name: parts[number] for number, name in names.items()}
+        return [word for token in form for word in back.get(token, (token,))]
+
     def _some(self, exprs, relax) -> list:
         """As `many`.  The engine and the speller take turns on all expressions rather than on each: a processor
         that goes to and fro between the two takes a seventh longer."""
         found: list = list(map(_check, exprs))
         before = [free_coefficients(expr) if relax and fault is None else expr for expr, fault in zip(exprs, found)]
         now = list(before)
-        going = [i for i, fault in enumerate(found) if fault is None]
+        going = []
+        for i, fault in enumerate(found):
+            if fault is None and not FOREIGN.isdisjoint(before[i]):
+                found[i] = self._around(before[i])
+            elif fault is None:
+                going.append(i)
         for _ in range(ROUNDS):
             tagged = []
             for i in going:

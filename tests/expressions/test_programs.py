@@ -7,7 +7,9 @@ import pytest
 from random_trees import random_tree
 
 from fansr.expressions import programs as ev
-from fansr.expressions.tokens import CONSTANT, OPERATOR, OPERATORS, UNARY
+from fansr.expressions.tokens import CONSTANT, MORE_OPERATORS, OPERATOR, OPERATORS
+
+ALL = (*OPERATORS, *MORE_OPERATORS)
 
 # Points inside, at and just outside the edges of every operator's domain.
 EDGES = np.array(
@@ -74,7 +76,7 @@ def by_numpy(expr, X, c):
 
 def test_every_unary_operator_equals_numpy_at_domain_edges():
     X = EDGES[:, None]
-    for token in UNARY:
+    for token in (row.token for row in ALL if row.arity == 1):
         want, got = by_numpy([token, "x1"], X, []), ev.evaluate([token, "x1"], X)
         np.testing.assert_allclose(got, want, rtol=2e-15, atol=0, err_msg=token)
 
@@ -82,7 +84,7 @@ def test_every_unary_operator_equals_numpy_at_domain_edges():
 def test_every_binary_operator_equals_numpy_at_domain_edges():
     a, b = (v.ravel() for v in np.meshgrid(EDGES, EDGES))
     X = np.stack([a, b], 1)
-    for row in OPERATORS[:5]:
+    for row in (row for row in ALL if row.arity == 2):
         expr = [row.token, "x1", "x2"]
         np.testing.assert_allclose(ev.evaluate(expr, X), by_numpy(expr, X, []), rtol=2e-15, atol=0, err_msg=row.token)
 
@@ -115,7 +117,7 @@ def test_random_trees_equal_numpy_and_inputs_are_untouched():
 def test_table_of_derivatives():
     """d v / d a and d v / d b equal the table's formulas, at edges too."""
     a = EDGES
-    for row in OPERATORS:
+    for row in ALL:
         operands = [a] if row.arity == 1 else [v.ravel() for v in np.meshgrid(a, a)]
         for side in range(row.arity):
             # The operands themselves are the free constants, so the Jacobian is the table's derivative.
@@ -198,6 +200,8 @@ def torch_value(expr, X, c):
         **{f"div{k}": lambda v, k=k: v / k for k in (2, 3, 4, 5)},
     }
     binary = {"+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "pow": torch.pow}
+    binary |= {"min": torch.minimum, "max": torch.maximum, "mod": torch.remainder}
+    unary |= {"step": lambda v: (v > 0) + 0 * v, "logistic": torch.sigmoid}
     stack, j = [], len(c)
     for token in reversed(expr):
         if token in binary:
@@ -219,8 +223,8 @@ def test_jacobian_equals_torch_autograd_for_every_operator():
     rng = np.random.default_rng(11)
     X = rng.uniform(0.05, 0.95, (600, 2))
     used, n_compared = set(), 0
-    for trial in range(250):
-        token = OPERATORS[trial % len(OPERATORS)].token  # every operator has its turn at the top ...
+    for trial in range(290):
+        token = ALL[trial % len(ALL)].token  # every operator has its turn at the top ...
         expr = [token]
         for _ in range(OPERATOR[token].arity):  # ... over a random operand with constants
             expr += ["+", "*", CONSTANT, *random_tree(rng, 2, 2), CONSTANT]
@@ -237,7 +241,7 @@ def test_jacobian_equals_torch_autograd_for_every_operator():
                 np.testing.assert_allclose(J[:, i], gradient.numpy(), rtol=1e-7, atol=1e-9, err_msg=" ".join(expr))
                 n_compared += 1
                 used.update(expr)
-    assert n_compared > 400 and set(OPERATOR) <= used
+    assert n_compared > 400 and {row.token for row in ALL} <= used
 
 
 def test_many_at_once_and_blocks():

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fansr.expressions import OPERATOR, OPERATORS, opcodes as op
+from fansr.expressions import FOREIGN, OPERATOR, OPERATORS, opcodes as op
 from fansr.fitting import Refiner, Schedule
 from fansr.proposers.local_search.aimed_mutations import Sample, aim
 from fansr.proposers.local_search.genome_canonical_form import canonical_rows
@@ -186,6 +186,8 @@ class Island:
         rows = self._empty(len(candidates))
         n = 0
         for candidate in candidates:
+            if not FOREIGN.isdisjoint(candidate.expr):
+                continue  # bred are Table 5's operators
             codes, values = to_codes([*self.inside, *candidate.expr], candidate.consts)
             if len(codes) <= WIDTH:
                 rows["G"][n, : len(codes)], rows["W"][n, : len(codes)], rows["lengths"][n] = codes, values, len(codes)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import OPERATOR, opcodes as op
+from fansr.expressions import OPERATORS, opcodes as op
 from fansr.proposers.local_search.genomes import WIDTH
 
 
@@ -41,7 +41,7 @@ def stock(X: np.ndarray, columns: list[int], most: int = 1500) -> Library:
     Products, quotients, sums and differences of columns, functions of them, and products of a column with those.
     A term whose values are those of an earlier one up to a factor, or not finite, is left out.
     """
-    code = {token: row.opcode for token, row in OPERATOR.items()}
+    code = {row.token: row.opcode for row in OPERATORS}
     seen: set[bytes] = set()
     rows, genomes = [], []
 
