@@ -29,7 +29,9 @@ def slope(x, a, b, c):
 
 def fitted(sigma=None, absolute=False):
     """(law, scipy's constants and covariance) of the curve fitted by scipy."""
-    best, covariance = curve_fit(curve, X[:, 0], Y, (2, -1, 0.5), sigma=sigma, absolute_sigma=absolute, jac=slope)
+    best, covariance = curve_fit(
+        curve, X[:, 0], Y, (2, -1, 0.5), sigma=sigma, absolute_sigma=absolute, jac=slope, ftol=1e-15, xtol=1e-15
+    )
     weights = None if sigma is None else sigma**-2
     problem = Problem(X, Y, ["x"], weights=weights, known=absolute)
     left, spread = Y - curve(X[:, 0], *best), Y - np.average(Y, weights=weights)
