@@ -15,6 +15,7 @@ import click
 from fansr.cli import command
 from fansr.fit_stream import fit_stream
 from fansr.fit_table import Wanted, check_plot, fit_table
+from fansr.network import DECODERS
 from fansr.search import selection, turns
 from fansr.streams import files
 
@@ -41,10 +42,13 @@ def _peek(source: str):
 
 def _proposers(context, param, value):
     names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if names == ("none",):
+        return ()
     unknown = [name for name in names if name not in turns.PROPOSERS]
     if unknown or not names:
         raise click.UsageError(
-            f"--proposers {value}: unknown {', '.join(unknown) or '(none)'}; known are {', '.join(turns.PROPOSERS)}"
+            f"--proposers {value}: unknown {', '.join(unknown) or '(empty)'}; known are {', '.join(turns.PROPOSERS)}, "
+            "or none to rank what the stream brings"
         )
     return names
 
@@ -89,7 +93,7 @@ def _once(context, param, value):
     show_default=True,
     callback=_proposers,
     metavar="LIST",
-    help="Who proposes laws.",
+    help="Who proposes laws; none: only what a stream of candidates brings.",
 )
 @click.option(
     "--gamma",
@@ -109,6 +113,30 @@ def _once(context, param, value):
     help="How the law is chosen: description length, equation 3 (score), BIC, AICc, or FVU alone.",
 )
 @click.option("--model", metavar="FILE", default=None, help="Checkpoint of the model.  [default: the shipped one]")
+@click.option(
+    "--device", default="cpu", show_default=True, metavar="NAME", help="Of the model: cpu, cuda, cuda:N, torch-cpu."
+)
+@click.option(
+    "--decoder",
+    type=click.Choice(DECODERS),
+    default="tree",
+    show_default=True,
+    help="How laws are drawn from the model.",
+)
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Divides the model's logits: above 1 flattens the distribution.",
+)
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Keep the likeliest tokens that hold this share.",
+)
 @click.option(
     "--physics/--no-physics",
     default=True,
@@ -155,6 +183,10 @@ def fit(
     restarts,
     select,
     model,
+    device,
+    decoder,
+    temperature,
+    top_p,
     physics,
     weights,
     sigma,
@@ -181,6 +213,10 @@ def fit(
         seed=seed,
         jobs=jobs,
         model=model,
+        device=device,
+        decoder=decoder,
+        temperature=temperature,
+        top_p=top_p,
         physics=physics,
         robust=is_robust,
         deadline=deadline,
@@ -199,11 +235,21 @@ def fit(
             "restarts": restarts,
             "select": select,
             "model": model,
+            "device": device,
+            "decoder": decoder,
+            "temperature": temperature,
+            "top_p": top_p,
             "physics": physics,
             "robust": is_robust,
         },
     )
+    if "model" in proposers and (model is not None or device != "cpu"):
+        from fansr.network import check_model
+
+        check_model(model, device)
     table_bytes, source = _peek(data)
+    if table_bytes is not None and not proposers:
+        raise click.UsageError(f"--proposers none goes with a stream of candidates, but {data} is a table")
     if table_bytes is None:
         for name, value in (
             ("--target", target),

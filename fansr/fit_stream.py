@@ -36,35 +36,35 @@ def fit_stream(
 
     seconds: --time of each problem; entry: this command's history entry; resume: go on with a killed run's file.
     """
-    reader = reader_writer.open_reader(source, holds=("problem", "candidate"))
-    history = [*reader.history, entry]
-    kernels.ensure(
-        "fitting", *(turns.KERNELS[name] for name in options.proposers if name in turns.KERNELS), quiet=quiet
-    )
+    with reader_writer.open_reader(source, holds=("problem", "candidate")) as reader:
+        history = [*reader.history, entry]
+        kernels.ensure(
+            "fitting", *(turns.KERNELS[name] for name in options.proposers if name in turns.KERNELS), quiet=quiet
+        )
 
-    cut = []
+        cut = []
 
-    def items(consumed):
-        for i, group in enumerate(grouped(reader)):
-            if i >= consumed:
-                yield group
-        if reader.interrupted:
-            cut.append(reader.interrupted)
+        def items(consumed):
+            for i, group in enumerate(grouped(reader)):
+                if i >= consumed:
+                    yield group
+            if reader.interrupted:
+                cut.append(reader.interrupted)
 
-    command.write_stream(
-        output,
-        items,
-        _Worker(options, seconds),
-        holds="fit",
-        history=history,
-        jobs=jobs,
-        quiet=quiet,
-        resume=resume,
-        initializer=ready,
-        initargs=(options.proposers,),
-        cut=cut,
-        named=lambda group: (1, f"problem {group[0].id}"),
-    )
+        command.write_stream(
+            output,
+            items,
+            _Worker(options, seconds),
+            holds="fit",
+            history=history,
+            jobs=jobs,
+            quiet=quiet,
+            resume=resume,
+            initializer=ready,
+            initargs=(options.proposers,),
+            cut=cut,
+            named=lambda group: (1, f"problem {group[0].id}"),
+        )
 
 
 class _Worker:
@@ -133,6 +133,7 @@ def fit_record(problem: Problem, options: turns.Options, seconds: float | None, 
         "status": found.status,
         "source": best.source,
         "logp": best.logp,
+        **result.drawn(best),
         "seconds": found.seconds,
         "candidates": found.candidates,
         "front": front,
@@ -161,6 +162,7 @@ def grouped(reader):
                     source=record.get("source") or "",
                     logp=record.get("logp"),
                     n=record.get("n") or 1,
+                    draw=tuple(record["expr"]),
                 )
             )
     if problem is not None:

@@ -10,7 +10,7 @@ import pytest
 
 from fansr import fit, fit_stream, fit_table
 from fansr.cli import resources
-from fansr.fitting import Problem
+from fansr.fitting import Candidate, Problem
 from fansr.search import turns
 
 PLANETS = str(resources.path("data") / "planets.csv")
@@ -148,3 +148,60 @@ def test_fit_records_carry_the_verdict():
     x = np.linspace(1, 2, 30)
     record = fit_stream.fit_record(Problem(x[:, None], 2 * x, ["x"]), turns.Options(proposers=("power",)), 0.1)
     assert record["verdict"] == "exact" and record["remarks"] == []
+
+
+def test_a_draw_keeps_its_probability_when_it_is_cut_down():
+    """Its law is shortened and rounded; the record still says what was drawn and how likely that was."""
+    x = np.linspace(1, 2, 30)
+    drawn = "+ * <constant> pow2 x1 - * <constant> x1 * <constant> x1".split()
+    problem = Problem(x[:, None], 2 * x**2, ["x"])
+    candidate = Candidate(drawn, source="model", logp=-7.25, n=3, draw=tuple(drawn))
+    record = fit_stream.fit_record(problem, turns.Options(proposers=()), 0.3, [candidate])
+    assert record["expr"] == ["mult2", "pow2", "x1"]
+    assert record["logp"] == -7.25 and record["draw"] == drawn
+    other = fit_stream.fit_record(problem, turns.Options(proposers=("power",)), 0.1)
+    assert other["logp"] is None and "draw" not in other
+
+
+def test_how_the_model_is_asked_reaches_it(monkeypatch, capsys):
+    from fansr.network import sample
+
+    asked = []
+
+    def propose(problem, budget, rng, pool=None, **how):
+        asked.append({key: how[key] for key in ("samples", "device", "decoder", "temperature", "top_p")})
+        yield []
+
+    monkeypatch.setattr(sample, "propose", propose)
+    words = ["--samples", "9", "--decoder", "mcts", "--temperature", "1.5", "--top-p", "0.9"]
+    status, _, err = run(capsys, PLANETS, "--proposers", "model", *words)
+    assert status == 0, err
+    assert asked == [{"samples": 9, "device": "cpu", "decoder": "mcts", "temperature": 1.5, "top_p": 0.9}]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--device", "gpu"), "device 'gpu' is unknown"), (("--device", "cuda:63"), "cuda:63"), (("--model", "/none"), "/none"),
+     (("--decoder", "best"), "tree"), (("--proposers", "none"), "goes with a stream")],
+)  # fmt: skip
+def test_a_model_that_cannot_be_asked_is_said_before_the_search(capsys, words, said):
+    status, _, err = run(capsys, PLANETS, *words)
+    assert status in (1, 2) and said in err
+
+
+def test_none_ranks_what_the_stream_brings(tmp_path):
+    from fansr.streams import reader_writer
+
+    x = np.linspace(1, 2, 20)
+    source, out = tmp_path / "candidates.zst", tmp_path / "fits.zst"
+    with reader_writer.open_writer(source, "candidate", [{"cmd": "test"}]) as writer:
+        writer.write({"kind": "problem", "id": 4, "X": x[:, None], "y": 1.7 * np.sin(x), "names": ["x"], "target": "y"})
+        for expr in (["cos", "x1"], ["*", "<constant>", "sin", "x1"], ["*", "<constant>", "x1"]):
+            writer.write({"kind": "candidate", "problem": 4, "expr": expr, "logp": -2.0, "n": 1, "source": "model"})
+    with pytest.raises(SystemExit) as done:
+        fit.main([str(source), "-o", str(out), "--proposers", "none", "--select", "score", "-q", "-j", "1"])
+    assert not done.value.code
+    with reader_writer.open_reader(out, holds="fit") as reader:
+        (record,) = list(reader)
+    assert record["expr"] == ["*", "<constant>", "sin", "x1"] == record["draw"] and record["fvu"] < 1e-25
+    assert record["candidates"] < 20  # three candidates, the mean and what they were cut down to

@@ -69,6 +69,8 @@ def result_dict(
         "length": best.length,
         "score": selection.score(best.fvu, best.length, options.gamma, found.floor),
         "source": best.source,
+        "logp": best.logp,
+        "draw": None if best.draw is None else list(best.draw),
         "verdict": judgement.verdict,
         "verdict_text": judgement.text,
         "remarks": judgement.remarks,
@@ -142,6 +144,11 @@ def fvu_held_out(candidate: Candidate, problem: Problem) -> float:
     return fvu(problem.y_val, values)
 
 
+def drawn(best: Candidate) -> dict:
+    """The draw that a law came from, as it was before it was cut down, for its fit record; nothing for a law of other origin."""
+    return {} if best.draw is None else {"draw": list(best.draw)}
+
+
 def table_record(found: turns.Found, problem: Problem, source: str, judgement: verdict.Judged) -> dict:
     """The fit record of a table, with its data, so that it can be drawn and scored later."""
     best = found.best
@@ -155,6 +162,7 @@ def table_record(found: turns.Found, problem: Problem, source: str, judgement: v
         "status": found.status,
         "source": best.source,
         "logp": best.logp,
+        **drawn(best),
         "seconds": found.seconds,
         "points": len(problem.y),
         "names": problem.names,

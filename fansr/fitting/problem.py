@@ -7,7 +7,8 @@ candidates; fit.py lets several take turns on one budget.  `pool` holds the best
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -73,7 +74,11 @@ class Problem:
 
 @dataclass
 class Candidate:
-    """A proposed expression; `consts` (C,) and `fvu` are there once it has been fitted."""
+    """A proposed expression; `consts` (C,) and `fvu` are there once it has been fitted.
+
+    A draw of the network has its log-probability `logp` and keeps the expression it was as `draw`, whatever becomes of it
+    when it is cut down and its constants are rounded.
+    """
 
     expr: list[str]
     consts: np.ndarray | None = None
@@ -81,6 +86,11 @@ class Candidate:
     source: str = ""
     logp: float | None = None
     n: int = 1
+    draw: tuple[str, ...] | None = None
+
+    def rewritten(self, expr: Sequence[str], consts: np.ndarray, fvu: float) -> Candidate:
+        """The same law in another form, of the same origin."""
+        return replace(self, expr=list(expr), consts=consts, fvu=fvu)
 
     @property
     def length(self) -> int:

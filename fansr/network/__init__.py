@@ -5,3 +5,7 @@ architecture.py, then skeleton_pool.py and batches.py (what it learns from), tra
 numpy_inference.py is the same network for use, decoders.py and tree_search.py are how it is asked, sample.py makes its
 laws candidates.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

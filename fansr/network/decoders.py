@@ -23,6 +23,7 @@ import numpy as np
 
 from fansr.expressions import ARITY, BOS_ID, EOS_ID, FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, VOCABULARY
 
+DECODERS = ("tree", "topk", "iid", "beam", "mcts")  # all but the last are here, that one is tree_search.py
 ROWS = 4096  # prefixes decoded together at most; more draws are made in several rounds
 CHANGE = np.array([ARITY.get(token, 0) - 1 for token in VOCABULARY], dtype=np.int64)  # of missing operands
 

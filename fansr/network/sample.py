@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 
 import click
 import numpy as np
@@ -22,13 +23,12 @@ from fansr.errors import DataError
 from fansr.expressions import FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, VOCABULARY, sort_commutative
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.network import model_file
-from fansr.network.decoders import ROWS, Drawn, Grammar, draw
+from fansr.network.decoders import DECODERS, ROWS, Drawn, Grammar, draw
 from fansr.network.skeleton_pool import compact
 from fansr.network.table_encoding import View, finish, show, to_expr
 from fansr.network.tree_search import tree_search
 from fansr.streams import reader_writer, rng_for
 
-DECODERS = ("tree", "topk", "iid", "beam", "mcts")
 FIRST_DRAWS = 64  # of a proposer; doubled each time, so that other proposers get their turn early
 
 
@@ -70,6 +70,17 @@ def load(name: str | None = None, device: str = "cpu", threads: int = 1):
     if not isinstance(most, int) or most < 1:
         raise DataError(f"{path}: max_points is {most!r} in its training's settings; wanted a positive whole number")
     return network, info["training"]
+
+
+def check_model(name: str | None, device: str) -> None:
+    """DataError where a model or device cannot be had: before a search, which would go on without the network."""
+    if device != "cpu":
+        from fansr.network import device as devices
+
+        devices.choose(device.removeprefix("torch-"), "float32")
+    path = model_path(name)
+    if not os.path.exists(path):
+        raise DataError(f"model {path}: no such file; leave it out for the shipped one")
 
 
 def draw_laws(

@@ -97,5 +97,7 @@ def finish(drawn: Drawn, view: View, relax: bool = True) -> tuple[list[Candidate
         entry = merged.setdefault(tuple(expr), [-math.inf, 0])
         entry[0] = float(np.logaddexp(entry[0], logp))
         entry[1] += int(n)
-    found = [Candidate(list(expr), source="model", logp=min(0.0, logp), n=n) for expr, (logp, n) in merged.items()]
+    found = [
+        Candidate(list(expr), source="model", logp=min(0.0, logp), n=n, draw=expr) for expr, (logp, n) in merged.items()
+    ]
     return sorted(found, key=lambda c: (-c.logp, c.expr)), dropped

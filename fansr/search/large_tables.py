@@ -7,6 +7,8 @@ of them, for the target and for its logarithm (products become sums there).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fansr.expressions import rename
@@ -137,6 +139,5 @@ def thinned(problem: Problem, rows: int, seed: int) -> Problem:
 def widened(candidate: Candidate, columns: list[int]) -> Candidate:
     """A candidate of the narrowed problem in the columns of the whole one."""
     back = {k: j for k, j in enumerate(columns)}
-    return Candidate(
-        rename(candidate.expr, back), candidate.consts, candidate.fvu, candidate.source, candidate.logp, candidate.n
-    )
+    draw = None if candidate.draw is None else tuple(rename(list(candidate.draw), back))
+    return replace(candidate, expr=rename(candidate.expr, back), draw=draw)

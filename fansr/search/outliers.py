@@ -60,7 +60,7 @@ def find(
         if same or (budget.seconds is not None and budget.left() < 0.1):
             break
         # The next search starts from what this one found, its constants to be fitted to the new rows.
-        pool = [Candidate(list(c.expr), source=c.source) for c in known]
+        pool = [replace(c, expr=list(c.expr), consts=None, fvu=math.inf) for c in known]
     if found.best is not None:
         _on_rows(found, rows_of(problem, kept), options, budget)
     found.outliers = np.flatnonzero(~kept)

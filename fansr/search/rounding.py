@@ -257,7 +257,7 @@ def _finished(candidate, expr, consts, fvu, fitter) -> Candidate:
         new_fvu = fitter.fvu(short, values)
         if not new_fvu <= candidate.fvu * (1 + 1e-6) + 1e-28:
             return candidate
-    return Candidate(short, np.array(values), new_fvu, candidate.source, candidate.logp, candidate.n)
+    return candidate.rewritten(short, np.array(values), new_fvu)
 
 
 def round_nats(c: float, physics: bool = False) -> float:

@@ -351,9 +351,7 @@ def shorten(
         if not forms or over():
             break
         fvus, consts = fitter.fit(forms)
-        fitted = [
-            Candidate(f, np.asarray(c), float(v), best.source) for f, v, c in zip(forms, fvus, consts) if v < math.inf
-        ]
+        fitted = [best.rewritten(f, np.asarray(c), float(v)) for f, v, c in zip(forms, fvus, consts) if v < math.inf]
         tried += fitted
         better = min(fitted, key=value, default=best)
         if not value(better) < value(best) - 1e-9:

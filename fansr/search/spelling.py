@@ -47,7 +47,7 @@ def slowest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     fvu = fitter.fvu(expr, consts)
     if not fvu <= candidate.fvu * 1.01 + 1e-20:
         return candidate
-    return Candidate(expr, np.array(consts), fvu, candidate.source, candidate.logp, candidate.n)
+    return candidate.rewritten(expr, np.array(consts), fvu)
 
 
 def _walk(node, X):
@@ -91,7 +91,7 @@ def outside(candidate: Candidate, fitter) -> Candidate:
     fvu = fitter.fvu(expr, consts)
     if not fvu <= candidate.fvu * (1 + 1e-3) + 1e-28:
         return candidate
-    return Candidate(expr, np.array(consts), fvu, candidate.source, candidate.logp, candidate.n)
+    return candidate.rewritten(expr, np.array(consts), fvu)
 
 
 def _number(node) -> float | None:

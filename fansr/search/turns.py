@@ -11,14 +11,14 @@ import importlib
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fansr.cli import kernels
-from fansr.expressions import n_constants
+from fansr.expressions import n_constants, to_infix
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import large_tables, rounding, second_core, selection, shortening, spelling
 from fansr.streams import rng_for
@@ -84,6 +84,28 @@ AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and 
 MORE = 10  # candidates looked at besides the FINISHERS where all of those are undetermined
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How a search stands, for those who watch it: `seconds` since it began, the `proposer` that had the last turn, `best`
+    so far (its constants not yet rounded), `candidates` fitted."""
+
+    seconds: float
+    proposer: str
+    best: Candidate
+    candidates: int
+    names: list[str]
+    pool: Any
+
+    @property
+    def expression(self) -> str:
+        """The best law so far in the columns' names."""
+        return to_infix(self.best.expr, self.best.consts, self.names, digits=6)
+
+    def front(self) -> list[Candidate]:
+        """The best fit of every length so far, those that no shorter one beats."""
+        return self.pool.front()
+
+
 @dataclass
 class Options:
     """What a search may use; the fields are the options of fansr-fit of the same names."""
@@ -98,6 +120,14 @@ class Options:
     model: str | None = None
     physics: bool = True
     robust: bool = False
+    device: str = "cpu"  # of the model, as are the next three
+    decoder: str = "tree"
+    temperature: float = 1.0
+    top_p: float = 1.0
+    target_fvu: float | None = None  # at which a search ends: when the law it would choose fits as well
+    watch: Callable[[Progress], Any] | None = (
+        None  # called after every turn; what it gives back, if true, ends the search
+    )
     quiet: bool = False  # say nothing on stderr when kernels are compiled
     deadline: float | None = (
         None  # time.monotonic() at which even the floor of work ends; the command's counts from its beginning
@@ -306,6 +336,8 @@ class _State:
         extra = {}
         if name in ("model", "control"):
             extra = {"samples": self.options.samples, "model": self.options.model, "fitter": self.fitter}
+            if name == "model":
+                extra |= {key: getattr(self.options, key) for key in ("device", "decoder", "temperature", "top_p")}
         elif name == "evolve" and not self.helped:
             extra = {"jobs": self.options.jobs}
         rng = rng_for(self.options.seed, f"fit.{name}", self.problem.id)
@@ -324,7 +356,7 @@ class _State:
         if self.helped:  # loading torch takes a second, which the other core has to spare
             self.left_out = ("model",)
         try:
-            for _ in self.run_steps():
+            for name in self.run_steps():
                 if helper is not None:
                     for candidate in helper.collect():
                         self.yields[candidate.source] += 1
@@ -335,9 +367,23 @@ class _State:
                     self.budget.seconds is None or self.pool.best.length <= LONG or time.monotonic() > self.until
                 ):
                     break
+                if self._told_to_stop(name, started):
+                    break
         finally:
             if helper is not None:
                 helper.stop()
+
+    def _told_to_stop(self, proposer: str, started: float) -> bool:
+        """Whether the law so far is as good as was asked for, or who watches has seen enough."""
+        best, options = self.pool.best, self.options
+        if best is None:
+            return False
+        reached = options.target_fvu is not None and best.fvu <= options.target_fvu
+        if options.watch is None:
+            return reached
+        seconds = time.monotonic() - started
+        progress = Progress(seconds, proposer, best, self.pool.seen, self.problem.names, self.pool)
+        return bool(options.watch(progress)) or reached
 
     def _partner(self):
         """On a second core: the model, and the local search with a seed of its own."""

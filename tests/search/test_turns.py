@@ -147,3 +147,26 @@ def test_a_share_counts_in_full_for_a_head_start_only():
     before = quick.due(), plain.due()
     quick.seconds, plain.seconds = quick.seconds + 3, plain.seconds + 3
     assert quick.due() - before[0] == pytest.approx(plain.due() - before[1])
+
+
+def test_who_watches_sees_every_turn_and_may_end_the_search():
+    rng = np.random.default_rng(3)
+    problem = Problem(rng.uniform(1, 2, (60, 2)), rng.normal(size=60), ["a", "b"])
+    seen = []
+    turns.search(problem, turns.Options(proposers=("power", "sums", "rational"), watch=seen.append), turns.Budget(None))
+    assert {state.proposer for state in seen} == {"power", "sums", "rational"}
+    assert all(state.best.fvu <= 1.0 and state.expression and state.front() for state in seen)
+    assert [s.candidates for s in seen] == sorted(s.candidates for s in seen)
+    few = []
+    turns.search(problem, turns.Options(watch=lambda state: few.append(state) or len(few) == 2), turns.Budget(None))
+    assert len(few) == 2
+
+
+def test_a_search_ends_when_the_law_is_as_good_as_was_asked_for():
+    rng = np.random.default_rng(3)
+    X = rng.uniform(1, 2, (60, 2))
+    problem = Problem(X, X[:, 0] * X[:, 1] + 0.1 * rng.normal(size=60), ["a", "b"])
+    seen = []
+    options = turns.Options(target_fvu=0.2, watch=lambda state: seen.append(state.best.fvu))
+    found = turns.search(problem, options, turns.Budget(None))
+    assert found.best.fvu <= 0.2 and seen[-1] <= 0.2 and all(fvu > 0.2 for fvu in seen[:-1])
