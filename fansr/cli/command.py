@@ -173,7 +173,11 @@ def shard_range(first: int, number: int, shard: tuple[int, int]) -> range:
 
 
 def resume_option() -> Callable:
-    return click.option("--resume", is_flag=True, help="Go on with the FILE.part of a killed run of the same command.")
+    return click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on where a run of the same call was killed, met a full disk or, under --resume, was stopped.",
+    )
 
 
 def config_option() -> Callable:

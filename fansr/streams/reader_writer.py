@@ -376,7 +376,8 @@ class Writer:
     """Writes one stream; use as a context manager.
 
     Leaving it normally, or by Ctrl-C, writes the end record and gives the file its name; leaving it
-    by an error leaves no file.  While it is written a file is called NAME.part.
+    by an error leaves no file.  While it is written a file is called NAME.part, and NAME.part.state says how much of it
+    is whole.  Under `resume` the state stays beside a file that a signal ended, so that the next run goes on with it.
     """
 
     def __init__(
@@ -396,6 +397,8 @@ class Writer:
         self.meant: int | None = None  # how many inputs there are, where that is known
         self._part: Path | None = None
         self._state: Path | None = None
+        self._resume = self._kept = False  # asked for; what is not whole stays though an error came
+        self._begun = 0  # bytes of the file that its state speaks of
         self._out = None
         header = pack({"kind": "header", "format": FORMAT, "holds": holds, "history": list(history or [])})
         self._header = digest(header)
@@ -436,12 +439,22 @@ class Writer:
         self._final = path
         self._part = path.with_name(path.name + ".part")
         self._state = path.with_name(path.name + ".part.state")
+        self._resume = resume
+        if resume and not self._part.exists() and self._ended_early():
+            os.replace(path, self._part)  # its end record is cut off below
         self._out = self._locked()
         if resume and self._part.stat().st_size and self._state.exists():
             self._go_on()
         else:
             self._out.truncate(0)
             self._state.unlink(missing_ok=True)
+
+    def _ended_early(self) -> bool:
+        """Whether the final file is one that a signal ended, as its state says."""
+        try:
+            return json.loads(self._state.read_text())["whole"] == self._final.stat().st_size
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return False
 
     def _locked(self):
         """The .part file opened, and locked for as long as it is open; DataError where another run writes it."""
@@ -480,6 +493,7 @@ class Writer:
                 f"{self.name}: --resume goes on with the same call only, and {odd}; without --resume it starts anew"
             )
         size, self.n, self.consumed, self.checksum, self._header = counts
+        self._begun = size
         if self._part.stat().st_size < size:
             raise DataError(f"{self._part}: shorter than its state says; without --resume the run starts anew")
         self._out.truncate(size)
@@ -489,14 +503,17 @@ class Writer:
 
     @contextlib.contextmanager
     def _named(self):
-        """An error of the file system is told with the file's name, and leaves nothing behind."""
+        """An error of the file system (a full disk) is told with the file's name; it leaves nothing behind, or under
+        `resume` what a kill leaves."""
         try:
             yield
         except BrokenPipeError:
             raise
         except OSError as error:
+            self._kept = self._resume and self._state.exists()
             self.abandon()
-            raise DataError(f"{self.name}: {error.strerror or error}") from None
+            kept = f"; what is whole stays in {self._part.name}, and --resume goes on with it" if self._kept else ""
+            raise DataError(f"{self.name}: {error.strerror or error}{kept}") from None
 
     def write(self, record: dict) -> None:
         """Append one record."""
@@ -561,16 +578,19 @@ class Writer:
             if self._part is not None:
                 self._remember()
 
-    def _remember(self):
+    def _remember(self, whole: int | None = None):
+        """Write the state; `whole`: the size of the file that a signal ended, whose last frame is its end record."""
         state = {
-            "bytes": self._out.tell(),
+            "bytes": self._out.tell() if whole is None else self._begun,
             "n": self.n,
             "consumed": self.consumed,
             "checksum": self.checksum,
             "dropped": dict(self.dropped),
             "header": self._header,
             "call": self._call,
+            "whole": whole,
         }
+        self._begun = state["bytes"]
         scratch = self._state.with_name(self._state.name + ".new")
         scratch.write_text(json.dumps(state))
         os.replace(scratch, self._state)
@@ -585,23 +605,28 @@ class Writer:
         }
         if self.interrupted is not None:
             end["interrupted"] = self.interrupted
+            self.flush()  # the records apart from the end record: here a resumed run begins
         packed = pack({**end, "seal": bytes(8)})[:-8]
-        self._buffer += packed + _seal(self._header, packed)
-        self.flush()
+        self._frame(self._buffer + packed + _seal(self._header, packed))
+        self._buffer = bytearray()
         with self._named():
+            self._out.flush()
             if self._part is not None:
+                goes_on = self.interrupted is not None and self._resume
+                if goes_on:
+                    self._remember(whole=self._out.tell())
                 os.replace(self._part, self._final)  # before the lock goes
                 self._out.close()
-                self._state.unlink(missing_ok=True)
+                if not goes_on:
+                    self._state.unlink(missing_ok=True)
             elif self._mine:
                 self._out.close()
 
     def abandon(self) -> None:
-        """Leave no half-written file behind."""
+        """Leave no half-written file behind, but for what a resumed run goes on from."""
         if self._part is not None and self._out is not None:
-            with contextlib.suppress(OSError):
-                self._part.unlink(missing_ok=True)
-            for path in (self._state, self._state.with_name(self._state.name + ".new")):
+            new = self._state.with_name(self._state.name + ".new")
+            for path in (new,) if self._kept else (self._part, self._state, new):
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
         self._close_quietly()

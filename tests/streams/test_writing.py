@@ -1,5 +1,6 @@
 """Files that are written: gone on with, locked, linked, on full disks, interrupted."""
 
+import json
 import os
 import resource
 import signal
@@ -127,6 +128,22 @@ def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path, jobs):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_under_resume_a_full_disk_leaves_what_is_whole(tmp_path):
+    target = tmp_path / "full"
+    script = FULL.replace("200_000, 200_000", "int(sys.argv.pop(1)), 1 << 30").replace(
+        "import resource", "import resource, sys"
+    )
+    call = [sys.executable, "-c", script]
+    words = ["-n", "200000", "-j", "1", "--resume", "-o", str(target)]
+    done = subprocess.run([*call, "2500000", *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "stays in full.part, and --resume goes on with it" in done.stderr
+    kept = json.loads((tmp_path / "full.part.state").read_text())["n"]
+    assert kept > 0
+    assert subprocess.run([*call, str(1 << 30), *words], timeout=120).returncode == 0
+    assert [record["id"] for record in read(target)] == list(range(200000))
+    assert [p.name for p in tmp_path.iterdir()] == ["full"]
+
+
 def test_what_cannot_be_written_is_named(tmp_path):
     for target, said in (
         (tmp_path, "is a directory"),
@@ -163,6 +180,36 @@ def test_an_interrupted_stream_says_so_and_is_no_shard(tmp_path):
         assert not (tmp_path / "m").exists()
     alone = CliRunner().invoke(cat, ["--check", names[0]])
     assert alone.exit_code == 0 and f"INTERRUPTED after {len(ids)} of 20000000" in alone.stdout
+
+
+def test_a_run_that_a_signal_ended_is_gone_on_with(tmp_path):
+    """A time limit's TERM ends the stream well, so that the rest of it was lost to --resume."""
+    target = str(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt), reader_writer.open_writer(target, "odd", [CALL], resume=True) as writer:
+        writer.meant = 3
+        writer.write_many(reader_writer.pack(RECORD), 1, reader_writer.digest(reader_writer.pack(RECORD)), consumed=1)
+        raise KeyboardInterrupt
+    assert len(read(target)) == 1
+    with reader_writer.open_writer(target, "odd", [CALL], resume=True) as writer:
+        assert (writer.resumed, writer.n, writer.consumed) == (True, 1, 1)
+        writer.write({**RECORD, "id": 2})
+    with reader_writer.open_reader(target) as reader:
+        assert [record["id"] for record in reader] == [1, 2] and reader.interrupted is None
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_another_file_under_that_name_is_not_gone_on_with(tmp_path):
+    target = str(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt), reader_writer.open_writer(target, "odd", [CALL], resume=True) as writer:
+        writer.write(RECORD)
+        raise KeyboardInterrupt
+    with reader_writer.open_writer(tmp_path / "b", "odd", [CALL]) as writer:
+        for _ in range(9):
+            writer.write(RECORD)
+    os.replace(tmp_path / "b", target)
+    with reader_writer.open_writer(target, "odd", [CALL], resume=True) as writer:
+        assert not writer.resumed
+    assert read(target) == []
 
 
 def test_what_is_made_of_an_interrupted_stream_is_interrupted_too(tmp_path):
