@@ -25,14 +25,23 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from fansr.errors import DataError
+from fansr.network import layout
 from fansr.network.architecture import Model
+from fansr.network.configuration import ModelConfig
 from fansr.network.model_file import FORMAT, read_model, read_tensors
 
+READS = 5  # of `latest`, while a run moves it on
 PART_BYTES = 16 * 1024 * 1024
 _HEADER_ROOM = 64 * 1024  # of a part, for names and offsets
 
 
 # --------------------------------------------------------------------------------------- one model file
+
+
+def whole_weights(model: Model, keep: bool = True) -> dict[str, torch.Tensor]:
+    """{name: weight} on the CPU.  Of a sharded network all processes must call it; where not `keep` it is empty."""
+    gathered = ((name, layout.whole(t.detach())) for name, t in model.state_dict().items())
+    return {name: t.to("cpu") for name, t in gathered if keep}
 
 
 def save_model(
@@ -41,12 +50,22 @@ def save_model(
     training: dict | None = None,
     history: list | None = None,
     dtype: torch.dtype | None = None,
+    writes: bool = True,
 ) -> None:
-    """Write the weights and what they are, atomically; `dtype` (torch.float16, ...) packs them smaller."""
-    tensors = {name: t.detach().to("cpu", dtype or t.dtype).contiguous() for name, t in model.state_dict().items()}
+    """Write the weights and what they are, atomically; `dtype` (torch.float16, ...) packs them smaller.
+
+    A sharded network is gathered for it: all processes call it, and one of them `writes`.
+    """
+    _write_model(path, model.config, whole_weights(model, writes), training, history, dtype, writes)
+
+
+def _write_model(path, config: ModelConfig, weights: dict, training, history, dtype=None, writes=True):
+    if not writes:
+        return
+    tensors = {name: t.to(dtype or t.dtype).contiguous() for name, t in weights.items()}
     metadata = {
         "format": FORMAT,
-        "config": json.dumps(model.config.to_dict()),
+        "config": json.dumps(config.to_dict()),
         "training": json.dumps(training or {}),
         "history": json.dumps(history or []),
     }
@@ -89,25 +108,35 @@ def save_state(
     history: list | None = None,
     keep: int = 2,
     part_bytes: int = PART_BYTES,
+    writes: bool = True,
 ) -> Path:
     """Write the checkpoint step-NNNNNNNN of a run and let `latest` point to it.
 
     state: JSON values with at least "step".  optimizer None leaves its moments out: a smaller checkpoint from
-    which training can go on, but not exactly.  Only the newest `keep` checkpoints stay, and every one whose
-    state says "pinned".  Returns the checkpoint's folder.
+    which training can go on, but not exactly.  Saved again at the step that `latest` names, only the state is written
+    anew: the weights are the same, and a folder cannot be put in the place of another in one move.  Only the newest `keep` checkpoints stay, and every one whose
+    state says "pinned".  Returns the checkpoint's folder.  In a joint run all processes call it, and one of them `writes`.
     """
     folder = Path(folder)
     final = folder / f"step-{state['step']:08d}"
     scratch = final.with_name(final.name + ".part")
+    weights = whole_weights(model, writes)
+    moments = optimizer_tensors(model, optimizer, writes) if optimizer is not None else {}
+    if not writes:
+        return final
+    again = load_state(folder) if final.exists() else None
     try:
         shutil.rmtree(scratch, ignore_errors=True)
+        if again and again[0] == final:
+            parts = again[1].get("optimizer_parts", 0)
+            _write_text(final / "state.json", json.dumps({**state, "optimizer_parts": parts}, indent=1))
+            return final
         scratch.mkdir(parents=True)
-        save_model(scratch / "model.safetensors", model, training, history)
+        _write_model(scratch / "model.safetensors", model.config, weights, training, history)
         parts = 0
-        if optimizer is not None:
-            for part in split(optimizer_tensors(model, optimizer), part_bytes - _HEADER_ROOM):
-                _save_atomically(scratch / f"optimizer-{parts:04d}.safetensors", part)
-                parts += 1
+        for part in split(moments, part_bytes - _HEADER_ROOM):
+            _save_atomically(scratch / f"optimizer-{parts:04d}.safetensors", part)
+            parts += 1
         _write_text(scratch / "state.json", json.dumps({**state, "optimizer_parts": parts}, indent=1))
         shutil.rmtree(final, ignore_errors=True)
         os.replace(scratch, final)
@@ -128,10 +157,16 @@ def load_state(folder: str | os.PathLike) -> tuple[Path, dict] | None:
     """The newest whole checkpoint of a run: its folder and its state; None when the run has none."""
     folder = Path(folder)
     try:
-        name = (folder / "latest").read_text()[:80].strip()
-        if not re.fullmatch("step-[0-9]{8,20}", name):
-            raise ValueError(f"latest names {name!r}, wanted step-NNNNNNNN")
-        state = json.loads((folder / name / "state.json").read_text())
+        for last in range(READS):
+            name = (folder / "latest").read_text()[:80].strip()
+            if not re.fullmatch("step-[0-9]{8,20}", name):
+                raise ValueError(f"latest names {name!r}, wanted step-NNNNNNNN")
+            try:
+                state = json.loads((folder / name / "state.json").read_text())
+                break
+            except FileNotFoundError:  # a run in another process has gone on and removed it, or somebody else did
+                if last == READS - 1:
+                    raise ValueError(f"latest names {name}, which is not there") from None
         for key, most in (("step", 1 << 53), ("optimizer_parts", 1 << 16)):
             if not isinstance(state, dict) or type(state.get(key, 0)) is not int or not 0 <= state.get(key, 0) <= most:
                 raise ValueError(f"state.json: {key} is no whole number from 0 to {most}")
@@ -158,7 +193,7 @@ def load_optimizer(checkpoint: Path, state: dict, model: Model, optimizer: torch
             }
             if found:  # a matrix under Muon has no step and no second moment
                 optimizer.state[parameter] = {
-                    key: value.reshape(()) if key == "step" else value.view(parameter.shape).to(parameter.device)
+                    key: value.reshape(()) if key == "step" else layout.like(value.view(parameter.shape), parameter)
                     for key, value in found.items()
                 }
     except (KeyError, RuntimeError) as error:
@@ -169,13 +204,17 @@ def load_optimizer(checkpoint: Path, state: dict, model: Model, optimizer: torch
     return True
 
 
-def optimizer_tensors(model: Model, optimizer: torch.optim.Optimizer) -> dict:
-    """The optimizer's state by parameter name: {"NAME/exp_avg": flat tensor, "NAME/exp_avg_sq": ..., "NAME/step": (1,)}."""
-    return {
-        f"{name}/{key}": value.detach().reshape(-1).cpu()
+def optimizer_tensors(model: Model, optimizer: torch.optim.Optimizer, keep: bool = True) -> dict:
+    """The optimizer's state by parameter name: {"NAME/exp_avg": flat tensor, "NAME/exp_avg_sq": ..., "NAME/step": (1,)}.
+
+    Of a sharded network all processes must call it; where not `keep` it is empty.
+    """
+    gathered = (
+        (f"{name}/{key}", layout.whole(value.detach()))
         for name, parameter in model.named_parameters()
         for key, value in sorted(optimizer.state.get(parameter, {}).items())
-    }
+    )
+    return {name: value.reshape(-1).cpu() for name, value in gathered if keep}
 
 
 def split(tensors: dict, part_bytes: int):

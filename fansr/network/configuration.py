@@ -15,6 +15,7 @@ NORMS = ("rms", "layer", "set")
 SCHEDULES = ("wsd", "plateau", "decay")
 OPTIMIZERS = ("adamw", "muon")
 LARGEST = 1 << 16  # of a model's sizes; a file that claims more is not believed
+LAYOUTS = ("replicated", "sharded")  # of weights, gradients and moments over the processes of a joint run
 DTYPES = ("float32", "bfloat16")  # of the matrix products while training
 
 
@@ -92,7 +93,11 @@ class Options:
     weight_decay: float = 0.01
     beta2: float = 0.95
     clip: float = 2.0
-    accumulate: int = 1
+    accumulate: int | None = (
+        None  # batches of a step over all processes; None: as the run began, one a process when it begins
+    )
+    layout: str = "replicated"
+    in_order: bool = False
     seed: int = 0
     log_every: int = 20
     eval_seconds: float = 120.0

@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fansr.network.weight_shapes import turned_by_muon
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al.: the steepest at 0, singular values end in [0.7, 1.2]
 ROUNDS = 5
 RMS = 0.2  # of a step of Adam's, about
@@ -80,7 +82,7 @@ def build(model, name: str, lr: float, weight_decay: float, beta2: float) -> tor
     """AdamW or Muon for this network: matrices decay, vectors do not; embeddings and the last layer are AdamW's."""
     groups: dict[tuple, list] = {}
     for key, parameter in model.named_parameters():
-        inner = parameter.dim() == 2 and name == "muon" and not key.endswith(("embed.weight", "head.2.weight"))
+        inner = name == "muon" and turned_by_muon(key, model.config)
         parts = (3 if "qkv" in key else 2 if "key_value" in key else 1) if inner else 0
         groups.setdefault((parts, weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
     groups = [{"params": params, "parts": parts, "weight_decay": decay} for (parts, decay), params in groups.items()]

@@ -4,6 +4,7 @@
     fansr-gen -n 100000000 --config prior-wide | fansr-simplify | fansr-decontam --test data/fastsrb.json \
         | fansr-train - --config configs/3m.toml --out runs/3m
     torchrun --nproc-per-node 8 -m fansr.network.train train.zst --config configs/20m.toml --out runs/20m
+    fansr-train --config configs/1b.toml --dry-run          its size, and the memory it takes on 1, 2, 4, ... processes
 
 Data come in by skeleton_sources.py, a run and its steps are in training_run.py, the loop with metrics and checkpoints in
 training_loop.py.  The run folder holds checkpoints (see checkpoints.py), metric streams and, at the end, model.safetensors.
@@ -20,8 +21,8 @@ import click
 from fansr.cli import command, kernels
 from fansr.corpus import prior
 from fansr.errors import DataError
-from fansr.network.configuration import DTYPES, OPTIMIZERS, SCHEDULES, ModelConfig, Options, Settings
-from fansr.network.weight_shapes import count
+from fansr.network.configuration import DTYPES, LAYOUTS, OPTIMIZERS, SCHEDULES, ModelConfig, Options, Settings
+from fansr.network.weight_shapes import count, memory
 
 
 def build_options(values: dict, sections: dict) -> Options:
@@ -87,7 +88,19 @@ _P = click.IntRange(1)
 @click.option("--beta2", type=float, default=0.95, show_default=True, help="AdamW's second moment decay.")
 @click.option("--clip", type=float, default=2.0, show_default=True, help="Largest gradient norm.")
 @click.option("--batch", type=_P, default=128, show_default=True, help="Laws in a batch.")
-@click.option("--accumulate", type=_P, default=1, show_default=True, help="Batches in a step, over all processes.")
+@click.option(
+    "--accumulate",
+    type=_P,
+    default=None,
+    help="Batches in a step, over all processes.  [default: one a process; with --resume as the run began]",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    default="replicated",
+    show_default=True,
+    help="Several processes. replicated: each holds the whole state (DDP). sharded: each its part of it (FSDP).",
+)
 @click.option("--min-points", type=_P, default=1, show_default=True, help="Fewest points of a law.")
 @click.option("--max-points", type=_P, default=1024, show_default=True, help="Most points of a law.")
 @click.option(
@@ -99,6 +112,11 @@ _P = click.IntRange(1)
 @click.option("--prior", default=None, metavar="FILE", help="Prior of constants and points (live: of skeletons too).")
 @click.option("--simplify/--no-simplify", default=True, show_default=True, help="Live: simplify the skeletons.")
 @click.option("--decontam", multiple=True, metavar="FILE", help="Live: held-out laws.  [default: data/fastsrb.json]")
+@click.option(
+    "--in-order",
+    is_flag=True,
+    help="Each skeleton of the files once, file by file, then again: for a corpus larger than --pool.",
+)
 @click.option("--pool", type=_P, default=4_000_000, show_default=True, help="Most skeletons kept in memory.")
 @click.option("--start-with", type=_P, default=20_000, show_default=True, help="Pipe, live: skeletons to wait for.")
 @click.option(
@@ -144,6 +162,10 @@ def train(inputs, config, dry_run, as_json, **values):
         options.minutes = None if options.steps is not None else options.minutes
     if options.schedule == "decay" and not values["resume"]:
         raise click.UsageError("--schedule decay goes on from a plateau: add --resume and the run's --out")
+    if options.in_order and (not inputs or "-" in inputs):
+        raise click.UsageError("--in-order reads files: name them")
+    if options.layout == "sharded" and options.optimizer == "muon":
+        raise click.UsageError("--layout sharded cuts matrices in parts, and Muon needs them whole: --optimizer adamw")
     kernels.ensure("drawing", quiet=values["quiet"])
     from fansr.network import training_loop
 
@@ -158,8 +180,9 @@ def _given(name: str) -> bool:
 
 
 def report_size(options: Options, as_json: bool):
-    """Parameters without allocating a weight."""
+    """Parameters and the memory of their training, without allocating a weight."""
     sizes = count(options.model, (options.settings.min_points + options.settings.max_points) // 2)
+    sizes["memory"] = memory(options.model, options.optimizer)
     if as_json:
         click.echo(json.dumps(sizes))
         return
@@ -169,6 +192,11 @@ def report_size(options: Options, as_json: bool):
         f"{'training':8} {sizes['flops_per_sample']:13.3g} operations a sample at {sizes['points']} points, "
         f"{sizes['tokens']} tokens"
     )
+    held = sizes["memory"]
+    parts = ", ".join(f"{name} {held[name] / 1e9:.2f}" for name in ("weights", "gradients", "moments"))
+    click.echo(f"{'memory':8} {held['replicated'] / 1e9:13.2f} GB a process, beside activations ({parts})")
+    sharded = ", ".join(f"{n}: {size / 1e9:.2f}" for n, size in held["sharded"].items())
+    click.echo(f"{'':8} {'':13} GB with --layout sharded, by processes: {sharded}")
 
 
 def main():

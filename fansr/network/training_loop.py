@@ -16,6 +16,7 @@ from fansr.cli import command
 from fansr.errors import DataError
 from fansr.network import batches, checkpoints, device
 from fansr.network.configuration import Options
+from fansr.network.in_order import InOrder
 from fansr.network.skeleton_pool import read_pool
 from fansr.network.skeleton_sources import Feeder, open_data
 from fansr.network.training_run import Run, public, validation_batches
@@ -51,7 +52,11 @@ def fit(run: Run, loader, validation: list, feeder: Feeder | None = None) -> boo
     run.begin()
     run.model.train()
     started = time.monotonic() - state["seconds"]
-    last_save = last_eval = time.monotonic()
+
+    def clock() -> float:  # seconds of the run: one clock for all, so that they validate and save at the same step
+        return agreed(time.monotonic() - started)
+
+    last_save = last_eval = state["seconds"]
     window: list[dict] = []
     with (
         Stop() as stop,
@@ -66,19 +71,18 @@ def fit(run: Run, loader, validation: list, feeder: Feeder | None = None) -> boo
             flat = run.lr_factor() >= 1.0
             window.append(run.step(loader))
             bar.update(int(window[-1]["n"]))
-            state["seconds"] = agreed(time.monotonic() - started)
-            now = time.monotonic()
+            now = state["seconds"] = clock()
             if len(window) >= options.log_every or run.done():
                 metrics.training(window)
                 window = []
             if validation and now - last_eval >= options.eval_seconds:
                 metrics.validation(run.evaluate(validation))
-                last_eval = time.monotonic()
+                last_eval = clock()
             # The end of a plateau is kept: from there it can be continued.
             turns = options.schedule == "wsd" and flat and run.lr_factor() < 1.0
             if turns or now - last_save >= options.save_seconds:
                 run.save(pinned=turns)
-                last_save = time.monotonic()
+                last_save = clock()
         finished = run.done()
         if validation:
             metrics.validation(run.evaluate(validation))
@@ -187,9 +191,11 @@ def curve(folder: Path) -> list[dict]:
 
 def ship(run: Run):
     """model.safetensors in half precision and model.json with history and curve, in the run's folder."""
+    history = public(run.history)
+    checkpoints.save_model(
+        run.out / "model.safetensors", run.model, run.training(), history, torch.float16, writes=run.chief
+    )
     if run.chief:
-        history = public(run.history)
-        checkpoints.save_model(run.out / "model.safetensors", run.model, run.training(), history, torch.float16)
         text = json.dumps({"training": run.training(), "history": history, "curve": curve(run.out)}, indent=1)
         (run.out / "model.json").write_text(text + "\n")
 
@@ -223,17 +229,30 @@ def _train(inputs, options: Options, values: dict, as_json: bool, where: device.
     resumed = values["resume"] and run.load()
     # Live data after a resume must not repeat what was seen.
     values["leg"] = run.state["step"] if resumed else 0
-    pool, feeder, history = open_data(inputs, options, values)
+    feeder = None
+    if options.in_order:
+        loader = InOrder(
+            inputs,
+            options.settings,
+            options.hold,
+            options.seed,
+            where.device,
+            run.state["place"],
+            run.state["batches"],
+        )
+        history, held = loader.history, loader.held
+    else:
+        pool, feeder, history = open_data(inputs, options, values)
+        loader, held = batches.Loader(pool, options.settings, options.seed, where.device), pool.held
     try:
         run.history = (run.history or history) + [command.history_entry(options.seed, values["prior"])]
-        rows = read_pool([values["val"]], options.settings)[0].tokens if values["val"] else pool.held
-        if run.chief and (pool.dropped or not quiet):
+        rows = read_pool([values["val"]], options.settings)[0].tokens if values["val"] else held
+        if run.chief and not options.in_order and (pool.dropped or not quiet):
             told = ", ".join(f"{n:,} {why}" for why, n in sorted(pool.dropped.items()))
             command.remark(
                 f"{len(pool):,} skeletons{' (left out: ' + told + ')' if told else ''}, {len(rows):,} held out", quiet
             )
         validation = validation_batches(rows, options.settings, where.device) if len(rows) else []
-        loader = batches.Loader(pool, options.settings, options.seed, where.device)
         finished = fit(run, loader, validation, feeder)
     finally:
         if feeder is not None:

@@ -4,13 +4,12 @@ Section 3.4 and appendix B of the paper: cross-entropy, AdamW, a learning rate t
 decays (WSD), gradients clipped at norm 2.
 
 One optimizer step takes `accumulate` numbered batches; in a joint run the processes share them out, and
-the loss is the mean over all tokens of all of them, so that 2 processes do what 1 does.  Dropout is seeded by
-the batch's number, and a batch is a function of its number: a resumed run repeats an unbroken one.
+the loss is the mean over all tokens of all of them, so that 2 processes do what 1 does, and 3 of 4 where a node is gone.
+Dropout is seeded by the batch's number, and a batch is a function of its number: a resumed run repeats an unbroken one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 from fansr.corpus import prior
 from fansr.errors import DataError
 from fansr.expressions import PAD_ID
-from fansr.network import batches, checkpoints, device, optimizers
+from fansr.network import batches, checkpoints, device, layout, optimizers
 from fansr.network.architecture import Model
 from fansr.network.configuration import Options, Settings
 from fansr.network.skeleton_pool import compact
@@ -70,17 +69,22 @@ class Run:
     def __init__(self, options: Options, where: device.Device, out: Path, compile: bool = False, quiet: bool = False):
         self.options, self.where, self.out, self.quiet = options, where, out, quiet
         self.chief = device.rank() == 0
-        if options.accumulate % device.world():
+        if options.accumulate is not None and options.accumulate < device.world():
             raise DataError(
-                f"accumulate is {options.accumulate}; it must be a multiple of the {device.world()} processes"
+                f"accumulate is {options.accumulate}: a step has no batch for some of the {device.world()} processes; "
+                "raise it, or start fewer"
             )
         torch.manual_seed(options.seed)
         self.model = Model(options.model).to(where.device)
+        self.forward: torch.nn.Module = layout.distribute(self.model, options.layout, where)
         self.optimizer = optimizers.build(
             self.model, options.optimizer, options.lr, options.weight_decay, options.beta2
         )
         self.state = {
             "step": 0,
+            "batches": 0,
+            "accumulate": options.accumulate,
+            "place": None,  # in the files, of a run that reads them in order
             "samples": 0,
             "tokens": 0,
             "flops": 0.0,
@@ -92,13 +96,6 @@ class Run:
             "best": None,
         }
         self.history: list = []
-        self.forward = self.model
-        if device.world() > 1:
-            self.forward = torch.nn.parallel.DistributedDataParallel(
-                self.model,
-                device_ids=[where.device] if where.device.type == "cuda" else None,
-                find_unused_parameters=options.model.post_norm,
-            )
         if compile:
             # Lengths differ from batch to batch: one graph with symbolic sizes serves all of them.
             self.forward = torch.compile(self.forward, dynamic=True)
@@ -113,8 +110,7 @@ class Run:
     def step(self, loader) -> dict:
         """One optimizer step; what it saw and did as a dict of plain numbers."""
         options, state = self.options, self.state
-        first = state["step"] * options.accumulate
-        numbers = range(first + device.rank(), first + options.accumulate, device.world())
+        numbers = shared_out(state["batches"], state["accumulate"])
         data = [loader.batch(number) for number in numbers]
         totals = torch.tensor(
             [
@@ -129,18 +125,23 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         sums = torch.zeros(3, dtype=torch.float64)
-        for i, (number, part) in enumerate(zip(numbers, data)):
+        turns = -(-state["accumulate"] // device.world())  # the same for all: in the sharded layout all work together
+        for i in range(turns):
+            counts = i < len(data)  # where the batches do not come out even, some go through their last one for nothing
+            number, part = (numbers[i], data[i]) if counts else (numbers[-1], data[-1])
             torch.manual_seed(key_for(options.seed, "train.dropout", number)[0] >> 1)
-            last = i == len(data) - 1
-            with self.forward.no_sync() if device.world() > 1 and not last else contextlib.nullcontext():
-                loss, hits, whole = loss_sums(self.logits(part), part.tokens)
-                # DDP takes the mean over processes of what is a sum here.
-                (loss * (device.world() / max(float(totals[0]), 1.0))).backward()
-            sums += torch.stack((loss.detach(), hits, whole)).cpu().double()
+            with layout.gradients_kept(self.forward, i < turns - 1):
+                loss, hits, right = loss_sums(self.logits(part), part.tokens)
+                # The mean over processes is taken of what is a sum here.
+                (loss * (counts * device.world() / max(float(totals[0]), 1.0))).backward()
+            sums += torch.stack((loss.detach(), hits, right)).cpu().double() * counts
         sums = self._summed(sums)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip))
+        norm = layout.clip(self.model, options.clip)
         self._apply(norm)
         state["step"] += 1
+        state["batches"] += state["accumulate"]
+        if options.in_order and self.chief:
+            state["place"] = loader.place(state["batches"])
         state["samples"] += int(totals[1])
         state["tokens"] += int(totals[0])
         state["flops"] += float(totals[2])
@@ -190,6 +191,12 @@ class Run:
 
     def begin(self):
         """Fix what the schedule measures from: called once a leg, after a checkpoint was loaded."""
+        self.state["accumulate"] = self.options.accumulate or self.state["accumulate"] or device.world()
+        if self.state["accumulate"] < device.world():
+            raise DataError(
+                f"the run began with {self.state['accumulate']} batches a step, fewer than the {device.world()} processes; "
+                "start fewer, or say --accumulate (the steps are others then)"
+            )
         if self.state["warm"] is None:
             self.state["warm"] = self.options.warmup * self.total()
         if self.options.schedule == "decay" and self.state["decay_from"] is None:
@@ -233,16 +240,16 @@ class Run:
         }
 
     def save(self, with_optimizer: bool = True, pinned: bool = False):
-        if self.chief:
-            state = {**self.state, "pinned": pinned, "mean_norm": self.mean_norm, "seed": self.options.seed}
-            checkpoints.save_state(
-                self.out,
-                self.model,
-                state,
-                self.optimizer if with_optimizer else None,
-                self.training(),
-                public(self.history),
-            )
+        """Write a checkpoint; in a joint run to be called by all processes at the same step."""
+        checkpoints.save_state(
+            self.out,
+            self.model,
+            {**self.state, "pinned": pinned, "mean_norm": self.mean_norm, "seed": self.options.seed},
+            self.optimizer if with_optimizer else None,
+            self.training(),
+            public(self.history),
+            writes=self.chief,
+        )
 
     def load(self) -> bool:
         """Go on from the run's newest checkpoint; False when there is none."""
@@ -254,10 +261,14 @@ class Run:
         if model.config != self.options.model:
             odd = [k for k, v in model.config.to_dict().items() if v != self.options.model.to_dict()[k]]
             raise DataError(f"{folder}: made with another {', '.join(odd)}; resume with the config it was made with")
-        self.model.load_state_dict(model.state_dict())
+        layout.fill(self.model, model.state_dict())
         self.history = info["history"]
         checkpoints.load_optimizer(folder, state, self.model, self.optimizer)
         self.mean_norm = state.pop("mean_norm", None)
+        if "batches" not in state:  # a run of an earlier version
+            options = info["training"].get("options") or {}
+            state["accumulate"] = options.get("accumulate") or 1
+            state["batches"] = state["step"] * state["accumulate"]
         self.state.update({k: state[k] for k in self.state if k in state})
         return True
 
@@ -278,6 +289,11 @@ class Run:
             "torch": torch.__version__,
             "device": str(self.where),
         }
+
+
+def shared_out(first: int, accumulate: int) -> range:
+    """The numbers of this process's batches in a step: first, first + 1, ... are dealt to the processes in turn."""
+    return range(first + device.rank(), first + accumulate, device.world())
 
 
 def public(history: list) -> list:

@@ -84,6 +84,41 @@ def count(config: ModelConfig, points: int = 512, tokens: int = 26) -> dict:
     }
 
 
+PROCESSES = (2, 4, 8, 16, 32, 64)  # for which --dry-run says what the sharded layout takes
+
+
+def block_of(name: str) -> str:
+    """The part of the network that a weight is gathered with in the sharded layout: a layer, or all that is in none."""
+    words = name.split(".")
+    layer = words[0] in ("encoder", "decoder") and len(words) > 3 and words[2].isdigit()
+    return ".".join(words[:3]) if layer else ""
+
+
+def memory(config: ModelConfig, optimizer: str = "adamw") -> dict:
+    """Bytes that weights, gradients and moments take in training, all float32, beside the activations.
+
+    "weights", "gradients", "moments" (two of AdamW's, one of Muon's for the matrices it turns); "replicated": their
+    sum, what each process holds; "sharded": {processes: bytes}, each process's share and, gathered for the time of its
+    use, the two largest blocks (one in use, the next on its way) with the gradients of one.
+    """
+    sizes = {name: 4 * math.prod(shape) for name, shape in weight_shapes(config).items()}
+    weights = sum(sizes.values())
+    inner = sum(size for name, size in sizes.items() if optimizer == "muon" and turned_by_muon(name, config))
+    state = {"weights": weights, "gradients": weights, "moments": 2 * weights - inner}
+    blocks: dict[str, int] = {}
+    for name, size in sizes.items():
+        blocks[block_of(name)] = blocks.get(block_of(name), 0) + size
+    largest = sorted(blocks.values())[-2:]
+    whole = sum(state.values())
+    sharded = {n: whole // n + sum(largest) + largest[-1] for n in PROCESSES}
+    return {**state, "replicated": whole, "sharded": sharded}
+
+
+def turned_by_muon(name: str, config: ModelConfig) -> bool:
+    """Whether Muon takes orthogonal steps for this weight: an inner matrix."""
+    return len(weight_shapes(config)[name]) == 2 and not name.endswith(("embed.weight", "head.2.weight"))
+
+
 def flops_per_sample(encoder: int, rest: int, points: float, tokens: float) -> float:
     """6 N D of Kaplan et al. (2020), encoder and the rest apart."""
     return 6.0 * (encoder * points + rest * tokens)

@@ -3,6 +3,11 @@
 import dataclasses
 import json
 import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -119,6 +124,71 @@ def test_a_half_written_checkpoint_is_ignored(tmp_path):
     (tmp_path / "step-00000002.part").mkdir()
     (tmp_path / "step-00000002.part" / "model.safetensors").write_bytes(b"half")
     assert checkpoints.load_state(tmp_path)[1]["step"] == 1
+
+
+def test_a_step_saved_again_is_whole_at_every_moment(tmp_path, monkeypatch):
+    """The folder in force was removed before the new one had its name: a kill between the two lost the run."""
+    model, optimizer = trained()
+    checkpoints.save_state(tmp_path, model, {"step": 1}, optimizer)
+    before = checkpoints.optimizer_tensors(model, optimizer)
+
+    def killed(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints.shutil, "rmtree", lambda path, **_: path.name.endswith(".part") or killed())
+    checkpoints.save_state(tmp_path, model, {"step": 1, "pinned": True})
+    folder, state = checkpoints.load_state(tmp_path)
+    assert state["pinned"] and checkpoints.load_optimizer(folder, state, model, optimizer)
+    assert all(torch.equal(v, before[k]) for k, v in checkpoints.optimizer_tensors(model, optimizer).items())
+
+
+def test_a_checkpoint_that_is_gone_is_no_new_run(tmp_path):
+    model, _ = trained()
+    shutil.rmtree(checkpoints.save_state(tmp_path, model, {"step": 1}))
+    with pytest.raises(DataError, match="latest names step-00000001, which is not there"):
+        checkpoints.load_state(tmp_path)
+
+
+WRITER = """
+import sys
+from fansr.network import checkpoints
+from fansr.network.architecture import Model
+from fansr.network.configuration import ModelConfig
+model = Model(ModelConfig(**eval(sys.argv[2])))
+for step in range(int(sys.argv[3]), 1 << 20):
+    for parameter in model.parameters():
+        parameter.data.fill_(step)
+    checkpoints.save_state(sys.argv[1], model, {"step": step})
+"""
+
+
+def test_a_reader_never_sees_half_a_checkpoint(tmp_path):
+    """While another process writes one after another, and is killed at any moment, what is read is whole and of one step."""
+    read = Counter()
+    for turn in range(3):
+        first = max(read, default=0) + 1
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path, str(CONFIG.to_dict()), str(first)])
+        seen = 0
+        while seen < 40:
+            found = checkpoints.load_state(tmp_path)
+            if found is None or found[1]["step"] < first:
+                assert writer.poll() is None
+                time.sleep(0.01)
+                continue
+            folder, state = found
+            try:
+                weights = checkpoints.load_model(folder / "model.safetensors")[0].state_dict()
+            except DataError as error:  # two newer ones have come meanwhile: told apart from half a file
+                assert "no such file" in str(error) and checkpoints.load_state(tmp_path)[1]["step"] > state["step"]
+                continue
+            assert {float(v) for t in weights.values() for v in (t.min(), t.max())} == {float(state["step"])}
+            read[state["step"]] += 1
+            seen += 1
+        time.sleep(0.003 * turn)
+        writer.kill()
+        writer.wait()
+    folder, state = checkpoints.load_state(tmp_path)
+    assert float(next(checkpoints.load_model(folder / "model.safetensors")[0].parameters()).max()) == state["step"]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x80\x04\x95" + bytes(100), bytes(64)])
