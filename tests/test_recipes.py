@@ -31,8 +31,12 @@ class Job:
         self.folder = folder
         (folder / "run").mkdir(exist_ok=True)
         if torchrun is not None:
-            script(folder / ".venv/bin/torchrun", f'echo "$@" > words\n{torchrun}')
-        script(folder / "tools/scontrol", 'echo "$@" >> requeued')
+            script(folder / ".venv/bin/torchrun", f'ps -o pgid= $$ | tr -d " " > group\necho "$@" > words\n{torchrun}')
+        script(folder / "tools/scontrol", '[ "$1" != requeue ] || echo "$@" >> requeued')
+        script(folder / "tools/srun", 'while [[ $1 = --* ]]; do shift; done; exec "$@"')
+        script(folder / "tools/scancel", f'echo "$@" >> cancelled; kill -TERM -- -"$(< {folder}/group)"')
+        (folder / "bin").unlink(missing_ok=True)
+        (folder / "bin").symlink_to(ROOT / "bin")
         path = f"{folder / 'tools'}:/usr/bin:/bin"
         environment = {"PATH": path, "SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_ID": "7", "OUT": "run", **environment}
         self.process = subprocess.Popen(["bash", RECIPE], env=environment, stderr=subprocess.PIPE, text=True)
@@ -102,7 +106,7 @@ def test_no_environment_is_said(tmp_path):
 
 def test_a_failing_scontrol_is_seen(tmp_path):
     job = Job(tmp_path, UNTIL_TERM)
-    script(tmp_path / "tools/scontrol", "exit 4")
+    script(tmp_path / "tools/scontrol", '[ "$1" != requeue ] || exit 4')
     assert job.stop().ended()[0] == 4
 
 
@@ -110,7 +114,16 @@ def test_several_files_and_the_batch_share_reach_the_training(tmp_path):
     Job(tmp_path, "exit 0", DATA="a.zst b.zst", SLURM_GPUS_ON_NODE="4").ended()
     words = (tmp_path / "words").read_text().split()
     assert words[words.index("fansr.network.train") + 1 :][:2] == ["a.zst", "b.zst"]
-    assert words[words.index("--nproc-per-node") + 1] == words[words.index("--accumulate") + 1] == "4"
+    assert words[words.index("--nproc-per-node") + 1] == "4" and words[words.index("--nnodes") + 1] == "1"
+    assert "--accumulate" not in words  # one batch a GPU when the run begins, and so many whatever comes
+
+
+def test_several_nodes_meet_at_the_first(tmp_path):
+    more = {"SLURM_NNODES": "3", "SLURM_GPUS_ON_NODE": "2", "ACCUMULATE": "12", "OPTIONS": "--layout sharded"}
+    Job(tmp_path, "exit 0", SLURM_JOB_NODELIST="n[4-6]", **more).ended()
+    words = (tmp_path / "words").read_text().split()
+    assert words[words.index("--nnodes") + 1] == "3" and words[words.index("--accumulate") + 1] == "12"
+    assert words[words.index("--rdzv-endpoint") + 1] == "localhost:20007" and words[-2:] == ["--layout", "sharded"]
 
 
 # ---- launchers --------------------------------------------------------------------------------

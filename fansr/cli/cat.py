@@ -13,8 +13,7 @@ import math
 import click
 import numpy as np
 
-from fansr.cli import command
-from fansr.errors import DataError
+from fansr.cli import command, shard_files
 from fansr.expressions import problems, to_infix
 from fansr.streams import reader_writer
 
@@ -100,99 +99,6 @@ def _end_record(reader) -> dict:
     return end if reader.interrupted is None else {**end, "interrupted": reader.interrupted}
 
 
-def _check(inputs, quiet):
-    total = checksum = 0
-    readers = []
-    for reader in _heads(inputs):
-        for batch in reader.batches(command.CHUNK):
-            batch.records()  # that every one can be read
-        total += reader.n
-        checksum = (checksum + reader.checksum) % 2**64
-        dropped = ", ".join(f"{reason} {n}" for reason, n in sorted(reader.dropped.items())) or "none"
-        if not quiet:
-            stages = " | ".join(str(entry.get("cmd")) for entry in reader.history) or "unknown"
-            click.echo(
-                f"{reader.name}: ok, {reader.n} {reader.header.get('holds')} records, dropped: {dropped}, "
-                f"checksum {reader.checksum:016x}, made by {stages}{_interrupted(reader)}"
-            )
-        readers.append(reader)
-    whole = joined_shards(readers)
-    if len(inputs) > 1 and not quiet:
-        shards = f", all shards of ids {whole[0]} to {whole[1] - 1}" if whole else ""
-        click.echo(f"together: {total} records, checksum {checksum:016x}{shards}")
-
-
-def _interrupted(reader) -> str:
-    if reader.interrupted is None:
-        return ""
-    done, meant = reader.interrupted["done"], reader.interrupted.get("meant")
-    return f", INTERRUPTED after {done}" + ("" if meant is None else f" of {meant}")
-
-
-def _is_range(ids) -> bool:
-    return isinstance(ids, list) and len(ids) == 2 and all(type(i) is int for i in ids) and 0 <= ids[0] <= ids[1]
-
-
-def joined_shards(readers) -> list[int] | None:
-    """[start, stop] of the ids that several shards of one making (fansr-gen --shard) hold together.
-
-    None when they are no shards of one whole.  DataError when they are, but some ids are missing or twice, or one was
-    interrupted.  The readers have read everything.
-    """
-    firsts = [reader.history[0] if reader.history else {} for reader in readers]
-    configs = [entry["config"] if isinstance(entry.get("config"), dict) else {} for entry in firsts]
-    parts = [config.get("ids") for config in configs]
-    if not all(_is_range(config.get(key)) for config in configs for key in ("ids", "of")):
-        return None
-    made = {
-        json.dumps([entry.get("seed"), {k: v for k, v in config.items() if k != "ids"}], sort_keys=True)
-        for entry, config in zip(firsts, configs)
-    }
-    if len(parts) < 2 or len(made) != 1 or all(config["ids"] == config["of"] for config in configs):
-        return None
-    start, stop = configs[0]["of"]
-    for reader, (low, high) in zip(readers, parts):
-        if reader.interrupted:
-            raise DataError(
-                f"shards: {reader.name} was to hold ids {low} to {high - 1}{_interrupted(reader)}: the last of them are "
-                "missing; go on with it or make it again"
-            )
-    reached = start
-    for low, high in sorted(parts):
-        if low != reached:
-            word = "in none" if low > reached else "in more than one"
-            raise DataError(
-                f"shards: ids {min(low, reached)} to {max(low, reached) - 1} of {start} to {stop - 1} are {word} "
-                "of the files given"
-            )
-        reached = high
-    if reached != stop:
-        raise DataError(f"shards: ids {reached} to {stop - 1} of {start} to {stop - 1} are in none of the files given")
-    return [start, stop]
-
-
-def _merge(inputs, output):
-    """One stream from several, in the order given: counts and drops added up."""
-    inputs = inputs or ["-"]
-    first = reader_writer.open_reader(inputs[0])
-    holds = first.header["holds"]
-    readers = [first, *(reader_writer.open_reader(name, holds=holds) for name in inputs[1:])]
-    history = first.history
-    whole = joined_shards(readers)
-    if whole:
-        history[0] = {**history[0], "config": {**history[0]["config"], "ids": whole}}
-    with reader_writer.open_writer(output, holds, [*history, command.history_entry()]) as writer:
-        for reader in readers:
-            with reader:
-                for batch in reader.batches(command.CHUNK):
-                    batch.records()  # that every one can be read
-                    writer.write_many(batch.data, len(batch), batch.checksum)
-                writer.dropped.update(reader.dropped)
-                writer.interrupted = writer.interrupted or reader.interrupted
-        if whole:
-            joined_shards(readers)  # again: that one was interrupted is seen at its end
-
-
 @command.command(example="fansr-cat --head 5 --infix train.zst")
 @click.argument("inputs", nargs=-1, metavar="[IN ...]")
 @click.option("--head", type=click.IntRange(0), default=None, metavar="N", help="Only the first N records.")
@@ -204,15 +110,27 @@ def _merge(inputs, output):
 )
 @click.option("--tsv", "mode", flag_value="tsv", help="A table, columns from the first record.")
 @click.option("--infix", "mode", flag_value="infix", help="One formula a line.")
+@click.option(
+    "--shards",
+    type=click.Path(exists=True, file_okay=False),
+    default=None,
+    metavar="DIR",
+    help="All *.zst of a folder as inputs; --check and --merge then demand that no shard of the whole is missing.",
+)
 @command.output_option("Where --merge writes; - is stdout.")
+@command.jobs_option()
 @command.max_record_option()
 @command.quiet_option()
-def cat(inputs, head, mode, output, quiet):
+def cat(inputs, head, mode, shards, output, jobs, quiet):
     """Show, count, check or join fansr streams (stdin if no IN is given)."""
+    if shards is not None:
+        if inputs:
+            raise click.UsageError("--shards takes the files of its folder: no IN beside it")
+        inputs = shard_files.of_folder(shards)
     if mode == "merge":
-        return _merge(inputs, output)
+        return shard_files.merge(inputs, output, whole=shards is not None)
     if mode == "check":
-        return _check(inputs, quiet)
+        return shard_files.check(inputs, jobs, quiet, whole=shards is not None)
     if mode == "json":
         return _print_json(inputs, head)
     if mode == "count":
