@@ -22,7 +22,8 @@ FOR_ALL = {"fansr.version", "fansr.errors"}  # know nothing themselves
 TORCH = {
     "corpus.render_torch",
     *(f"network.{name}" for name in
-      ("architecture", "batches", "checkpoints", "device", "optimizers", "torch_inference", "training_loop", "training_run")),
+      ("architecture", "batches", "checkpoints", "device", "in_order", "layout", "optimizers", "torch_inference",
+       "training_loop", "training_run")),
 }  # fmt: skip
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.
 HEAVY = {"torch", "numba", "scipy", "pandas", "simplipy", "matplotlib", "sympy"}
