@@ -24,6 +24,7 @@ from fansr.search.shortening import absorb, factored
 # costs the user more than a long decimal does.  Odds of 20; of random constants about as few are taken for round ones.
 MARGIN = 3.0
 SPELLINGS, SPELLING = 4, 1.0
+JUMPS = ("step", "sign", "floor")
 TRIED = 8  # proposals polished in a round of `snap`
 NAMED_NATS = 8.0  # a number of mathematics that is cheaper than this needs no name from physics
 
@@ -42,14 +43,64 @@ def standard_errors(
 
     sigma^2 is the (weighted) residual sum over M - C, at least what rounding of y (floor) leaves; a direction
     the data do not determine gives infinity.  known: the FVU that stated errors of the points account for
-    by themselves (rank.known_fvu); the errors are never taken to be smaller than that.
+    by themselves (rank.known_fvu); the errors are never taken to be smaller than that.  The place of a jump lies anywhere
+    between two rows: its error is that of a uniform distribution over the values that give the same on every row.
     """
+    consts = np.asarray(consts, dtype=np.float64)
+    widths = _jump_widths(expr, consts, X)
+    if (widths > 0).any():
+        held = _bound(expr, consts, widths > 0)
+        smooth = standard_errors(held, consts[widths == 0], X, y, fvu, floor, weights, known)
+        widths[widths == 0] = smooth
+        return widths
     parts = _uncertainty(expr, consts, X, y, fvu, floor, weights, known)
     if parts is None:
         return np.full(len(consts), np.inf)
     sigma2, values, vectors, norms = parts
     with np.errstate(all="ignore"):
         return np.sqrt(sigma2 * (vectors**2 / values).sum(1)) / norms
+
+
+def _bound(expr: Sequence[str], consts: ArrayLike, held: np.ndarray) -> list[str]:
+    """The expression with those of its constants (C,) that are held (C,) as literals."""
+    values = iter(zip(np.asarray(consts, dtype=np.float64), held))
+    bound = []
+    for token in expr:
+        if token == CONSTANT:
+            c, fixed = next(values)
+            token = repr(float(c)) if fixed else CONSTANT
+        bound.append(token)
+    return bound
+
+
+def _jump_widths(expr: Sequence[str], consts: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """For constants (C,) that move a jump between rows: the standard deviation of where it may be; 0 for all others."""
+    from fansr.expressions import evaluate, value_and_jacobian
+
+    widths = np.zeros(len(consts))
+    if not any(jump in token for token in expr for jump in JUMPS) or not len(consts):
+        return widths
+    with np.errstate(all="ignore"):
+        wanted, J = value_and_jacobian(expr, X, consts)
+        for k in np.flatnonzero((J == 0).all(axis=1)):
+
+            def same(step, k=k):
+                moved = consts.copy()
+                moved[k] += step
+                return np.array_equal(evaluate(expr, X, moved), wanted, equal_nan=True)
+
+            reach = []
+            for sign in (-1.0, 1.0):
+                low, high = 0.0, (abs(consts[k]) or 1.0) * 1e-6
+                while high < 1e300 and same(sign * high):
+                    low, high = high, 4 * high
+                for _ in range(24):
+                    middle = 0.5 * (low + high)
+                    low, high = (middle, high) if same(sign * middle) else (low, middle)
+                reach.append(low)
+            if max(reach) < 1e100:
+                widths[k] = max(sum(reach) / math.sqrt(12.0), 1e-300)
+    return widths
 
 
 def _uncertainty(expr, consts, X, y, fvu, floor, weights, known):
@@ -110,14 +161,19 @@ def law_covariance(
     is undetermined or the numbers leave the floats."""
     expr, held = _with_round_held(candidate, len(y), floor, physics)
     free = np.asarray(candidate.consts, dtype=np.float64)[~held]
-    parts = _uncertainty(expr, free, X, y, candidate.fvu, floor, weights, known)
+    jumps = np.zeros(len(held))
+    jumps[~held] = _jump_widths(expr, free, X)  # the place of a jump varies on its own
+    smooth = ~held & (jumps == 0)
+    if (jumps > 0).any():
+        expr = _bound(expr, free, jumps[~held] > 0)
+    parts = _uncertainty(expr, free[jumps[~held] == 0], X, y, candidate.fvu, floor, weights, known)
     if parts is None:
         return None
     sigma2, values, vectors, norms = parts
-    covariance = np.zeros((len(held), len(held)))
+    covariance = np.diag(jumps**2)
     with np.errstate(all="ignore"):
         root = vectors / np.sqrt(values) / norms[:, None] * math.sqrt(sigma2)  # (C, C), its square is the covariance
-        covariance[np.ix_(~held, ~held)] = root @ root.T
+        covariance[np.ix_(smooth, smooth)] = root @ root.T
     return (covariance + covariance.T) / 2 if np.isfinite(covariance).all() else None
 
 
@@ -125,14 +181,7 @@ def _with_round_held(candidate: Candidate, M: int, floor: float, physics: bool) 
     """A law's expression with its round constants as literals, and which (C,) those are."""
     dearest = constant_nats(M, candidate.fvu, floor)
     held = np.array([round_nats(float(c), physics) < dearest for c in candidate.consts], dtype=bool)
-    values = iter(zip(candidate.consts, held))
-    expr = []
-    for token in candidate.expr:
-        if token == CONSTANT:
-            c, fixed = next(values)
-            token = repr(float(c)) if fixed else CONSTANT
-        expr.append(token)
-    return expr, held
+    return _bound(candidate.expr, candidate.consts, held), held
 
 
 @np.errstate(all="ignore")

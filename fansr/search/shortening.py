@@ -68,7 +68,8 @@ def _rewrite(token: str, kids: list):
         return (token, *kids)
     if len(kids) == 1:
         return _rewrite_unary(token, kids[0])
-    return {"+": _sum, "-": _difference, "*": _product, "/": _quotient, "pow": _power}[token](*kids)
+    rewrite = {"+": _sum, "-": _difference, "*": _product, "/": _quotient, "pow": _power}.get(token)
+    return (token, *kids) if rewrite is None else rewrite(*kids)
 
 
 def _value(token: str, kids: list[float]) -> float | None:

@@ -29,6 +29,7 @@ PROPOSERS = {
     "sums": ("fansr.proposers.few_term_sums", "propose", 8.0),
     "rational": ("fansr.proposers.rational", "propose", 8.0),
     "curves": ("fansr.proposers.one_column_curves", "propose", 8.0),
+    "kinks": ("fansr.proposers.kinks", "propose", 8.0),
     "separable": ("fansr.proposers.separable", "propose", 4.0),
     "library": ("fansr.proposers.library_sums", "propose", 2.0),
     "scan": ("fansr.proposers.inner_constants", "propose", 1.5),
@@ -46,6 +47,7 @@ KERNELS = {"evolve": "local search", "model": "sampling"}  # what they need comp
 # within the whole search the two are equal to one law in a hundred.
 DEFAULT_PROPOSERS = (
     "power",
+    "kinks",
     "sums",
     "curves",
     "rational",
@@ -60,7 +62,7 @@ DEFAULT_PROPOSERS = (
     "evolve",
 )
 # These run first and whole, by counts: no clock and no load takes the commonest laws away.
-FLOOR = ("power", "sums", "curves")
+FLOOR = ("power", "kinks", "sums", "curves")
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
