@@ -171,6 +171,7 @@ def _once(context, param, value):
 @command.resume_option()
 @command.max_record_option()
 @command.quiet_option()
+@click.option("-v", "--verbose", is_flag=True, help="On a terminal, show the front while it is searched.")
 @command.config_option()
 def fit(
     data,
@@ -201,6 +202,7 @@ def fit(
     seed,
     resume,
     quiet,
+    verbose,
     config,
 ):
     """Find the law behind a table (CSV, TSV, ...) or behind every problem of a stream."""
@@ -282,6 +284,7 @@ def fit(
         plot=plot_path,
         output=output,
         quiet=quiet,
+        verbose=verbose,
     )
     fit_table(table_bytes, "stdin" if source == "-" else source, options, wanted, entry)
 

@@ -14,12 +14,14 @@ from collections import Counter
 
 import numpy as np
 
-from fansr.cli import command, kernels
+from fansr.cli import command, kernels, live_lines
 from fansr.errors import DataError
 from fansr.evaluation import result
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import outliers, turns
 from fansr.streams import reader_writer
+
+COUNTED = 1 << 28  # bytes; a larger file is not read once more for the bar's total
 
 
 def fit_stream(
@@ -60,11 +62,28 @@ def fit_stream(
             jobs=jobs,
             quiet=quiet,
             resume=resume,
+            total=None if quiet or not live_lines.able() else problems_of(source),
             initializer=ready,
             initargs=(options.proposers,),
             cut=cut,
             named=lambda group: (1, f"problem {group[0].id}"),
         )
+
+
+def problems_of(source: str) -> int | None:
+    """How many problems a file holds, for the bar's total; None for a pipe, for candidates, and for what takes long to count.
+
+    What is wrong with the file is said when it is read to be fitted.
+    """
+    if source == "-" or not os.path.isfile(source) or os.path.getsize(source) > COUNTED:
+        return None
+    try:
+        with reader_writer.open_reader(source, holds=("problem", "candidate")) as reader:
+            if reader.header["holds"] != "problem":
+                return None
+            return sum(len(batch) for batch in reader.batches(command.CHUNK))
+    except DataError:
+        return None
 
 
 class _Worker:

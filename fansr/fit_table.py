@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 import click
 import numpy as np
 
-from fansr.cli import command, single_thread
+from fansr.cli import command, live_lines, single_thread
 from fansr.errors import DataError, NoAnswer
 from fansr.evaluation import printed_report, result
 from fansr.expressions import variables
+from fansr.fit_view import SearchView
 from fansr.fitting import Budget, Problem
 from fansr.search import outliers, turns, verdict
 from fansr.streams import reader_writer
@@ -45,6 +46,7 @@ class Wanted:
     plot: str | None = None
     output: str | None = None
     quiet: bool = False
+    verbose: bool = False
 
 
 def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, entry: dict) -> None:
@@ -60,7 +62,10 @@ def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, 
     loading = time.monotonic() - single_thread.BEGUN  # with reading and checking
     if wanted.deadline is not None:
         options = replace(options, deadline=single_thread.BEGUN + wanted.deadline)
-    found = outliers.find(problem, options, search_budget(wanted.seconds, wanted.deadline, loading))
+    budget = search_budget(wanted.seconds, wanted.deadline, loading)
+    view = SearchView(problem.target, budget.seconds, wanted.verbose)
+    with live_lines.LiveLines(view.lines, wanted.quiet):
+        found = outliers.find(problem, replace(options, watch=view.watch), budget)
     notes += [f"proposer {name} failed: {why}" for name, why in found.failures.items()]
     if found.best is None:
         raise NoAnswer(f"{source}: no law was found that gives finite values on all {len(problem.y)} rows")

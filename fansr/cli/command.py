@@ -21,6 +21,7 @@ from typing import Any
 
 import click
 
+from fansr.cli import live_lines
 from fansr.errors import DataError, NoAnswer
 from fansr.streams import files, packing, parallel, reader_writer
 from fansr.version import __version__
@@ -416,20 +417,23 @@ def history_entry(seed: int | None = None, config: dict | str | None = None, rul
 def remark(message: str, quiet: bool = False) -> None:
     """A note for the user on stderr."""
     if not quiet:
-        click.echo(message, err=True)
+        with live_lines.aside():
+            click.echo(message, err=True)
 
 
 def progress(
     iterable: Iterable | None = None, total: int | None = None, quiet: bool = False, unit: str = "rec", **extra: Any
 ) -> Any:
-    """A tqdm bar on stderr, shown only on a terminal and never with -q."""
+    """A tqdm bar on stderr, shown only on a terminal, never with -q, and not beside live lines, which tell the time."""
     from tqdm import tqdm
 
+    with live_lines.aside() as busy:
+        shown = not (quiet or busy or sys.stderr is None or not sys.stderr.isatty())
     return tqdm(
         iterable,
         total=total,
         unit=unit,
-        disable=quiet or sys.stderr is None or not sys.stderr.isatty(),
+        disable=not shown,
         dynamic_ncols=True,
         unit_scale=True,
         **extra,
