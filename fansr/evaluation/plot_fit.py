@@ -1,0 +1,522 @@
+"""Pictures of one answer, a panel each: data with the law, residuals, normal quantiles, slices, the front.
+
+`fit_figure` puts them together for --plot, fansr-plot and SymbolicRegressor.plot; the report draws each by itself.  A panel is
+a function (axis, fitted, ...) that draws into an axis and labels it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fansr.errors import DataError
+from fansr.evaluation.fitted import CONFIDENCE, Fitted
+from fansr.evaluation.plot_style import (
+    CHOSEN,
+    DATA,
+    INK,
+    LAW,
+    MUTED,
+    SMALL,
+    drawn,
+    figure,
+    legend_outside,
+    log_axis,
+    number,
+    save,
+    shown,
+    wants_logarithm,
+    whole_ticks,
+    wrapped,
+)
+from fansr.expressions import to_infix
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fansr.fitting import Candidate, Problem
+
+FLOOR = 1e-32  # smaller FVUs are drawn here: below it float64 says nothing
+SCATTER = 3000  # rows that are drawn one by one; more are counted in hexagons
+BARS = 400  # rows up to which each gets its error bar
+GRID = 400  # points of a curve
+NEAR_SHARE, NEAR_ROWS = 0.1, 12  # of the rows, and at least so many, that are drawn beside a slice
+QUANTILES = 1000  # points of a quantile plot at most
+LAWS = 14  # of the front that get a label
+LABEL = 44  # characters of a law's label
+PERCENT = f"{100 * CONFIDENCE:g} %"
+EXPECTED = f"{PERCENT} of rows expected"
+PIECES = ("data", "residuals", "quantiles", "front", "slices", "residuals by column")
+
+
+# ---- parts of panels --------------------------------------------------------------------------
+
+
+def _points(axis: Axes, x: np.ndarray, y: np.ndarray, label: str | None = "data", **more: Any) -> None:
+    """Rows as dots, or, where there are many, as hexagons that are the darker the more rows they hold."""
+    good = np.isfinite(x) & np.isfinite(y)
+    x, y = x[good], y[good]
+    if len(x) <= SCATTER:
+        many = len(x) > 150
+        look = {"markersize": 3 if many else 4.5, "alpha": 0.5 if many else 0.8, "markeredgewidth": 0, "zorder": 3}
+        axis.plot(x, y, "o", color=DATA, label=label, **{**look, **more})
+        return
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgba
+
+    faint = LinearSegmentedColormap.from_list("rows", [to_rgba(DATA, 0.15), to_rgba(DATA, 1.0)])
+    scales = {f"{which}scale": "log" for which in "xy" if getattr(axis, f"get_{which}scale")() == "log"}
+    cells = axis.hexbin(
+        x, y, gridsize=(44, 26), mincnt=1, cmap=faint, norm=LogNorm(1, max(10, len(x) / 50)), linewidths=0, **scales
+    )
+    cells.set_label(None)
+    axis.plot([], [], "h", color=DATA, markersize=6, label="rows, darker: more")
+    axis.autoscale_view()
+
+
+def _scales(axis: Axes, x: np.ndarray | None = None, y: np.ndarray | None = None) -> None:
+    """Logarithmic axes where these values want them."""
+    for which, values in (("x", x), ("y", y)):
+        if values is not None and wants_logarithm(values[np.isfinite(values)]):
+            log_axis(axis, which)
+
+
+def _limits(values: np.ndarray, logarithmic: bool, room: float = 0.06) -> tuple[float, float] | None:
+    """Limits with some room around finite values; None where there are none or all are one."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    low, high = float(values.min()), float(values.max())
+    if not low < high:
+        return None
+    if logarithmic:
+        factor = (high / low) ** room
+        return low / factor, high * factor
+    return low - room * (high - low), high + room * (high - low)
+
+
+def _grid(values: np.ndarray, logarithmic: bool) -> np.ndarray:
+    """GRID values from the least to the largest."""
+    low, high = float(values.min()), float(values.max())
+    with np.errstate(over="ignore"):
+        return np.geomspace(low, high, GRID) if logarithmic and low > 0 else np.linspace(low, high, GRID)
+
+
+def _curve(axis: Axes, x: np.ndarray, rows: np.ndarray, fitted: Fitted) -> None:
+    """The law along `x` at `rows` (N, D), with its band and, inside a wider one, where new rows would lie."""
+    value = fitted.value(rows)
+    inner, outer = fitted.band(rows), fitted.band(rows, new_rows=True)
+    for half, alpha, label in ((outer, 0.13, EXPECTED), (inner, 0.3, f"law, {PERCENT} band")):
+        if half is not None and (half > 0).any():
+            axis.fill_between(x, value - half, value + half, color=LAW, alpha=alpha, linewidth=0, label=label, zorder=1)
+    axis.plot(x, value, color=LAW, label="law", zorder=4)
+
+
+def _medians(fitted: Fitted) -> np.ndarray:
+    """Median (D,) of each column: what the others are held at in a slice."""
+    return np.median(fitted.X, axis=0)
+
+
+# ---- panels -----------------------------------------------------------------------------------
+
+
+def draw_data(axis: Axes, fitted: Fitted) -> None:
+    """y with the law: along its column where it uses one, by row where none, else y against the law's value."""
+    used, y = fitted.used, fitted.y
+    along = used if len(used) == 1 else list(range(fitted.X.shape[1])) if not used and fitted.X.shape[1] == 1 else []
+    if along:
+        x, label = fitted.X[:, along[0]], fitted.names[along[0]]
+        axis.set(xlabel=label, ylabel=fitted.target)
+    elif not used:
+        x = np.arange(1, len(y) + 1, dtype=np.float64)
+        axis.set(xlabel="row", ylabel=fitted.target)
+    else:
+        x = fitted.fitted
+        axis.set(xlabel=f"law's value of {fitted.target}", ylabel=fitted.target)
+    if len(used) > 1 and wants_logarithm(y) and (x[np.isfinite(x)] > 0).all():
+        log_axis(axis, "x")
+        log_axis(axis, "y")
+    elif len(used) <= 1:
+        _scales(axis, x if along else None, y)
+    _errors(axis, x, y, fitted)
+    _points(axis, x[fitted.kept], y[fitted.kept])
+    if not fitted.kept.all():
+        axis.plot(x[~fitted.kept], y[~fitted.kept], "x", color=MUTED, label="set aside", zorder=3)
+    limits = _limits(y, axis.get_yscale() == "log")
+    if along or not used:
+        _law_along(axis, fitted, x, along)
+    else:
+        _diagonal(axis, fitted)
+        span = _limits(x, axis.get_xscale() == "log")
+        if span:
+            axis.set_xlim(span)
+    if limits:
+        axis.set_ylim(limits)
+
+
+def _law_along(axis, fitted: Fitted, x: np.ndarray, along: Sequence[int]) -> None:
+    across = _grid(x, axis.get_xscale() == "log")
+    rows = np.repeat(_medians(fitted)[None], GRID, axis=0)
+    if along:
+        rows[:, along[0]] = across
+    _curve(axis, across, rows, fitted)
+
+
+def _errors(axis, x, y, fitted: Fitted) -> None:
+    """A bar of one stated standard error up and down."""
+    if fitted.sigma is None or len(y) > BARS:
+        return
+    good = np.isfinite(fitted.sigma) & np.isfinite(x)
+    axis.errorbar(
+        x[good], y[good], yerr=fitted.sigma[good], fmt="none", ecolor=DATA, elinewidth=0.9, capsize=2, alpha=0.8,
+        label="stated error",
+    )  # fmt: skip
+
+
+def _diagonal(axis, fitted: Fitted) -> None:
+    """Where y is the law's value, and around it where 95 % of new rows lie as far as the noise goes."""
+    finite = np.concatenate([fitted.fitted[np.isfinite(fitted.fitted)], fitted.y])
+    ends = _grid(finite, axis.get_xscale() == "log")
+    if fitted.weights is None and fitted.noise > 0:
+        half = 1.96 * fitted.noise
+        axis.fill_between(
+            ends,
+            ends - half,
+            ends + half,
+            color=LAW,
+            alpha=0.13,
+            linewidth=0,
+            label=EXPECTED,
+            zorder=1,
+        )
+    axis.plot(ends, ends, color=LAW, label="law", zorder=4)
+
+
+def draw_residuals(axis: Axes, fitted: Fitted, column: int | None = None) -> None:
+    """Residuals against the law's value, or against a column; in units of their own errors where rows are weighted."""
+    x = fitted.fitted if column is None else fitted.X[:, column]
+    if column is None:
+        constant = not fitted.used
+        x = np.arange(1, len(x) + 1, dtype=np.float64) if constant else x
+        label = "row" if constant else f"law's value of {fitted.target}"
+    else:
+        label = fitted.names[column]
+    if fitted.weights is None:
+        residual, spread = fitted.residual, fitted.noise
+        text = f"residual of {fitted.target}"
+    else:
+        residual, spread = fitted.scaled_residual, 1.0
+        text = "residual / stated error" if fitted.known else "weighted residual / its spread"
+    _scales(axis, x if label != "row" else None)
+    if spread > 0:
+        axis.axhspan(-1.96 * spread, 1.96 * spread, color=LAW, alpha=0.13, linewidth=0, label=EXPECTED)
+    axis.axhline(0, color=LAW, linewidth=1.2, label="law")
+    if not (residual[fitted.kept] != 0).any():
+        _say_zero(axis)
+    _points(axis, x[fitted.kept], residual[fitted.kept])
+    limits = _limits(residual[fitted.kept], False, 0.08)
+    if limits:
+        most = 1.1 * max(abs(limits[0]), abs(limits[1]), 1.96 * spread)
+        axis.set_ylim(-most, most)
+    span = _limits(x, axis.get_xscale() == "log")
+    if span:
+        axis.set_xlim(span)
+    axis.set(xlabel=label, ylabel=text)
+
+
+def _say_zero(axis) -> None:
+    axis.annotate("0 in every row", (0.5, 0.9), xycoords="axes fraction", ha="center", fontsize=SMALL, color=MUTED)
+
+
+def draw_quantiles(axis: Axes, fitted: Fitted) -> None:
+    """Residuals in order against the quantiles of a normal law: on the line where the noise is Gaussian."""
+    from scipy.special import ndtri
+
+    values = np.sort(fitted.scaled_residual[fitted.kept & np.isfinite(fitted.scaled_residual)])
+    M = len(values)
+    expected = ndtri((np.arange(M) + 0.5) / max(1, M))
+    if M > QUANTILES:  # all of the tails, where such a plot is read, and evenly in between
+        inner = np.unique(np.linspace(50, M - 51, QUANTILES - 100).astype(int))
+        some = np.concatenate([np.arange(50), inner, np.arange(M - 50, M)])
+        values, expected = values[some], expected[some]
+    if not (values != 0).any():
+        _say_zero(axis)
+    reach = float(max(1.0, np.abs(expected).max(initial=0.0)))
+    axis.plot([-reach, reach], [-reach, reach], color=LAW, zorder=2)
+    axis.plot(
+        expected, values, "o", color=DATA, markersize=4 if M <= 150 else 3, markeredgewidth=0, alpha=0.8, zorder=3
+    )
+    axis.set(xlabel="quantile of a normal law", ylabel="residual / its error")
+
+
+def near_slice(fitted: Fitted, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows near the slice along a column, and how near each is, from 0 to 1: by the ranks of the other columns in use."""
+    others = [j for j in fitted.used if j != column]
+    rows = np.flatnonzero(fitted.kept)
+    if not others:
+        return rows, np.ones(len(rows))
+    M = len(rows)
+    centre = _medians(fitted)
+    far = np.zeros(M)
+    for j in others:
+        values = np.sort(fitted.X[rows, j])
+        low = np.searchsorted(values, fitted.X[rows, j], "left")
+        high = np.searchsorted(values, fitted.X[rows, j], "right")
+        middle = 0.5 * (np.searchsorted(values, centre[j], "left") + np.searchsorted(values, centre[j], "right"))
+        far = np.maximum(far, np.abs(0.5 * (low + high) - middle) / M)
+    most = min(M, max(NEAR_ROWS, int(NEAR_SHARE * M)), SCATTER)
+    chosen = np.argsort(far, kind="stable")[:most]
+    return rows[chosen], 1.0 - far[chosen] / 0.5
+
+
+def slice_rows(fitted: Fitted, column: int, logarithmic: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(values (N,) of a column, rows (N, D) along it): the other columns at their medians."""
+    across = _grid(fitted.X[:, column], logarithmic)
+    rows = np.repeat(_medians(fitted)[None], len(across), axis=0)
+    rows[:, column] = across
+    return across, rows
+
+
+def slice_limits(fitted: Fitted, columns: Sequence[int]) -> tuple[float, float] | None:
+    """Limits of y for the slices along several columns together, so that what each column does can be compared."""
+    low, high = float(fitted.y.min()), float(fitted.y.max())
+    seen = []
+    for j in columns:
+        value = fitted.value(slice_rows(fitted, j, False)[1])
+        seen += [np.clip(value[np.isfinite(value)], low, high), fitted.y[near_slice(fitted, j)[0]]]
+    return _limits(np.concatenate(seen), False) if seen else None
+
+
+def draw_slice(axis: Axes, fitted: Fitted, column: int, limits: tuple[float, float] | None = None) -> None:
+    """The law along one column, the others at their medians, with the rows nearest to that line: the paler, the farther.
+
+    limits: of y, from `slice_limits`.
+    """
+    from matplotlib.colors import to_rgba
+
+    x = fitted.X[:, column]
+    _scales(axis, x)
+    across, rows = slice_rows(fitted, column, axis.get_xscale() == "log")
+    _curve(axis, across, rows, fitted)
+    near, closeness = near_slice(fitted, column)
+    colours = [to_rgba(DATA, 0.25 + 0.65 * float(c) ** 3) for c in closeness]
+    axis.scatter(x[near], fitted.y[near], s=12, c=colours, linewidths=0, zorder=3)
+    limits = limits or slice_limits(fitted, [column])
+    if limits:
+        axis.set_ylim(limits)
+    axis.set(xlabel=fitted.names[column], ylabel=fitted.target)
+
+
+def effects(fitted: Fitted) -> list[int]:
+    """Columns in use, those first along which the law moves most between the 5th and 95th percentile, others at medians."""
+    moved = []
+    for j in fitted.used:
+        rows = np.repeat(_medians(fitted)[None], 64, axis=0)
+        rows[:, j] = np.quantile(fitted.X[:, j], np.linspace(0.05, 0.95, 64))
+        value = fitted.value(rows) / (float(np.abs(fitted.y).max()) or 1.0)
+        value = value[np.isfinite(value)]
+        moved.append((-float(np.ptp(value)) if len(value) else 0.0, j))
+    return [j for _, j in sorted(moved)]
+
+
+# ---- the front --------------------------------------------------------------------------------
+
+
+def draw_front(axis: Axes, fitted: Fitted, labels: int = LAWS, most: int = LABEL) -> None:
+    """FVU against length with the laws at their points: as many as fit without touching one another, the answer first."""
+    points = [(int(c["length"]), max(float(c["fvu"]), FLOOR), c) for c in fitted.front if math.isfinite(c["fvu"])]
+    points.sort(key=lambda point: point[:2])
+    if not points:  # a record of its own making; the law itself is a front of one
+        points = [(len(fitted.expr), max(_fvu(fitted), FLOOR), {"expr": fitted.expr, "consts": fitted.consts})]
+    lengths, fvus = [p[0] for p in points], [p[1] for p in points]
+    chosen = next((k for k, p in enumerate(points) if list(p[2].get("expr") or ()) == fitted.expr), None)
+    if chosen is None:
+        chosen = next((k for k, p in enumerate(points) if p[0] == len(fitted.expr)), len(points) - 1)
+    axis.plot(lengths, fvus, drawstyle="steps-post", color=MUTED, linewidth=1)
+    axis.plot(lengths, fvus, "o", color=DATA, markersize=5, zorder=3)
+    axis.plot(lengths[chosen], fvus[chosen], "D", color=CHOSEN, markersize=8, zorder=4, label="chosen")
+    span = max(1, lengths[-1] - lengths[0])
+    axis.set_xlim(lengths[0] - 0.06 * span, lengths[-1] + 0.3 * span)  # room for the last laws' labels
+    low, high = math.log10(min(fvus)), math.log10(max(fvus))
+    room = max(0.35, 0.12 * (high - low))
+    axis.set_ylim(10 ** (low - room), 10 ** (high + room))
+    log_axis(axis, "y")
+    whole_ticks(axis, "x")
+    axis.set(xlabel="length, tokens", ylabel="FVU, share of variance left")
+    texts = [_law_text(p[2], fitted, most) for p in points]
+    axis._fansr_labels = (lengths, fvus, texts, chosen, labels)  # placed when the layout is known
+
+
+def _fvu(fitted: Fitted) -> float:
+    from fansr.evaluation.metrics import fvu
+
+    return float(fvu(fitted.y, fitted.fitted))
+
+
+def _law_text(point: dict, fitted: Fitted, most: int) -> str:
+    if not point.get("expr"):
+        return ""
+    return shown(to_infix(list(point["expr"]), point.get("consts"), fitted.names, digits=4), most)
+
+
+def place_labels(canvas: Figure) -> Figure:
+    """Write the laws of fronts beside their points, in place: the answer first, then from the shortest; none touches another
+    label, a point or the edge of the panel, and one that finds no place is left out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(canvas).get_renderer()
+    canvas.draw_without_rendering()
+    for axis in canvas.axes:
+        if hasattr(axis, "_fansr_labels"):
+            _place_in(axis, renderer, *axis._fansr_labels)
+    return canvas
+
+
+# Where a label may stand: offset in points and alignment; the later ones are led to by a line.
+NEAR_PLACES = (
+    (5, 4, "left", "bottom"),
+    (8, 0, "left", "center"),
+    (-5, -5, "right", "top"),
+    (-5, 5, "right", "bottom"),
+    (-8, 0, "right", "center"),
+    (5, -5, "left", "top"),
+)
+FAR_PLACES = tuple((dx, dy, "left", "bottom") for dy in (16, 27, 38, 50) for dx in (8, 18, 30)) + tuple(
+    (-dx, -dy, "right", "top") for dy in (16, 27, 38, 50) for dx in (8, 18, 30)
+)
+
+
+def _place_in(axis, renderer, lengths, fvus, texts, chosen: int, most: int) -> None:
+    panel = axis.get_window_extent(renderer)
+    unit = renderer.points_to_pixels(1.0)
+    at = axis.transData.transform(np.column_stack([lengths, fvus]))
+    points = [(x - 3.5 * unit, y - 3.5 * unit, x + 3.5 * unit, y + 3.5 * unit) for x, y in at]
+    steps = [(x0, y0 - 0.5 * unit, x1, y0 + 0.5 * unit) for (x0, y0), (x1, _) in zip(at, at[1:])]
+    steps += [(x1 - 0.5 * unit, min(y0, y1), x1 + 0.5 * unit, max(y0, y1)) for (_, y0), (x1, y1) in zip(at, at[1:])]
+    placed: list[tuple[float, float, float, float]] = []
+    order = [k for k in sorted(range(len(texts)), key=lambda k: (k != chosen, k)) if texts[k]][:most]
+    for k in order:
+        colour = CHOSEN if k == chosen else INK
+        taken = [*points[:k], *points[k + 1 :], *steps, *placed]
+        sizes = [n for n in (len(texts[k]), 28, 18) if n <= len(texts[k])]
+        for size, places in [*((n, NEAR_PLACES) for n in sizes[:2]), *((n, FAR_PLACES) for n in sizes)]:
+            place = _free_place(axis, renderer, panel, taken, shown(texts[k], size), (lengths[k], fvus[k]), places)
+            if place is None:
+                continue
+            text, box = place
+            text.set(color=colour, in_layout=False)
+            if places is FAR_PLACES:
+                _lead(axis, at[k], box, unit)
+            placed.append(box)
+            break
+
+
+def _free_place(axis, renderer, panel, taken, words: str, point, places):
+    """(text, its box) at the first of the places that is inside the panel and touches nothing; None where there is none."""
+    unit = renderer.points_to_pixels(1.0)
+    text = axis.annotate(
+        words, point, (0, 0), textcoords="offset points", fontsize=SMALL, zorder=5, annotation_clip=False
+    )
+    for dx, dy, ha, va in places:
+        text.set(position=(dx, dy), ha=ha, va=va)
+        extent = text.get_window_extent(renderer)
+        box = (extent.x0, extent.y0, extent.x1, extent.y1)
+        if (
+            box[0] < panel.x0 + unit
+            or box[2] > panel.x1 + 2
+            or box[1] < panel.y0 + unit
+            or box[3] > panel.y1 + 8 * unit
+        ):
+            continue
+        if not any(box[0] < x1 and x0 < box[2] and box[1] < y1 and y0 < box[3] for x0, y0, x1, y1 in taken):
+            return text, box
+    text.remove()
+    return None
+
+
+def _lead(axis, point, box, unit: float) -> None:
+    """A thin line from a point to the nearest corner of its label."""
+    x = box[0] if abs(box[0] - point[0]) < abs(box[2] - point[0]) else box[2]
+    y = box[1] + unit if point[1] < box[1] else box[3] - unit
+    ends = axis.transData.inverted().transform([point, (x, y)])
+    axis.plot(*ends.T, color=MUTED, linewidth=0.6, zorder=2, scalex=False, scaley=False)
+
+
+# ---- whole pictures ---------------------------------------------------------------------------
+
+
+def panels(fitted: Fitted, pieces: Sequence[str] | None = None) -> list[Callable[[Axes], None]]:
+    """What to draw, in order; pieces: some of PIECES (by default all that say something about this law)."""
+    wanted = pieces or PIECES
+    unknown = [piece for piece in wanted if piece not in PIECES]
+    if unknown:
+        raise DataError(
+            f"unknown piece {', '.join(map(str, unknown))} of a picture; wanted some of {', '.join(PIECES)}"
+        )
+    columns = effects(fitted)
+    several = len(columns) > 1 or pieces is not None  # along one column data and residuals are drawn anyway
+    if pieces is None and not (fitted.residual != 0).any():  # nothing is left that could have a shape
+        wanted = [piece for piece in PIECES if piece not in ("quantiles", "residuals by column")]
+    limits = slice_limits(fitted, columns[:4]) if several and "slices" in wanted else None
+    found: list[Callable[[Axes], None]] = []
+    for piece in wanted:
+        if piece == "data":
+            found.append(lambda axis: draw_data(axis, fitted))
+        elif piece == "residuals":
+            column = fitted.used[0] if len(fitted.used) == 1 else None
+            found.append(lambda axis, column=column: draw_residuals(axis, fitted, column))
+        elif piece == "quantiles":
+            found.append(lambda axis: draw_quantiles(axis, fitted))
+        elif piece == "front":
+            found.append(lambda axis: draw_front(axis, fitted))
+        elif piece == "slices" and several:
+            found += [lambda axis, j=j: draw_slice(axis, fitted, j, limits) for j in columns[:4]]
+        elif piece == "residuals by column" and several:
+            found += [lambda axis, j=j: draw_residuals(axis, fitted, j) for j in columns[:4]]
+    if not found:
+        raise DataError(f"nothing to draw: the law uses {len(columns)} columns, {', '.join(wanted)} were asked for")
+    return found
+
+
+@drawn
+def _laid_out(fitted: Fitted, drawers: Sequence[Callable[[Axes], None]], width: float, height: float) -> Figure:
+    n = len(drawers)
+    across = n if n <= 3 else 2 if n == 4 else 4
+    canvas, axes = figure(across, math.ceil(n / across), width, height, panels=n)
+    for draw, axis in zip(drawers, axes):
+        draw(axis)
+    text = f"{shown(fitted.target, 60)} = {fitted.text()}"
+    canvas.suptitle(wrapped(text, int(72 * width * across / 5.6), 3))
+    legend_outside(canvas, axes)
+    return canvas
+
+
+def fit_figure(fitted: Fitted, pieces: Sequence[str] | None = None) -> Figure:
+    """One answer in panels of four across (two by two where the law has one column), its law above them."""
+    return place_labels(_laid_out(fitted, panels(fitted, pieces), 3.9, 3.0))
+
+
+@drawn
+def _alone(draw: Callable[[Axes], None], width: float, height: float) -> Figure:
+    canvas, (axis,) = figure(1, 1, width, height)
+    draw(axis)
+    return canvas
+
+
+def panel_figure(draw: Callable[[Axes], None], width: float = 4.1, height: float = 3.0) -> Figure:
+    """One panel as a picture of its own."""
+    return place_labels(_alone(draw, width, height))
+
+
+def draw_fit(problem: Problem, best: Candidate, front: Sequence[Candidate], path: str, **more: Any) -> None:
+    """Picture of one answer, written to `path`; more: `errors` of its constants and `outliers`, as of Fitted.of."""
+    save(fit_figure(Fitted.of(problem, best, front, **more)), path)
+
+
+def column_values(fitted: Fitted) -> str:
+    """The medians that slices hold the columns in use at, as text."""
+    centre = _medians(fitted)
+    return ", ".join(f"{shown(fitted.names[j], 40)} {number(float(centre[j]))}" for j in fitted.used)

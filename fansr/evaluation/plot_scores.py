@@ -1,0 +1,185 @@
+"""Pictures of scores: recovery against seconds, points or noise, and one dot a law.
+
+It computes no metric of its own: records are score records (score.score_record), intervals are metrics.bootstrap's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fansr.cli import resources
+from fansr.evaluation.metrics import EPS32, bootstrap
+from fansr.evaluation.plot_style import (
+    INK,
+    MUTED,
+    SIZE,
+    SMALL,
+    drawn,
+    figure,
+    legend_outside,
+    log_axis,
+    number,
+    shown,
+    style,
+    wrapped,
+)
+from fansr.evaluation.score import ORDER
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLACES = ("fansr", "operon", "gplearn", "pysr", "flash-ansr", "prior")  # a method looks the same in every picture
+NEAR = 0.1  # FVU of an approximation; a worse one is a failure
+VERDICTS = (("o", "#0072B2", "recovered"), ("s", "#E69F00", f"approximate, FVU < {NEAR}"), ("X", "#D55E00", "failed"))
+FLOOR = 1e-32  # smaller FVUs are drawn here: below it float64 says nothing
+NAME = 34  # characters of a law's name
+
+# ---- recovery against something ---------------------------------------------------------------
+
+
+def series_of(records: list[dict], field: str) -> dict[str, dict]:
+    """{series: {x value: its records}}: series by method, x by the record's `field` (budget, points or noise)."""
+    found: dict[str, dict] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        if record.get(field) is not None:
+            found[record.get("label") or record.get("method") or "fansr"][record[field]].append(record)
+    return found
+
+
+def estimate(records: list[dict], key: str) -> tuple[float, float, float] | None:
+    """Mean of a metric and its 95 % interval over laws; None where no record has it."""
+    pairs = [(float(r[key]), r.get("law")) for r in records if r.get(key) is not None]
+    if not pairs:
+        return None
+    values, laws = zip(*pairs)
+    return (float(np.mean(values)), *bootstrap(values, laws))
+
+
+@drawn
+def draw_against(records: list[dict], field: str, label: str, published: bool = False) -> Figure:
+    """vNRR and, where laws were recovered, their length ratio against `field`, with 95 % intervals over laws."""
+    found = series_of(records, field)
+    names = [*PLACES, *sorted(name for name in found if name not in PLACES)]
+    curves: dict[str, list] = {"vnrr": [], "length_ratio_recovered": []}
+    for k, name in ((k, name) for k, name in enumerate(names) if name in found):
+        by_x = found[name]
+        for key, factor in (("vnrr", 100.0), ("length_ratio_recovered", 1.0)):
+            points = [(x, estimate(some, key)) for x, some in sorted(by_x.items())]
+            if field == "budget":  # what was used, not what was allowed
+                points = [(float(np.mean([r["seconds"] for r in by_x[x]])), e) for x, e in points]
+            whole = [(x, *(factor * v for v in e)) for x, e in points if e]
+            if whole:
+                curves[key].append((k, name, whole))
+    keys = [key for key, some in curves.items() if some]
+    canvas, axes = figure(len(keys))
+    for axis, key in zip(axes, keys):
+        for k, name, points in curves[key]:
+            x, middle, low, high = map(np.array, zip(*points))
+            axis.plot(x, middle, label=name, **style(k))
+            _interval(axis, x, middle, low, high, style(k)["color"], len(found))
+        if published and key == "vnrr":
+            quote(axis)
+        _scale_x(axis, field, [record[field] for record in records if record.get(field) is not None])
+        axis.set_xlabel(label)
+        if key == "vnrr":
+            axis.set(ylabel="recovered on unseen points, % (vNRR)", ylim=(0, 100))
+        else:
+            axis.axhline(1.0, color=MUTED, linewidth=0.8)
+            axis.set(ylabel="length ratio of recovered laws")
+    legend_outside(canvas, axes)
+    return canvas
+
+
+def _interval(axis, x, middle, low, high, colour: str, n_series: int):
+    """The 95 % interval as a band; as bars where so many bands would cover one another."""
+    if n_series <= 3:
+        axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    else:
+        axis.errorbar(
+            x, middle, yerr=[middle - low, high - middle], fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5
+        )
+
+
+def _scale_x(axis, field: str, values):
+    if field == "noise":
+        smallest = min((v for v in values if v > 0), default=1e-3)
+        axis.set_xscale("symlog", linthresh=smallest)  # noise 0 has a place on it
+        ticks = sorted(set(values))
+        axis.set_xticks(ticks, [number(tick, 3) for tick in ticks])
+        axis.minorticks_off()
+    elif field == "points":
+        axis.set_xscale("log", base=2)
+        ticks = sorted(set(values))
+        few = [
+            tick for tick in ticks if tick <= 128 or len(ticks) <= 8 or math.log2(tick) % 2 == math.log2(ticks[-1]) % 2
+        ]  # 1024 and 2048 do not fit side by side
+        axis.set_xticks(ticks, [f"{tick:g}" if tick in few else "" for tick in ticks])
+        axis.minorticks_off()
+    else:
+        log_axis(axis, "x")
+
+
+def quote(axis: Axes) -> None:
+    """Horizontal lines at other authors' published recovery rates, marked as such."""
+    with open(resources.path("data", "published.json")) as file:
+        quoted = json.load(file)["methods"]
+    for method in quoted:
+        axis.axhline(100 * method["vnrr"], color=MUTED, linewidth=0.8, linestyle=":")
+        axis.annotate(
+            f"{method['name']}, published",
+            (0.99, 100 * method["vnrr"]),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=SMALL,
+            color=MUTED,
+        )
+
+
+# ---- one dot a law ----------------------------------------------------------------------------
+
+
+@drawn
+def draw_laws(records: list[dict]) -> Figure:
+    """Median validation FVU of every law with its range over repeats, sorted, one column a difficulty (Figure 17)."""
+    groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        best = record["best"]
+        value = best.get("fvu_val") if best.get("fvu_val") is not None else best.get("fvu")
+        value = value if record["success"] and value is not None and math.isfinite(value) else 1e9
+        groups[str(record.get("group") or "laws")][str(record["law"])].append(value)
+    longest = max(len(laws) for laws in groups.values())
+    # One panel is made wide enough for the legend, which then stands in two lines.
+    canvas, axes = figure(len(groups), width=4.6 if len(groups) == 1 else 3.8, height=max(2.8, 0.17 * longest + 1.4))
+    order = sorted(groups, key=lambda name: (ORDER.get(name, 9), name))
+    for axis, name in zip(axes, order):
+        _law_column(axis, name, groups[name], longest)
+    text = "FVU on unseen points: median and range over repeats; dashed 1.19e-7, dotted 1"
+    canvas.supxlabel(wrapped(text, int(72 * canvas.get_figwidth() / (0.6 * SIZE)), 3))
+    for marker, colour, name in VERDICTS:
+        axes[0].plot([], [], marker=marker, color=colour, label=name)
+    legend_outside(canvas, axes[:1], "upper")
+    return canvas
+
+
+def _law_column(axis, name: str, laws: dict[str, list[float]], longest: int):
+    ranked = sorted(laws.items(), key=lambda item: (np.median(item[1]), item[0]))
+    found = sum(np.median(values) <= EPS32 for values in laws.values())
+    for row, (_law, values) in enumerate(ranked):
+        low, middle, high = (min(max(v, FLOOR), 30.0) for v in (min(values), np.median(values), max(values)))
+        marker, colour, _name = VERDICTS[0 if middle <= EPS32 else 1 if middle < NEAR else 2]
+        axis.plot([low, high], [row, row], color=colour, linewidth=1.2, alpha=0.6)
+        axis.plot([middle], [row], marker=marker, color=colour)
+    axis.set(xlim=(FLOOR / 10, 100), ylim=(longest - 0.5, -0.5), title=f"{name}: {found} of {len(laws)} recovered")
+    log_axis(axis, "x")
+    axis.set_yticks(range(len(ranked)), [shown(law, NAME) for law, _ in ranked], fontsize=SMALL)
+    axis.axvline(EPS32, color=INK, linewidth=0.8, linestyle="--")
+    axis.axvline(1.0, color=MUTED, linewidth=0.8, linestyle=":")
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="y", visible=False)
