@@ -14,10 +14,9 @@ import numpy as np
 
 from fansr.errors import DataError
 from fansr.evaluation.fitted import CONFIDENCE, Fitted
+from fansr.evaluation.plot_front import draw_front, place_labels
 from fansr.evaluation.plot_style import (
-    CHOSEN,
     DATA,
-    INK,
     LAW,
     MUTED,
     SMALL,
@@ -29,10 +28,7 @@ from fansr.evaluation.plot_style import (
     save,
     shown,
     wants_logarithm,
-    whole_ticks,
-    wrapped,
 )
-from fansr.expressions import to_infix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,14 +36,11 @@ if TYPE_CHECKING:
 
     from fansr.fitting import Candidate, Problem
 
-FLOOR = 1e-32  # smaller FVUs are drawn here: below it float64 says nothing
 SCATTER = 3000  # rows that are drawn one by one; more are counted in hexagons
 BARS = 400  # rows up to which each gets its error bar
 GRID = 400  # points of a curve
-NEAR_SHARE, NEAR_ROWS = 0.1, 12  # of the rows, and at least so many, that are drawn beside a slice
+NEAR_SHARE, NEAR_ROWS = 0.1, (12, 400)  # of the rows, and at least and at most so many, that are drawn beside a slice
 QUANTILES = 1000  # points of a quantile plot at most
-LAWS = 14  # of the front that get a label
-LABEL = 44  # characters of a law's label
 PERCENT = f"{100 * CONFIDENCE:g} %"
 EXPECTED = f"{PERCENT} of rows expected"
 PIECES = ("data", "residuals", "quantiles", "front", "slices", "residuals by column")
@@ -180,7 +173,7 @@ def _diagonal(axis, fitted: Fitted) -> None:
     """Where y is the law's value, and around it where 95 % of new rows lie as far as the noise goes."""
     finite = np.concatenate([fitted.fitted[np.isfinite(fitted.fitted)], fitted.y])
     ends = _grid(finite, axis.get_xscale() == "log")
-    if fitted.weights is None and fitted.noise > 0:
+    if not fitted.weighted and fitted.noise > 0:
         half = 1.96 * fitted.noise
         axis.fill_between(
             ends,
@@ -204,12 +197,12 @@ def draw_residuals(axis: Axes, fitted: Fitted, column: int | None = None) -> Non
         label = "row" if constant else f"law's value of {fitted.target}"
     else:
         label = fitted.names[column]
-    if fitted.weights is None:
+    if not fitted.weighted:
         residual, spread = fitted.residual, fitted.noise
         text = f"residual of {fitted.target}"
     else:
         residual, spread = fitted.scaled_residual, 1.0
-        text = "residual / stated error" if fitted.known else "weighted residual / its spread"
+        text = "residual / stated error" if fitted.problem.known else "weighted residual / its spread"
     _scales(axis, x if label != "row" else None)
     if spread > 0:
         axis.axhspan(-1.96 * spread, 1.96 * spread, color=LAW, alpha=0.13, linewidth=0, label=EXPECTED)
@@ -267,7 +260,7 @@ def near_slice(fitted: Fitted, column: int) -> tuple[np.ndarray, np.ndarray]:
         high = np.searchsorted(values, fitted.X[rows, j], "right")
         middle = 0.5 * (np.searchsorted(values, centre[j], "left") + np.searchsorted(values, centre[j], "right"))
         far = np.maximum(far, np.abs(0.5 * (low + high) - middle) / M)
-    most = min(M, max(NEAR_ROWS, int(NEAR_SHARE * M)), SCATTER)
+    most = min(M, NEAR_ROWS[1], max(NEAR_ROWS[0], int(NEAR_SHARE * M)))
     chosen = np.argsort(far, kind="stable")[:most]
     return rows[chosen], 1.0 - far[chosen] / 0.5
 
@@ -322,129 +315,6 @@ def effects(fitted: Fitted) -> list[int]:
     return [j for _, j in sorted(moved)]
 
 
-# ---- the front --------------------------------------------------------------------------------
-
-
-def draw_front(axis: Axes, fitted: Fitted, labels: int = LAWS, most: int = LABEL) -> None:
-    """FVU against length with the laws at their points: as many as fit without touching one another, the answer first."""
-    points = [(int(c["length"]), max(float(c["fvu"]), FLOOR), c) for c in fitted.front if math.isfinite(c["fvu"])]
-    points.sort(key=lambda point: point[:2])
-    if not points:  # a record of its own making; the law itself is a front of one
-        points = [(len(fitted.expr), max(_fvu(fitted), FLOOR), {"expr": fitted.expr, "consts": fitted.consts})]
-    lengths, fvus = [p[0] for p in points], [p[1] for p in points]
-    chosen = next((k for k, p in enumerate(points) if list(p[2].get("expr") or ()) == fitted.expr), None)
-    if chosen is None:
-        chosen = next((k for k, p in enumerate(points) if p[0] == len(fitted.expr)), len(points) - 1)
-    axis.plot(lengths, fvus, drawstyle="steps-post", color=MUTED, linewidth=1)
-    axis.plot(lengths, fvus, "o", color=DATA, markersize=5, zorder=3)
-    axis.plot(lengths[chosen], fvus[chosen], "D", color=CHOSEN, markersize=8, zorder=4, label="chosen")
-    span = max(1, lengths[-1] - lengths[0])
-    axis.set_xlim(lengths[0] - 0.06 * span, lengths[-1] + 0.3 * span)  # room for the last laws' labels
-    low, high = math.log10(min(fvus)), math.log10(max(fvus))
-    room = max(0.35, 0.12 * (high - low))
-    axis.set_ylim(10 ** (low - room), 10 ** (high + room))
-    log_axis(axis, "y")
-    whole_ticks(axis, "x")
-    axis.set(xlabel="length, tokens", ylabel="FVU, share of variance left")
-    texts = [_law_text(p[2], fitted, most) for p in points]
-    axis._fansr_labels = (lengths, fvus, texts, chosen, labels)  # placed when the layout is known
-
-
-def _fvu(fitted: Fitted) -> float:
-    from fansr.evaluation.metrics import fvu
-
-    return float(fvu(fitted.y, fitted.fitted))
-
-
-def _law_text(point: dict, fitted: Fitted, most: int) -> str:
-    if not point.get("expr"):
-        return ""
-    return shown(to_infix(list(point["expr"]), point.get("consts"), fitted.names, digits=4), most)
-
-
-def place_labels(canvas: Figure) -> Figure:
-    """Write the laws of fronts beside their points, in place: the answer first, then from the shortest; none touches another
-    label, a point or the edge of the panel, and one that finds no place is left out."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    renderer = FigureCanvasAgg(canvas).get_renderer()
-    canvas.draw_without_rendering()
-    for axis in canvas.axes:
-        if hasattr(axis, "_fansr_labels"):
-            _place_in(axis, renderer, *axis._fansr_labels)
-    return canvas
-
-
-# Where a label may stand: offset in points and alignment; the later ones are led to by a line.
-NEAR_PLACES = (
-    (5, 4, "left", "bottom"),
-    (8, 0, "left", "center"),
-    (-5, -5, "right", "top"),
-    (-5, 5, "right", "bottom"),
-    (-8, 0, "right", "center"),
-    (5, -5, "left", "top"),
-)
-FAR_PLACES = tuple((dx, dy, "left", "bottom") for dy in (16, 27, 38, 50) for dx in (8, 18, 30)) + tuple(
-    (-dx, -dy, "right", "top") for dy in (16, 27, 38, 50) for dx in (8, 18, 30)
-)
-
-
-def _place_in(axis, renderer, lengths, fvus, texts, chosen: int, most: int) -> None:
-    panel = axis.get_window_extent(renderer)
-    unit = renderer.points_to_pixels(1.0)
-    at = axis.transData.transform(np.column_stack([lengths, fvus]))
-    points = [(x - 3.5 * unit, y - 3.5 * unit, x + 3.5 * unit, y + 3.5 * unit) for x, y in at]
-    steps = [(x0, y0 - 0.5 * unit, x1, y0 + 0.5 * unit) for (x0, y0), (x1, _) in zip(at, at[1:])]
-    steps += [(x1 - 0.5 * unit, min(y0, y1), x1 + 0.5 * unit, max(y0, y1)) for (_, y0), (x1, y1) in zip(at, at[1:])]
-    placed: list[tuple[float, float, float, float]] = []
-    order = [k for k in sorted(range(len(texts)), key=lambda k: (k != chosen, k)) if texts[k]][:most]
-    for k in order:
-        colour = CHOSEN if k == chosen else INK
-        taken = [*points[:k], *points[k + 1 :], *steps, *placed]
-        sizes = [n for n in (len(texts[k]), 28, 18) if n <= len(texts[k])]
-        for size, places in [*((n, NEAR_PLACES) for n in sizes[:2]), *((n, FAR_PLACES) for n in sizes)]:
-            place = _free_place(axis, renderer, panel, taken, shown(texts[k], size), (lengths[k], fvus[k]), places)
-            if place is None:
-                continue
-            text, box = place
-            text.set(color=colour, in_layout=False)
-            if places is FAR_PLACES:
-                _lead(axis, at[k], box, unit)
-            placed.append(box)
-            break
-
-
-def _free_place(axis, renderer, panel, taken, words: str, point, places):
-    """(text, its box) at the first of the places that is inside the panel and touches nothing; None where there is none."""
-    unit = renderer.points_to_pixels(1.0)
-    text = axis.annotate(
-        words, point, (0, 0), textcoords="offset points", fontsize=SMALL, zorder=5, annotation_clip=False
-    )
-    for dx, dy, ha, va in places:
-        text.set(position=(dx, dy), ha=ha, va=va)
-        extent = text.get_window_extent(renderer)
-        box = (extent.x0, extent.y0, extent.x1, extent.y1)
-        if (
-            box[0] < panel.x0 + unit
-            or box[2] > panel.x1 + 2
-            or box[1] < panel.y0 + unit
-            or box[3] > panel.y1 + 8 * unit
-        ):
-            continue
-        if not any(box[0] < x1 and x0 < box[2] and box[1] < y1 and y0 < box[3] for x0, y0, x1, y1 in taken):
-            return text, box
-    text.remove()
-    return None
-
-
-def _lead(axis, point, box, unit: float) -> None:
-    """A thin line from a point to the nearest corner of its label."""
-    x = box[0] if abs(box[0] - point[0]) < abs(box[2] - point[0]) else box[2]
-    y = box[1] + unit if point[1] < box[1] else box[3] - unit
-    ends = axis.transData.inverted().transform([point, (x, y)])
-    axis.plot(*ends.T, color=MUTED, linewidth=0.6, zorder=2, scalex=False, scaley=False)
-
-
 # ---- whole pictures ---------------------------------------------------------------------------
 
 
@@ -488,8 +358,7 @@ def _laid_out(fitted: Fitted, drawers: Sequence[Callable[[Axes], None]], width: 
     canvas, axes = figure(across, math.ceil(n / across), width, height, panels=n)
     for draw, axis in zip(drawers, axes):
         draw(axis)
-    text = f"{shown(fitted.target, 60)} = {fitted.text()}"
-    canvas.suptitle(wrapped(text, int(72 * width * across / 5.6), 3))
+    canvas.suptitle(f"{shown(fitted.target, 60)} = {fitted.text()}")
     legend_outside(canvas, axes)
     return canvas
 
@@ -512,7 +381,7 @@ def panel_figure(draw: Callable[[Axes], None], width: float = 4.1, height: float
 
 
 def draw_fit(problem: Problem, best: Candidate, front: Sequence[Candidate], path: str, **more: Any) -> None:
-    """Picture of one answer, written to `path`; more: `errors` of its constants and `outliers`, as of Fitted.of."""
+    """Picture of one answer, written to `path`; more: what else Fitted.of takes."""
     save(fit_figure(Fitted.of(problem, best, front, **more)), path)
 
 

@@ -17,16 +17,15 @@ from fansr.evaluation.metrics import EPS32, bootstrap
 from fansr.evaluation.plot_style import (
     INK,
     MUTED,
-    SIZE,
     SMALL,
     drawn,
     figure,
     legend_outside,
     log_axis,
+    named_ticks,
     number,
     shown,
     style,
-    wrapped,
 )
 from fansr.evaluation.score import ORDER
 
@@ -111,16 +110,14 @@ def _scale_x(axis, field: str, values):
         smallest = min((v for v in values if v > 0), default=1e-3)
         axis.set_xscale("symlog", linthresh=smallest)  # noise 0 has a place on it
         ticks = sorted(set(values))
-        axis.set_xticks(ticks, [number(tick, 3) for tick in ticks])
-        axis.minorticks_off()
+        named_ticks(axis, "x", ticks, [number(tick, 3) for tick in ticks])
     elif field == "points":
         axis.set_xscale("log", base=2)
         ticks = sorted(set(values))
         few = [
             tick for tick in ticks if tick <= 128 or len(ticks) <= 8 or math.log2(tick) % 2 == math.log2(ticks[-1]) % 2
         ]  # 1024 and 2048 do not fit side by side
-        axis.set_xticks(ticks, [f"{tick:g}" if tick in few else "" for tick in ticks])
-        axis.minorticks_off()
+        named_ticks(axis, "x", ticks, [f"{tick:g}" if tick in few else "" for tick in ticks])
     else:
         log_axis(axis, "x")
 
@@ -160,8 +157,7 @@ def draw_laws(records: list[dict]) -> Figure:
     order = sorted(groups, key=lambda name: (ORDER.get(name, 9), name))
     for axis, name in zip(axes, order):
         _law_column(axis, name, groups[name], longest)
-    text = "FVU on unseen points: median and range over repeats; dashed 1.19e-7, dotted 1"
-    canvas.supxlabel(wrapped(text, int(72 * canvas.get_figwidth() / (0.6 * SIZE)), 3))
+    canvas.supxlabel("FVU on unseen points: median and range over repeats; dashed 1.19e-7, dotted 1")
     for marker, colour, name in VERDICTS:
         axes[0].plot([], [], marker=marker, color=colour, label=name)
     legend_outside(canvas, axes[:1], "upper")
@@ -178,7 +174,7 @@ def _law_column(axis, name: str, laws: dict[str, list[float]], longest: int):
         axis.plot([middle], [row], marker=marker, color=colour)
     axis.set(xlim=(FLOOR / 10, 100), ylim=(longest - 0.5, -0.5), title=f"{name}: {found} of {len(laws)} recovered")
     log_axis(axis, "x")
-    axis.set_yticks(range(len(ranked)), [shown(law, NAME) for law, _ in ranked], fontsize=SMALL)
+    named_ticks(axis, "y", range(len(ranked)), [shown(law, NAME) for law, _ in ranked], fontsize=SMALL)
     axis.axvline(EPS32, color=INK, linewidth=0.8, linestyle="--")
     axis.axvline(1.0, color=MUTED, linewidth=0.8, linestyle=":")
     axis.tick_params(axis="y", length=0)

@@ -246,7 +246,7 @@ def _log_labels(axis: Axes, which: str, most: int) -> None:
     one = getattr(axis, f"{which}axis")
     ticks = log_ticks(low, high, most)
     one.set_major_locator(FixedLocator(ticks))
-    one.set_major_formatter(FuncFormatter(lambda value, _place: number(value, 3)))
+    one.set_major_formatter(FuncFormatter(lambda value, _place: number(value, 6)))
     one.set_minor_locator(NullLocator())
 
 
@@ -255,11 +255,17 @@ def whole_ticks(axis: Axes, which: str) -> None:
     getattr(axis, f"{which}axis")._fansr_whole = True
 
 
-def _ours(axis: Axes, which: str) -> bool:
-    """Whether the ticks of an axis are ours to thin: those that were set by hand with labels stay."""
-    from matplotlib.ticker import FixedFormatter
+def named_ticks(axis: Axes, which: str, places: Sequence[float], labels: Sequence[str], **look: Any) -> None:
+    """Ticks that all stay, each with its label; where labels would not fit side by side some must be empty."""
+    getattr(axis, f"set_{which}ticks")(places, labels, **look)
+    one = getattr(axis, f"{which}axis")
+    one.minorticks_off()
+    one._fansr_named = True
 
-    return not isinstance(getattr(axis, f"{which}axis").get_major_formatter(), FixedFormatter)
+
+def _ours(axis: Axes, which: str) -> bool:
+    """Whether the ticks of an axis are ours to thin."""
+    return not getattr(getattr(axis, f"{which}axis"), "_fansr_named", False)
 
 
 def _thin(axis: Axes, which: str, most: int) -> None:
@@ -294,7 +300,10 @@ def overlapping(boxes: Sequence[Any], which: str, gap: float = 2.0) -> bool:
 
 
 def settle(canvas: Figure) -> Figure:
-    """Lay the figure out, in place: no tick labels that overlap, no label longer than its panel, no text beyond the canvas."""
+    """Lay the figure out, in place: no tick labels that overlap, no label longer than its panel, no text beyond the canvas.
+
+    The layout then stays as it is: what was measured holds, and drawing is quick.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(canvas).get_renderer()
@@ -302,9 +311,9 @@ def settle(canvas: Figure) -> Figure:
         for which in "xy":
             if _ours(axis, which) and getattr(axis, f"get_{which}scale")() in ("linear", "log"):
                 _thin(axis, which, LABELLED)
-    canvas.draw_without_rendering()
+    canvas.get_layout_engine().execute(canvas)
     _shorten_labels(canvas, renderer)
-    for most in range(LABELLED - 1, 0, -1):
+    for most in range(LABELLED - 1, -1, -1):
         canvas.draw_without_rendering()
         crowded = [
             (axis, which)
@@ -312,11 +321,12 @@ def settle(canvas: Figure) -> Figure:
             for which in "xy"
             if _ours(axis, which) and overlapping(tick_boxes(axis, which, renderer), which)
         ]
-        if not crowded:
+        if not crowded or not most:
             break
         for axis, which in crowded:
             _thin(axis, which, most)
     _keep_inside(canvas, renderer)
+    canvas.set_layout_engine("none")
     return canvas
 
 
@@ -338,7 +348,6 @@ def _shorten_labels(canvas: Figure, renderer: Any) -> None:
     ):
         if text is not None:
             _fit_text(text, room, lines, upright, renderer)
-    canvas.draw_without_rendering()
 
 
 def _fit_text(text: Any, room: float, lines: int, upright: bool, renderer: Any) -> None:
@@ -367,7 +376,6 @@ def _keep_inside(canvas: Figure, renderer: Any) -> None:
 
     free = [canvas, *canvas.legends, *canvas.axes]
     for _ in range(12):
-        canvas.draw_without_rendering()
         ticks = {
             id(label) for axis in canvas.axes for one in (axis.xaxis, axis.yaxis) for label in one.get_ticklabels()
         }
@@ -377,6 +385,7 @@ def _keep_inside(canvas: Figure, renderer: Any) -> None:
             return
         for text in outside:
             text.set_text(shown(text.get_text(), max(2, int(0.85 * len(text.get_text())))))
+        canvas.draw_without_rendering()
 
 
 def _is_inside(text: Any, canvas: Figure, renderer: Any) -> bool:

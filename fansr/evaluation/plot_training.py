@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fansr.errors import NoAnswer
-from fansr.evaluation.plot_style import COLOURS, DASHES, drawn, figure, legend_outside, log_axis, style
+from fansr.evaluation.plot_style import COLOURS, DASHES, drawn, figure, legend_outside, log_axis, style, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +42,7 @@ def draw_training(records: list[dict]) -> Figure:
                 look = style(k)
                 axis.plot(*zip(*pairs), label=split, **(look if len(pairs) <= MANY else look | {"marker": ""}))
                 values += [value for _step, value in pairs]
+        whole_ticks(axis, "x")
         axis.set(xlabel="step", ylabel=label)
         if key == "grad_norm" and min(values) > 0:
             log_axis(axis, "y")

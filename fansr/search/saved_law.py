@@ -170,12 +170,12 @@ def of(
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
     part = outliers.rows_of(problem, kept)
-    laws = [_law(c, part, found.floor, options.physics) for c in found.front]
+    laws = [law_of(c, part, found.floor, options.physics) for c in found.front]
     chosen = next(
         (i for i, c in enumerate(found.front) if c.expr == found.best.expr and c.fvu == found.best.fvu), len(laws)
     )
     if chosen == len(laws):
-        laws.append(_law(found.best, part, found.floor, options.physics))
+        laws.append(law_of(found.best, part, found.floor, options.physics))
     return SavedLaw(
         columns=[str(name) for name in problem.names],
         target=problem.target,
@@ -192,7 +192,7 @@ def of(
     )
 
 
-def _law(candidate: Candidate, problem: Problem, floor: float, physics: bool) -> Law:
+def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool) -> Law:
     """One candidate with its covariance and noise on the rows of a problem."""
     y, w = problem.y, problem.weights
     known = selection.known_fvu(problem)

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 matplotlib = pytest.importorskip("matplotlib")
 
-from fansr.evaluation import plot  # noqa: E402
+from fansr.evaluation import plot, plot_style  # noqa: E402
 from fansr.evaluation.metrics import bootstrap  # noqa: E402
 from fansr.expressions.prefix import from_infix  # noqa: E402
 from fansr.fitting.problem import Candidate, Problem  # noqa: E402
@@ -136,7 +136,7 @@ def test_laws_are_sorted_and_counted_by_difficulty():
 
 
 def test_series_stay_apart_without_colour():
-    looks = [plot.style(k) for k in range(6)]
+    looks = [plot_style.style(k) for k in range(6)]
     assert len({(str(look["marker"]), str(look["linestyle"])) for look in looks}) == 6
     assert len({look["color"] for look in looks}) == 6
 
@@ -168,10 +168,11 @@ def fit_with_data(columns=1):
 def test_one_fit_shows_data_residuals_and_front(columns, tmp_path):
     record = fit_with_data(columns)
     canvas = plot.draw("fit", "fit", {"": [record]}, False)
-    left, middle, right = canvas.axes
-    residuals = next(line for line in middle.lines if len(line.get_xdata()) == 30)
-    assert np.allclose(residuals.get_ydata(), record["y"] - 2.0 * record["X"][:, 0])
-    assert right.get_yscale() == "log" and canvas.get_suptitle() == "t = 2*c0"
+    axes = {axis.get_ylabel(): axis for axis in canvas.axes}
+    assert len(canvas.axes) == 4 and canvas.get_suptitle() == "t = 2*c0"
+    dots = next(line for line in axes["residual of t"].lines if len(line.get_xdata()) == 30)
+    assert np.allclose(dots.get_ydata(), record["y"] - 2.0 * record["X"][:, 0])
+    assert axes["FVU, share of variance left"].get_yscale() == "log"
     path = written(tmp_path, [record])
     assert run(path, "-o", str(tmp_path / "f.png"))[0] == 0
 
