@@ -88,7 +88,7 @@ def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, 
         with reader_writer.open_writer(wanted.output, "fit", [entry]) as writer:
             writer.write(result.table_record(found, problem, source, judgement))
     if wanted.plot:
-        _plot(found, problem, wanted.plot)
+        _plot(found, problem, options, wanted.plot)
     if found.status == "interrupted":
         raise KeyboardInterrupt
     if wanted.strict and judgement.verdict == "no law":
@@ -134,26 +134,27 @@ def _predictions_csv(values: np.ndarray, target: str) -> str:
     return out.getvalue()
 
 
-def _plot(found, problem, path):
-    try:
-        from fansr.evaluation import plot
+def _plot(found: turns.Found, problem: Problem, options: turns.Options, path: str) -> None:
+    from fansr.evaluation import plot
 
-        plot.draw_fit(problem, found.best, found.front, path)
-    except ImportError as error:
-        raise DataError(f"--plot needs {error.name or 'matplotlib'}: pip install 'fansr[plot]'") from None
+    plot.draw_fit(problem, found.best, found.front, path, found.outliers, found.floor, options.physics)
 
 
-def check_plot(path: str):
+def check_plot(path: str, option: str = "--plot", endings: tuple[str, ...] = PICTURES) -> None:
     """UsageError or DataError before the search for a picture that cannot be drawn after it."""
     from importlib.util import find_spec
 
-    if not path.lower().endswith(PICTURES):
-        raise click.UsageError(f"--plot {path}: wanted a name that ends in {', '.join(PICTURES)}")
+    if not path.lower().endswith(endings):
+        raise click.UsageError(f"{option} {path}: wanted a name that ends in {', '.join(endings)}")
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
-        raise click.UsageError(f"--plot {path}: there is no folder {folder}")
+        raise click.UsageError(f"{option} {path}: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise click.UsageError(f"{option} {path}: that is a folder; wanted the name of a file")
+    if not os.access(folder, os.W_OK | os.X_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
+        raise DataError(f"{option} {path}: may not be written; give a name in a folder of your own")
     if find_spec("matplotlib") is None:
-        raise DataError("--plot needs matplotlib: pip install 'fansr[plot]'")
+        raise DataError(f"{option} needs matplotlib: pip install 'fansr[plot]'")
 
 
 def _hold_out(problem: Problem, share: float, seed: int):

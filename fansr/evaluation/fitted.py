@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fansr.errors import DataError
 from fansr.expressions import to_infix, variables
 from fansr.fitting import Candidate, Problem
 from fansr.search import outliers, saved_law, selection
@@ -49,10 +50,13 @@ class Fitted:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Fitted:
-        """From a fit record that carries its data."""
+        """From a fit record that carries its data; DataError where it holds no law."""
+        if not record.get("expr"):
+            raise DataError(f"the fit of problem {record.get('problem')} found no law, so there is none to draw")
         problem = Problem.from_record({"id": record.get("problem", 0), **record})
         best = Candidate(list(record["expr"]), np.asarray(record["consts"], dtype=np.float64), float(record["fvu"]))
-        fitted = cls.of(problem, best, (), record.get("outliers", ()))
+        outlying = np.asarray(record.get("outliers", ()), dtype=int)
+        fitted = cls.of(problem, best, (), outlying[(outlying >= 0) & (outlying < len(problem.y))])
         fitted.front = record.get("front") or []
         return fitted
 

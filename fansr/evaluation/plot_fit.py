@@ -29,6 +29,7 @@ from fansr.evaluation.plot_style import (
     shown,
     wants_logarithm,
 )
+from fansr.search import selection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -380,9 +381,17 @@ def panel_figure(draw: Callable[[Axes], None], width: float = 4.1, height: float
     return place_labels(_alone(draw, width, height))
 
 
-def draw_fit(problem: Problem, best: Candidate, front: Sequence[Candidate], path: str, **more: Any) -> None:
-    """Picture of one answer, written to `path`; more: what else Fitted.of takes."""
-    save(fit_figure(Fitted.of(problem, best, front, **more)), path)
+def draw_fit(
+    problem: Problem,
+    best: Candidate,
+    front: Sequence[Candidate],
+    path: str,
+    outlying: Sequence[int] | np.ndarray = (),
+    floor: float = selection.EXACT,
+    physics: bool = True,
+) -> None:
+    """Picture of one answer, written to `path`; the rest as in Fitted.of."""
+    save(fit_figure(Fitted.of(problem, best, front, outlying, floor, physics)), path)
 
 
 def column_values(fitted: Fitted) -> str:

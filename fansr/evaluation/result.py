@@ -176,6 +176,8 @@ def table_record(found: turns.Found, problem: Problem, source: str, judgement: v
     }
     if len(found.outliers):
         record["outliers"] = found.outliers
+    if problem.weights is not None:
+        record.update(weights=problem.weights, known=problem.known)
     if problem.y_val is not None:
         record.update(X_val=problem.X_val, y_val=problem.y_val, fvu_val=fvu_held_out(best, problem))
     return {**record, "source_table": source, "verdict": judgement.verdict, "remarks": judgement.remarks}

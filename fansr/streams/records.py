@@ -80,7 +80,7 @@ _kind("candidate", problem=_ID, expr=_TOKENS, n_=_ID, logp_=_NUM, source_=_STR)
 _kind(
     "fit", problem=_ID, expr=_TOKENS, consts=_CONSTS, fvu=_NUM, fvu_val_=_NUM, length_=_NUM, status_=_STR, source_=_STR,
     logp_=_NUM, draw_=_TOKENS, seconds_=_NUM, points_=_NUM, names_=_NAMES, target_=_STR, truth_=_LAW, front_=_FRONT, X_=_MATRIX,
-    y_=_VECTOR, X_val_=_MATRIX, y_val_=_VECTOR, low_=_COLUMN, high_=_COLUMN, group_=_WORD, law_=_WORD,
+    y_=_VECTOR, weights_=_VECTOR, X_val_=_MATRIX, y_val_=_VECTOR, low_=_COLUMN, high_=_COLUMN, group_=_WORD, law_=_WORD,
 )  # fmt: skip
 _kind("score", problem=_ID, best=_LAW, front_=_FRONT)
 _kind("metric", step=_ID, split=_STR, loss=_NUM)
