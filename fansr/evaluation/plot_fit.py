@@ -6,8 +6,8 @@ a function (axis, fitted, ...) that draws into an axis and labels it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,10 +42,13 @@ BARS = 400  # rows up to which each gets its error bar
 GRID = 400  # points of a curve
 NEAR_SHARE, NEAR_ROWS = 0.1, (12, 400)  # of the rows, and at least and at most so many, that are drawn beside a slice
 QUANTILES = 1000  # points of a quantile plot at most
+MOST_COLUMNS = 4  # of a law that --plot draws slices of, those first that move it most; panels across
 PERCENT = f"{100 * CONFIDENCE:g} %"
 EXPECTED = f"{PERCENT} of rows expected"
 PIECES = ("data", "residuals", "quantiles", "front", "slices", "residuals by column")
 
+
+Panel = Callable[[Any], None]  # draws into an axis
 
 # ---- parts of panels --------------------------------------------------------------------------
 
@@ -62,7 +65,7 @@ def _points(axis: Axes, x: np.ndarray, y: np.ndarray, label: str | None = "data"
     from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgba
 
     faint = LinearSegmentedColormap.from_list("rows", [to_rgba(DATA, 0.15), to_rgba(DATA, 1.0)])
-    scales = {f"{which}scale": "log" for which in "xy" if getattr(axis, f"get_{which}scale")() == "log"}
+    scales: dict[str, Any] = {f"{which}scale": "log" for which in "xy" if getattr(axis, f"get_{which}scale")() == "log"}
     cells = axis.hexbin(
         x, y, gridsize=(44, 26), mincnt=1, cmap=faint, norm=LogNorm(1, max(10, len(x) / 50)), linewidths=0, **scales
     )
@@ -319,45 +322,56 @@ def effects(fitted: Fitted) -> list[int]:
 # ---- whole pictures ---------------------------------------------------------------------------
 
 
-def panels(fitted: Fitted, pieces: Sequence[str] | None = None) -> list[Callable[[Axes], None]]:
-    """What to draw, in order; pieces: some of PIECES (by default all that say something about this law)."""
+def panels(fitted: Fitted, pieces: Sequence[str] | None = None) -> list[list[Panel]]:
+    """What to draw, in groups that stay together; pieces: some of PIECES (by default all that say something about this law)."""
     wanted = pieces or PIECES
     unknown = [piece for piece in wanted if piece not in PIECES]
     if unknown:
         raise DataError(
             f"unknown piece {', '.join(map(str, unknown))} of a picture; wanted some of {', '.join(PIECES)}"
         )
-    columns = effects(fitted)
+    columns = effects(fitted)[:MOST_COLUMNS]
     several = len(columns) > 1 or pieces is not None  # along one column data and residuals are drawn anyway
     if pieces is None and not (fitted.residual != 0).any():  # nothing is left that could have a shape
         wanted = [piece for piece in PIECES if piece not in ("quantiles", "residuals by column")]
-    limits = slice_limits(fitted, columns[:4]) if several and "slices" in wanted else None
-    found: list[Callable[[Axes], None]] = []
-    for piece in wanted:
-        if piece == "data":
-            found.append(lambda axis: draw_data(axis, fitted))
-        elif piece == "residuals":
-            column = fitted.used[0] if len(fitted.used) == 1 else None
-            found.append(lambda axis, column=column: draw_residuals(axis, fitted, column))
-        elif piece == "quantiles":
-            found.append(lambda axis: draw_quantiles(axis, fitted))
-        elif piece == "front":
-            found.append(lambda axis: draw_front(axis, fitted))
-        elif piece == "slices" and several:
-            found += [lambda axis, j=j: draw_slice(axis, fitted, j, limits) for j in columns[:4]]
-        elif piece == "residuals by column" and several:
-            found += [lambda axis, j=j: draw_residuals(axis, fitted, j) for j in columns[:4]]
-    if not found:
-        raise DataError(f"nothing to draw: the law uses {len(columns)} columns, {', '.join(wanted)} were asked for")
-    return found
+    alone = fitted.used[0] if len(fitted.used) == 1 else None
+    whole: dict[str, Panel] = {
+        "data": partial(draw_data, fitted=fitted),
+        "residuals": partial(draw_residuals, fitted=fitted, column=alone),
+        "quantiles": partial(draw_quantiles, fitted=fitted),
+        "front": partial(draw_front, fitted=fitted),
+    }
+    groups: list[list[Panel]] = [[whole[piece] for piece in wanted if piece in whole]]
+    if several and "slices" in wanted:
+        limits = slice_limits(fitted, columns)
+        groups.append([partial(draw_slice, fitted=fitted, column=j, limits=limits) for j in columns])
+    if several and "residuals by column" in wanted:
+        groups.append([partial(draw_residuals, fitted=fitted, column=j) for j in columns])
+    groups = [group for group in groups if group]
+    if not groups:
+        raise DataError(f"nothing to draw of {', '.join(wanted)}: the law uses no column")
+    return groups
+
+
+def _cells(groups: Sequence[Sequence[object]], across: int) -> list[int]:
+    """Where panels stand, `across` a row: a group that does not fit into what is left of a row begins a new one."""
+    cells: list[int] = []
+    at = 0
+    for group in groups:
+        if at % across and at % across + len(group) > across:
+            at += across - at % across
+        cells += range(at, at + len(group))
+        at += len(group)
+    return cells
 
 
 @drawn
-def _laid_out(fitted: Fitted, drawers: Sequence[Callable[[Axes], None]], width: float, height: float) -> Figure:
-    n = len(drawers)
-    across = n if n <= 3 else 2 if n == 4 else 4
-    canvas, axes = figure(across, math.ceil(n / across), width, height, panels=n)
-    for draw, axis in zip(drawers, axes):
+def _laid_out(fitted: Fitted, groups: Sequence[Sequence[Panel]], width: float, height: float) -> Figure:
+    n = sum(map(len, groups))
+    across = 2 if n == 4 and len(groups) == 1 else min(n, MOST_COLUMNS)
+    cells = _cells(groups, across)
+    canvas, axes = figure(across, cells[-1] // across + 1, width, height, cells)
+    for draw, axis in zip((draw for group in groups for draw in group), axes):
         draw(axis)
     canvas.suptitle(f"{shown(fitted.target, 60)} = {fitted.text()}")
     legend_outside(canvas, axes)
@@ -370,13 +384,13 @@ def fit_figure(fitted: Fitted, pieces: Sequence[str] | None = None) -> Figure:
 
 
 @drawn
-def _alone(draw: Callable[[Axes], None], width: float, height: float) -> Figure:
+def _alone(draw: Panel, width: float, height: float) -> Figure:
     canvas, (axis,) = figure(1, 1, width, height)
     draw(axis)
     return canvas
 
 
-def panel_figure(draw: Callable[[Axes], None], width: float = 4.1, height: float = 3.0) -> Figure:
+def panel_figure(draw: Panel, width: float = 4.1, height: float = 3.0) -> Figure:
     """One panel as a picture of its own."""
     return place_labels(_alone(draw, width, height))
 

@@ -103,16 +103,17 @@ def drawn(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def figure(
-    columns: int, rows: int = 1, width: float = 4.2, height: float = 3.2, panels: int | None = None
+    columns: int, rows: int = 1, width: float = 4.2, height: float = 3.2, cells: Sequence[int] | None = None
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `panels` (by default all) of rows x columns panels, `width` x `height` inches each, and its axes in order."""
+    """A figure of rows x columns panels, `width` x `height` inches each, and its axes in order; cells: those that are not empty."""
     from matplotlib.figure import Figure
 
     canvas = Figure(figsize=(width * columns, height * rows), layout="constrained")
     axes = list(canvas.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes[panels:] if panels is not None else ():
-        axis.remove()
-    return canvas, axes[:panels]
+    for k, axis in enumerate(axes):
+        if cells is not None and k not in cells:
+            axis.remove()
+    return canvas, axes if cells is None else [axes[k] for k in cells]
 
 
 def save(canvas: Figure, path: str) -> None:
