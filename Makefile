@@ -5,7 +5,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slurm lint format prove dist rules bench campaign clean
+.PHONY: help venv demo test test-slurm lint format docs docs-test prove dist rules bench campaign clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/%/PACKAGE/' | expand -t 16
@@ -32,13 +32,24 @@ test-slurm: venv  ## the cluster recipes on a Slurm of two nodes on this machine
 	$(BIN)/python -m pytest tests/slurm -m slurm -s
 
 lint: venv  ## ruff's checks and format, and the types of the public interfaces
-	$(BIN)/ruff check fansr tests bench bin/launch
-	$(BIN)/ruff format --check fansr tests bench bin/launch
+	$(BIN)/ruff check fansr tests bench docs/tools bin/launch
+	$(BIN)/ruff format --check fansr tests bench docs/tools bin/launch
 	$(BIN)/mypy
 
 format: venv  ## put the code into ruff's format
-	$(BIN)/ruff check --fix fansr tests bench bin/launch
-	$(BIN)/ruff format fansr tests bench bin/launch
+	$(BIN)/ruff check --fix fansr tests bench docs/tools bin/launch
+	$(BIN)/ruff format fansr tests bench docs/tools bin/launch
+
+docs: .venv/docs-ready  ## the site of docs/ in out/site/, with commands, gallery and notebooks run anew
+	$(BIN)/python docs/tools/make_pages.py out/docs
+	$(BIN)/python -m mkdocs build --quiet --strict
+
+docs-test: .venv/docs-ready  ## every block, notebook, gallery table and link of the documentation
+	$(BIN)/python -m pytest -m "docs or not docs" tests/docs
+
+.venv/docs-ready: .venv/ready docs/requirements.lock
+	$(PIP) -r docs/requirements.lock
+	touch .venv/docs-ready
 
 prove: venv  ## the slow proofs that a release runs
 	$(BIN)/python -m pytest -m prove
@@ -51,7 +62,7 @@ dist: venv  ## dist/: what is uploaded, a source archive and a wheel made from i
 rules: venv  ## mine rules/ again
 	$(BIN)/fansr-mine --config rules/mine.yaml --out rules/
 
-bench: venv  ## a slice of the README's measurements
+bench: venv  ## a slice of the measurements in docs/benchmarks/
 	bin/bench
 
 campaign: venv  ## go on with training the shipped model

@@ -278,7 +278,7 @@ def scores_in(folder: Path) -> list[dict]:
 
 
 def markdown(records: list[dict], by: tuple[str, ...], n_bootstrap: int = 1000, columns=COLUMNS) -> str:
-    """A table for a README: one row a group, rates in percent with 95 % intervals."""
+    """A table in Markdown: one row a group, rates in percent with 95 % intervals."""
     metrics = [metric for metric in METRICS if metric.name in columns]
     metrics.sort(key=lambda metric: columns.index(metric.name))
     lines = [

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A named slice of the README's tables on two cores in under ten minutes: FastSRB's 115 laws, one draw each, at 1 and 3 s,
+# A named slice of docs/benchmarks' tables on two cores in under ten minutes: FastSRB's 115 laws, one draw each, at 1 and 3 s,
 # beside the installed peers on every third law of each difficulty, plus two noise levels and two sparse settings at 1 s.
 # Stopped and called again it goes on where it was.  Tables and pictures: out/bench/ (or the folder given).
 #   JOBS=1 for one core; CLOCK=cpu where the machine does other work too (budgets and times are then processor seconds).

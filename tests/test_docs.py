@@ -39,12 +39,40 @@ def test_the_installed_command_answers(name):
     assert done.returncode == 0 and re.search(r"\d+\.\d+\.\d+", done.stdout)
 
 
-def test_the_readme_names_every_command_and_file():
+def test_the_readme_is_one_page_and_names_every_command():
     text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 120
     assert all(name in text for name in SCRIPTS)
+    assert "    make demo" in text and "    make test" in text
+
+
+PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_that_prose_names_exist(page):
+    text = re.sub(r"^```diff\n.*?^```$", "", page.read_text(), flags=re.M | re.S)
     assert "@@" not in text
-    for name in set(re.findall(r"\b((?:data|configs|rules|tests|bin)/[\w./-]+)", text)):
-        assert (ROOT / name.rstrip(".")).exists(), name
+    for name in set(
+        re.findall(r"(?<![\w./-])((?:data|configs|rules|tests|bin|bench|fansr|containers)/[\w./-]*\w)", text)
+    ):
+        assert (ROOT / name).exists(), name
+    made = (
+        "commands/",
+        "gallery/",
+        "json.md",
+        "operators.md",
+        "contributing.md",
+        "changelog.md",
+        "pictures/",
+        "notebooks/",
+    )
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if "tools" in page.parts or "://" in link:
+            continue
+        target = (page.parent / link).resolve()
+        inside = target.relative_to(ROOT / "docs").as_posix() if (ROOT / "docs") in target.parents else ""
+        assert target.exists() or inside.startswith(made), link
 
 
 def test_the_first_example_prints_what_the_readme_shows():
@@ -70,8 +98,8 @@ def test_make_lists_its_targets_and_prose_names_no_other():
     targets = set(re.findall(r"^([a-z%-]+):", makefile, re.M))
     assert listed == {name.replace("%", "PACKAGE") for name in targets}
     assert all(len(line.split()) > 2 for line in shown.splitlines())
-    for file in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        for name in re.findall(r"`make ([\w-]+)`|^    make ([\w-]+)", (ROOT / file).read_text(), re.M):
+    for file in [*PROSE, ROOT / "CHANGELOG.md"]:
+        for name in re.findall(r"`make ([\w-]+)`|^(?:    )?make ([\w-]+)", file.read_text(), re.M):
             name = "".join(name)
             package = name.removeprefix("test-")
             assert name in listed or package == "PACKAGE" or (ROOT / "tests" / package).is_dir(), f"{file}: make {name}"

@@ -114,9 +114,9 @@ def test_what_a_package_says_of_its_files_is_so(path):
         assert (path.parent / name).exists(), f"{name} is not in {path.parent}"
 
 
-def test_the_readme_lists_the_packages_in_their_order():
-    text = (ROOT.parent / "README.md").read_text()
-    part = text.partition("## Where things are")[2].partition("\n## ")[0]
+def test_contributing_lists_the_packages_in_their_order():
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    part = text.partition("## The rooms")[2].partition("\n## ")[0]
     assert re.findall(r"^    fansr/(\w+)/ ", part, re.M) == ORDER
     for name in re.findall(r"^    fansr/(\w+\.py) ", part, re.M):
         assert (ROOT / name).exists(), name

@@ -64,10 +64,18 @@ def files(folder: Path) -> set[str]:
 
 def test_the_source_archive_holds_the_checkout(archives):
     sdist, _ = archives
-    for folder in ("bench", "bin", "configs", "data", "fansr", "rules", "tests"):
+    for folder in (".github", "bench", "bin", "configs", "containers", "data", "docs", "fansr", "rules", "tests"):
         missing = files(ROOT / folder) - files(sdist / folder)
         assert not {name for name in missing if not name.endswith((".part", ".nbi", ".nbc"))}, folder
-    for name in ("Makefile", "requirements.lock", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml"):
+    for name in (
+        "Makefile",
+        "requirements.lock",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "mkdocs.yml",
+        "pyproject.toml",
+    ):
         assert (sdist / name).read_text() == (ROOT / name).read_text()
     assert os.access(sdist / "bin/launch", os.X_OK) and (sdist / "bin/fansr-cat").read_text().startswith("#!")
     assert not [name for name in files(sdist) if name.endswith((".pyc", ".nbi", ".nbc"))]
@@ -102,15 +110,59 @@ def test_what_is_imported_is_declared():
 
 
 def test_the_lock_has_every_declared_library():
-    """Names and bounds: each needs a line in requirements.lock that satisfies it."""
+    """Names and bounds: each needs a line in requirements.lock, or docs/requirements.lock for the site, that satisfies it."""
     from packaging.requirements import Requirement
 
-    locked = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
-    locked = {name.lower().replace("_", "-"): version for name, version in locked.items()}
+    def versions(*files: str) -> dict[str, str]:
+        pairs = (line.split("==") for file in files for line in (ROOT / file).read_text().split())
+        return {name.lower().replace("_", "-"): version for name, version in pairs}
+
+    locked, with_docs = versions("requirements.lock"), versions("requirements.lock", "docs/requirements.lock")
     extras = SETUP["options.extras_require"]
-    for line in "\n".join((SETUP["options"]["install_requires"], extras["dev"], extras["plot"])).split():
-        need = Requirement(line)
-        assert need.specifier.contains(locked[need.name.lower().replace("_", "-")]), line
+    main = "\n".join((SETUP["options"]["install_requires"], extras["dev"], extras["plot"]))
+    for text, known in ((main, locked), (extras["docs"], with_docs)):
+        for line in text.split():
+            need = Requirement(line)
+            assert need.specifier.contains(known[need.name.lower().replace("_", "-")]), line
+
+
+def test_the_citation_has_the_version_of_the_package():
+    import yaml
+
+    from fansr.version import __version__
+
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
+
+
+# ---- containers -------------------------------------------------------------------------------
+
+
+def steps_of(recipe: str) -> tuple[list[str], list[str]]:
+    """(files copied in, shell lines run) of a container's recipe."""
+    text = (ROOT / "containers" / recipe).read_text()
+    if recipe == "Dockerfile":
+        copied = [word for line in re.findall(r"^COPY (.+)$", text, re.M) for word in line.split()[:-1]]
+        return copied, re.findall(r"^RUN (.+)$", text, re.M)
+    sections = dict(re.findall(r"^%(\w+)\n((?:    .+\n)+)", text, re.M))
+    return [line.split()[0] for line in sections["files"].splitlines()], [
+        line.strip() for line in sections["post"].splitlines()
+    ]
+
+
+@pytest.mark.parametrize("recipe", ["Dockerfile", "fansr.def"])
+def test_a_container_copies_all_that_building_needs(recipe, tmp_path):
+    """A wheel is built from nothing but what the recipe copies, and it is the whole wheel."""
+    copied, lines = steps_of(recipe)
+    for name in copied:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(*MADE))
+        else:
+            shutil.copy2(ROOT / name, tmp_path)
+    wheel = backend(tmp_path, f"build_wheel({str(tmp_path)!r})")
+    inside = set(zipfile.ZipFile(tmp_path / wheel).namelist())
+    assert {f"fansr/{name}" for name in files(ROOT / "fansr") if name.endswith(".py")} <= inside
+    assert any(line.startswith("pip install") and "torch" in line for line in lines)
+    assert lines.index(next(line for line in lines if '".[plot]"' in line)) > 0  # torch's CPU build comes before it
 
 
 @pytest.mark.prove

@@ -4,7 +4,7 @@ The log probability of appendix L is there for laws that the network wrote and n
 it, so over a whole search it is mostly absent.
 
 Pure functions over arrays, token lists and fit records; nothing here reads a file or prints.
-A *fit record* is a dict of kind ``fit`` (the README's table of streams); `score_fit` turns one into a dict of metrics and
+A *fit record* is a dict of kind ``fit`` (docs/streams.md); `score_fit` turns one into a dict of metrics and
 `summarise` turns many of those into means with bootstrap intervals.
 
 What is compared: the *skeleton* of an expression has ``<constant>`` where a number stands.  The truth's skeleton is

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 
 from fansr.corpus import Prior
+from fansr.errors import DataError
 
 EPSILON = 1e-6  # inside the root of every norm; the paper's equation 6 leaves its size open
 ROPE_BASE = 10000.0
@@ -17,6 +18,21 @@ OPTIMIZERS = ("adamw", "muon")
 LARGEST = 1 << 16  # of a model's sizes; a file that claims more is not believed
 LAYOUTS = ("replicated", "sharded")  # of weights, gradients and moments over the processes of a joint run
 DTYPES = ("float32", "bfloat16")  # of the matrix products while training
+
+
+def require_torch(purpose: str) -> None:
+    """DataError with what to install where torch, which `purpose` needs, is missing."""
+    import importlib.util
+
+    try:
+        found = importlib.util.find_spec("torch") is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise DataError(
+            f"{purpose} needs torch, which is not installed: pip install torch (without a GPU: pip install torch --index-url "
+            "https://download.pytorch.org/whl/cpu)"
+        )
 
 
 @dataclass(frozen=True)

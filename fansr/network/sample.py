@@ -22,7 +22,7 @@ from fansr.cli import command, kernels, resources
 from fansr.errors import DataError
 from fansr.expressions import FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, VOCABULARY, sort_commutative
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.network import model_file
+from fansr.network import configuration, model_file
 from fansr.network.decoders import DECODERS, ROWS, Drawn, Grammar, draw
 from fansr.network.skeleton_pool import compact
 from fansr.network.table_encoding import View, finish, show, to_expr
@@ -57,6 +57,7 @@ def load(name: str | None = None, device: str = "cpu", threads: int = 1):
         config, weights, info = model_file.read_model(path)
         network = NumpyNetwork(config, weights, threads)
     else:
+        configuration.require_torch(f"--device {device}")
         from fansr.network import torch_inference
 
         network, info = torch_inference.load(path, device, threads)

@@ -21,7 +21,16 @@ import click
 from fansr.cli import command, kernels
 from fansr.corpus import prior
 from fansr.errors import DataError
-from fansr.network.configuration import DTYPES, LAYOUTS, OPTIMIZERS, SCHEDULES, ModelConfig, Options, Settings
+from fansr.network.configuration import (
+    DTYPES,
+    LAYOUTS,
+    OPTIMIZERS,
+    SCHEDULES,
+    ModelConfig,
+    Options,
+    Settings,
+    require_torch,
+)
 from fansr.network.weight_shapes import count, memory
 
 
@@ -166,6 +175,7 @@ def train(inputs, config, dry_run, as_json, **values):
         raise click.UsageError("--in-order reads files: name them")
     if options.layout == "sharded" and options.optimizer == "muon":
         raise click.UsageError("--layout sharded cuts matrices in parts, and Muon needs them whole: --optimizer adamw")
+    require_torch("training")
     kernels.ensure("drawing", quiet=values["quiet"])
     from fansr.network import training_loop
 

@@ -1,0 +1,123 @@
+"""Every shell block and Python block of README.md and docs/ runs, page by page, in a folder that looks like a checkout.
+
+Blocks marked ```sh and ```python are run, the blocks of a page in their order and in one folder, Python ones in one namespace.
+What would take minutes is made shorter (SHORTER); what a test cannot do (install, submit to a cluster) meets a stand-in that
+checks that the files and targets it was given exist.  README and tutorial are part of `make test`, all pages of
+`make docs-test`.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ("README.md", "docs/tutorial.md")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for page in PAGES if not {"tools", "benchmarks"} & set(page.relative_to(ROOT).parts)]
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
+SHORTER = (
+    (r"python -m fansr\.warm", "true"),
+    (r"-n 1\d{3,}\b", "-n 400"),
+    (r"--minutes \d+", "--minutes 0.05"),
+    (r"--steps \d+", "--steps 3"),
+    (r"--time \d+", "--time 0.3"),
+    (r"\btime=\d+", "time=0.3"),
+    (r"data/fastsrb\.json --points \d+", "few.txt --points 64"),
+    (r"--by difficulty", "--by source"),
+)
+# Run in place of the real one, with the words it was given: files and targets they name must exist.
+STAND_IN = """#!{python}
+import pathlib, re, subprocess, sys
+name = pathlib.Path(sys.argv[0]).name
+if name == "make":
+    sys.exit(subprocess.run(["make", "-n", "-C", {root!r}, *sys.argv[1:]], stdout=subprocess.DEVNULL).returncode)
+for word in re.findall(r"(?:^|[\\s=,])((?:bin|configs|data|rules)/[\\w./-]+)", " ".join(sys.argv[1:])):
+    if not pathlib.Path({root!r}, word).exists():
+        sys.exit(name + ": no " + word)
+"""
+STOOD_IN = ("pip", "sbatch", "torchrun", "docker", "apptainer", "make", "git", "srun")
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """(language, text) of each block that is run."""
+    return [(language, text) for language, text in BLOCK.findall(page.read_text()) if language in ("sh", "python")]
+
+
+def workplace(folder: Path) -> dict[str, str]:
+    """A folder with what a checkout holds, and the environment of its shell."""
+    for name in ("data", "configs", "rules", "bin", "docs"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "few.txt").write_text("a*b ; a 1 5, b 1 5\n2*a**3 ; a 1 5\n")
+    tools = folder / ".tools"
+    tools.mkdir()
+    for name in STOOD_IN:
+        (tools / name).write_text(STAND_IN.format(python=sys.executable, root=str(ROOT)))
+        (tools / name).chmod(0o755)
+    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "COLUMNS": "100"}
+
+
+def script(page: Path) -> tuple[str, str]:
+    """The page's shell blocks as one program and its Python blocks as another, made shorter."""
+    parts = {"sh": [], "python": []}
+    for language, text in blocks(page):
+        for pattern, instead in SHORTER:
+            text = re.sub(pattern, instead, text)
+        parts[language].append(text)
+    return "\n".join(parts["sh"]), "\n".join(parts["python"])
+
+
+def run(page: Path, folder: Path) -> str:
+    """What the page's blocks print; each has to end well."""
+    environment = workplace(folder)
+    shell, python = script(page)
+    said = ""
+    for command in (["bash", "-euo", "pipefail", "-c", shell], [sys.executable, "-c", python]):
+        if not command[-1]:
+            continue
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, f"{page.name}:\n{command[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+        said += done.stdout
+    return said
+
+
+def parameters():
+    for page in PAGES:
+        name = page.relative_to(ROOT).as_posix()
+        if blocks(page):
+            yield pytest.param(page, id=name, marks=[] if name in QUICK else [pytest.mark.docs])
+
+
+@pytest.mark.parametrize("page", parameters())
+def test_the_blocks_of_a_page_run_and_laws_it_shows_are_found(page, tmp_path):
+    said = run(page, tmp_path).splitlines()
+    for language, text in BLOCK.findall(page.read_text()):
+        law = text.split("\n")[0]
+        if language == "text" and " = " in law:
+            assert law in said
+
+
+def test_no_block_hides_from_the_tests():
+    """A block of commands or of Python is marked as one that runs."""
+    for page in PAGES:
+        for language, text in BLOCK.findall(page.read_text()):
+            assert language in ("sh", "python", "text", "json", "toml", "diff"), (
+                f"{page.name}: a block of kind {language!r}"
+            )
+            if language == "text":
+                assert not re.search(r"^(fansr[ -]|import |from \w+ import)", text, re.M), f"{page.name}:\n{text}"
+
+
+def test_a_stand_in_knows_a_file_that_is_missing(tmp_path):
+    environment = workplace(tmp_path)
+    for line, good in (
+        ("sbatch bin/slurm/train.sbatch", True),
+        ("sbatch bin/slurm/trian.sbatch", False),
+        ("make tset", False),
+    ):
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True)
+        assert (done.returncode == 0) == good, line
