@@ -52,6 +52,8 @@ def test_certified_fits_of_the_reference_data_sets():
         ("cmb_firas", lambda n, a, b: a * n**3 / np.expm1(b * n), (40.0, 0.53), 1e-6),
         ("water_vapour", lambda t, a, b, c: np.exp(a - b / (t + c)), (16.0, 3800.0, -46.0), 1e-6),
         ("stopping_distance", lambda v, a, b: a * v + b * v * v, (1.0, 0.1), 0.35),
+        ("galileo_1608", lambda h, c: c * np.sqrt(h), (47.0,), 0.004),
+        ("us_census", lambda t, a, b: a * (t - b) ** 2, (0.006, 1790.0), 0.0015),
     ],
 )
 def test_textbook_law_holds_to_the_noise_stated(name, law, start, fvu):
@@ -86,6 +88,44 @@ def test_totals_that_misprints_would_break():
     assert len(y) == 24 and np.isclose(X.sum(), 21.873) and y.sum() == 8955
     X, y = table("boyle_1662")
     assert len(y) == 25 and np.abs(X[:, 0] * y / 1408 - 1).max() < 0.01
+    X, y = table("galileo_1608")
+    assert (X.sum(), y.sum(), len(y)) == (3528, 6140, 5)
+    X, y = table("us_census")
+    # The rounded series of R's `uspop`, which leaves out Alaska and Hawaii; 1870 is corrected there for the undercount.
+    rounded = np.array(
+        [
+            3.93,
+            5.31,
+            7.24,
+            9.64,
+            12.9,
+            17.1,
+            23.2,
+            31.4,
+            39.8,
+            50.2,
+            62.9,
+            76.0,
+            92.0,
+            105.7,
+            122.8,
+            131.7,
+            151.3,
+            179.3,
+            203.2,
+        ]
+    )
+    assert np.array_equal(X[:, 0], np.arange(1790, 2021, 10)) and np.all(np.diff(y) > 0)
+    assert np.all(np.abs(np.delete(y[:19] / rounded - 1, 8)) < 0.006)
+
+
+def test_published_regression_of_boiling_points():
+    """Weisberg: 100 log10(pressure) = -42.138 + 0.895 * boiling point, residual standard error 0.379."""
+    X, y = table("forbes_1857")
+    slope, offset = np.polyfit(X[:, 0], 100 * np.log10(y), 1)
+    rest = 100 * np.log10(y) - slope * X[:, 0] - offset
+    assert len(y) == 17 and abs(slope - 0.895) < 1e-3 and abs(offset + 42.138) < 0.05
+    assert abs(np.sqrt(rest @ rest / 15) - 0.379) < 1e-3 and np.abs(rest).argmax() == 11
 
 
 def test_every_table_is_described():

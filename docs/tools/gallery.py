@@ -21,18 +21,22 @@ ROOT = Path(__file__).resolve().parents[2]
 class Example(NamedTuple):
     """One table: `title`, `options` of fansr-fit after the file, `story` before the answer and `reading` after it.
 
-    `known`: (pattern of a line that is printed, published values of its groups, relative tolerance).
+    `known`: (pattern of a line that is printed, published values of its groups, relative tolerance); or the FVU of the published
+    law, which the one found is to reach.
     """
 
     title: str
     table: str
     story: str
     reading: str
-    known: tuple[str, tuple[float, ...], float]
+    known: tuple[str, tuple[float, ...], float] | float
     options: tuple[str, ...] = ()
 
     def check(self, printed: str) -> str:
         """What is wrong with the answer, or ""."""
+        if isinstance(self.known, float):
+            fvu = float(re.search(r"FVU (\S+)", printed).group(1))
+            return "" if fvu <= self.known else f"FVU {fvu:g} where {self.known:g} is published:\n{printed}"
         pattern, values, tolerance = self.known
         number = r"(-?[\d.]+(?:e[-+]?\d+)?)"
         found = re.search(pattern.replace("NUMBER", number), printed)
@@ -129,15 +133,15 @@ EXAMPLES = {
         "$a T^b$.",
         "Stefan and Boltzmann's fourth power holds for a black body; this one gains less. In these units a power with factor 1 less a small "
         "offset is as short as $a T^b$ and fits better, so it is what six rows ask for.",
-        (r"temperature_kk\*\*NUMBER", (3.6,), 0.1),
+        4.3173e-3 / 7.6137,  # NIST: certified residual sum over that of the mean,
     ),
     "oxygen_demand": Example(
         "Oxygen demand of a river",
         "oxygen_demand",
         "Six rows with a noise of a tenth: biochemical oxygen demand by days of incubation. The model of the book is $a\\,(1 - e^{-bt})$.",
-        "Six noisy rows support one constant, and a cube root serves as well as the saturation that theory wants. If you know that it "
-        "saturates, take such a law from the front, or measure later days.",
-        (r"bod_mg_l = NUMBER\*cbrt\(time_days\)", (108.7,), 0.05),
+        "Six noisy rows support little: a law of one constant fits better than the book's of two. If you know that it saturates, take such "
+        "a law from the front, or measure later days.",
+        1168.0 / 9771.5,
     ),
     "puromycin": Example(
         "An enzyme's rate, 1974",
@@ -153,14 +157,15 @@ EXAMPLES = {
         "Speed and stopping distance of 50 cars. Reaction and braking together make $a v + b v^2$.",
         "The scatter of drivers and brakes hides the square: half of the spread stays unexplained, and a straight line through the origin "
         "describes as well what there is. The front offers the power $v^{1.37}$ between the two.",
-        (r"distance_ft = (3)\*speed_mph", (3,), 0.0),
+        0.41,
     ),
     "census": Example(
         "The people of the United States, 1790 to 2020",
         "us_census",
         "Twenty-four counts of the census, in millions. There is no law of nature here; a formula can still describe.",
-        "A parabola in the years since 1791 stands on the front: growth by a constant amount more each decade, within 3 %. Nothing warrants it beyond 2020.",
-        (r"\(year - NUMBER\)\*\*2", (1791,), 0.002),
+        "A parabola that begins near 1790 describes two centuries within 3 %: each decade adds a constant amount more than the one before. "
+        "Nothing warrants it beyond 2020.",
+        0.0015,
     ),
 }  # fmt: skip
 

@@ -85,11 +85,13 @@ def run(page: Path, folder: Path) -> str:
     return said
 
 
-def parameters():
+def parameters() -> list:
+    found = []
     for page in PAGES:
         name = page.relative_to(ROOT).as_posix()
         if blocks(page):
-            yield pytest.param(page, id=name, marks=[] if name in QUICK else [pytest.mark.docs])
+            found.append(pytest.param(page, id=name, marks=[] if name in QUICK else [pytest.mark.docs]))
+    return found
 
 
 @pytest.mark.parametrize("page", parameters())
