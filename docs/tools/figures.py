@@ -214,7 +214,7 @@ def front_and_choice():
     """The front of the enzyme table, and the description length that chooses on it."""
     from fansr.fitting import Budget
     from fansr.search import selection, turns
-    from fansr.tables import load_problem
+    from fansr.tables.loading import load_problem
 
     problem, _, _ = load_problem(str(ROOT / "data/puromycin.csv"))
     options = turns.Options(samples=256, proposers=("power", "sums", "curves", "library", "model"))

@@ -180,7 +180,7 @@ def answer(example: Example, picture: Path | None = None) -> str:
     words = command(example, "" if picture is None else str(picture))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     done = subprocess.run(
-        [sys.executable, "-m", "fansr.fit", *words[1:], "-q"],
+        [sys.executable, str(ROOT / "bin/fansr-fit"), *words[1:], "-q"],
         cwd=ROOT,
         env=environment,
         capture_output=True,

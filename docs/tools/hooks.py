@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2])]
 
 import mathml  # noqa: E402
 from mkdocs.exceptions import Abort  # noqa: E402
@@ -29,12 +31,18 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """`<!-- help: fansr-fit -->` becomes what that command's --help prints."""
+    """`<!-- help: fansr-fit -->` becomes what that command's --help prints, `<!-- doc: package.Name -->` that docstring."""
 
-    def shown(match: re.Match) -> str:
+    def help_shown(match: re.Match) -> str:
         return (MADE / f"commands/{match[1]}.md").read_text().partition("\n")[2].strip()
 
-    return re.sub(r"^<!-- help: ([\w-]+) -->$", shown, markdown, flags=re.M)
+    def doc_shown(match: re.Match) -> str:
+        module, _, name = match[1].rpartition(".")
+        text = inspect.getdoc(getattr(importlib.import_module(module), name))
+        return f"```text\n{text}\n```"
+
+    markdown = re.sub(r"^<!-- help: ([\w-]+) -->$", help_shown, markdown, flags=re.M)
+    return re.sub(r"^<!-- doc: ([\w.]+) -->$", doc_shown, markdown, flags=re.M)
 
 
 def on_page_content(html, page, config, files):

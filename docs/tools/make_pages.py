@@ -1,4 +1,4 @@
-"""The pages of the site that are made and not written: out/docs/ from the commands, the tables of the code, runs and notebooks.
+"""The pages of the site that are made and not written: out/docs/ from the commands, the tables of the code, from runs and notebooks.
 
     python docs/tools/make_pages.py out/docs
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import configparser
 import html
-import json
 import os
 import re
 import shutil
@@ -63,72 +62,23 @@ def commands(folder: Path) -> None:
 
 
 def operators(folder: Path) -> None:
-    """The table of operators, from the one table in the code."""
-    from fansr.expressions.tokens import OPERATORS
+    """The tables of operators, from the tables in the code."""
+    from fansr.expressions.tokens import MORE_OPERATORS, OPERATORS
 
-    rows = []
-    for row in OPERATORS:
-        infix = row.infix.format(a="a", b="b")
-        numpy = row.numpy.format(a="a", b="b")
-        derivative = ", ".join(d.format(a="a", b="b", v="v") for d in row.derivative)
-        cells = (f"`{cell}`".replace("|", "\\|") for cell in (row.token, infix, numpy, derivative))
-        rows.append(
-            f"| {' | '.join(cells)} | ${row.latex.format(a='a', b='b')}$ | {row.weight:g} |".replace(
-                "\\left|", "\\lvert "
-            ).replace("\\right|", "\\rvert ")
-        )
+    def table(operators) -> str:
+        rows = ["| token | written | over numpy | derivatives (v: the value) | |", "|---|---|---|---|---|"]
+        for row in operators:
+            infix, numpy = row.infix.format(a="a", b="b"), row.numpy.format(a="a", b="b")
+            derivative = ", ".join(d.format(a="a", b="b", v="v") for d in row.derivative)
+            cells = " | ".join(f"`{cell}`" for cell in (row.token, infix, numpy, derivative))
+            latex = row.latex.format(a="a", b="b").replace("\\left|", "\\lvert ").replace("\\right|", "\\rvert ")
+            rows.append(f"| {cells} | ${latex}$ |")
+        return "\n".join(rows)
+
     text = (TOOLS / "operators.md").read_text()
-    head = "| token | written | over numpy | derivatives (v: the value) | | weight in the prior |\n|---|---|---|---|---|---|\n"
-    (folder / "operators.md").write_text(text.replace("TABLE", head + "\n".join(rows)))
-
-
-def keys(folder: Path) -> None:
-    """The keys of --json, from the schema."""
-    schema = json.loads(schema_file().read_text())
-    text = (TOOLS / "json.md").read_text()
-    (folder / "json.md").write_text(text.replace("TABLE", table_of(schema)))
-
-
-def schema_file() -> Path:
-    (found,) = sorted((ROOT / "fansr").rglob("*schema*.json"))
-    return found
-
-
-def table_of(schema: dict) -> str:
-    """Markdown rows of a JSON Schema's properties, nested ones after their parents."""
-    definitions = {**schema.get("$defs", {}), **schema.get("definitions", {})}
-
-    def resolved(part: dict) -> dict:
-        return definitions[part["$ref"].rpartition("/")[2]] if "$ref" in part else part
-
-    def kind(part: dict) -> str:
-        part = resolved(part)
-        if "enum" in part:
-            return "one of " + ", ".join(f"`{json.dumps(value)}`" for value in part["enum"])
-        if "const" in part:
-            return f"`{json.dumps(part['const'])}`"
-        for word in ("anyOf", "oneOf"):
-            if word in part:
-                return " or ".join(kind(option) for option in part[word])
-        names = part.get("type", "any")
-        names = names if isinstance(names, list) else [names]
-        if "array" in names and "items" in part:
-            names = [f"array of {kind(part['items'])}" if name == "array" else name for name in names]
-        return " or ".join(names)
-
-    rows = ["| key | type | what |", "|---|---|---|"]
-
-    def walk(part: dict, prefix: str) -> None:
-        part = resolved(part)
-        for name, inner in part.get("properties", {}).items():
-            what = inner.get("description", resolved(inner).get("description", ""))
-            rows.append(f"| `{prefix}{name}` | {kind(inner)} | {what} |".replace("\n", " "))
-            walk(inner, f"{prefix}{name}.")
-        if "items" in part:
-            walk(part["items"], prefix.removesuffix(".") + "[].")
-
-    walk(schema, "")
-    return "\n".join(rows)
+    (folder / "operators.md").write_text(
+        text.replace("TABLE 5", table(OPERATORS)).replace("MORE", table(MORE_OPERATORS))
+    )
 
 
 def root_files(folder: Path) -> None:
@@ -167,7 +117,6 @@ def main(out: Path) -> None:
         (out / name).mkdir(parents=True)
     commands(out / "commands")
     operators(out)
-    keys(out)
     root_files(out)
     figures.write(out / "pictures")
     gallery.write(out / "gallery")

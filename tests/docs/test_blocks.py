@@ -8,6 +8,7 @@ checks that the files and targets it was given exist.  README and tutorial are p
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,11 +35,12 @@ STAND_IN = """#!{python}
 import pathlib, re, subprocess, sys
 name = pathlib.Path(sys.argv[0]).name
 if name == "make":
-    sys.exit(subprocess.run(["make", "-n", "-C", {root!r}, *sys.argv[1:]], stdout=subprocess.DEVNULL).returncode)
+    sys.exit(subprocess.run([{make!r}, "-n", "-C", {root!r}, *sys.argv[1:]], stdout=subprocess.DEVNULL).returncode)
 for word in re.findall(r"(?:^|[\\s=,])((?:bin|configs|data|rules)/[\\w./-]+)", " ".join(sys.argv[1:])):
     if not pathlib.Path({root!r}, word).exists():
         sys.exit(name + ": no " + word)
 """
+MAKE = shutil.which("make")  # the real one: by its name alone the stand-in would call itself for ever
 STOOD_IN = ("pip", "sbatch", "torchrun", "docker", "apptainer", "make", "git", "srun")
 
 
@@ -55,7 +57,7 @@ def workplace(folder: Path) -> dict[str, str]:
     tools = folder / ".tools"
     tools.mkdir()
     for name in STOOD_IN:
-        (tools / name).write_text(STAND_IN.format(python=sys.executable, root=str(ROOT)))
+        (tools / name).write_text(STAND_IN.format(python=sys.executable, root=str(ROOT), make=MAKE))
         (tools / name).chmod(0o755)
     path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "COLUMNS": "100"}

@@ -22,17 +22,16 @@ def test_a_formula_becomes_mathml():
     assert 'display="block"' in shown and 'display="inline"' in shown
 
 
-def test_keys_of_a_schema_become_rows():
-    schema = {
-        "properties": {
-            "fvu": {"type": "number", "description": "share left"},
-            "front": {"type": "array", "items": {"$ref": "#/$defs/law"}},
-        },
-        "$defs": {"law": {"type": "object", "properties": {"length": {"type": ["integer", "null"]}}}},
-    }
-    rows = tool("make_pages").table_of(schema).splitlines()
-    assert "| `fvu` | number | share left |" in rows
-    assert "| `front` | array of object |  |" in rows and "| `front[].length` | integer or null |  |" in rows
+def test_the_page_of_keys_has_those_of_a_run():
+    """And no other."""
+    import numpy as np
+
+    from fansr import SymbolicRegressor
+
+    x = np.linspace(1, 2, 9)
+    model = SymbolicRegressor(proposers=("power",)).fit(x[:, None], x**2 + 1)
+    rows = re.findall(r"^\| (`.+?) \|", (ROOT / "docs/json.md").read_text(), re.M)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(model.result_)
 
 
 def test_every_command_gets_a_page():
