@@ -1,8 +1,8 @@
 """Every shell block and Python block of README.md and docs/ runs, page by page, in a folder that looks like a checkout.
 
 Blocks marked ```sh and ```python are run, the blocks of a page in their order and in one folder, Python ones in one namespace.
-What would take minutes is made shorter (SHORTER); what a test cannot do (install, submit to a cluster) meets a stand-in that
-checks that the files and targets it was given exist.  README and tutorial are part of `make test`, all pages of
+What would take minutes is made shorter (SHORTER, for `make test` QUICKER too); what a test cannot do (install, submit to a cluster) meets a stand-in that
+checks that the files and targets it was given exist.  README and tutorial are part of `make test`, and all pages whole of
 `make docs-test`.
 """
 
@@ -30,6 +30,8 @@ SHORTER = (
     (r"data/fastsrb\.json --points \d+", "few.txt --points 64"),
     (r"--by difficulty", "--by source"),
 )
+# For `make test`: only the commonest laws are looked for, and the network is counted, not trained.
+QUICKER = ((r"(fansr-fit \S+\.csv)(?![^\n|]*--time)", r"\1 --time 0.1"), (r"--minutes \S+", "--dry-run"))
 # Run in place of the real one, with the words it was given: files and targets they name must exist.
 STAND_IN = """#!{python}
 import pathlib, re, subprocess, sys
@@ -63,20 +65,20 @@ def workplace(folder: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "COLUMNS": "100"}
 
 
-def script(page: Path) -> tuple[str, str]:
+def script(page: Path, changes) -> tuple[str, str]:
     """The page's shell blocks as one program and its Python blocks as another, made shorter."""
     parts = {"sh": [], "python": []}
     for language, text in blocks(page):
-        for pattern, instead in SHORTER:
+        for pattern, instead in changes:
             text = re.sub(pattern, instead, text)
         parts[language].append(text)
     return "\n".join(parts["sh"]), "\n".join(parts["python"])
 
 
-def run(page: Path, folder: Path) -> str:
+def run(page: Path, folder: Path, changes=SHORTER) -> str:
     """What the page's blocks print; each has to end well."""
     environment = workplace(folder)
-    shell, python = script(page)
+    shell, python = script(page, changes)
     said = ""
     for command in (["bash", "-euo", "pipefail", "-c", shell], [sys.executable, "-c", python]):
         if not command[-1]:
@@ -92,13 +94,15 @@ def parameters() -> list:
     for page in PAGES:
         name = page.relative_to(ROOT).as_posix()
         if blocks(page):
-            found.append(pytest.param(page, id=name, marks=[] if name in QUICK else [pytest.mark.docs]))
+            found.append(pytest.param(page, SHORTER, id=name, marks=pytest.mark.docs))
+        if name in QUICK:
+            found.append(pytest.param(page, SHORTER + QUICKER, id=f"{name}-quickly"))
     return found
 
 
-@pytest.mark.parametrize("page", parameters())
-def test_the_blocks_of_a_page_run_and_laws_it_shows_are_found(page, tmp_path):
-    said = run(page, tmp_path).splitlines()
+@pytest.mark.parametrize("page, changes", parameters())
+def test_the_blocks_of_a_page_run_and_laws_it_shows_are_found(page, changes, tmp_path):
+    said = run(page, tmp_path, changes).splitlines()
     for language, text in BLOCK.findall(page.read_text()):
         law = text.split("\n")[0]
         if language == "text" and " = " in law:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ("planets", "hydrogen", "water_vapour")
+QUICK = ("planets", "hydrogen")
 
 
 def tool(name: str):
