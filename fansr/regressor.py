@@ -165,15 +165,15 @@ class SymbolicRegressor:
         from fansr.expressions import variables
         from fansr.tables import loading
 
-        columns, theirs = loading.frame_columns(frame)
-        places = dict(zip(theirs, columns))
-        lacking = [names[j] for j in variables(self._best.expr) if names[j] not in places]
+        table = loading.frame_table(frame, readings=self._problem.extra.get("columns"))
+        lacking = [names[j] for j in variables(self._best.expr) if names[j] not in table.names]
         if lacking:
             raise ValueError(
-                f"X has no column {', '.join(lacking)}, which the law needs; its columns are {loading.listed(theirs)}"
+                f"X has no column {', '.join(lacking)}, which the law needs; its columns are {loading.listed(table.names)}"
             )
         # What the law does not use may be missing; 0 stands there and is never looked at.
-        X = [loading.to_float(places[name])[0] if name in places else np.zeros(len(columns[0])) for name in names]
+        places = {name: j for j, name in enumerate(table.names)}
+        X = [table.values[:, places[name]] if name in places else np.zeros(len(table.values)) for name in names]
         return np.ascontiguousarray(np.column_stack(X))
 
     def _numbers(self, X) -> np.ndarray:
@@ -182,9 +182,11 @@ class SymbolicRegressor:
 
         try:
             columns, _ = loading.frame_columns(X)
+            names = self.feature_names_in_ if len(columns) == self.n_features_in_ else None
+            table = loading.frame_table(X, names, self._problem.extra.get("columns"))
         except DataError as error:
             raise ValueError(str(error)) from None
-        return np.ascontiguousarray(np.column_stack([loading.to_float(column)[0] for column in columns]))
+        return np.ascontiguousarray(table.values[:, : len(columns)])
 
     def save(self, path) -> None:
         """Write the law and its front as JSON, for fansr-predict and saved_law.load."""

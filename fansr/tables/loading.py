@@ -1,362 +1,104 @@
-"""A table of numbers, from a file or from arrays, as one problem.
+"""A table of numbers, from a file or from arrays, as problems: one for each target.
 
     problem, warnings, dropped = load_problem("data.csv", target="period")
 
-Read are CSV, TSV, semicolon- and blank-separated text, plain or packed with gzip or zstd (told by content, not by
-name), and data frames or arrays.  Every cell becomes float64.  What cannot be used is never passed over in silence:
-rows with missing, infinite or unreadable cells are dropped and counted by reason, columns of text are left out with a
-warning, and a table that cannot be read is a DataError naming the line and what mends it.
-
-This module knows nothing about expressions.  Tables of up to a million cells are read with the csv module; pandas, whose import
-takes a quarter of a second, is for larger ones.
+Read are CSV, TSV, semicolon- and blank-separated text, JSON records, spreadsheets, parquet and feather, plain or packed with gzip
+or zstd (told by content, not by name), and data frames or arrays.  Every cell becomes float64; columns that are written otherwise
+than as plain numbers (dates, percent, thousands, currencies, units) become numbers too, and how is remembered in
+``problem.extra["columns"]``, so that new rows are read alike.  What cannot be used is never passed over in silence: rows with
+missing, infinite or unreadable cells are dropped and counted by reason, columns of text are left out with a warning, and a table
+that cannot be read is a DataError naming the line and what mends it.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import re
-import sys
-import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fansr.errors import DataError
+from fansr.tables import csv_reader, dates, frames, made_columns
+from fansr.tables.cells import Column, Reading, Style
+from fansr.tables.columns import (
+    MADE,
+    MOST_WARNINGS,
+    Choice,
+    Table,
+    check_weights,
+    constant_warnings,
+    find_column,
+    find_target,
+    given_away,
+    good_rows,
+    is_pattern,
+    listed,
+    matching,
+    tally,
+    unique_names,
+    weights_of_errors,
+)
+from fansr.tables.text_files import decode, read_bytes
 
 if TYPE_CHECKING:
-    import pandas
     from numpy.typing import ArrayLike
 
     from fansr.fitting import Problem
 
-SEPARATORS = (",", ";", "\t", "|")  # blanks are the fallback
-MISSING_WORDS = (
-    "",
-    "NA",
-    "N/A",
-    "n/a",
-    "NaN",
-    "nan",
-    "-nan",
-    "-NaN",
-    "NULL",
-    "null",
-    "None",
-    "?",
-    "-",
-    ".",
-    "#N/A",
-    "<NA>",
-)
-# What pandas takes for missing and true besides; the two readers must agree.
-_MISSING = frozenset((*MISSING_WORDS, "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"))
-_TRUE, _FALSE = frozenset(("True", "TRUE", "true")), frozenset(("False", "FALSE", "false"))
-PLAIN_CELLS = 1_000_000  # of a table that is read without pandas
-MOST_WARNINGS = 12  # of one kind
-MOST_BYTES = 1 << 31  # that a packed table may unpack to
 MIN_ROWS = 2  # with one row any constant is a perfect law
-GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-# Bytes below 0x20 other than tab, newline, return, form feed and escape do not occur in a text table.
-CONTROL_BYTES = bytes(b for b in range(32) if b not in (9, 10, 12, 13, 27))
+ORDERS = {"day-first": "dmy", "month-first": "mdy"}  # of dates such as 01/02/2024
 
 
-class Table(NamedTuple):
-    """Columns of a table: `values` (M, K) float64 with NaN where a cell is no number.
+# ---- files ------------------------------------------------------------------------------------
 
-    `unreadable` lists, for each column, the rows whose cell is neither a number nor missing; `text` (K,) marks the
-    columns that are text as a whole; `warnings` are sentences for the user.
+
+def read_table(path: str, date_order: str = "", readings: dict[str, Any] | None = None) -> Table:
+    """All columns of a table file; raises DataError for anything that is no table.
+
+    date_order: "day-first" or "month-first" for dates such as 01/02/2024.  readings: ``problem.extra["columns"]`` of a law:
+    its columns are read as that law's were, and its made columns are made.
     """
-
-    source: str
-    names: list[str]
-    values: np.ndarray
-    unreadable: list[list[int]]
-    text: np.ndarray
-    warnings: list[str]
-
-
-# ---- bytes to text ----------------------------------------------------------------------------
-
-
-def read_bytes(path: str) -> bytes:
-    """Content of a file ("-" is stdin), unpacked if it is gzip or zstd; DataError says what is wrong."""
-    if str(path) == "-":
-        data = sys.stdin.buffer.read()
-    else:
-        try:
-            with open(path, "rb") as file:
-                data = file.read()
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
-        except IsADirectoryError:
-            raise DataError(f"{path}: is a directory, wanted a table such as data.csv") from None
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror or error}") from None
-    return unpack(data, path)
-
-
-def unpack(data: bytes, source: str) -> bytes:
-    """gzip or zstd content unpacked, anything else as it is."""
-    if data.startswith(GZIP_MAGIC):
-        parts, size, packed = [], 0, io.BytesIO(data)
-        try:
-            with gzip.GzipFile(fileobj=packed) as file:
-                while part := file.read(1 << 22):
-                    parts.append(part)
-                    size = _bounded(size + len(part), source)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{source}: damaged or truncated gzip file ({error}); fetch it again") from None
-        return b"".join(parts)
-    if data.startswith(ZSTD_MAGIC):
-        import zstandard
-
-        parts, size, rest = [], 0, data
-        while rest:  # one turn a frame: only a decompressobj tells that a frame was cut
-            frame = zstandard.ZstdDecompressor().decompressobj()
-            try:
-                for first in range(0, len(rest), 1 << 10):  # in pieces: a kilobyte may unpack to megabytes
-                    parts.append(frame.decompress(rest[first : first + (1 << 10)]))
-                    size = _bounded(size + len(parts[-1]), source)
-                    if frame.eof:
-                        rest = frame.unused_data + rest[first + (1 << 10) :]
-                        break
-            except zstandard.ZstdError as error:
-                raise DataError(f"{source}: damaged zstd file ({error}); fetch it again") from None
-            if not frame.eof:
-                raise DataError(f"{source}: truncated zstd file; fetch it again")
-        return b"".join(parts)
-    return data
-
-
-def _bounded(size: int, source: str) -> int:
-    if size > MOST_BYTES:
-        raise DataError(
-            f"{source}: unpacks to more than {MOST_BYTES >> 20} MiB, wanted a table; unpack it and leave rows out"
-        )
-    return size
-
-
-def decode(data: bytes, source: str) -> tuple[str, list[str]]:
-    """Text of a table: UTF-8, UTF-16 with its mark, or Latin-1 with a warning."""
-    if not data.strip():
-        raise DataError(f"{source}: the file is empty, wanted a row of column names and rows of numbers")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        try:
-            return data.decode("utf-16"), []
-        except UnicodeDecodeError:
-            raise DataError(f"{source}: not a text table (neither UTF-8 nor UTF-16)") from None
-    # A few control bytes near the start are enough to tell pictures, archives and spreadsheets from text.
-    if data[:65536].translate(None, CONTROL_BYTES) != data[:65536]:
-        what = "a spreadsheet or archive; save the sheet as CSV" if data.startswith(b"PK") else "binary data"
-        raise DataError(f"{source}: not a text table but {what}")
-    try:
-        return data.decode("utf-8-sig"), []
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        if b"\x00" in data:
-            raise DataError(f"{source}: line {line}: not a text table") from None
-        return data.decode("latin-1"), [f"line {line} is not UTF-8, so the file was read as Latin-1"]
-
-
-# ---- text to columns --------------------------------------------------------------------------
-
-
-def read_table(path: str) -> Table:
-    """All columns of a table file; raises DataError for anything that is no table."""
     source = "standard input" if str(path) == "-" else str(path)
-    return parse_table(read_bytes(path), source)
+    return parse_table(read_bytes(path), source, date_order, readings)
 
 
-def parse_table(data: bytes, source: str) -> Table:
-    """A table from the bytes of a file that is already unpacked."""
-    text, warnings = decode(data, source)
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    # Line numbers, from 1, of what is no comment and not blank: errors name them.
-    comments = [i for i, line in enumerate(lines) if line.lstrip().startswith("#")]
-    skip = set(comments)
-    rows = [i for i, line in enumerate(lines) if i not in skip and line.strip()]
-    if not rows:
-        raise DataError(f"{source}: nothing but comments, wanted a row of column names and rows of numbers")
-    separator = sniff([lines[i] for i in rows[:100]])
-    names = [name.strip() for name in split(lines[rows[0]], separator)]
-    if all(is_number(name) for name in names):
-        # Plain matrices come without names, or with names behind a comment mark (numpy.savetxt).
-        heading = [i for i in comments if i < rows[0]]
-        written = split(lines[heading[-1]].lstrip(" #"), separator) if heading else []
-        if len(written) == len(names):
-            names = [name.strip() for name in written]
-        else:
-            names = [f"x{j + 1}" for j in range(len(names) - 1)] + ["y"]
-            warnings.append(
-                f"line {rows[0] + 1} holds numbers, so the columns were named {', '.join(names[:6])}"
-                + (", ..." if len(names) > 6 else "")
-            )
-    else:
-        rows = rows[1:]
-    if not rows:
-        raise DataError(f"{source}: column names but no rows of numbers below them")
-    among = [i for i in comments if rows[0] < i < rows[-1]]
-    if among:
-        warnings.append(
-            f"{len(among)} line{'s' * (len(among) > 1)} beginning with # among the rows {'were' if len(among) > 1 else 'was'} "
-            f"left out as comments, the first is line {among[0] + 1}"
-        )
-    check_widths(lines, rows, separator, len(names), source)
-    columns, said = read_columns([lines[i] for i in rows], separator, names, source)
-    warnings += said
-    return collect(source, names, columns, warnings, where=lambda m: f"line {rows[m] + 1}")
+def parse_table(data: bytes, source: str, date_order: str = "", readings: dict[str, Any] | None = None) -> Table:
+    """A table from the bytes of a file that is already unpacked; options as read_table's."""
+    known = {name: Reading.from_dict(one) for name, one in (readings or {}).items()}
+    order = ORDERS.get(date_order, "")
+    found = frames.binary_table(data, source)
+    if found is not None and not isinstance(found[0], str):
+        columns, names = frame_columns(found[0])
+        return collect(source, names, columns, found[1], readings=known, date_order=order)
+    text, warnings = decode(data, source) if found is None else found
+    written = frames.json_columns(text, source) if found is None else None
+    if written is not None:
+        return collect(source, *written, warnings, readings=known, date_order=order)
+    read = csv_reader.read_text(text, source, "," if found is not None else "")
+    columns = csv_reader.read_columns(read, source, order, _of_file(known))
+    warnings = [*warnings, *read.warnings]
+    return collect(source, read.names, columns, warnings, read.where, known, order, _raw(read, columns, source))
 
 
-def is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _of_file(readings: dict[str, Reading]) -> dict[str, Reading]:
+    return {name: reading for name, reading in readings.items() if reading.kind not in MADE}
 
 
-def split(line: str, separator: str | None) -> list[str]:
-    """Cells of one line; `separator` None means blanks."""
-    if separator is None:
-        return line.split()
-    try:
-        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [""])
-    except csv.Error:  # a cell of more than 128 KiB is none of a table of numbers
-        return [line]
+def _raw(text: csv_reader.Text, columns: Sequence[Column], source: str) -> list[Sequence[Any] | None]:
+    """Cells of the columns that hold some that cannot be read; None for the others."""
+    if not any(column.bad for column in columns):
+        return [None] * len(columns)
+    found = csv_reader.texts(text, source)
+    return [cells if column.bad else None for column, cells in zip(columns, found)]
 
 
-def sniff(lines: list[str]) -> str | None:
-    """Separator of a table from its first lines: the one that cuts most lines as it cuts the first one."""
-    best, best_share = None, 0.0
-    for separator in SEPARATORS:
-        width = len(split(lines[0], separator))
-        if width < 2:
-            continue
-        share = sum(len(split(line, separator)) == width for line in lines[1:]) / max(1, len(lines) - 1)
-        if share > best_share or best is None:
-            best, best_share = separator, share
-    if best is None and len(lines) > 1 and len(lines[0].split()) != len(lines[1].split()):
-        return ","  # one column whose name has blanks in it
-    return best
+def _is_text(column: Column) -> bool:
+    """A column is text when most of what it holds cannot be read; a stray word among numbers is a bad cell."""
+    return bool(column.bad) and len(column.bad) > int(np.isfinite(column.values).sum())
 
 
-def check_widths(lines: list[str], rows: list[int], separator: str | None, width: int, source: str) -> None:
-    """DataError naming the first line that has not `width` cells."""
-    for i in rows:
-        if lines[i].count('"') % 2:  # the reader would swallow the lines below
-            raise DataError(f"{source}: line {i + 1}: a quote without its partner; mend the line")
-    if separator is None:
-        counts = (len(lines[i].split()) for i in rows)
-    elif not any('"' in lines[i] for i in rows):
-        counts = (lines[i].count(separator) + 1 for i in rows)  # ten times faster than the csv module
-    else:
-        counts = (len(split(lines[i], separator)) for i in rows)
-    for i, count in zip(rows, counts):
-        if count != width:
-            named = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}.get(separator or " ", "blank")
-            raise DataError(
-                f"{source}: line {i + 1}: {count} cells, wanted {width} as in the first row; "
-                f"mend the line, or put quotes around cells that hold a {named}"
-            )
-
-
-def read_columns(
-    lines: list[str], separator: str | None, names: list[str], source: str
-) -> tuple[list[np.ndarray], list[str]]:
-    """Columns of the lines of a table, as arrays of numbers or of cells, and warnings; every line has a cell for each name."""
-    decimal, warnings = ".", []
-    if separator != ",":  # continental tables: 1,5;2,25
-        sample = [cell for line in lines[:100] for cell in split(line, separator)]
-        if any("," in cell for cell in sample) and not any("." in cell for cell in sample):
-            decimal = ","
-            warnings = _thousands([split(line, separator) for line in lines[:100]], names)
-    if len(lines) * len(names) > PLAIN_CELLS:
-        frame = read_frame(lines, separator, len(names), source, decimal)
-        return [frame.iloc[:, j].to_numpy() for j in range(len(names))], warnings
-    if separator is None:
-        cells = [line.split() for line in lines]
-    elif any('"' in line for line in lines):
-        cells = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
-        if len(cells) != len(lines):
-            raise DataError(f"{source}: {len(lines)} lines were read as {len(cells)} rows; look for stray quotes")
-    else:
-        cells = [line.split(separator) for line in lines]
-    return [plain_column(column, decimal) for column in zip(*cells)], warnings
-
-
-def plain_column(cells: Sequence[str], decimal: str = ".") -> np.ndarray:
-    """One column of text cells: float64 (M,) where every cell is a number or missing, else the cells (object)."""
-    if decimal == ",":
-        cells = [cell.replace(",", ".") if "." not in cell else cell + "?" for cell in cells]
-    try:
-        if any("_" in cell for cell in cells):  # 1_000 is Python's spelling, no table's
-            raise ValueError
-        return np.array([float(cell) for cell in cells])
-    except ValueError:
-        pass
-    values, words = np.full(len(cells), np.nan), False
-    cells = [cell.strip() for cell in cells]
-    for m, cell in enumerate(cells):
-        if cell in _MISSING:
-            continue
-        words |= cell in _TRUE or cell in _FALSE
-        try:
-            values[m] = float(cell if "_" not in cell else "?")
-        except ValueError:
-            break
-    else:
-        return values
-    if words and all(cell in _TRUE or cell in _FALSE or cell in _MISSING for cell in cells):
-        return np.array([np.nan if cell in _MISSING else float(cell in _TRUE) for cell in cells])
-    return np.array([None if cell in _MISSING else cell for cell in cells], dtype=object)
-
-
-def _thousands(rows: list[list[str]], names: list[str]) -> list[str]:
-    """A warning for each column whose commas, read as decimal ones, look like those of thousands."""
-    warnings = []
-    for name, column in zip(names, zip(*rows)):
-        commas = [cell for cell in column if "," in cell]
-        if commas and all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell.strip()) for cell in commas):
-            value = float(commas[0].replace(",", "."))
-            warnings.append(
-                f"column {name}: {commas[0].strip()} was read as {value:g} (decimal comma); if thousands are meant, write "
-                f"{commas[0].strip().replace(',', '')}"
-            )
-    return warnings
-
-
-def read_frame(
-    lines: list[str], separator: str | None, width: int, source: str, decimal: str = "."
-) -> pandas.DataFrame:
-    """pandas' reader with everything it would guess switched off; numbers are read to the last bit."""
-    import pandas
-
-    # From 3.1 on the default is exact and the option deprecated; before, the default may miss the last bit.
-    release = tuple(int(part) for part in pandas.__version__.split(".")[:2])
-    exact = {} if release >= (3, 1) else {"float_precision": "round_trip"}
-    try:
-        frame = pandas.read_csv(
-            io.StringIO("\n".join(lines)),
-            sep=r"\s+" if separator is None else separator,
-            header=None,
-            names=range(width),
-            index_col=False,
-            skipinitialspace=True,
-            na_values=list(MISSING_WORDS),
-            decimal=decimal,
-            low_memory=False,
-            skip_blank_lines=False,
-            **exact,
-        )
-    except (ValueError, OverflowError) as error:  # ParserError is a ValueError
-        raise DataError(f"{source}: cannot read the table: {str(error).splitlines()[0]}") from None
-    if len(frame) != len(lines):
-        raise DataError(f"{source}: {len(lines)} lines were read as {len(frame)} rows; look for stray quotes")
-    return frame
+# ---- columns to a table -----------------------------------------------------------------------
 
 
 def collect(
@@ -365,67 +107,119 @@ def collect(
     columns: Sequence[Any],
     warnings: list[str],
     where: Callable[[int], str] = lambda m: f"row {m + 1}",
+    readings: dict[str, Reading] | None = None,
+    date_order: str = "",
+    raw: Sequence[Sequence[Any] | None] | None = None,
 ) -> Table:
-    """Columns of any dtype as one Table; cells that are no numbers become NaN and are counted."""
+    """Columns of any dtype, or read already, as one Table; cells that are no numbers become NaN and are counted."""
     names, renamed = unique_names(names)
     warnings = warnings + renamed
-    K = len(names)
-    values = np.empty((len(columns[0]) if K else 0, K))  # (M, K)
+    K, readings = len(names), readings or {}
+    of_file = _of_file(readings)
+    raw = list(raw) if raw is not None else [None] * K
+    if not all(isinstance(column, Column) for column in columns):
+        columns, raw = _interpreted(names, columns, where, of_file, date_order)
+    M = len(columns[0].values) if K else 0
+    values = np.empty((M, K))  # (M, K)
     unreadable: list[list[int]] = []
     text = np.zeros(K, bool)
+    found: dict[str, Reading] = {}
+    causes: dict[str, str] = {}
+    for j, (name, column) in enumerate(zip(names, columns)):
+        reading = column.reading
+        compact = dates.of_compact(name, column.values) if reading is None and name not in readings else None
+        column = column if compact is None else column._replace(values=compact[0], reading=compact[1])
+        values[:, j] = column.values
+        unreadable.append(column.bad)
+        text[j] = _is_text(column)
+        if column.reading is not None:
+            found[name] = column.reading
+        if column.cause:
+            causes[name] = column.cause
+        warnings += [f"column {name}: {said}" for said in column.said]
+        if len(column.bad) and not text[j]:
+            m = column.bad[0]
+            words = raw[j]
+            shown = f" is {str(words[m])[:30]!r}" if words is not None else ""
+            what = "no numbers" if reading is None or reading.kind not in ("date", "clock") else "no dates"
+            warnings.append(f"column {name}: {len(column.bad)} cells are {what}, the first{shown} in {where(m)}")
+    held = {name: words for name, words, is_text in zip(names, raw, text) if is_text and words is not None}
+    table = Table(source, names, values, unreadable, text, warnings, found, causes, held)
+    return made_columns.remade(table, readings) if readings else table
+
+
+def _interpreted(names, columns, where, known: dict[str, Reading], date_order: str):
+    """(columns read, their cells) of arrays, pandas' columns or lists."""
+    read, raw = [], []
+    texts = []
     for j, column in enumerate(columns):
-        values[:, j], bad = to_float(column)
-        unreadable.append(bad)
-        # A column is text when most of what it holds cannot be read; a stray word among numbers is a bad cell.
-        text[j] = len(bad) > np.isfinite(values[:, j]).sum()
-        if len(bad) and not text[j]:
-            m = bad[0]
-            warnings.append(
-                f"column {names[j]}: {len(bad)} cells are no numbers, the first is {str(column[m])[:30]!r} in "
-                f"{where(m)}"
+        array = _array(column)
+        if array.dtype.kind in "fiub":
+            read.append(Column(array.astype(np.float64), []))
+        elif array.dtype.kind == "M" or _zoned(column):
+            reading = known.get(names[j])
+            values, reading = dates.of_numpy(
+                _universal(column, array), _zoned(column), reading if reading and reading.kind == "date" else None
             )
-    return Table(source, names, values, unreadable, text, warnings)
+            read.append(Column(values, [], reading))
+        elif array.dtype.kind == "m":
+            seconds = array.astype("timedelta64[ns]").astype(np.int64) / 10**9
+            read.append(
+                Column(
+                    np.where(np.isnat(array), np.nan, seconds), [], Reading(kind="clock", unit="seconds", order="hms")
+                )
+            )
+        else:
+            read.append(None)
+            texts.append(j)
+        raw.append(array.tolist() if array.dtype.kind not in "fiub" else None)
+    if texts:
+        some = csv_reader.interpret(
+            [_plain_text(raw[j]) for j in texts],
+            [names[j] for j in texts],
+            [""] * len(texts),
+            Style(dates=date_order),
+            where,
+            known,
+        )
+        for j, column in zip(texts, some):
+            read[j] = column
+    for j, column in enumerate(read):
+        if names[j] in known and known[names[j]].kind == "number" and column.reading is None and not _is_text(column):
+            read[j] = column._replace(reading=known[names[j]])
+    return read, raw
 
 
-def to_float(column: Any) -> tuple[np.ndarray, list[int]]:
-    """float64 values of one column (NaN where there is none) and the places of cells that cannot be read."""
-    if _is_masked(column):  # masked means missing
-        return to_float(column.filled(np.nan) if column.dtype.kind == "f" else column.astype(object).filled(None))
-    column = np.asarray(column)
-    if column.dtype.kind in "fiub":
-        return column.astype(np.float64), []
-    values, bad = np.full(len(column), np.nan), []
-    for m, cell in enumerate(column):
-        if cell is None:
-            continue
-        try:
-            if isinstance(cell, str) and "_" in cell:
-                raise ValueError
-            values[m] = float(cell.strip() if isinstance(cell, str) else cell)
-        except (TypeError, ValueError, OverflowError):
-            if str(cell).strip() not in MISSING_WORDS:
-                bad.append(m)
-    return values, bad
+def _plain_text(column: list[Any]) -> Any:
+    """Cells that are text throughout as they are, so that plain numbers among them are read fast; others as objects."""
+    if all(isinstance(cell, str) for cell in column):
+        return column
+    array = np.empty(len(column), dtype=object)
+    array[:] = column
+    return array
 
 
-def unique_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names made unique and non-empty, and a warning for each change."""
-    found: dict[str, None] = {}
-    last: dict[str, int] = {}  # the number that the name's last double was given
-    warnings = []
-    for j, name in enumerate(names):
-        name = str(name).strip()
-        if not name:
-            name = f"column{j + 1}"
-        unique, k = name, last.get(name, 1) + 1
-        while unique in found:
-            unique, last[name], k = f"{name}_{k}", k, k + 1
-        if unique != name:
-            warnings.append(f"two columns are named {name}: column {j + 1} is called {unique} here")
-        found[unique] = None
-    if len(warnings) > MOST_WARNINGS:
-        warnings = [*warnings[:MOST_WARNINGS], f"and {len(warnings) - MOST_WARNINGS} more columns were renamed"]
-    return list(found), warnings
+def _array(column: Any) -> np.ndarray:
+    """A column as an array; masked ones are filled with NaN or None, since masked means missing."""
+    if _is_masked(column):
+        return np.asarray(column.filled(np.nan) if column.dtype.kind == "f" else column.astype(object).filled(None))
+    return np.asarray(column)
+
+
+def _zoned(column: Any) -> bool:
+    return getattr(getattr(column, "dtype", None), "tz", None) is not None
+
+
+def _universal(column: Any, array: np.ndarray) -> np.ndarray:
+    """datetime64 in universal time of a column, which pandas may hold as objects with a zone."""
+    return array if array.dtype.kind == "M" else column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+
+
+def to_float(column: Any, reading: Reading | None = None) -> tuple[np.ndarray, list[int]]:
+    """float64 values of one column (NaN where there is none) and the places of cells that cannot be read; as `reading` says."""
+    known = {} if reading is None else {"": reading}
+    (found,), _ = _interpreted([""], [column], lambda m: f"row {m + 1}", known, "")
+    return found.values, found.bad
 
 
 # ---- columns to a problem ---------------------------------------------------------------------
@@ -442,20 +236,44 @@ def load_problem(
     return table_problem(read_table(path), target, inputs, weights, sigma)
 
 
+def table_problems(table: Table, choice: Choice) -> list[tuple[Problem, list[str], Counter]]:
+    """A problem for each target of a choice, with made columns; a target is no input of another.  See table_problem."""
+    table = made_columns.with_made(table, choice)
+    usable = ~table.text & np.isfinite(table.values).any(axis=0)
+    places = matching(table, choice.targets, usable)
+    some = [
+        table_problem(
+            table,
+            target,
+            choice.inputs,
+            choice.weights,
+            choice.sigma,
+            choice.ignore,
+            others=[table.names[j] for j in places if table.names[j] != target],
+        )
+        for target in ([table.names[j] for j in places] or [None])
+    ]
+    for k, (problem, _, _) in enumerate(some):
+        problem.id = k
+    return some
+
+
 def table_problem(
     table: Table,
     target: str | None = None,
     inputs: Sequence[str] | None = None,
     weights: str | None = None,
     sigma: str | None = None,
+    ignore: Sequence[str] = (),
+    others: Sequence[str] = (),
 ) -> tuple[Problem, list[str], Counter]:
     """One problem from a table.
 
     `target` names the column to explain; by default it is the last column of numbers.  `inputs` names the columns it
-    may depend on (default: all other columns of numbers), `weights` a column of non-negative weights or `sigma` one of
-    positive standard errors of the target: such a column is no input, and no target by default.  Returns the
-    Problem with X (M, D) and y (M,) float64 and finite throughout, warnings, and a Counter of dropped rows by reason
-    ("missing", "not a number", "infinite").
+    may depend on (default: all other columns of numbers), `ignore` those it may not; both take patterns such as x*.  `weights`
+    names a column of non-negative weights or `sigma` one of positive standard errors of the target: such a column is no input,
+    and no target by default; nor are `others`.  Returns the Problem with X (M, D) and y (M,) float64 and finite throughout,
+    warnings, and a Counter of dropped rows by reason ("missing", "not a number", "infinite").
     """
     from fansr.fitting import Problem
 
@@ -465,30 +283,40 @@ def table_problem(
         raise DataError(
             f"{table.source}: weights {weights} and standard errors {sigma}, wanted one of them (weights are 1/sigma^2)"
         )
+    anything = np.ones(len(table.names), bool)
+    ignored = set(matching(table, ignore, anything))
     named = weights if sigma is None else sigma
     w = None if named is None else find_column(table, named, usable)
-    others = usable.copy()
-    others[[] if w is None else w] = False
-    t = find_target(table, target, usable if target is not None else others)
+    free = usable.copy()
+    free[[] if w is None else w] = False
+    free[list(ignored)] = False
+    t = find_target(table, target, usable if target is not None else free)
     if t == w:
         raise DataError(
             f"{table.source}: column {table.names[t]} is the target and cannot be its own "
             f"{'weights' if sigma is None else 'standard errors'}; name another with --target"
         )
+    if t in ignored:
+        raise DataError(
+            f"{table.source}: column {table.names[t]} is the target and to be ignored; name another with --target"
+        )
     if inputs is None:
-        columns = [j for j in range(len(table.names)) if j not in (t, w) and usable[j]]
-        text = [name for j, name in enumerate(table.names) if j != t and table.text[j]]
-        empty = [name for j, name in enumerate(table.names) if j != t and not table.text[j] and not usable[j]]
-        for left_out, what in ((text, "text"), (empty, "empty")):
-            warnings += [f"column {name} is {what} and was left out" for name in left_out[:MOST_WARNINGS]]
-            if len(left_out) > MOST_WARNINGS:
-                warnings.append(f"and {len(left_out) - MOST_WARNINGS} more columns are {what} and were left out")
+        columns, said = _all_inputs(table, t, w, usable, ignored, set(others))
+        warnings += said
     else:
-        columns = [find_column(table, name, usable) for name in inputs]
+        columns = matching(table, inputs, usable)
+        if t in columns and any(is_pattern(name) for name in inputs):
+            columns.remove(t)
+        if t in columns:
+            raise DataError(
+                f"{table.source}: column {table.names[t]} is the target and among the inputs; leave it out of one of them"
+            )
+        columns = [j for j in columns if j not in ignored]
     if not columns:
+        causes = "".join(f"; column {name}: {cause}" for name, cause in list(table.causes.items())[:2])
         raise DataError(
             f"{table.source}: no column of numbers is left to explain {table.names[t]} by; "
-            f"the columns are {listed(table.names)}"
+            f"the columns are {listed(table.names)}{causes}"
         )
     used = columns + [t] + ([w] if w is not None else [])
     keep, dropped = good_rows(table, used)
@@ -504,11 +332,67 @@ def table_problem(
     problem = Problem(X=X, y=y, names=names, target=table.names[t], id=0)
     if dropped:
         problem.extra["rows"] = np.flatnonzero(keep)
+    if table.readings:
+        problem.extra["columns"] = readings_of(table, [*names, problem.target])
     if w is not None:
         column = table.values[keep, w].copy()
         check = check_weights if sigma is None else weights_of_errors
         problem.weights, problem.known = check(column, table.source, table.names[w]), sigma is not None
     return problem, warnings, dropped
+
+
+def _all_inputs(
+    table: Table, t: int, w: int | None, usable, ignored: set[int], others: set[str]
+) -> tuple[list[int], list[str]]:
+    """Places of all columns that may be inputs, and what is said of the others."""
+    out = {t, w, *ignored, *(j for j, name in enumerate(table.names) if name in others)}
+    warnings = []
+    told = [name for name in given_away(table, table.names[t]) if table.names.index(name) not in out]
+    if told:
+        warnings.append(
+            f"{listed(told)} {'tells' if len(told) == 1 else 'tell'} {table.names[t]} by arithmetic and {'was' if len(told) == 1 else 'were'} left out; --inputs takes it in"
+        )
+    out |= {table.names.index(name) for name in told}
+    columns = [j for j in range(len(table.names)) if j not in out and usable[j]]
+    if _counts_rows(table) and columns[:1] == [0] and len(columns) > 1:
+        columns = columns[1:]
+        warnings.append(
+            f"the first column has no name and counts the rows, and was left out; --inputs {table.names[0]},... takes it in"
+        )
+    levels = {reading.column for reading in table.readings.values() if reading.kind == "level"}
+    left = [name for j, name in enumerate(table.names) if j not in out and name not in levels]
+    places = {name: j for j, name in enumerate(table.names)}
+    warnings += [f"column {name} was left out: {table.causes[name]}" for name in left if name in table.causes][
+        :MOST_WARNINGS
+    ]
+    text = [name for name in left if table.text[places[name]] and name not in table.causes]
+    empty = [name for name in left if not table.text[places[name]] and not usable[places[name]]]
+    for left_out, what in ((text, "text"), (empty, "empty")):
+        warnings += [f"column {name} is {what} and was left out" for name in left_out[:MOST_WARNINGS]]
+        if len(left_out) > MOST_WARNINGS:
+            warnings.append(f"and {len(left_out) - MOST_WARNINGS} more columns are {what} and were left out")
+    return columns, warnings
+
+
+def _counts_rows(table: Table) -> bool:
+    """Whether the first column has no name and holds 0, 1, 2, ... or 1, 2, 3, ..., as pandas writes its index."""
+    first = table.values[:, 0]
+    return (
+        table.names[0] == "column1"
+        and len(first) > 1
+        and first[0] in (0.0, 1.0)
+        and bool((np.diff(first) == 1.0).all())
+    )
+
+
+def readings_of(table: Table, names: Sequence[str]) -> dict[str, dict]:
+    """How those columns became numbers, and those that they were made of, in the order made; as JSON holds it."""
+    wanted, order = set(names), list(table.readings)
+    for name in reversed(order):
+        reading = table.readings[name]
+        if name in wanted and reading.kind in MADE:
+            wanted |= {*reading.sources, reading.column} - {""}
+    return {name: table.readings[name].to_dict() for name in order if name in wanted}
 
 
 def array_problem(
@@ -518,11 +402,13 @@ def array_problem(
     target: str = "y",
     weights: ArrayLike | None = None,
     sigma: ArrayLike | None = None,
+    choice: Choice | None = None,
 ) -> tuple[Problem, list[str], Counter]:
     """One problem from arrays or data frames: X (M, D) or (M,), y (M,); errors and results as table_problem's.
 
     The names come from a frame's columns, else they are x1, x2, ...  Constant columns stay, so that column numbers keep
-    their meaning; a column of text is left out with a warning, as in a file.
+    their meaning; a column of text is left out with a warning, as in a file.  Of a choice its inputs, ignore, derive, lag and
+    categories count.
     """
     columns, found = frame_columns(X)
     names = list(names) if names is not None else found
@@ -549,8 +435,11 @@ def array_problem(
             if given.shape != y_values.shape:
                 raise DataError(f"{name[1:-1]} have shape {given.shape}, wanted {y_values.shape}")
             columns, names = [*columns, given], [*names, name]
-    table = collect("the arrays", names, columns, [])
-    return table_problem(table, target, None, *(name if given is not None else None for name, given in extra.items()))
+    choice = choice or Choice()
+    table = collect("the arrays", names, columns, [], date_order=ORDERS.get(choice.dates, ""))
+    table = made_columns.with_made(table, choice)
+    named = (name if given is not None else None for name, given in extra.items())
+    return table_problem(table, target, choice.inputs, *named, choice.ignore)
 
 
 def _is_masked(values) -> bool:
@@ -558,9 +447,9 @@ def _is_masked(values) -> bool:
     return isinstance(values, np.ndarray) and hasattr(values, "filled")
 
 
-def _real(values, what: str) -> np.ndarray:
+def _real(values, what: str) -> Any:
     """An array as it is, masked ones kept masked; DataError for complex numbers, whose half would be lost."""
-    values = values if _is_masked(values) else np.asarray(values)
+    values = values if _is_masked(values) or _zoned(values) else np.asarray(values)
     if values.dtype.kind == "c":
         raise DataError(
             f"{what} holds complex numbers, wanted real ones; fit real and imaginary part (or size) by themselves"
@@ -568,7 +457,7 @@ def _real(values, what: str) -> np.ndarray:
     return values
 
 
-def frame_columns(X: Any) -> tuple[list[np.ndarray], list[str]]:
+def frame_columns(X: Any) -> tuple[list[Any], list[str]]:
     """Columns and names of a data frame (anything with `columns`) or an array; a vector is one column."""
     if hasattr(X, "columns") and not isinstance(X, np.ndarray):
         names = [str(name) for name in X.columns]
@@ -585,6 +474,9 @@ def frame_columns(X: Any) -> tuple[list[np.ndarray], list[str]]:
     return [X[:, j] for j in range(X.shape[1])], [f"x{j + 1}" for j in range(X.shape[1])]
 
 
+# ---- new rows ---------------------------------------------------------------------------------
+
+
 def input_columns(table: Table, names: Sequence[str], needed: Sequence[str] | None = None) -> np.ndarray:
     """X (M, D) float64 for new rows: the columns `names` of a table, by name.  Nothing is dropped: NaN stays NaN.
 
@@ -598,91 +490,18 @@ def input_columns(table: Table, names: Sequence[str], needed: Sequence[str] | No
     return X
 
 
-# ---- the parts --------------------------------------------------------------------------------
+def frame_table(X: Any, names: Sequence[str] | None = None, readings: dict[str, Any] | None = None) -> Table:
+    """New rows from arrays or a data frame, read as `readings` of a law say (its ``problem.extra["columns"]``)."""
+    columns, found = frame_columns(X)
+    known = {name: Reading.from_dict(one) for name, one in (readings or {}).items()}
+    return collect("X", list(names) if names is not None else found, columns, [], readings=known)
 
 
-def find_column(table: Table, name: str, usable: np.ndarray) -> int:
-    """Place of the column `name`, letter case ignored where that is unambiguous; DataError lists the names."""
-    matches = [j for j, known in enumerate(table.names) if known == name]
-    matches = matches or [j for j, known in enumerate(table.names) if known.lower() == str(name).strip().lower()]
-    if len(matches) != 1:
-        raise DataError(f"{table.source}: no column is named {name!r}; the columns are {listed(table.names)}")
-    if not usable[matches[0]]:
-        what = "text" if table.text[matches[0]] else "empty"
-        raise DataError(
-            f"{table.source}: column {name} is {what}, wanted numbers; "
-            f"the columns of numbers are {listed([n for n, u in zip(table.names, usable) if u])}"
-        )
-    return matches[0]
-
-
-def find_target(table: Table, target: str | None, usable: np.ndarray) -> int:
-    """Place of the target: the named column, or the last one that holds numbers."""
-    if target is not None:
-        return find_column(table, target, usable)
-    if not usable.any():
-        raise DataError(f"{table.source}: no column of numbers; the columns are {listed(table.names)}")
-    return int(np.flatnonzero(usable)[-1])
-
-
-def good_rows(table: Table, columns: list[int]) -> tuple[np.ndarray, Counter]:
-    """Which rows are finite in all `columns` (M,), and why the others are not."""
-    values = table.values[:, columns]
-    infinite, nan = np.isinf(values).any(axis=1), np.isnan(values).any(axis=1)
-    word = np.zeros(len(values), bool)
-    for j in columns:
-        if table.unreadable[j]:
-            word[table.unreadable[j]] = True
-    # One reason a row, the first that applies.
-    counts = {"not a number": word, "missing": nan & ~word, "infinite": infinite & ~nan & ~word}
-    return ~(infinite | nan), +Counter({reason: int(rows.sum()) for reason, rows in counts.items()})
-
-
-def check_weights(weights: np.ndarray, source: str, name: str) -> np.ndarray:
-    if (weights < 0).any() or not (weights > 0).any():
-        m = int(np.argmax(weights < 0)) if (weights < 0).any() else 0
-        raise DataError(
-            f"{source}: column {name}: weight {weights[m]:g} in row {m + 1}, wanted weights >= 0, not all zero"
-        )
-    return weights
-
-
-def weights_of_errors(sigma: np.ndarray, source: str, name: str) -> np.ndarray:
-    """1/sigma^2 (M,) of standard errors; DataError for one that is not above 0."""
-    if not (sigma > 0).all():
-        m = int(np.argmax(~(sigma > 0)))
-        raise DataError(
-            f"{source}: column {name}: standard error {sigma[m]:g} in row {m + 1}, wanted errors above 0; "
-            "leave the row out, or give --weights"
-        )
-    with np.errstate(all="ignore"):
-        weights = 1.0 / sigma**2
-    if not np.isfinite(weights).all() or not (weights > 0).all():
-        raise DataError(
-            f"{source}: column {name}: standard errors from {sigma.min():g} to {sigma.max():g}, wanted between 1e-150 and "
-            "1e150; give the target and its errors in other units"
-        )
-    return weights
-
-
-def constant_warnings(X: np.ndarray, y: np.ndarray, names: list[str], target: str) -> list[str]:
-    warnings = []
-    if (y == y[0]).all():
-        warnings.append(f"the target {target} is {y[0]:g} in every row")
-    still, alike = (X[0] == X).all(axis=0), (X == y[:, None]).all(axis=0)
-    fixed = [name for name, is_fixed in zip(names, still) if is_fixed]
-    if fixed:
-        warnings.append(f"constant in every row, so nothing can be learnt from: {listed(fixed)}")
-    same = [name for name, is_fixed, is_same in zip(names, still, alike) if is_same and not is_fixed]
-    if same:
-        warnings.append(f"equal to the target in every row: {listed(same)}")
-    return warnings
-
-
-def listed(names: Sequence[str], limit: int = 12) -> str:
-    names = list(names)
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
-
-
-def tally(dropped: Counter) -> str:
-    return ", ".join(f"{n} {reason}" for reason, n in sorted(dropped.items()))
+def remarks(problem: Problem) -> list[dict[str, str]]:
+    """What is said in a report of how columns became numbers: {"code", "text"} each."""
+    used = {*problem.names, problem.target}
+    return [
+        {"code": "reading", "text": f"{name}: {one['text']}"}
+        for name, one in problem.extra.get("columns", {}).items()
+        if one.get("text") and name in used
+    ]
