@@ -112,7 +112,7 @@ def _new_rows(problem: Problem, path: str) -> tuple[np.ndarray, list[str]]:
     """(rows (M', D) of --predict, columns that are not there); read before the search, so that a wrong table is said at once."""
     from fansr.tables import loading
 
-    new = loading.read_table(path)
+    new = loading.read_table(path, readings=problem.extra.get("conversions"))
     lacking = [name for name in problem.names if name not in new.names]
     needed = problem.names if len(lacking) == len(problem.names) else set(problem.names) - set(lacking)
     return loading.input_columns(new, problem.names, needed), lacking

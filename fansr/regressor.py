@@ -165,7 +165,7 @@ class SymbolicRegressor:
         from fansr.expressions import variables
         from fansr.tables import loading
 
-        table = loading.frame_table(frame, readings=self._problem.extra.get("columns"))
+        table = loading.frame_table(frame, readings=self._problem.extra.get("conversions"))
         lacking = [names[j] for j in variables(self._best.expr) if names[j] not in table.names]
         if lacking:
             raise ValueError(
@@ -183,7 +183,7 @@ class SymbolicRegressor:
         try:
             columns, _ = loading.frame_columns(X)
             names = self.feature_names_in_ if len(columns) == self.n_features_in_ else None
-            table = loading.frame_table(X, names, self._problem.extra.get("columns"))
+            table = loading.frame_table(X, names, self._problem.extra.get("conversions"))
         except DataError as error:
             raise ValueError(str(error)) from None
         return np.ascontiguousarray(table.values[:, : len(columns)])

@@ -24,7 +24,7 @@ def report(
     kept[found.outliers] = False
     law = rounded(best, found.errors, outliers.rows_of(problem, kept), found.floor)
     lines = [f"{problem.target} = {law}", "", f"  {judgement.verdict}: {judgement.text}"]
-    lines += [f"  ! {remark['text']}" for remark in judgement.remarks]
+    lines += [f"  {'' if remark['code'] == 'reading' else '! '}{remark['text']}" for remark in judgement.remarks]
     lines.append("")
     r2 = 1 - best.fvu
     lines.append(

@@ -14,6 +14,7 @@ from fansr.evaluation.metrics import fvu
 from fansr.expressions import to_infix
 from fansr.fitting import Candidate, Problem
 from fansr.search import rounding, selection, turns, verdict
+from fansr.tables import loading
 from fansr.version import __version__
 
 RESULT_FORMAT = 2  # of the dictionary below; 1 had neither verdict nor remarks, and keys that came and went
@@ -31,7 +32,9 @@ def judged(found: turns.Found, problem: Problem, options: turns.Options) -> verd
     """How good the law is, and what its user should look at."""
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
-    return verdict.judge(problem, found.best, found.errors, found.floor, kept, found.unheard, options.seed)
+    judgement = verdict.judge(problem, found.best, found.errors, found.floor, kept, found.unheard, options.seed)
+    judgement.remarks.extend(loading.remarks(problem))
+    return judgement
 
 
 def result_dict(
@@ -87,6 +90,7 @@ def result_dict(
             }
             for c in found.front
         ],
+        "conversions": problem.extra.get("conversions", {}),
         "dropped_rows": dropped_rows,
         "warnings": list(warnings),
         "recognised": [rounding.recognised(float(c)) if options.physics else "" for c in best.consts],

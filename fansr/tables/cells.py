@@ -11,11 +11,12 @@ decided: small, and the same as a plain dict, so that a saved law can read new r
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,20 +51,25 @@ _SIGNS = r"US\$|R\$|C\$|A\$|[$€£¥₹₽₩₺₪฿₫₴₦₱]"
 _CODES = "USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|KRW|SGD|HKD|TRY|RUB|ILS|THB"
 _MONEY = f"(?:{_SIGNS}|(?:{_CODES})\\b)"
 _CORE = r"\d+(?:[.,'’ \u00a0\u2007\u2009\u202f]\d+)*[.,]?|[.,]\d+"
-_CELL = re.compile(
-    rf"(?P<open>\()?(?P<sign>[+{_MINUS}]?){_BLANK}*(?P<money>{_MONEY})?{_BLANK}*(?P<inner>[+{_MINUS}]?)"
-    rf"(?P<core>{_CORE})(?:[eEdD](?P<power>[+{_MINUS}]?\d{{1,3}})(?![\w.]))?{_BLANK}*(?P<tail>[^\d\s()][^()]*)?(?P<close>\))?"
-)
 _SYMBOL = r"[A-Za-zÀ-ÖØ-öø-ÿµμΩΩÅ°℃℉′″]+(?:\^?[-−]?[1-9](?!\d)|⁻?[¹²³⁴])?"
-UNIT = re.compile(rf"(?:1/)?{_SYMBOL}(?: ?[*/·.×⋅] ?{_SYMBOL}| {_SYMBOL}){{0,4}}")
-_TAIL = re.compile(rf"(?P<percent>%|‰)|(?P<money>{_SIGNS}|(?:{_CODES}))|(?P<unit>{UNIT.pattern})")
-_HEX = re.compile(r"0[xX][0-9a-fA-F]+")
-# Grouped by three, or as in India by two before the last three; the group behind decides what the sign is.
-_SHAPES = {
-    ".": re.compile(
-        r"\d*\.?\d*|(?:[1-9]\d{0,2}(?:([,'’ \u00a0\u2007\u2009\u202f])\d{3})(?:\1\d{3})*|[1-9]\d?(?:,\d{2})+,\d{3})(?:\.\d*)?"
-    ),
-    ",": re.compile(r"\d*,?\d*|[1-9]\d{0,2}(?:([.'’ \u00a0\u2007\u2009\u202f])\d{3})(?:\1\d{3})*(?:,\d*)?"),
+UNIT = rf"(?:1/)?{_SYMBOL}(?: ?[*/·.×⋅] ?{_SYMBOL}| {_SYMBOL}){{0,4}}"
+
+
+@functools.cache  # plain tables need none of these, and compiling them takes longer than reading one
+def pattern(name: str) -> re.Pattern:
+    """A compiled pattern of this file by name."""
+    return re.compile(_PATTERNS[name])
+
+
+_PATTERNS = {
+    "cell": rf"(?P<open>\()?(?P<sign>[+{_MINUS}]?){_BLANK}*(?P<money>{_MONEY})?{_BLANK}*(?P<inner>[+{_MINUS}]?)"
+    rf"(?P<core>{_CORE})(?:[eEdD](?P<power>[+{_MINUS}]?\d{{1,3}})(?![\w.]))?{_BLANK}*(?P<tail>[^\d\s()][^()]*)?(?P<close>\))?",
+    "tail": rf"(?P<percent>%|‰)|(?P<money>{_SIGNS}|(?:{_CODES}))|(?P<unit>{UNIT})",
+    "unit": UNIT,
+    "hex": r"0[xX][0-9a-fA-F]+",
+    # Grouped by three, or as in India by two before the last three; the group behind decides what the sign is.
+    ".": r"\d*\.?\d*|(?:[1-9]\d{0,2}(?:([,'’ \u00a0\u2007\u2009\u202f])\d{3})(?:\1\d{3})*|[1-9]\d?(?:,\d{2})+,\d{3})(?:\.\d*)?",
+    ",": r"\d*,?\d*|[1-9]\d{0,2}(?:([.'’ \u00a0\u2007\u2009\u202f])\d{3})(?:\1\d{3})*(?:,\d*)?",
 }
 _OPEN = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")  # a decimal number or thousands
 _SCALE = {"%": 2, "‰": 3}
@@ -129,7 +135,7 @@ class Reading:
         if self.unit:
             parts.append(f"in {self.unit}")
         if self.thousands:
-            parts.append(f"1{self.thousands}234{self.decimal}5 is 1234.5")
+            parts.append(f"thousands as in 1{self.thousands}234{self.decimal}5")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,14 +176,14 @@ class Scanned(NamedTuple):
 
 def scan(cell: str) -> Scanned | None:
     """The parts of a cell that holds one number, or None."""
-    match = _CELL.fullmatch(cell) if len(cell) <= LONGEST else None
-    if match is None or (_HEX.fullmatch(cell) and not cell.isdigit()):
+    match = pattern("cell").fullmatch(cell) if len(cell) <= LONGEST else None
+    if match is None or (pattern("hex").fullmatch(cell) and not cell.isdigit()):
         return None
     tail, kind, mark = (match["tail"] or "").strip(), "", ""
     if match["money"]:
         kind, mark = "money", match["money"]
     if tail:
-        found = _TAIL.fullmatch(tail)
+        found = pattern("tail").fullmatch(tail)
         if found is None or kind:
             return None
         kind, mark = str(found.lastgroup), tail
@@ -199,7 +205,7 @@ def scan(cell: str) -> Scanned | None:
 
 def digits(core: str, decimal: str, power: int = 0) -> str | None:
     """The digits of `core` as Python writes them if `decimal` is its decimal sign, or None where it cannot be."""
-    if _SHAPES[decimal].fullmatch(core) is None or not any(letter.isdigit() for letter in core):
+    if pattern(decimal).fullmatch(core) is None or not any(letter.isdigit() for letter in core):
         return None
     if power and not re.fullmatch(rf"\d*[{decimal}]?\d*", core):
         return None
@@ -310,7 +316,15 @@ def apply(reading: Reading, cells: Sequence[Any]) -> tuple[np.ndarray, list[int]
         values = {}
         for m in present:
             found = scan(texts[m])
-            value = value_of(found, reading) if found is not None and fits(found, reading) else None
+            value = None
+            if found is not None and fits(found, reading):
+                value = value_of(found, reading)
+                # 0.5 is plain even where the law's own column had decimal commas, or no decimals at all.
+                value = (
+                    value_of(found, replace(reading, decimal="." if reading.decimal == "," else ","))
+                    if value is None
+                    else value
+                )
             value = _float(texts[m]) if value is None and found is None else value
             if value is not None:
                 values[m] = value

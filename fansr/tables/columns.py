@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections import Counter
 from collections.abc import Sequence
@@ -83,6 +82,8 @@ def find_column(table: Table, name: str, usable: np.ndarray) -> int:
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """The end of a message about an unknown name: those that may be meant, and all there are."""
+    import difflib
+
     lower = {known.lower(): known for known in reversed(names)}
     near = [lower[key] for key in difflib.get_close_matches(str(name).strip().lower(), list(lower)[:2000], 3, 0.6)]
     meant = f"; did you mean {' or '.join(near)}? The" if near else "; the"

@@ -17,7 +17,7 @@ import numpy as np
 
 from fansr.errors import DataError
 from fansr.tables import cells
-from fansr.tables.cells import MISSING, MISSING_WORDS, UNIT, Column, Reading, Style
+from fansr.tables.cells import MISSING, MISSING_WORDS, Column, Reading, Style
 
 if TYPE_CHECKING:
     import pandas
@@ -28,7 +28,7 @@ LOOKED_AT = 1000  # rows by which the style of a larger table is judged
 VOTERS = 300  # columns, and cells of each, that are asked for their decimal sign
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)\1*"?[,;\t]*', re.IGNORECASE)
 # Symbols of units that a row of units is told by; a prefix may stand before those of the first line.
-_UNITS = re.compile(
+_UNITS = (
     r"[yzafpnuµμmcdhkMGTP]?(?:m|g|s|A|K|mol|cd|Hz|N|Pa|J|W|C|V|F|Ω|Ω|ohm|Ohm|S|T|H|lm|lx|Bq|l|L|eV|bar|B|b|t|Wh|M|u|Da)|"
     r"min|h|hr|hrs|hour|hours|d|day|days|sec|secs|second|seconds|wk|week|weeks|month|months|yr|year|years|a|rad|deg|°|°C|°F|degC|degF|%|"
     r"‰|ppm|ppb|atm|mmHg|torr|Torr|psi|ft|in|lb|lbs|oz|mi|mph|kn|kt|cal|kcal|Å|AU|au|pc|ly|count|counts|dB|pH|px|rpm|USD|EUR|\$|€|£"
@@ -167,11 +167,11 @@ def units_of(line: str, below: list[str], separator: str | None, width: int) -> 
         unit = (inner[1] if inner else cell).strip()
         if unit in MISSING or unit in ("1", "--", "\u2014"):
             continue
-        if cells.scan(unit) is not None or dates.moment(unit) is not None:
+        if is_number(unit) or cells.scan(unit) is not None or dates.moment(unit) is not None:
             return none
         if not any(cells.scan(other[j].strip()) is not None for other in rows):
             continue
-        if len(unit) > 24 or not (UNIT.fullmatch(unit) or _known(unit)):
+        if len(unit) > 24 or not (cells.pattern("unit").fullmatch(unit) or _known(unit)):
             return none
         units[j] = unit
         bare += not inner
@@ -182,7 +182,7 @@ def units_of(line: str, below: list[str], separator: str | None, width: int) -> 
 def _known(unit: str) -> bool:
     parts = re.split(r"[ */·.×⋅]+", unit)
     return all(
-        _UNITS.fullmatch(re.sub(r"\^?[-−]?[1-9]$|⁻?[¹²³⁴]$", "", part)) for part in parts if part and part != "1"
+        re.fullmatch(_UNITS, re.sub(r"\^?[-−]?[1-9]$|⁻?[¹²³⁴]$", "", part)) for part in parts if part and part != "1"
     )
 
 
@@ -214,11 +214,10 @@ def read_columns(text: Text, source: str, dates: str = "", known: dict[str, Read
 
     dates: "dmy" or "mdy" for dates such as 01/02/2024; known: how columns are read, by name, where a law says so.
     """
-    if len(text.lines) * len(text.names) > PLAIN_CELLS:
-        columns = _large(text, source)
-    else:
-        columns = texts(text, source)
-    return interpret(columns, text.names, text.units, Style("", text.separator == ",", dates), text.where, known or {})
+    large = len(text.lines) * len(text.names) > PLAIN_CELLS
+    decimal, columns = _large(text, source) if large else (None, texts(text, source))
+    style = Style(decimal or "", text.separator == ",", dates)
+    return interpret(columns, text.names, text.units, style, text.where, known or {}, decided=decimal is not None)
 
 
 def texts(text: Text, source: str) -> list[Sequence[str]]:
@@ -238,17 +237,19 @@ def cut(lines: list[str], separator: str | None, source: str) -> list[Sequence[s
     return list(zip(*rows))
 
 
-def _large(text: Text, source: str) -> list[Any]:
-    """Columns of a large table by pandas: of numbers where the first rows are plain ones, else of text."""
+def _large(text: Text, source: str) -> tuple[str | None, list[Any]]:
+    """Columns of a large table by pandas: of numbers where the first rows are plain ones, else of text; and the decimal sign
+    they agree on, None where all those rows are plain."""
     sample = cut(text.lines[:LOOKED_AT], text.separator, source)
-    comma = _decimal(sample) == ","
+    decimal = _decimal(sample)
+    comma = decimal == ","
     odd = [
         j
         for j, column in enumerate(sample)
         if cells.plain(column) is None or cells.doubtful(column) or (comma and any("." in cell for cell in column))
     ]
     frame = read_frame(text.lines, text.separator, len(text.names), source, dict.fromkeys(odd, str))
-    return [frame.iloc[:, j].to_numpy() for j in range(len(text.names))]
+    return decimal if odd else None, [frame.iloc[:, j].to_numpy() for j in range(len(text.names))]
 
 
 def _decimal(columns: Sequence[Sequence[Any]]) -> str:
@@ -268,8 +269,9 @@ def interpret(
     style: Style,
     where: Callable[[int], str],
     known: dict[str, Reading],
+    decided: bool = False,
 ) -> list[Column]:
-    """Columns of text, or of numbers already, as numbers; the style that is open is the one most columns are sure of."""
+    """Columns of text, or of numbers already, as numbers; unless it is decided, the style is what most columns are sure of."""
     numbers: list[np.ndarray | None] = []
     for column in columns:
         if isinstance(column, np.ndarray):
@@ -279,7 +281,9 @@ def interpret(
     written = [
         (values is not None, k) for k, (column, values) in enumerate(zip(columns, numbers)) if not _typed(column)
     ]
-    if not all(is_plain for is_plain, _ in written):  # plain columns vote last: of many, the first are heard
+    if not decided and not all(
+        is_plain for is_plain, _ in written
+    ):  # plain columns vote last: of many, the first are heard
         style = Style(_decimal([columns[k] for _, k in sorted(written)]), style.commas, style.dates)
     found = []
     for name, unit, column, values in zip(names, units, columns, numbers):

@@ -11,6 +11,7 @@ the rows follow each other in time.  What stays open is refused with the cell.  
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -31,7 +32,7 @@ _TIME = (
 )
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6},? )?"
 _FORMS = [
-    re.compile(_WEEKDAY + form + rf"(?:(?:t|,? +|, ?){_TIME})?", re.IGNORECASE)
+    _WEEKDAY + form + rf"(?:(?:t|,? +|, ?){_TIME})?"
     for form in (
         r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})",
         r"(?P<first>\d{1,2})(?P<mark>[-/.])(?P<then>\d{1,2})(?P=mark)(?P<year>\d{4}|\d\d)",
@@ -39,24 +40,25 @@ _FORMS = [
         rf"{_MONTH}[- ](?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:, ?|[- ])(?P<year>\d{{4}})",
     )
 ]
-_COMPACT = re.compile(
-    r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)t(?P<hour>\d\d)(?P<minute>\d\d)(?:(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?(?P<zone>z)?",
-    re.IGNORECASE,
+_FORMS.append(
+    r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)t(?P<hour>\d\d)(?P<minute>\d\d)"
+    r"(?:(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?(?P<zone>z)?"
 )
 _MONTHLY = [
-    re.compile(form, re.IGNORECASE)
-    for form in (
-        r"(?P<year>\d{4})[-/](?P<month>\d{1,2})",
-        r"(?P<month>\d{1,2})/(?P<year>\d{4})",
-        rf"{_MONTH}[- /](?P<year>\d{{4}}|\d\d)",
-    )
+    r"(?P<year>\d{4})[-/](?P<month>\d{1,2})",
+    r"(?P<month>\d{1,2})/(?P<year>\d{4})",
+    rf"{_MONTH}[- /](?P<year>\d{{4}}|\d\d)",
 ]
-_CLOCK = re.compile(
+_CLOCK = (
     r"(?P<sign>-?)(?:(?P<days>\d{1,6}) days?,? )?(?P<hour>\d{1,4}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
-    r"(?: ?(?P<half>[ap])\.?m\.?)?",
-    re.IGNORECASE,
+    r"(?: ?(?P<half>[ap])\.?m\.?)?"
 )
-_RACE = re.compile(r"(?P<minute>\d{1,4}):(?P<second>\d\d)[.,](?P<fraction>\d{1,9})")
+_RACE = r"(?P<minute>\d{1,4}):(?P<second>\d\d)[.,](?P<fraction>\d{1,9})"
+
+
+@functools.cache  # compiled when a table first needs them: most tables never do
+def _compiled(*forms: str) -> list[re.Pattern]:
+    return [re.compile(form, re.IGNORECASE) for form in forms]
 
 
 class Moment(NamedTuple):
@@ -70,7 +72,7 @@ class Moment(NamedTuple):
 def _match(text: str):
     if not 4 < len(text) <= LONGEST or not any(letter.isdigit() for letter in text):
         return None
-    for form in (*_FORMS, _COMPACT):
+    for form in _compiled(*_FORMS):
         found = form.fullmatch(text)
         if found is not None:
             return found
@@ -117,7 +119,7 @@ def moment(text: str, order: str = "") -> Moment | None:
                 return Moment(at, "day")
             zone = parts.get("zone") or ""
             return Moment(at + _nanoseconds(parts) - _zone(zone), "time", bool(zone))
-        for form in _MONTHLY:
+        for form in _compiled(*_MONTHLY):
             found = form.fullmatch(text) if len(text) <= LONGEST else None
             if found is not None:
                 parts = found.groupdict()
@@ -132,12 +134,13 @@ def _clock(text: str) -> tuple[int, str] | None:
     """Nanoseconds of h:mm, h:mm:ss or m:ss.f, and which it is, or None."""
     if len(text) > LONGEST or ":" not in text:
         return None
-    race = _RACE.fullmatch(text)
+    race_form, clock_form = _compiled(_RACE, _CLOCK)
+    race = race_form.fullmatch(text)
     if race is not None:
         if int(race["second"]) > 59:
             return None
         return (int(race["minute"]) * 60 + int(race["second"])) * 10**9 + int(race["fraction"].ljust(9, "0")), "ms"
-    found = _CLOCK.fullmatch(text)
+    found = clock_form.fullmatch(text)
     if found is None:
         return None
     parts = found.groupdict()
@@ -276,33 +279,40 @@ def of_numpy(
 ) -> tuple[np.ndarray, Reading | None]:
     """Values (M,) of datetime64, with NaN for NaT, and how they were read; by `reading` where one is given."""
     missing = np.isnat(column)
-    at = column.astype("datetime64[ns]").astype(np.int64)  # nanoseconds since 1970
-    epoch = datetime.date(1970, 1, 1).toordinal() * DAY
     if missing.all():
         return np.full(len(column), np.nan), reading
+    whole = column.astype("datetime64[D]")
+    days = np.where(missing, 0, whole.astype(np.int64)) + datetime.date(1970, 1, 1).toordinal()
+    rest = np.where(missing, 0, (column - whole).astype("timedelta64[ns]").astype(np.int64))  # nanoseconds, of a day
     if reading is None:
-        whole = bool((at[~missing] % DAY == 0).all()) and not zoned
-        unit = "days" if whole else "seconds"
-        reading = Reading(
-            kind="date", unit=unit, origin=_iso(epoch + int(at[~missing].min()), unit) + ("Z" if zoned else "")
-        )
-    origin = moment(reading.origin)
-    assert origin is not None, f"the origin {reading.origin!r} of a column of dates is no date"
+        first = int(np.lexsort((rest, days, missing))[0])
+        unit = "days" if not rest.any() and not zoned else "seconds"
+        origin = _iso(int(days[first]) * DAY + int(rest[first]), unit) + ("Z" if zoned else "")
+        reading = Reading(kind="date", unit=unit, origin=origin)
+    start = moment(reading.origin)
+    assert start is not None, f"the origin {reading.origin!r} of a column of dates is no date"
     if reading.unit == "months":
-        months = column.astype("datetime64[M]").astype(np.int64) + 1970 * 12 - origin.at
+        months = column.astype("datetime64[M]").astype(np.int64) + 1970 * 12 - start.at
         return np.where(missing, np.nan, months), reading
-    values = (at - (origin.at - epoch)) / {"days": DAY, "seconds": 10**9}[reading.unit]
+    days -= start.at // DAY
+    rest -= start.at % DAY
+    if not (rest % 10**9).any() and reading.unit == "seconds":
+        values = (days * 86_400 + rest // 10**9).astype(np.float64)
+    elif not rest.any():
+        values = days.astype(np.float64)
+    else:  # beyond what 64 bits hold
+        values = np.array([_difference(d * DAY + r, 0, reading.unit) for d, r in zip(days.tolist(), rest.tolist())])
     return np.where(missing, np.nan, values), reading
 
 
-_COMPACT_NAME = re.compile(r"date|datum|day|fecha|jour|tag|yyyymmdd", re.IGNORECASE)
+_COMPACT_NAMES = ("date", "datum", "day", "fecha", "jour", "tag", "yyyymmdd")
 
 
 def of_compact(name: str, values: np.ndarray) -> tuple[np.ndarray, Reading] | None:
     """Days since the first of 20240131 and the like, in a column that is named after dates; None for any other column."""
     good = np.isfinite(values)
     if (
-        not _COMPACT_NAME.search(name)
+        not any(word in name.lower() for word in _COMPACT_NAMES)
         or good.sum() < 2
         or not ((values[good] >= 19000101) & (values[good] <= 21001231)).all()
     ):

@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import warnings
-import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +55,8 @@ def binary_table(data: bytes, source: str) -> tuple[str | pandas.DataFrame, list
 
 def _check_archive(data: bytes, source: str) -> None:
     """DataError for an archive that is no spreadsheet, or that unpacks to too much."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()

@@ -5,7 +5,7 @@
 Read are CSV, TSV, semicolon- and blank-separated text, JSON records, spreadsheets, parquet and feather, plain or packed with gzip
 or zstd (told by content, not by name), and data frames or arrays.  Every cell becomes float64; columns that are written otherwise
 than as plain numbers (dates, percent, thousands, currencies, units) become numbers too, and how is remembered in
-``problem.extra["columns"]``, so that new rows are read alike.  What cannot be used is never passed over in silence: rows with
+``problem.extra["conversions"]``, so that new rows are read alike.  What cannot be used is never passed over in silence: rows with
 missing, infinite or unreadable cells are dropped and counted by reason, columns of text are left out with a warning, and a table
 that cannot be read is a DataError naming the line and what mends it.
 """
@@ -56,7 +56,7 @@ ORDERS = {"day-first": "dmy", "month-first": "mdy"}  # of dates such as 01/02/20
 def read_table(path: str, date_order: str = "", readings: dict[str, Any] | None = None) -> Table:
     """All columns of a table file; raises DataError for anything that is no table.
 
-    date_order: "day-first" or "month-first" for dates such as 01/02/2024.  readings: ``problem.extra["columns"]`` of a law:
+    date_order: "day-first" or "month-first" for dates such as 01/02/2024.  readings: ``problem.extra["conversions"]`` of a law:
     its columns are read as that law's were, and its made columns are made.
     """
     source = "standard input" if str(path) == "-" else str(path)
@@ -150,7 +150,8 @@ def collect(
 
 def _interpreted(names, columns, where, known: dict[str, Reading], date_order: str):
     """(columns read, their cells) of arrays, pandas' columns or lists."""
-    read, raw = [], []
+    read: list[Any] = []
+    raw: list[Any] = []
     texts = []
     for j, column in enumerate(columns):
         array = _array(column)
@@ -241,6 +242,7 @@ def table_problems(table: Table, choice: Choice) -> list[tuple[Problem, list[str
     table = made_columns.with_made(table, choice)
     usable = ~table.text & np.isfinite(table.values).any(axis=0)
     places = matching(table, choice.targets, usable)
+    targets: list[str | None] = [table.names[j] for j in places] or [None]
     some = [
         table_problem(
             table,
@@ -251,7 +253,7 @@ def table_problems(table: Table, choice: Choice) -> list[tuple[Problem, list[str
             choice.ignore,
             others=[table.names[j] for j in places if table.names[j] != target],
         )
-        for target in ([table.names[j] for j in places] or [None])
+        for target in targets
     ]
     for k, (problem, _, _) in enumerate(some):
         problem.id = k
@@ -333,7 +335,7 @@ def table_problem(
     if dropped:
         problem.extra["rows"] = np.flatnonzero(keep)
     if table.readings:
-        problem.extra["columns"] = readings_of(table, [*names, problem.target])
+        problem.extra["conversions"] = readings_of(table, [*names, problem.target])
     if w is not None:
         column = table.values[keep, w].copy()
         check = check_weights if sigma is None else weights_of_errors
@@ -438,8 +440,8 @@ def array_problem(
     choice = choice or Choice()
     table = collect("the arrays", names, columns, [], date_order=ORDERS.get(choice.dates, ""))
     table = made_columns.with_made(table, choice)
-    named = (name if given is not None else None for name, given in extra.items())
-    return table_problem(table, target, choice.inputs, *named, choice.ignore)
+    w, s = (name if given is not None else None for name, given in extra.items())
+    return table_problem(table, target, choice.inputs, w, s, choice.ignore)
 
 
 def _is_masked(values) -> bool:
@@ -491,7 +493,7 @@ def input_columns(table: Table, names: Sequence[str], needed: Sequence[str] | No
 
 
 def frame_table(X: Any, names: Sequence[str] | None = None, readings: dict[str, Any] | None = None) -> Table:
-    """New rows from arrays or a data frame, read as `readings` of a law say (its ``problem.extra["columns"]``)."""
+    """New rows from arrays or a data frame, read as `readings` of a law say (its ``problem.extra["conversions"]``)."""
     columns, found = frame_columns(X)
     known = {name: Reading.from_dict(one) for name, one in (readings or {}).items()}
     return collect("X", list(names) if names is not None else found, columns, [], readings=known)
@@ -502,6 +504,6 @@ def remarks(problem: Problem) -> list[dict[str, str]]:
     used = {*problem.names, problem.target}
     return [
         {"code": "reading", "text": f"{name}: {one['text']}"}
-        for name, one in problem.extra.get("columns", {}).items()
+        for name, one in problem.extra.get("conversions", {}).items()
         if one.get("text") and name in used
     ]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fansr.errors import DataError
-from fansr.tables import rates
+from fansr.tables import local_slopes
 from fansr.tables.cells import Reading, missing
 from fansr.tables.columns import MADE, Choice, Table, find_column, listed, nearest
 
@@ -132,14 +132,16 @@ def _bare(name: str) -> str:
 def _rate(table: Table, name: str, reading: Reading, places: dict[str, int]) -> tuple[np.ndarray, list[str]]:
     x, t = (table.values[:, places[source]] for source in reading.sources)
     try:
-        values, n = rates.rate(t, x, max(1, reading.rows))
-    except rates.Unordered:
+        values, n = local_slopes.rate(t, x, max(1, reading.rows))
+    except local_slopes.Unordered:
         raise DataError(
             f"{table.source}: {name} = {reading.formula}: {reading.sources[1]} neither differs from row to row nor rises in "
             "runs; sort the rows by run and time"
         ) from None
     if not np.isfinite(values).any():
-        raise DataError(f"{table.source}: {name} = {reading.formula}: wanted runs of at least {rates.MIN_ROWS} rows")
+        raise DataError(
+            f"{table.source}: {name} = {reading.formula}: wanted runs of at least {local_slopes.MIN_ROWS} rows"
+        )
     return values, [
         f"{name} = {reading.formula} was taken in {n} runs, from each fall of {reading.sources[1]} to the next"
     ] if n > 1 else []

@@ -244,7 +244,7 @@ def test_arrays_and_frames():
         and problem.target == "height"
         and any("kind is text" in w for w in warnings)
     )
-    assert problem.extra["columns"]["when"]["origin"] == "2020-01-01" and not problem.X[:, 2].any()
+    assert problem.extra["conversions"]["when"]["origin"] == "2020-01-01" and not problem.X[:, 2].any()
     problem, _, dropped = array_problem(np.array([1.0, np.nan, 3, 4]), [1, 2, 3, np.inf])
     assert problem.X.tolist() == [[1], [3]] and dict(dropped) == {"missing": 1, "infinite": 1}
     for bad in (
@@ -273,7 +273,7 @@ CELLS = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1, max_size=8)),
        st.sampled_from([",", ";", "\t"]), st.booleans())  # fmt: skip
 def test_the_small_reader_and_pandas_read_the_same(rows, separator, quoted):
