@@ -298,13 +298,13 @@ def read(
     scanned = {m: found for m in present if (found := scan(texts[m])) is not None}
     if 2 * len(scanned) >= len(present):
         return _read_numbers(texts, present, scanned, style, where, unit)
-    found = dates.read(texts, present, style, where)
-    if found is not None:
-        return found
+    column = dates.read(texts, present, style, where)
+    if column is not None:
+        return column
     return _finish(texts, present, {m: value for m in present if (value := _float(texts[m])) is not None}, None)
 
 
-def apply(reading: Reading, cells: Sequence[Any]) -> tuple[np.ndarray, list[int]]:
+def apply(reading: Reading, cells: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
     """Values (M,) of new cells read as the law's own column was, and the rows of those that cannot be."""
     from fansr.tables import dates
 
@@ -414,12 +414,10 @@ def _read_numbers(texts, present, scanned, style: Style, where, unit: str) -> Co
     decimal, doubt = _decimal([cell for cell in good.values()], style)
     if doubt:
         m = next(m for m, cell in good.items() if _OPEN.fullmatch(cell.core))
-        shown = texts[m]
-        value, other = digits(good[m].core, decimal), digits(good[m].core, "," if decimal == "." else ".")
-        assert value is not None and other is not None
-        said.append(
-            f"{shown} in {where(m)} was read as {float(value):.12g} {doubt}; if {float(other):.12g} is meant, write it so"
+        meant, other = (
+            float(digits(good[m].core, sign) or "nan") for sign in (decimal, "," if decimal == "." else ".")
         )
+        said.append(f"{texts[m]} in {where(m)} was read as {meant:.12g} {doubt}; if {other:.12g} is meant, write it so")
     grouped = [re.sub(r"[0-9]", "", cell.core.partition(decimal)[0])[:1] for cell in good.values()]
     thousands = next((sign for sign in grouped if sign), "")
     reading = Reading(
