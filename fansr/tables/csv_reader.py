@@ -1,7 +1,7 @@
 """Text of a table to named columns: separator, comments, names, a row of units, and how each column is written.
 
-CSV, TSV, semicolon-, bar- and blank-separated text.  Tables of up to a million cells are read with the csv module; pandas, whose
-import takes a quarter of a second, is for larger ones.  How cells become numbers, cells.py knows.
+CSV, TSV, semicolon-, bar- and blank-separated text.  Tables of up to a million cells are read with the csv module; pandas, which
+takes a quarter of a second to load, is for larger ones.  How cells become numbers, cells.py knows.
 """
 
 from __future__ import annotations
