@@ -13,6 +13,7 @@ from fansr.cli import single_thread  # noqa: F401  # isort: skip  (before numpy)
 import click
 
 from fansr.cli import command
+from fansr.fit_rules import rules_options
 from fansr.fit_stream import fit_stream
 from fansr.fit_table import Wanted, check_plot, fit_table
 from fansr.network import DECODERS
@@ -143,6 +144,7 @@ def _once(context, param, value):
     show_default=True,
     help="Recognise products of CODATA values among the constants.",
 )
+@rules_options
 @click.option("--weights", metavar="NAME", help="Column of weights of the squared residuals; it is no input then.")
 @click.option(
     "--sigma",
@@ -189,6 +191,8 @@ def fit(
     temperature,
     top_p,
     physics,
+    rules,
+    rule_texts,
     weights,
     sigma,
     is_robust,
@@ -220,6 +224,7 @@ def fit(
         temperature=temperature,
         top_p=top_p,
         physics=physics,
+        rules=rules,
         robust=is_robust,
         deadline=deadline,
         quiet=quiet,
@@ -243,6 +248,7 @@ def fit(
             "top_p": top_p,
             "physics": physics,
             "robust": is_robust,
+            **rule_texts,
         },
     )
     if "model" in proposers and (model is not None or device != "cpu"):

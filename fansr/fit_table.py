@@ -23,7 +23,7 @@ from fansr.evaluation import printed_report, result
 from fansr.expressions import variables
 from fansr.fit_view import SearchView
 from fansr.fitting import Budget, Problem
-from fansr.search import outliers, turns, verdict
+from fansr.search import outliers, rules, turns, verdict
 from fansr.streams import reader_writer
 
 PICTURES = (".png", ".svg", ".pdf")  # that --plot can draw
@@ -58,6 +58,10 @@ def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, 
     a search that was interrupted.
     """
     problem, notes, dropped = _read(data, source, wanted, options.seed)
+    try:
+        rules.check(options.rules, problem)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from None
     new_rows, lacking = _new_rows(problem, wanted.predict) if wanted.predict else (None, [])
     loading = time.monotonic() - single_thread.BEGUN  # with reading and checking
     if wanted.deadline is not None:
@@ -68,7 +72,8 @@ def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, 
         found = outliers.find(problem, replace(options, watch=view.watch), budget)
     notes += [f"proposer {name} failed: {why}" for name, why in found.failures.items()]
     if found.best is None:
-        raise NoAnswer(f"{source}: no law was found that gives finite values on all {len(problem.y)} rows")
+        within = " within the rules given" if options.rules else ""
+        raise NoAnswer(f"{source}: no law was found{within} that gives finite values on all {len(problem.y)} rows")
     judgement = result.judged(found, problem, options)
     predicted = None
     if new_rows is not None:

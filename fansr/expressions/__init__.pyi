@@ -1,6 +1,7 @@
 # What other packages may import from this one.
 from . import (
     compilation as compilation,
+    definitions as definitions,
     export as export,
     kernel_folder as kernel_folder,
     opcodes as opcodes,
@@ -8,8 +9,10 @@ from . import (
 )
 from .prefix import (
     EVEN_ROOTS as EVEN_ROOTS,
+    FUNCTIONS as FUNCTIONS,
     WHOLE_POWERS as WHOLE_POWERS,
     Expr as Expr,
+    arity as arity,
     bind as bind,
     children as children,
     drop_constants as drop_constants,

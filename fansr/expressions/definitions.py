@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from fansr.expressions.prefix import FUNCTIONS, Expr, from_infix, from_tree, problems, to_tree, variables
-from fansr.expressions.tokens import ARITY, CONSTANT, FOREIGN, OPERATOR, Operator, variable_index
+from fansr.expressions.tokens import ARITY, CONSTANT, FOREIGN, OPERATOR, Operator, literal_value, variable_index
 
 MOST = 256  # definitions that a process may meet; a stream cannot fill the memory with them
 LONGEST = 64  # tokens of a definition
@@ -106,3 +106,37 @@ def expanded(expr: Expr) -> Expr:
         return walk(to_tree(body_of(tree[0])), kids) if "=" in tree[0] else (tree[0], *kids)
 
     return from_tree(walk(to_tree(expr), None))
+
+
+def folded(expr: Expr, token: str) -> Expr:
+    """The expression with the token wherever its definition stands written out, inside first; operands in the same order."""
+    pattern, n = to_tree(body_of(token)), len(variables(body_of(token)))
+
+    def match(form, tree, found):
+        column = variable_index(form) if isinstance(form, str) else None
+        if column is not None:
+            return found.setdefault(column, tree) == tree and not (_holds_constant(tree) and form in repeated)
+        if not isinstance(form, tuple):
+            return form == tree or (isinstance(tree, str) and _same_number(form, tree))
+        if not isinstance(tree, tuple) or tree[0] != form[0]:
+            return False
+        return all(match(a, b, found) for a, b in zip(form[1:], tree[1:]))
+
+    def walk(tree):
+        if not isinstance(tree, tuple):
+            return tree
+        tree = (tree[0], *map(walk, tree[1:]))
+        found: dict[int, object] = {}
+        return (token, *(found[j] for j in range(n))) if match(pattern, tree, found) else tree
+
+    body = body_of(token)
+    repeated = {word for word in body if variable_index(word) is not None and body.count(word) > 1}
+    return from_tree(walk(to_tree(expr)))
+
+
+def _holds_constant(tree) -> bool:
+    return any(map(_holds_constant, tree[1:])) if isinstance(tree, tuple) else tree == CONSTANT
+
+
+def _same_number(a: str, b: str) -> bool:
+    return literal_value(a) is not None and literal_value(a) == literal_value(b)

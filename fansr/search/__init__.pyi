@@ -2,6 +2,7 @@
 from . import (
     outliers as outliers,
     rounding as rounding,
+    rules as rules,
     saved_law as saved_law,
     selection as selection,
     turns as turns,

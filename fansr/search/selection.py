@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -235,7 +236,10 @@ class Pool:
         gamma: float = GAMMA,
         keep: int = 400,
         known: float = 0.0,
+        admit: Callable[[Candidate], Candidate | None] | None = None,
+        prices: Sequence[tuple[str, float]] = (),
     ):
+        self.admit, self.prices = admit, prices
         self.M, self.floor, self.method, self.gamma, self.keep, self.known = M, floor, method, gamma, keep, known
         self.seen = 0  # candidates offered
         self._values: list[float] = []
@@ -245,13 +249,31 @@ class Pool:
 
     def value(self, candidate: Candidate) -> float:
         """The candidate's number under the pool's selection."""
-        return selection(self.method, candidate, self.M, self.gamma, self.floor, known=self.known)
+        value = selection(self.method, candidate, self.M, self.gamma, self.floor, known=self.known)
+        return value + self.surcharge(candidate) if self.prices else value
+
+    def surcharge(self, candidate: Candidate) -> float:
+        """What the prices that were set add to the selection's number: an operator then costs so many tokens."""
+        extra = 0.0
+        for token, price in self.prices:
+            count = candidate.expr.count(token)
+            if count and self.method == "score":
+                extra += count * (price - 1) * self.gamma
+            elif count and self.method != "fvu":
+                told = _RARE_NATS.get(token, TOKEN_NATS) if self.method == "mdl" else TOKEN_NATS
+                extra += count * (price * TOKEN_NATS - told)
+        return extra
 
     def add(self, candidate: Candidate) -> bool:
         """Offer one fitted candidate; True when it is the new best."""
         self.seen += 1
         if candidate.consts is None or not candidate.fvu < math.inf:
             return False
+        if self.admit is not None:
+            admitted = self.admit(candidate)
+            if admitted is None or not admitted.fvu < math.inf:
+                return False
+            candidate = admitted
         key = tuple(sort_commutative(candidate.expr))
         if not candidate.fvu < self._by_expr.get(key, math.inf) * (1 - 1e-12):
             return False

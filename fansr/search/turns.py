@@ -20,7 +20,7 @@ import numpy as np
 from fansr.cli import kernels
 from fansr.expressions import n_constants, to_infix
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import large_tables, rounding, second_core, selection, shortening, spelling
+from fansr.search import large_tables, rounding, rules, second_core, selection, shortening, spelling
 from fansr.streams import rng_for
 
 # name -> (module, function, share of a time budget).  Shares matter only while several are at work, and large ones only at first.
@@ -40,7 +40,9 @@ PROPOSERS = {
     "waves": ("fansr.proposers.waves", "propose", 2.0),
     "control": ("fansr.network.sample", "propose_control", 1.0),
     "evolve": ("fansr.proposers.local_search.evolve", "propose", 1.5),
+    "own": ("fansr.proposers.own_functions", "propose", 4.0),  # where functions are defined or asked for
 }
+NEEDS = {"waves": {"sin", "cos"}, "kinks": {"abs", "min", "max", "step"}}  # a proposer is spared where rules allow none
 KERNELS = {"evolve": "local search", "model": "sampling"}  # what they need compiled, besides what every fit needs
 # The control (random draws of the model's prior over the columns in use) is the bar for the model.  At equal seconds
 # the model finds more of held-out synthetic laws, of published laws and of our own families (data/models/tiny-worth.json);
@@ -62,7 +64,7 @@ DEFAULT_PROPOSERS = (
     "evolve",
 )
 # These run first and whole, by counts: no clock and no load takes the commonest laws away.
-FLOOR = ("power", "kinks", "sums", "curves")
+FLOOR = ("power", "kinks", "own", "sums", "curves")
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
@@ -126,6 +128,7 @@ class Options:
     decoder: str = "tree"
     temperature: float = 1.0
     top_p: float = 1.0
+    rules: rules.Rules = rules.Rules()  # what a law may be
     target_fvu: float | None = None  # at which a search ends: when the law it would choose fits as well
     watch: Callable[[Progress], Any] | None = (
         None  # called after every turn; what it gives back, if true, ends the search
@@ -194,7 +197,7 @@ def search(
     started = time.monotonic()
     budget = budget or Budget(None)
     if not np.ptp(problem.y) > 0:
-        return _constant(problem, started)
+        return _constant(problem, started, options)
     loading = _load(options.quiet)
     budget.start += loading
     columns = None
@@ -278,7 +281,7 @@ def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float,
         candidate.fvu = plain
         if plain > max(100 * floor, 1e-24) and len(candidate.consts) and not budget.over():
             fvu, consts = fitter.polish(candidate.expr, candidate.consts, iterations=8)
-            if fvu < plain * (1 - 0.5 / len(problem.y)):
+            if fvu < plain * (1 - 0.5 / len(problem.y)) and options.rules.broken(candidate.expr, consts) is None:
                 candidate.fvu, candidate.consts = fvu, np.asarray(consts)
     found.front = selection.front_of(found.front, len(problem.y), floor, found.best)
     found.errors = rounding.law_errors(
@@ -292,8 +295,10 @@ def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:
     return max((len(repr(abs(float(v))).split("e")[0].replace(".", "").strip("0")) for v in values), default=0)
 
 
-def _constant(problem: Problem, started: float) -> Found:
+def _constant(problem: Problem, started: float, options: Options) -> Found:
     """The law of a target that never changes."""
+    if options.rules.broken(["<constant>"], problem.y[:1]) is not None:
+        return Found(None, [], np.zeros(0), time.monotonic() - started, 1, Counter(), "failed", selection.EXACT)
     best = Candidate(["<constant>"], np.array([float(problem.y[0])]), 0.0, "constant")
     return Found(best, [best], np.zeros(1), time.monotonic() - started, 1, Counter(constant=1), "ok", selection.EXACT)
 
@@ -308,7 +313,12 @@ class _State:
         )
         self.floor = selection.fvu_floor(problem.y, problem.weights)
         self.known = selection.known_fvu(problem)
-        self.pool = selection.Pool(len(problem.y), self.floor, options.select, options.gamma, known=self.known)
+        self.rules = options.rules if options.rules else None
+        self.probes = rules.probes(problem, options.rules.positive)
+        self.pool = selection.Pool(
+            len(problem.y), self.floor, options.select, options.gamma, known=self.known,
+            admit=self._admitted if self.rules else None, prices=options.rules.prices,
+        )  # fmt: skip
         printed = selection.printed_fvu(problem.y, problem.weights)
         self.exact = self.enough = max(100 * self.floor, 1e-24, 4 * printed if printed < TYPED else 0.0)
         if budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
@@ -326,6 +336,29 @@ class _State:
         self.loading = 0.0
         self.unheard: tuple[str, ...] = ()
 
+    def _admitted(self, candidate: Candidate) -> Candidate | None:
+        return self.options.rules.admit(candidate, self.fitter, self.probes)
+
+    def _kept(self, rewritten: Candidate, *before: Candidate) -> Candidate:
+        """A rewritten law, or the last of the forms before it that keeps the rules."""
+        if self.rules is None:
+            return rewritten
+        for form in (rewritten, *before):
+            admitted = self._admitted(form)
+            if admitted is not None and admitted.fvu < math.inf:
+                return admitted
+        return before[-1]
+
+    def _invited(self) -> list[str]:
+        """Names of the proposers that have something to say under the rules, the floor's first."""
+        names = [name for name in self.options.proposers if name not in self.left_out]
+        wanted = self.options.rules
+        if wanted.own and "own" not in names:
+            names.insert(max((k + 1 for k, name in enumerate(names) if name in FLOOR), default=0), "own")
+        if wanted.operators is not None:
+            names = [name for name in names if not NEEDS.get(name) or NEEDS[name] & wanted.operators]
+        return names
+
     # -- turns
 
     def _start(self, name: str, budget: Budget | None = None) -> _Turn:
@@ -340,8 +373,12 @@ class _State:
             extra = {"samples": self.options.samples, "model": self.options.model, "fitter": self.fitter}
             if name == "model":
                 extra |= {key: getattr(self.options, key) for key in ("device", "decoder", "temperature", "top_p")}
-        elif name == "evolve" and not self.helped:
-            extra = {"jobs": self.options.jobs}
+        elif name == "own":
+            extra = {"functions": self.options.rules.own}
+        elif name == "evolve":
+            extra = {"operators": self.options.rules.operators}
+            if not self.helped:
+                extra["jobs"] = self.options.jobs
         rng = rng_for(self.options.seed, f"fit.{name}", self.problem.id)
         return _Turn(name, share, propose(self.problem, budget or self.work, rng, self.pool, **extra))
 
@@ -401,7 +438,7 @@ class _State:
 
     def run_steps(self):
         """A generator that yields after every turn of a proposer."""
-        waiting = [name for name in self.options.proposers if name not in self.left_out]
+        waiting = self._invited()
         timed = self.budget.seconds is not None
         for name in [name for name in waiting if name in FLOOR] if timed else []:
             waiting.remove(name)
@@ -516,8 +553,11 @@ class _State:
             best = min(others, key=self._final_value, default=best)
             finals += [c for c in more if c is best]
         shown = [
-            spelling.outside(
-                spelling.slowest(rounding.written(c, self.fitter), self.problem.X, self.fitter), self.fitter
+            self._kept(
+                spelling.outside(
+                    spelling.slowest(rounding.written(c, self.fitter), self.problem.X, self.fitter), self.fitter
+                ),
+                c,
             )
             for c in self.pool.front()
         ]
@@ -538,10 +578,12 @@ class _State:
     def _plain(self, candidate: Candidate, over) -> Candidate:
         """A candidate as it would be handed out: written plainly, the slowest of waves that agree, its constants rounded."""
         # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
+        pooled = candidate
         candidate = rounding.written(candidate, self.fitter)
         candidate = spelling.slowest(candidate, self.problem.X, self.fitter)
         candidate = spelling.outside(candidate, self.fitter)
-        return rounding.snap(candidate, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+        snapped = rounding.snap(candidate, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+        return self._kept(snapped, candidate, pooled)
 
     def _errors(self, candidate: Candidate) -> np.ndarray:
         problem = self.problem
@@ -570,6 +612,7 @@ class _State:
                 else (free + 1, told)
             )
         value = selection.selection(self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known)
+        value += self.pool.surcharge(candidate)
         if self.options.select != "mdl":
             return value
         return value + told + rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)

@@ -123,3 +123,13 @@ def test_formulas_with_comparisons_and_remainders():
     assert from_infix("max(x1, x2, 1)") == ["max", "x1", "max", "x2", "1.0"]
     with pytest.raises(ValueError, match="'min' came with 1 arguments .* wanted 2"):
         from_infix("min(x1)")
+
+
+def test_a_definition_written_out_is_folded():
+    expr = from_infix("2*exp(-(3*x1 - 1)**2) + exp(-x2**2)")
+    assert to_infix(definitions.folded(expr, GAUSS)) == "2*gauss(3*x1 - 1) + gauss(x2)"
+    twice = from_infix("x1*x2/(1 + exp(-x1*x2))")
+    assert definitions.folded(from_infix("(x1 + x2)/(1 + exp(-(x1 + x2)))"), SWISH) == [SWISH, "+", "x1", "x2"]
+    assert definitions.folded(twice, SWISH) == twice  # exp(-(x1*x2)) is spelled otherwise
+    free = ["/", CONSTANT, "+", "1.0", "exp", "neg", CONSTANT]
+    assert definitions.folded(free, SWISH) == free  # two constants are not one

@@ -55,10 +55,10 @@ def views(y: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray, np.ndarray, 
     return [(o, t, s, i) for o, t, s, i in found if np.isfinite(t).all() and np.isfinite(s).all() and np.ptp(t) > 0]
 
 
-def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1):
+def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1, operators=None):
     """Yield lists of fitted candidates, each an improvement of some island.
 
-    Without a clock it stops after EVALUATIONS * budget.work evaluations and depends on `rng` and the pool alone.
+    operators: the tokens that are bred (None: all).  Without a clock it stops after EVALUATIONS * budget.work evaluations and depends on `rng` and the pool alone.
     """
     M, D = problem.X.shape
     over = budget.over
@@ -72,10 +72,11 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1):
     judge = Refiner(problem.X, problem.y, seed=seed % 1000, weights=problem.weights)
     longest = min(LONGEST, max(8, M))
     first, *others = views(y)
-    plain = Island(X, y, weights, first, columns, longest, seed)
-    islands = [plain, QuotientIsland(X, y, weights, columns, longest, seed + 1, plain.library)]
+    plain = Island(X, y, weights, first, columns, longest, seed, operators=operators)
+    islands = [plain, QuotientIsland(X, y, weights, columns, longest, seed + 1, plain.library, operators)]
     islands += [
-        Island(X, y, weights, view, columns, longest, seed + 2 + k, plain.library) for k, view in enumerate(others)
+        Island(X, y, weights, view, columns, longest, seed + 2 + k, plain.library, operators)
+        for k, view in enumerate(others)
     ]
     limit = EVALUATIONS * budget.work if budget.seconds is None else math.inf
     for island in islands:

@@ -36,12 +36,13 @@ UNARY = {"inv": 2, "neg": 1, "pow2": 4, "pow3": 1, "pow4": 0.3, "pow1_2": 3, "si
 BINARY = {"+": 4, "-": 3, "*": 5, "/": 4, "pow": 0.3}
 
 
-def _cumulative(weights, n) -> np.ndarray:
+def _cumulative(weights, n, operators=None) -> np.ndarray:
     """Cumulative distribution over opcodes 0..n-1 from weights by token."""
     p = np.zeros(n)
     for token, weight in weights.items():
-        p[OPERATOR[token].opcode] = weight
-    return np.cumsum(p) / p.sum()
+        if operators is None or token in operators:
+            p[OPERATOR[token].opcode] = weight
+    return np.cumsum(p) / p.sum() if p.any() else _cumulative(weights, n)
 
 
 UNARY_CUMULATIVE, BINARY_CUMULATIVE = _cumulative(UNARY, len(OPERATORS)), _cumulative(BINARY, 5)
@@ -59,13 +60,16 @@ class Island:
     and full_w hold the fitted whole expressions c0 + c1*term1 + ... as codes and values.
     """
 
-    def __init__(self, X, y, weights, view, columns, longest: int, seed: int, library=None):
+    def __init__(self, X, y, weights, view, columns, longest: int, seed: int, library=None, operators=None):
         self.outside, target, slope, self.inside = view
         slope = slope / slope.max()  # squares of 1e300 would overflow
         # One seed for all islands: they see the rows in one order and can share the library.
         self.refiner = Refiner(X, target, seed=0, weights=slope**2 if weights is None else slope**2 * weights)
         codes = np.array([op.COLUMN + j for j in columns], np.int64)
-        self.menu = Menu(np.cumsum(KINDS) / KINDS.sum(), UNARY_CUMULATIVE, BINARY_CUMULATIVE, codes)
+        unary, binary = UNARY_CUMULATIVE, BINARY_CUMULATIVE
+        if operators is not None:  # others may still come of rewriting
+            unary, binary = _cumulative(UNARY, len(OPERATORS), operators), _cumulative(BINARY, 5, operators)
+        self.menu = Menu(np.cumsum(KINDS) / KINDS.sum(), unary, binary, codes)
         self.state = np.array([seed], np.uint64)
         self.limits = Limits(longest, MOST_CONSTANTS, np.zeros(1 << 20, np.uint64))
         self.met = 0

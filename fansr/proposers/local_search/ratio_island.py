@@ -20,9 +20,17 @@ class QuotientIsland(Island):
     FVU of the quotient, fitted from the sum's constants.
     """
 
-    def __init__(self, X, y, weights, columns, longest: int, seed: int, library=None):
+    def __init__(self, X, y, weights, columns, longest: int, seed: int, library=None, operators=None):
         super().__init__(
-            np.column_stack([X, y]), y, weights, ((), y, np.ones(len(y)), ()), columns, longest, seed, library
+            np.column_stack([X, y]),
+            y,
+            weights,
+            ((), y, np.ones(len(y)), ()),
+            columns,
+            longest,
+            seed,
+            library,
+            operators,
         )
         self.y_code = op.COLUMN + X.shape[1]
         # Terms with the target as a factor: those of the library, up to a few hundred.
