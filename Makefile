@@ -42,7 +42,7 @@ format: venv  ## put the code into ruff's format
 
 docs: .venv/docs-ready  ## the site of docs/ in out/site/, with commands, gallery and notebooks run anew
 	$(BIN)/python docs/tools/make_pages.py out/docs
-	$(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 docs-test: .venv/docs-ready  ## every block, notebook, gallery table and link of the documentation
 	$(BIN)/python -m pytest -m "docs or not docs" tests/docs

@@ -122,8 +122,8 @@ EXAMPLES = {
         "The pressure of water vapour",
         "water_vapour",
         "Saturation pressure from steam tables, four to five digits over five decades. Clausius and Clapeyron give $e^{a - b/T}$, good to a few percent.",
-        "The chosen law bends the exponent of $T$ instead and is a hundred times closer; *rough* says that it is not the last word, "
-        "since the residuals keep a shape. Clausius and Clapeyron's law stands on the front.",
+        "The digits support more than Clausius and Clapeyron: a longer law comes some thousand times closer and is chosen, and theirs "
+        "stands on the front. Neither is the last word; steam tables come from formulas of dozens of terms.",
         (r"NUMBER\*exp\(-NUMBER/temperature_k\)", (7.8e7, 5057), 0.01),
     ),
     "filament": Example(

@@ -72,7 +72,7 @@ def operators(folder: Path) -> None:
             derivative = ", ".join(d.format(a="a", b="b", v="v") for d in row.derivative)
             cells = " | ".join(f"`{cell}`" for cell in (row.token, infix, numpy, derivative))
             latex = row.latex.format(a="a", b="b").replace("\\left|", "\\lvert ").replace("\\right|", "\\rvert ")
-            rows.append(f"| {cells} | ${latex}$ |")
+            rows.append(f"| {cells} | ${latex.strip()}$ |")
         return "\n".join(rows)
 
     text = (TOOLS / "operators.md").read_text()
@@ -95,7 +95,11 @@ def notebooks(folder: Path) -> None:
 
     for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
         book = nbformat.read(path, as_version=4)
-        NotebookClient(book, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
+        os.environ |= {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore:IProgress",
+        }  # a kernel without progress widgets
+        NotebookClient(book, timeout=600, coalesce_streams=True, resources={"metadata": {"path": str(ROOT)}}).execute()
         exporter = MarkdownExporter()
         text, parts = exporter.from_notebook_node(
             book, resources={"output_files_dir": f"{path.stem}_files", "unique_key": path.stem}
