@@ -15,7 +15,7 @@ import click
 from fansr.cli import command
 from fansr.fit_rules import rules_options
 from fansr.fit_stream import fit_stream
-from fansr.fit_table import Wanted, check_plot, fit_table
+from fansr.fit_table import PAGES, Wanted, check_plot, fit_table
 from fansr.network import DECODERS
 from fansr.search import selection, turns
 from fansr.streams import files
@@ -160,7 +160,13 @@ def _once(context, param, value):
 @click.option(
     "--predict", "predict_path", metavar="NEW.csv", help="Write the law's values for these rows to stdout as CSV."
 )
-@click.option("--plot", "plot_path", metavar="FILE", help="Draw fit, residuals and front (png or svg).")
+@click.option("--plot", "plot_path", metavar="FILE", help="Draw fit, residuals, slices and front (png, svg or pdf).")
+@click.option(
+    "--report",
+    "report_path",
+    metavar="FILE",
+    help="Write all of the answer as one page (html) to read, show and print.",
+)
 @click.option(
     "-o",
     "--output",
@@ -201,6 +207,7 @@ def fit(
     as_json,
     predict_path,
     plot_path,
+    report_path,
     output,
     jobs,
     seed,
@@ -231,6 +238,8 @@ def fit(
     )
     if plot_path:
         check_plot(plot_path)
+    if report_path:
+        check_plot(report_path, "--report", PAGES)
     entry = command.history_entry(
         seed=seed,
         config={
@@ -263,6 +272,7 @@ def fit(
             ("--target", target),
             ("--predict", predict_path),
             ("--plot", plot_path),
+            ("--report", report_path),
             ("--val", val),
             ("--json", as_json),
             ("--weights", weights),
@@ -288,6 +298,7 @@ def fit(
         as_json=as_json,
         predict=predict_path,
         plot=plot_path,
+        report=report_path,
         output=output,
         quiet=quiet,
         verbose=verbose,

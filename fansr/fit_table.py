@@ -27,6 +27,7 @@ from fansr.search import outliers, rules, turns, verdict
 from fansr.streams import reader_writer
 
 PICTURES = (".png", ".svg", ".pdf")  # that --plot can draw
+PAGES = (".html", ".htm", ".xhtml")  # that --report can write
 REPORTING = 0.3  # seconds kept of a --deadline for what follows the search
 
 
@@ -44,6 +45,7 @@ class Wanted:
     as_json: bool = False
     predict: str | None = None
     plot: str | None = None
+    report: str | None = None
     output: str | None = None
     quiet: bool = False
     verbose: bool = False
@@ -94,6 +96,9 @@ def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, 
             writer.write(result.table_record(found, problem, source, judgement))
     if wanted.plot:
         _plot(found, problem, options, wanted.plot)
+    if wanted.report:
+        numbers = result.result_dict(found, problem, options, notes, sum(dropped.values()), None, loading, judgement)
+        _report(found, problem, options, numbers, source, wanted.report, entry)
     if found.status == "interrupted":
         raise KeyboardInterrupt
     if wanted.strict and judgement.verdict == "no law":
@@ -143,6 +148,18 @@ def _plot(found: turns.Found, problem: Problem, options: turns.Options, path: st
     from fansr.evaluation import plot
 
     plot.draw_fit(problem, found.best, found.front, path, found.outliers, found.floor, options.physics)
+
+
+def _report(
+    found: turns.Found, problem: Problem, options: turns.Options, numbers: dict, source: str, path: str, entry: dict
+):
+    from fansr.evaluation import fitted, report_page
+
+    law = fitted.Fitted.of(problem, found.best, found.front, found.outliers, found.floor, options.physics)
+    consts = printed_report.rounded_constants(found.best, found.errors, law.kept_rows, found.floor)
+    settings = {name: ", ".join(value) if isinstance(value, list) else value for name, value in entry["config"].items()}
+    page = report_page.page(law, numbers, consts, source, report_page.command_line(entry), settings, entry["utc"])
+    report_page.write(page, path)
 
 
 def check_plot(path: str, option: str = "--plot", endings: tuple[str, ...] = PICTURES) -> None:

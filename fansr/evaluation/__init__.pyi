@@ -1,3 +1,9 @@
 # What other packages may import from this one.
-from . import plot as plot, printed_report as printed_report, result as result
+from . import (
+    fitted as fitted,
+    plot as plot,
+    printed_report as printed_report,
+    report_page as report_page,
+    result as result,
+)
 from .metrics import fvu as fvu

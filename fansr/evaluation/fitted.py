@@ -83,6 +83,11 @@ class Fitted:
         return self.problem.target
 
     @property
+    def kept_rows(self) -> Problem:
+        """The problem over the rows that were not set aside."""
+        return outliers.rows_of(self.problem, self.kept)
+
+    @property
     def weighted(self) -> bool:
         """Whether rows have weights, so that their errors differ."""
         return self.problem.weights is not None

@@ -55,7 +55,12 @@ def report(
 
 
 def rounded(candidate: Candidate, errors: np.ndarray, problem: Problem, floor: float) -> str:
-    """The law with as many digits as the data support: rounding may cost at most 1 % of the FVU."""
+    """The law with as many digits as the data support."""
+    return to_infix(candidate.expr, rounded_constants(candidate, errors, problem, floor), problem.names)
+
+
+def rounded_constants(candidate: Candidate, errors: np.ndarray, problem: Problem, floor: float) -> list[float]:
+    """Constants (C,) with as many digits as the data support: rounding may cost at most 1 % of the FVU."""
     from fansr.expressions import evaluate
     from fansr.proposers import fvu_of
 
@@ -65,7 +70,5 @@ def rounded(candidate: Candidate, errors: np.ndarray, problem: Problem, floor: f
         with np.errstate(all="ignore"):
             value = fvu_of(problem.y, evaluate(candidate.expr, problem.X, np.array(consts)), problem.weights)
         if value <= max(candidate.fvu * 1.01, floor):
-            break
-    else:
-        consts = candidate.consts
-    return to_infix(candidate.expr, consts, problem.names)
+            return consts
+    return [float(c) for c in candidate.consts]

@@ -4,6 +4,7 @@ from . import (
     definitions as definitions,
     export as export,
     kernel_folder as kernel_folder,
+    mathml as mathml,
     opcodes as opcodes,
     prefix as prefix,
 )
