@@ -144,7 +144,7 @@ class _Placer:
     def _lead(self, point, box: Box) -> list[Box]:
         """What a line from a point to its label takes, less the beginning, which leaves the point and its step."""
         x, y = self._corner(point, box)
-        xs, ys = np.linspace(point[0], x, 12)[4:], np.linspace(point[1], y, 12)[4:]
+        xs, ys = np.linspace(point[0], x, 16)[3:], np.linspace(point[1], y, 16)[3:]
         return [(a - 1.0, b - 1.0, a + 1.0, b + 1.0) for a, b in zip(xs, ys)]
 
 

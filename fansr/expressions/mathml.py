@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from fansr.expressions.prefix import EVEN_ROOTS, WHOLE_POWERS, Expr, Tree, format_number, n_constants, to_tree
-from fansr.expressions.tokens import CONSTANT, OPERATOR, variable_index
+from fansr.expressions.tokens import CONSTANT, variable_index
 
 _SUM, _PRODUCT, _SIGN, _POWER, _CALL, _ATOM = range(1, 7)  # how tightly a piece binds
 _GREEK = {
@@ -198,6 +198,8 @@ def _joined(token: str, parts: list[Piece]) -> Piece:
     """An operator over its operands."""
     a = parts[0]
     depth = max(part.depth for part in parts)
+    if "=" in token:  # a function of the user's own: its name and definition
+        return _call(token.partition("=")[0], parts, depth)
     if token in ("+", "-"):
         return _sum(token, a, parts[1])
     if token == "*":
@@ -227,10 +229,13 @@ def _joined(token: str, parts: list[Piece]) -> Piece:
     if token == "mod":
         inner = f"{_fenced(a, _POWER).markup}<mo>mod</mo>{_fenced(parts[1], _POWER).markup}"
         return _bracketed(Piece(inner, _SUM, sum(p.width for p in parts) + 2.5, depth))
-    word = _NAMES.get(token) or OPERATOR[token].infix.partition("(")[0] or token
-    inside = _bracketed(
-        Piece("<mo>,</mo>".join(part.markup for part in parts), _SUM, sum(p.width + 0.5 for p in parts), depth)
-    )
+    return _call(_NAMES.get(token, token), parts, depth)
+
+
+def _call(word: str, parts: list[Piece], depth: int) -> Piece:
+    """A function by its name."""
+    width = sum(part.width + 0.5 for part in parts)
+    inside = _bracketed(Piece("<mo>,</mo>".join(part.markup for part in parts), _SUM, width, depth))
     markup = f'<mrow><mi mathvariant="normal">{_escaped(word)}</mi>{_APPLIED}{inside.markup}</mrow>'
     return Piece(markup, _CALL, 0.6 * len(word) + inside.width, depth, _WORD)
 
