@@ -119,7 +119,11 @@ def _terms(
 
 def _head(fitted: Fitted, result: dict, consts: Sequence[float], source: str) -> str:
     law = fitted.law
-    figures = [("FVU", f"{result['fvu']:.3g}"), ("R²", f"{result['r2']:.6f}"), ("length", f"{result['length']} tokens")]
+    figures = [
+        ("FVU", f"{result['fvu']:.3g}"),
+        ("R²", _r2(result["fvu"])),
+        ("length", f"{result['length']} token{'s' * (result['length'] != 1)}"),
+    ]
     figures.append(("rows", f"{len(fitted.y):,}".replace(",", "\u2009")))
     for key, name in (("chi2_per_dof", "χ² per degree of freedom"), ("fvu_val", "FVU on held-out rows")):
         if result.get(key) is not None:
@@ -144,6 +148,11 @@ def _head(fitted: Fitted, result: dict, consts: Sequence[float], source: str) ->
     )
 
 
+def _r2(fvu: float) -> str:
+    """1 - FVU with as many digits as tell it from 1."""
+    return f"{1 - fvu:.4f}" if fvu > 1e-3 else f"1 − {number(fvu, 3)}" if fvu > 0 else "1"
+
+
 def _figure(draw: plot_fit.Panel, name: str, label: str, caption: str, width: float = 4.3, height: float = 3.1) -> str:
     svg = svg_of(plot_fit.panel_figure(draw, width, height), name, _text(label))
     return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
@@ -160,10 +169,9 @@ def _rows_key(fitted: Fitted) -> str:
 
 def _fit_section(fitted: Fitted) -> str:
     target = _text(fitted.target)
-    caption = f"{_rows_key(fitted)}, {LAW_KEY} law"
+    bars = fitted.sigma is not None and len(fitted.y) <= plot_fit.BARS
+    caption = f"{_rows_key(fitted)}{' with their stated errors as bars' if bars else ''}, {LAW_KEY} law"
     along = len(fitted.used) == 1 or not fitted.used
-    if fitted.sigma is not None and len(fitted.y) <= plot_fit.BARS:
-        caption += ", with the stated errors as bars"
     if along and fitted.law.constants and fitted.band(fitted.X[:1]) is not None:
         caption += f", {BAND_KEY} its {plot_fit.PERCENT} band"
     if not fitted.weighted and fitted.noise > 0:

@@ -127,7 +127,7 @@ def test_constants_stand_with_their_errors_and_the_front_with_its_laws():
         ["4", "undetermined", ""],
     ]
     front = next(div for div in root.iter(f"{XHTML}div") if div.get("class") == "front")
-    assert len(front.findall(f"{XHTML}div")) == len(fit.front) and "7 ◆" in "".join(front.itertext())
+    assert len(front.findall(f"{XHTML}div")) == len(fit.front) and "6 ◆" in "".join(front.itertext())
 
 
 def table(tmp_path, name="t.csv", header="x,y"):
