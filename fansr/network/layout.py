@@ -11,6 +11,7 @@ import contextlib
 import torch
 from torch import Tensor, nn
 
+from fansr.errors import DataError
 from fansr.network import device
 from fansr.network.architecture import Model
 
@@ -24,8 +25,11 @@ def distribute(model: Model, layout: str, where: device.Device) -> nn.Module:
         return model
     if layout == "sharded":
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
 
+        try:
+            from torch.distributed.fsdp import fully_shard
+        except ImportError:
+            raise DataError(f"--layout sharded needs torch 2.6 or newer, here is {torch.__version__}") from None
         mesh = init_device_mesh(where.device.type, (device.world(),))
         for part in (model.encoder.gather, model.encoder.spread, model.encoder.refine, model.decoder.layers):
             for layer in part:
