@@ -17,7 +17,7 @@ from fansr.fit_rules import rules_options
 from fansr.fit_stream import fit_stream
 from fansr.fit_table import PAGES, Wanted, check_plot, fit_table
 from fansr.network import DECODERS
-from fansr.search import selection, turns
+from fansr.search import relative_noise, selection, turns
 from fansr.streams import files
 
 
@@ -151,6 +151,13 @@ def _once(context, param, value):
     metavar="NAME",
     help="Column of standard errors of the target: weights 1/sigma^2, and the noise is known.",
 )
+@click.option(
+    "--loss",
+    type=click.Choice(relative_noise.LOSSES),
+    default="auto",
+    show_default=True,
+    help="What is made small: squares of the errors, squares of the relative errors, or which of the two the residuals ask for.",
+)
 @click.option("--robust", "is_robust", is_flag=True, help="Set rows aside that no law explains, and say which.")
 @click.option(
     "--val", type=click.FloatRange(0, 0.9), default=0.0, help="Share of the rows held out and only reported on."
@@ -201,6 +208,7 @@ def fit(
     rule_texts,
     weights,
     sigma,
+    loss,
     is_robust,
     val,
     strict,
@@ -232,6 +240,7 @@ def fit(
         top_p=top_p,
         physics=physics,
         rules=rules,
+        loss=loss,
         robust=is_robust,
         deadline=deadline,
         quiet=quiet,
@@ -256,6 +265,7 @@ def fit(
             "temperature": temperature,
             "top_p": top_p,
             "physics": physics,
+            "loss": loss,
             "robust": is_robust,
             **rule_texts,
         },
@@ -287,6 +297,8 @@ def fit(
         return
     if weights and sigma:
         raise click.UsageError("--weights and --sigma: give one of them (weights are 1/sigma^2)")
+    if loss == "relative" and (weights or sigma):
+        raise click.UsageError("--loss relative gives every row the weight 1/value^2: leave out --weights and --sigma")
     wanted = Wanted(
         target=target,
         weights=weights,

@@ -21,7 +21,7 @@ import numpy as np
 from fansr import fit_table
 from fansr.errors import DataError, NoAnswer
 from fansr.evaluation import result
-from fansr.search import outliers, saved_law, selection, turns, verdict
+from fansr.search import outliers, relative_noise, saved_law, selection, turns, verdict
 
 
 class SymbolicRegressor:
@@ -49,6 +49,7 @@ class SymbolicRegressor:
         select: str = "mdl",
         model: str | None = None,
         physics: bool = True,
+        loss: str = "auto",
         robust: bool = False,
         deadline: float | None = None,
     ):
@@ -62,6 +63,7 @@ class SymbolicRegressor:
         self.select = select
         self.model = model
         self.physics = physics
+        self.loss = loss
         self.robust = robust
         self.deadline = deadline
 
@@ -203,6 +205,8 @@ class SymbolicRegressor:
             raise ValueError(f"proposers={self.proposers!r}: wanted some of {', '.join(turns.PROPOSERS)}")
         if self.select not in selection.SELECTORS:
             raise ValueError(f"select={self.select!r}: wanted one of {', '.join(selection.SELECTORS)}")
+        if self.loss not in relative_noise.LOSSES:
+            raise ValueError(f"loss={self.loss!r}: wanted one of {', '.join(relative_noise.LOSSES)}")
         for name in ("time", "deadline"):
             if getattr(self, name) is not None:
                 self._number(name, 0.0, math.inf)
@@ -226,6 +230,7 @@ class SymbolicRegressor:
             jobs=int(self.jobs),
             model=self.model,
             physics=bool(self.physics),
+            loss=self.loss,
             robust=bool(self.robust),
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,7 +33,9 @@ def judged(found: turns.Found, problem: Problem, options: turns.Options) -> verd
     """How good the law is, and what its user should look at."""
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
-    judgement = verdict.judge(problem, found.best, found.errors, found.floor, kept, found.unheard, options.seed)
+    relative = found.weights is not None
+    told = replace(problem, weights=found.weights) if relative else problem
+    judgement = verdict.judge(told, found.best, found.errors, found.floor, kept, found.unheard, options.seed, relative)
     judgement.remarks.extend(loading.remarks(problem))
     return judgement
 

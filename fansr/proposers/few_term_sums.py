@@ -23,6 +23,7 @@ import numpy as np
 from fansr.expressions import bind, literal_value, rename
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers import one_column_curves
+from fansr.proposers.calendar_waves import calendar_laws
 from fansr.proposers.library_sums import Equation, Search
 from fansr.proposers.parts.candidates import Polisher, measured
 from fansr.proposers.parts.expression_assembly import Base, powered, product, times, total
@@ -79,6 +80,9 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
 
     polish = Polisher(sample)
     yield given(polish(measured(sample, lines(sample), "sums"), 1))
+    waves = calendar_laws(sample)
+    if waves:
+        yield given(waves)
     if best < FOUND:
         return
     if sample.X.shape[1] > MOST_COLUMNS:

@@ -1,6 +1,7 @@
 # What other packages may import from this one.
 from . import (
     outliers as outliers,
+    relative_noise as relative_noise,
     rounding as rounding,
     rules as rules,
     saved_law as saved_law,

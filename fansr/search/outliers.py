@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import large_tables, rounding, selection, turns
+from fansr.search import large_tables, relative_noise, rounding, selection, turns
 
 LIMIT = 4.0  # robust standard deviations beyond which a row is set aside: one good row in 16,000 under Gaussian noise
 NEIGHBOURS = 6
@@ -46,6 +46,9 @@ def find(
         return turns.search(problem, options, budget, candidates)
     started = time.monotonic()
     budget = budget or Budget(None)
+    options = replace(
+        options, loss="squares" if options.loss == "auto" else options.loss
+    )  # outliers would tell it wrong
     kept = near_neighbours(problem)
     found, pool = None, list(candidates)
     for turn in range(len(SHARES)):
@@ -64,6 +67,8 @@ def find(
     if found.best is not None:
         _on_rows(found, rows_of(problem, kept), options, budget)
     found.outliers = np.flatnonzero(~kept)
+    if found.weights is not None:
+        found.weights = relative_noise.weights_of(problem.y)
     found.seconds = time.monotonic() - started
     return found
 

@@ -36,9 +36,20 @@ _RARE_NATS = {
 # A power whose exponent varies costs these on top: with a constant base it is an exponential and as rare as one; x**(1/x) or
 # (1 + x)**(2 - x) fits any bump and is no law of anything.
 _EXPONENTIAL_NATS, _TOWER_NATS = 1.1, 5.3
+# So does a wave whose argument is no polynomial of low degree in the columns: sin(a b**t) or cos(a sqrt(t + b)) imitates any wave of
+# slightly uneven pace, and where noise leaves the choice the even one is meant.
+_CHIRP_NATS = 6.0
+_BENT = frozenset(
+    "pow pow4 pow5 pow1_2 pow1_3 pow1_4 pow1_5 exp log sin cos tan tanh asin acos atan sinh cosh asinh acosh atanh".split()
+)
 # Below this FVU a constant is charged the further digits it is told to, 0.5 log(CLEAN / FVU): at such
 # precision what is left is rarely the white noise that the fit's likelihood supposes.
 CLEAN = 1e-3
+
+# Nor are they as many independent witnesses as there are rows: a misfit of a hundredth of the spread or less that is not gone
+# altogether is as a rule smooth (a difference taken for a derivative, a neglected effect), and nine terms follow anything smooth.
+# Below SMOOTH an improvement short of exactness counts as that of SMOOTH_ROWS rows, more where rows are many.
+SMOOTH, SMOOTH_ROWS, MANY = 1e-4, 8.0, 50.0
 
 PRINTED_ROWS = 400  # whose digits are counted
 FLOAT_DIGITS = 15  # a number with as many was computed, not typed
@@ -122,6 +133,10 @@ def structure_nats(expr: list[str]) -> float:
             middle = end(expr, i + 1)
             if _varies(expr[middle : end(expr, middle)]):
                 nats += _TOWER_NATS if _varies(expr[i + 1 : middle]) else _EXPONENTIAL_NATS
+        elif token in ("sin", "cos", "tan"):
+            argument = expr[i + 1 : end(expr, i + 1)]
+            if any(t in _BENT and _varies(argument[k : end(argument, k)]) for k, t in enumerate(argument)):
+                nats += _CHIRP_NATS
     return nats
 
 
@@ -142,12 +157,15 @@ def selection(
     floor: float = EXACT,
     k: int | None = None,
     known: float = 0.0,
+    exact: float = 0.0,
 ) -> float:
     """The number to minimise under a selection method; lower is better.
 
     M rows were fitted; k counts the constants that were fitted to them (default: all).  known: the FVU that stated errors
     of the points account for (known_fvu).  Up to there a better fit is worth what it is under noise of unknown size, below
     only chi^2 / 2: the noise is taken to be as stated or larger.
+
+    exact: the FVU up to which a fit is one to rounding or to printed digits (at least 100 times `floor`).
 
     - ``mdl``: description length in nats: residuals under a Gaussian of unknown width, k constants to the
       precision that M rows (and very small residuals) give them, and the structure's code.  A law with
@@ -169,6 +187,9 @@ def selection(
     if method == "mdl":
         if M - k - 1 <= 0 and k:
             return math.inf
+        if max(exact, 100 * floor, known) < at < SMOOTH:
+            heard = min(M, SMOOTH_ROWS + (M / MANY) ** 2)
+            fit += 0.5 * (M - heard) * math.log(SMOOTH / at)
         return fit + k * constant_nats(M, fvu, floor) + structure_nats(candidate.expr)
     if method == "bic":
         return fit + 0.5 * p * math.log(M)
@@ -238,9 +259,12 @@ class Pool:
         known: float = 0.0,
         admit: Callable[[Candidate], Candidate | None] | None = None,
         prices: Sequence[tuple[str, float]] = (),
+        exact: float = 0.0,
+        prior: Callable[[Candidate], float] | None = None,
     ):
         self.admit, self.prices = admit, prices
         self.M, self.floor, self.method, self.gamma, self.keep, self.known = M, floor, method, gamma, keep, known
+        self.exact, self.prior = exact, prior  # prior: nats that what is known of the columns takes off, under `mdl`
         self.seen = 0  # candidates offered
         self._values: list[float] = []
         self._sorted: list[Candidate] = []
@@ -249,7 +273,8 @@ class Pool:
 
     def value(self, candidate: Candidate) -> float:
         """The candidate's number under the pool's selection."""
-        value = selection(self.method, candidate, self.M, self.gamma, self.floor, known=self.known)
+        value = selection(self.method, candidate, self.M, self.gamma, self.floor, None, self.known, self.exact)
+        value -= self.prior(candidate) if self.prior and self.method == "mdl" else 0.0
         return value + self.surcharge(candidate) if self.prices else value
 
     def surcharge(self, candidate: Candidate) -> float:

@@ -20,7 +20,17 @@ import numpy as np
 from fansr.cli import kernels
 from fansr.expressions import n_constants, to_infix
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import large_tables, rounding, rules, second_core, selection, shortening, spelling
+from fansr.proposers import calendar_columns, prior_nats
+from fansr.search import (
+    large_tables,
+    relative_noise,
+    rounding,
+    rules,
+    second_core,
+    selection,
+    shortening,
+    spelling,
+)
 from fansr.streams import rng_for
 
 # name -> (module, function, share of a time budget).  Shares matter only while several are at work, and large ones only at first.
@@ -123,6 +133,7 @@ class Options:
     jobs: int = 1
     model: str | None = None
     physics: bool = True
+    loss: str = "auto"  # "squares", "relative" (rows weigh 1 / y^2), or told from the residuals
     robust: bool = False
     device: str = "cpu"  # of the model, as are the next three
     decoder: str = "tree"
@@ -157,6 +168,7 @@ class Found:
     outliers: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     loading: float = 0.0
     unheard: tuple[str, ...] = ()
+    weights: np.ndarray | None = None  # (M,) of the problem's rows where the search gave them weights itself
 
 
 class _Allowance:
@@ -200,7 +212,10 @@ def search(
         return _constant(problem, started, options)
     loading = _load(options.quiet)
     budget.start += loading
-    columns = None
+    told, columns = problem.weights, None
+    if options.loss == "relative" and told is None:
+        problem = relative_noise.weighed(problem)
+    y = problem.y
     if problem.X.shape[1] > large_tables.MAX_COLUMNS:
         columns = large_tables.relevant_columns(problem.X, problem.y)
         problem = large_tables.narrowed(problem, columns)
@@ -214,6 +229,8 @@ def search(
     if part is not budget:
         budget.start += state.loading
     found = state.finish(started, status)
+    if state.relative and whole is not None:
+        whole = relative_noise.weighed(whole)
     if whole is not None and found.best is not None:
         _on_all_rows(found, whole, options, state.floor, budget if status == "ok" else Budget(0.0))
     found.loading += loading
@@ -221,6 +238,8 @@ def search(
     if columns is not None and found.best is not None:
         found.best = large_tables.widened(found.best, columns)
         found.front = [large_tables.widened(c, columns) for c in found.front]
+    if told is None and (state.relative or options.loss == "relative"):
+        found.weights = relative_noise.weights_of(y)
     return found
 
 
@@ -305,9 +324,25 @@ def _constant(problem: Problem, started: float, options: Options) -> Found:
 
 class _State:
     def __init__(self, problem: Problem, options: Options, budget: Budget):
+        self.options, self.budget = options, budget
+        self.relative = False  # the rows weigh 1 / y^2 because the residuals said so
+        self._take(problem)
+        self.yields: Counter = Counter()
+        self.failures: dict[str, str] = {}
+        self.helped = False  # a partner has the second core
+        self.left_out: tuple[str, ...] = ()  # proposers that are the partner's
+        self.until = math.inf  # set when the law is found
+        # The clock keeps a share for tidying, so that the whole stays within the budget.
+        self.work = budget if budget.seconds is None else budget.slice(budget.left() * (1 - TIDY_SHARE))
+        self.loading = 0.0
+        self.unheard: tuple[str, ...] = ()
+
+    def _take(self, problem: Problem):
+        """What follows from the problem's rows and weights: the fitter, what is exact, an empty pool."""
         from fansr.fitting import Refiner
 
-        self.problem, self.options, self.budget = problem, options, budget
+        options = self.options
+        self.problem = problem
         self.fitter = Refiner(
             problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights
         )
@@ -315,26 +350,32 @@ class _State:
         self.known = selection.known_fvu(problem)
         self.rules = options.rules if options.rules else None
         self.probes = rules.probes(problem, options.rules.positive)
-        self.pool = selection.Pool(
-            len(problem.y), self.floor, options.select, options.gamma, known=self.known,
-            admit=self._admitted if self.rules else None, prices=options.rules.prices,
-        )  # fmt: skip
         printed = selection.printed_fvu(problem.y, problem.weights)
         self.exact = self.enough = max(100 * self.floor, 1e-24, 4 * printed if printed < TYPED else 0.0)
-        if budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
+        if self.budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
             # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.
             self.enough = max(self.enough, EPS32)
-        self.yields: Counter = Counter()
-        self.failures: dict[str, str] = {}
-        self.helped = False  # a partner has the second core
-        self.left_out: tuple[str, ...] = ()  # proposers that are the partner's
+        columns = calendar_columns(problem)
+        self.prior = (lambda candidate: prior_nats(candidate, columns)) if columns else None
+        self.pool = selection.Pool(
+            len(problem.y), self.floor, options.select, options.gamma, known=self.known, exact=self.exact,
+            prior=self.prior, admit=self._admitted if self.rules else None, prices=options.rules.prices,
+        )  # fmt: skip
         self.settled: set[tuple] = set()
-        self.until = math.inf  # set when the law is found
         self.pruned: set[tuple] = set()
-        # The clock keeps a share for tidying, so that the whole stays within the budget.
-        self.work = budget if budget.seconds is None else budget.slice(budget.left() * (1 - TIDY_SHARE))
-        self.loading = 0.0
-        self.unheard: tuple[str, ...] = ()
+
+    def _weigh(self):
+        """Go on with rows that weigh 1 / y^2; what was found is fitted to them again."""
+        before, seen = list(self.pool), self.pool.seen
+        self._take(relative_noise.weighed(self.problem))
+        self.relative, self.pool.seen = True, seen - len(before)
+        for candidate in before:
+            self.pool.add(self._again(candidate))
+
+    def _again(self, candidate: Candidate) -> Candidate:
+        """A candidate found under other weights, its constants fitted under these."""
+        fvu, consts = self.fitter.polish(candidate.expr, candidate.consts, iterations=16)
+        return replace(candidate, fvu=float(fvu), consts=np.asarray(consts, dtype=np.float64))
 
     def _admitted(self, candidate: Candidate) -> Candidate | None:
         return self.options.rules.admit(candidate, self.fitter, self.probes)
@@ -399,7 +440,7 @@ class _State:
                 if helper is not None:
                     for candidate in helper.collect():
                         self.yields[candidate.source] += 1
-                        self.pool.add(candidate)
+                        self.pool.add(self._again(candidate) if self.relative else candidate)
                 if self._settled():
                     self.until = min(self.until, started + (1 + PATIENCE) * (time.monotonic() - started))
                 if self.until < math.inf and (
@@ -440,11 +481,11 @@ class _State:
         """A generator that yields after every turn of a proposer."""
         waiting = self._invited()
         timed = self.budget.seconds is not None
-        for name in [name for name in waiting if name in FLOOR] if timed else []:
-            waiting.remove(name)
-            turn = self._start(name, Budget(None))
-            while not self._late() and self._step(turn):
-                yield name
+        yield from self._floor(waiting)
+        if self.options.loss == "auto" and relative_noise.found(self.problem, self.pool, self.floor):
+            self._weigh()
+            yield from self._floor(waiting)
+        waiting = [name for name in waiting if name not in FLOOR]
         turns: list[_Turn] = []
         started, cutting = time.monotonic(), 0.0
         while (waiting or turns) and not self.work.over():
@@ -459,6 +500,14 @@ class _State:
                 cutting += time.monotonic() - begun
             yield turn.name
         self.unheard = tuple(waiting)  # not reached where a search ends because it has the law
+
+    def _floor(self, names: Sequence[str]):
+        """The turns that run whole: by counts alone, as far as the deadline lets them."""
+        for name in names:
+            if name in FLOOR:
+                turn = self._start(name, Budget(None))
+                while not self._late() and self._step(turn):
+                    yield name
 
     def _late(self) -> bool:
         return self.options.deadline is not None and time.monotonic() > self.options.deadline
@@ -552,15 +601,7 @@ class _State:
             others = [c for c in (*finals, *more) if determined(c, errors[id(c)]) and self._final_value(c) <= bar]
             best = min(others, key=self._final_value, default=best)
             finals += [c for c in more if c is best]
-        shown = [
-            self._kept(
-                spelling.outside(
-                    spelling.slowest(rounding.written(c, self.fitter), self.problem.X, self.fitter), self.fitter
-                ),
-                c,
-            )
-            for c in self.pool.front()
-        ]
+        shown = [self._kept(self._written(candidate), candidate) for candidate in self.pool.front()]
         return Found(
             best,
             selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best),
@@ -577,13 +618,19 @@ class _State:
 
     def _plain(self, candidate: Candidate, over) -> Candidate:
         """A candidate as it would be handed out: written plainly, the slowest of waves that agree, its constants rounded."""
+        if self.prior and self.prior(candidate):
+            return candidate
         # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
-        pooled = candidate
+        written = self._written(candidate)
+        snapped = rounding.snap(written, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+        return self._kept(snapped, written, candidate)
+
+    def _written(self, candidate: Candidate) -> Candidate:
+        if self.prior and self.prior(candidate):
+            return candidate  # its wave is the one that is meant, and its frequency no constant
         candidate = rounding.written(candidate, self.fitter)
         candidate = spelling.slowest(candidate, self.problem.X, self.fitter)
-        candidate = spelling.outside(candidate, self.fitter)
-        snapped = rounding.snap(candidate, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
-        return self._kept(snapped, candidate, pooled)
+        return spelling.outside(candidate, self.fitter)
 
     def _errors(self, candidate: Candidate) -> np.ndarray:
         problem = self.problem
@@ -611,10 +658,13 @@ class _State:
                 if nats < selection.constant_nats(M, candidate.fvu, self.floor)
                 else (free + 1, told)
             )
-        value = selection.selection(self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known)
+        value = selection.selection(
+            self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known, self.exact
+        )
         value += self.pool.surcharge(candidate)
         if self.options.select != "mdl":
             return value
+        value -= self.prior(candidate) if self.prior else 0.0
         return value + told + rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, bind, from_tree, to_tree, variable_index, variables
 from fansr.fitting import Candidate, Problem
+from fansr.proposers import calendar_columns, prior_nats
 from fansr.search import selection, spelling
 from fansr.streams import rng_for
 
@@ -62,8 +63,12 @@ def judge(
     kept: np.ndarray | None = None,
     unheard: Sequence[str] = (),
     seed: int = 0,
+    relative: bool = False,
 ) -> Judged:
-    """Verdict and remarks of a law fitted to a problem; kept (M,) masks rows that were not set aside as outliers."""
+    """Verdict and remarks of a law fitted to a problem; kept (M,) masks rows that were not set aside as outliers.
+
+    relative: the problem's weights are 1 / y^2 and the search's own (relative_noise.py).
+    """
     from fansr.expressions import evaluate
 
     kept = np.ones(len(problem.y), bool) if kept is None else kept
@@ -72,9 +77,10 @@ def judge(
     with np.errstate(all="ignore"):
         residual = y - evaluate(best.expr, X, best.consts)
     free = int((np.asarray(errors) > 0).sum())
-    word, text = _verdict(problem, X, y, w, residual, best, free, floor, seed)
+    word, text = _verdict(problem, X, y, w, residual, best, free, floor, seed, relative)
     used = variables(best.expr)
     remarks = [
+        *(_in_proportion() if relative else ()),
         *(_uneven(y, residual) if word in ("noise", "rough") and w is None else ()),
         *_undetermined(best, errors),
         *_few_rows(len(y), free),
@@ -86,7 +92,7 @@ def judge(
     return Judged(word, text, [{"code": code, "text": text} for code, text in remarks])
 
 
-def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: int) -> tuple[str, str]:
+def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: int, relative: bool) -> tuple[str, str]:
     M = len(y)
     if not np.ptp(y) > 0:
         return "exact", "the target is the same in every row"
@@ -96,9 +102,10 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
         return "no law", f"{M} rows cannot tell {free} constants: any such law fits them"
     if is_exact(y, residual, floor):
         return "exact", "exact to the digits the target is printed with"
-    chance = chance_of(best, best.fvu, M, free, X.shape[1])
+    told = prior_nats(best, calendar_columns(problem))
+    chance = chance_of(best, best.fvu, M, free, X.shape[1], told)
     if M > free + 5:  # nor may the law be the explanation of a single row, which a pole or a steep power is
-        chance = max(chance, chance_of(best, without_one(y, residual, w), M - 1, free, X.shape[1]))
+        chance = max(chance, chance_of(best, without_one(y, residual, w), M - 1, free, X.shape[1], told))
     weighed = residual if w is None else residual * np.sqrt(w / w.max())
     sigma = math.sqrt(float(weighed @ weighed) / (M - free))
     share = 100 * math.sqrt(max(best.fvu, 0.0))
@@ -114,12 +121,13 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
     columns = list(range(X.shape[1])) if X.shape[1] <= MOST_COLUMNS else variables(best.expr)
     shape = shape_of(X[:, columns], weighed, [problem.names[j] for j in columns], free, y, seed)
     left = f"{share:.2g} % of the spread of {problem.target} is left ({sigma:.2g})"
+    noise = f"a noise of {sigma:.2g} ({share:.2g} % of the spread of {problem.target})"
+    if relative:
+        of_each = 100 * math.sqrt(float(np.mean((residual / y) ** 2)) * M / (M - free))
+        left, noise = f"{of_each:.2g} % of each value is left", f"a noise of {of_each:.2g} % of each value"
     if shape:
         return "rough", f"{left} and has a shape: {shape}; a better law exists"
-    return (
-        "noise",
-        f"down to a noise of {sigma:.2g} ({share:.2g} % of the spread of {problem.target}), which shows no shape",
-    )
+    return "noise", f"down to {noise}, which shows no shape"
 
 
 # ---- the tests --------------------------------------------------------------------------------
@@ -135,11 +143,11 @@ def is_exact(y: np.ndarray, residual: np.ndarray, floor: float) -> bool:
     return bool(np.sqrt(np.mean(units**2)) <= 0.6 and units.max() <= 3.0)
 
 
-def chance_of(best: Candidate, fvu: float, M: int, free: int, D: int) -> float:
+def chance_of(best: Candidate, fvu: float, M: int, free: int, D: int, told: float = 0.0) -> float:
     """Upper bound of the probability that noise is explained so well by any law as cheap: P(R^2) times their number.
 
     R^2 of k columns of noise is Beta(k / 2, (M - 1 - k) / 2).  The number of laws whose structure costs no more is e to that
-    cost in nats beyond a straight line's (Kraft), times the columns.
+    cost in nats beyond a straight line's (Kraft), times the columns; `told`: nats of it that a column's name tells.
     """
     if not variables(best.expr):
         return 1.0
@@ -149,7 +157,7 @@ def chance_of(best: Candidate, fvu: float, M: int, free: int, D: int) -> float:
     if a <= 0:
         return 1.0
     log_p = log_beta_cdf(min(1.0, max(fvu, 0.0)), a, 0.5 * k)
-    paid = max(0.0, selection.structure_nats(best.expr) - FREE_NATS)
+    paid = max(0.0, selection.structure_nats(best.expr) - told - FREE_NATS)
     return math.exp(min(0.0, log_p + paid + math.log(max(1, D))))
 
 
@@ -312,6 +320,16 @@ def _uneven(y, residual):
                 "values, give a column of them with --sigma (or of 1/value^2 with --weights)"
             ),
         )
+
+
+def _in_proportion():
+    yield (
+        "relative noise",
+        (
+            "the errors grow in proportion to the target, so every row counts by its relative error (weights 1/value^2), in FVU and "
+            "R2 too; --loss squares counts all errors alike"
+        ),
+    )
 
 
 def _undetermined(best: Candidate, errors):

@@ -1,0 +1,78 @@
+"""Noise in proportion to the values: told from the residuals of the first laws, and then the rows weigh 1 / y^2.
+
+Least squares hears only the largest values of a column that runs over decades.  Where errors are a share of the value, as those
+of most instruments are over a wide range, a law fitted so is wrong at the small end and free to be anything there.
+
+Of residuals r of a law with values of y, the Gaussian log-likelihoods of errors of one size and of errors in proportion to |y| are
+
+    L_even = -M/2 log mean(r^2),    L_relative = -M/2 log mean((r / y)^2) - sum log |y|
+
+(the widths estimated; Carroll and Ruppert 1988, ch. 2).  Knows no proposers and does not search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+from fansr.fitting import Candidate, Problem
+from fansr.search import selection
+
+LOSSES = ("auto", "squares", "relative")
+MIN_ROWS = 12
+RANGE = 10.0  # largest over smallest |y| from which the two kinds can be told apart
+LOOKED_AT = 60  # candidates whose residuals are judged
+CONVINCED = 12.0  # nats by which the best law under errors in proportion must beat the best under even ones
+SHARE = (1e-6, 0.3)  # relative errors between rounding and no law at all
+
+
+def possible(problem: Problem) -> bool:
+    """Whether rows could weigh 1 / y^2: none has a weight yet, y has one sign and runs over a decade."""
+    size = np.abs(problem.y)
+    return (
+        problem.weights is None
+        and len(size) >= MIN_ROWS
+        and bool((problem.y > 0).all() or (problem.y < 0).all())
+        and bool(size.max() >= RANGE * size.min())
+    )
+
+
+def found(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bool:
+    """Whether the candidates' residuals say so; never where one of them is exact."""
+    from fansr.expressions import evaluate
+
+    if not possible(problem):
+        return False
+    y, logs = problem.y, float(np.log(np.abs(problem.y)).sum())
+    even, relative, least = -np.inf, -np.inf, np.inf
+    for candidate in islice(candidates, LOOKED_AT):
+        with np.errstate(all="ignore"):
+            r = y - evaluate(candidate.expr, problem.X, candidate.consts)
+            price = selection.structure_nats(candidate.expr) + len(candidate.consts) * selection.constant_nats(
+                len(y), 1.0
+            )
+            squares, shares = float(np.mean(r * r)), float(np.mean((r / y) ** 2))
+        if candidate.fvu <= max(100 * floor, 1e-20):
+            return False
+        if not (np.isfinite(shares) and shares > 0):
+            continue
+        even = max(even, -0.5 * len(y) * np.log(squares) - price)
+        relative = max(relative, -0.5 * len(y) * np.log(shares) - logs - price)
+        least = min(least, np.sqrt(shares))
+    return SHARE[0] < least < SHARE[1] and relative > even + CONVINCED
+
+
+def weighed(problem: Problem) -> Problem:
+    """The same problem with weights 1 / y^2."""
+    return replace(problem, weights=weights_of(problem.y))
+
+
+def weights_of(y: np.ndarray) -> np.ndarray:
+    """Weights (M,) in proportion to 1 / y^2, their mean 1; a target of 0 weighs what the smallest other one does."""
+    size = np.abs(y)
+    least = float(size[size > 0].min())
+    weights = (least / np.maximum(size, least)) ** 2
+    return weights / weights.mean()

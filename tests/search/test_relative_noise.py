@@ -1,0 +1,76 @@
+"""Noise in proportion to the values: told from the residuals, and what the search then answers."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fansr.evaluation import result
+from fansr.expressions import evaluate
+from fansr.fitting import Budget, Problem
+from fansr.search import outliers, relative_noise, turns
+
+
+def table(seed, spread, law, decades=4.0, M=60):
+    """x (M, 1) over decades and law(x) with Gaussian errors of a share of each value."""
+    rng = np.random.default_rng(seed)
+    x = 10 ** rng.uniform(0, decades, M)
+    return Problem(x[:, None], law(x) * (1 + spread * rng.normal(0, 1, M)), ["x"])
+
+
+def search(problem, **options):
+    return turns.search(problem, turns.Options(**options), Budget(0.0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_power_law_over_decades_has_the_exponent_of_a_fit_of_logarithms(seed):
+    problem = table(seed, 0.05, lambda x: 3 * x**2.5)
+    found = search(problem, seed=seed)
+    slope, offset = np.polyfit(np.log(problem.X[:, 0]), np.log(problem.y), 1)
+    x = np.geomspace(10, 1e4, 50)
+    values = evaluate(found.best.expr, x[:, None], found.best.consts)
+    assert np.allclose(np.log(values), offset + slope * np.log(x), atol=0.1)
+    # Least squares on the values themselves is free at the small end.
+    plain = search(problem, seed=seed, loss="squares")
+    assert plain.weights is None and found.weights is not None
+    assert found.weights == pytest.approx(problem.y**-2.0 / np.mean(problem.y**-2.0))
+
+
+def test_errors_of_one_size_and_exact_laws_are_left_alone():
+    rng = np.random.default_rng(5)
+    x = 10 ** rng.uniform(0, 2, 80)
+    even = Problem(x[:, None], 3 * x**1.5 + 40 + 5 * np.abs(rng.normal(0, 1, 80)), ["x"])
+    assert search(even).weights is None
+    assert search(Problem(x[:, None], 3 * x**1.5 + x, ["x"])).weights is None
+    signs = Problem(x[:, None], 3 * x * rng.choice([-1, 1], 80), ["x"])
+    assert not relative_noise.possible(signs)
+
+
+def test_the_likelihoods_are_scipys():
+    """The gain of errors in proportion over even ones, by scipy's normal densities at the widths that are best."""
+    from scipy.stats import norm
+
+    problem = table(3, 0.1, lambda x: 2 * x, decades=2)
+    r = problem.y - 2 * problem.X[:, 0]
+    even = norm.logpdf(r, scale=math.sqrt(np.mean(r**2))).sum()
+    relative = norm.logpdf(r, scale=problem.y * math.sqrt(np.mean((r / problem.y) ** 2))).sum()
+    M = len(r)
+    ours = -M / 2 * math.log(np.mean((r / problem.y) ** 2)) - np.log(problem.y).sum() + M / 2 * math.log(np.mean(r**2))
+    assert relative - even == pytest.approx(ours)
+    assert ours > relative_noise.CONVINCED
+
+
+def test_the_verdict_speaks_of_shares_and_the_remark_says_what_was_done():
+    problem = table(1, 0.05, lambda x: 3 * x**2.5)
+    options = turns.Options()
+    judged = result.judged(outliers.find(problem, options, Budget(0.0)), problem, options)
+    assert judged.verdict == "noise" and "% of each value" in judged.text
+    share = float(judged.text.split("noise of ")[1].split(" %")[0])
+    assert 3.4 < share < 6.6
+    assert [r["code"] for r in judged.remarks][:1] == ["relative noise"]
+
+
+def test_rows_are_weighed_on_demand_also_where_the_target_is_zero():
+    x = np.arange(20.0)
+    found = search(Problem(x[:, None], 2 * x, ["x"]), loss="relative")
+    assert np.isfinite(found.weights).all() and found.best.fvu < 1e-20
