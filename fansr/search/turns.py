@@ -20,7 +20,6 @@ import numpy as np
 from fansr.cli import kernels
 from fansr.expressions import n_constants, to_infix
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers import calendar_columns, prior_nats
 from fansr.search import (
     large_tables,
     relative_noise,
@@ -340,6 +339,7 @@ class _State:
     def _take(self, problem: Problem):
         """What follows from the problem's rows and weights: the fitter, what is exact, an empty pool."""
         from fansr.fitting import Refiner
+        from fansr.proposers import calendar_columns, prior_nats
 
         options = self.options
         self.problem = problem

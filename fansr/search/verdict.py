@@ -21,7 +21,6 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, bind, from_tree, to_tree, variable_index, variables
 from fansr.fitting import Candidate, Problem
-from fansr.proposers import calendar_columns, prior_nats
 from fansr.search import selection, spelling
 from fansr.streams import rng_for
 
@@ -102,6 +101,8 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
         return "no law", f"{M} rows cannot tell {free} constants: any such law fits them"
     if is_exact(y, residual, floor):
         return "exact", "exact to the digits the target is printed with"
+    from fansr.proposers import calendar_columns, prior_nats
+
     told = prior_nats(best, calendar_columns(problem))
     chance = chance_of(best, best.fvu, M, free, X.shape[1], told)
     if M > free + 5:  # nor may the law be the explanation of a single row, which a pole or a steep power is
