@@ -100,6 +100,24 @@ class Fitted:
         with np.errstate(divide="ignore"):
             return 1.0 / np.sqrt(self.problem.weights)
 
+    @cached_property
+    def medians(self) -> np.ndarray:
+        """Median (D,) of each column."""
+        return np.median(self.X, axis=0)
+
+    def off_median(self, column: int) -> np.ndarray:
+        """How far (M,) each row is from a column's median, in ranks over M: 0 to 0.5; equal values share their middle rank."""
+        if column not in self._off_median:
+            values = np.sort(self.X[:, column])
+            low, high = (np.searchsorted(values, self.X[:, column], side) for side in ("left", "right"))
+            a, b = (np.searchsorted(values, self.medians[column], side) for side in ("left", "right"))
+            self._off_median[column] = np.abs(0.5 * (low + high) - 0.5 * (a + b)) / len(values)
+        return self._off_median[column]
+
+    @cached_property
+    def _off_median(self) -> dict[int, np.ndarray]:
+        return {}
+
     # -- the law
 
     def value(self, X: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ def _curve(axis: Axes, x: np.ndarray, rows: np.ndarray, fitted: Fitted) -> None:
 
 def _medians(fitted: Fitted) -> np.ndarray:
     """Median (D,) of each column: what the others are held at in a slice."""
-    return np.median(fitted.X, axis=0)
+    return fitted.medians
 
 
 # ---- panels -----------------------------------------------------------------------------------
@@ -256,14 +256,7 @@ def near_slice(fitted: Fitted, column: int) -> tuple[np.ndarray, np.ndarray]:
     if not others:
         return rows, np.ones(len(rows))
     M = len(rows)
-    centre = _medians(fitted)
-    far = np.zeros(M)
-    for j in others:
-        values = np.sort(fitted.X[rows, j])
-        low = np.searchsorted(values, fitted.X[rows, j], "left")
-        high = np.searchsorted(values, fitted.X[rows, j], "right")
-        middle = 0.5 * (np.searchsorted(values, centre[j], "left") + np.searchsorted(values, centre[j], "right"))
-        far = np.maximum(far, np.abs(0.5 * (low + high) - middle) / M)
+    far = np.max([fitted.off_median(j)[rows] for j in others], axis=0)
     most = min(M, NEAR_ROWS[1], max(NEAR_ROWS[0], int(NEAR_SHARE * M)))
     chosen = np.argsort(far, kind="stable")[:most]
     return rows[chosen], 1.0 - far[chosen] / 0.5
