@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike
 
 from fansr.expressions import compilation as nb, opcodes as op
 from fansr.expressions.prefix import arity, problems
-from fansr.expressions.tokens import ARITY, CONSTANT, OPERATOR, literal_value, variable_index
+from fansr.expressions.tokens import CONSTANT, MORE_OPERATORS, OPERATORS, VARIABLES, literal_value, variable_index
 
 BLOCK = 512  # points per block of evaluate(); 64 KiB of values for 16 positions
 
@@ -497,9 +497,9 @@ def _leaf(token):
 
 
 # token -> (op, link, literal), filled with the vocabulary; other variables and literals are looked up when met.
-_CODE = {row.token: (row.opcode, 0, 0.0) for row in OPERATOR.values()}
+_CODE = {row.token: (row.opcode, 0, 0.0) for row in (*OPERATORS, *MORE_OPERATORS)}  # without definitions met before
 _CODE[CONSTANT] = (op.FREE, 0, 0.0)
-_CODE.update((token, _leaf(token)) for token in ARITY if token not in _CODE)
+_CODE.update((token, _leaf(token)) for token in VARIABLES)
 
 
 def compile_many(exprs: Sequence[Sequence[str]]) -> Programs:

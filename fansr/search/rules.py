@@ -61,7 +61,7 @@ class Rules:
     max_length: int | None = None
     max_constants: int | None = None
     max_depth: int | None = None
-    nest: tuple[tuple[str, str, int], ...] = ()
+    nest: tuple[tuple[frozenset[str], frozenset[str], int], ...] = ()
     prices: tuple[tuple[str, float], ...] = ()
     positive: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
@@ -84,8 +84,9 @@ class Rules:
         if self.max_depth is not None and depth(expr) > self.max_depth:
             return f"{depth(expr)} deep, at most {self.max_depth} are allowed"
         for outer, inner, most in self.nest:
-            if outer in expr and inner in expr and _nested(to_tree(list(expr)), outer, inner) > most:
-                return f"{inner} stands more than {most} deep inside {outer}"
+            if not outer.isdisjoint(expr) and not inner.isdisjoint(expr):
+                if _nested(to_tree(list(expr)), outer, inner) > most:
+                    return f"{min(inner)} stands more than {most} deep inside {min(outer)}"
         if self.bounds is not None and any(not self.bounds[0] <= c <= self.bounds[1] for c in consts):
             return f"a constant is outside {list(self.bounds)}"
         return None
@@ -166,16 +167,16 @@ def depth(expr: Sequence[str]) -> int:
     return levels(to_tree(list(expr)))
 
 
-def _nested(tree: Any, outer: str, inner: str) -> int:
+def _nested(tree: Any, outer: frozenset[str], inner: frozenset[str]) -> int:
     """Most `inner` on one way down below any `outer`."""
 
     def below(node: Any) -> int:
-        return (node[0] == inner) + max(map(below, node[1:])) if isinstance(node, tuple) else 0
+        return (node[0] in inner) + max(map(below, node[1:])) if isinstance(node, tuple) else 0
 
     def walk(node: Any) -> int:
         if not isinstance(node, tuple):
             return 0
-        here = max(map(below, node[1:])) if node[0] == outer else 0
+        here = max(map(below, node[1:])) if node[0] in outer else 0
         return max(here, *map(walk, node[1:]))
 
     return walk(tree)
@@ -321,12 +322,12 @@ def tokens_of(name: str, where: str) -> tuple[str, ...]:
     raise ValueError(f"{where}: unknown operator {name!r}{hint}")
 
 
-def _nest(text: str) -> tuple[str, str, int]:
+def _nest(text: str) -> tuple[frozenset[str], frozenset[str], int]:
     match = re.fullmatch(r"([^():\s]+)\s*(?:\(\s*([^():\s]+)\s*\))?\s*:\s*(\d{1,3})", text)
     if match is None:
         raise ValueError(f"nest: cannot read {text!r}, wanted 'sin:0' (no sin inside a sin) or 'exp(sin):1'")
     outer, inner, most = match.groups()
-    return tokens_of(outer, "nest")[0], tokens_of(inner or outer, "nest")[0], int(most)
+    return frozenset(tokens_of(outer, "nest")), frozenset(tokens_of(inner or outer, "nest")), int(most)
 
 
 def _price(text: str) -> list[tuple[str, float]]:

@@ -1,5 +1,8 @@
 """Definitions: values and derivatives of the written-out formula, by numpy and torch; streams that hold them; what is refused."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -133,3 +136,13 @@ def test_a_definition_written_out_is_folded():
     assert definitions.folded(twice, SWISH) == twice  # exp(-(x1*x2)) is spelled otherwise
     free = ["/", CONSTANT, "+", "1.0", "exp", "neg", CONSTANT]
     assert definitions.folded(free, SWISH) == free  # two constants are not one
+
+
+def test_a_definition_may_come_before_anything_is_compiled():
+    """The command reads --define before it loads the kernels."""
+    code = (
+        "import sys, numpy as np; from fansr.expressions.definitions import define; token = define('cubed(a) = a**3')\n"
+        "assert 'numba' not in sys.modules; from fansr.expressions import evaluate\n"
+        "assert evaluate([token, 'x1'], np.array([[2.0]]))[0] == 8.0"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -166,6 +166,12 @@ def test_the_checker_sees_breaches():
     assert breaches("a**2", ["pow2", "x1"], [], {"without": "^"}) == ["^"]
 
 
+def test_a_factor_of_whole_number_is_a_product():
+    rule = rules.parse(nest="*(+):0")
+    assert rule.broken(["mult4", "pow1_2", "+", "x1", "x2"]) and rule.broken(["*", "x1", "+", "x1", "x2"])
+    assert not rule.broken(["+", "mult4", "x1", "x2"])
+
+
 def law(text):
     expr, consts = from_infix(text, NAMES), []
     from fansr.expressions import free
