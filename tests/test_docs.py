@@ -85,6 +85,18 @@ def test_the_first_example_prints_what_the_readme_shows():
     assert out.splitlines()[0] == law
 
 
+def test_the_page_of_keys_has_those_of_a_run():
+    """And no other."""
+    import numpy as np
+
+    from fansr import SymbolicRegressor
+
+    x = np.linspace(1, 2, 9)
+    model = SymbolicRegressor(proposers=("power",)).fit(x[:, None], x**2 + 1)
+    rows = re.findall(r"^\| (`.+?) \|", (ROOT / "docs/json.md").read_text(), re.M)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(model.result_)
+
+
 def test_cores():
     assert available_cores() >= 1
 

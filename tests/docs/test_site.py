@@ -22,18 +22,6 @@ def test_a_formula_becomes_mathml():
     assert 'display="block"' in shown and 'display="inline"' in shown
 
 
-def test_the_page_of_keys_has_those_of_a_run():
-    """And no other."""
-    import numpy as np
-
-    from fansr import SymbolicRegressor
-
-    x = np.linspace(1, 2, 9)
-    model = SymbolicRegressor(proposers=("power",)).fit(x[:, None], x**2 + 1)
-    rows = re.findall(r"^\| (`.+?) \|", (ROOT / "docs/json.md").read_text(), re.M)
-    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(model.result_)
-
-
 def test_every_command_gets_a_page():
     made = tool("make_pages")
     assert "fansr-fit" in made.scripts()
