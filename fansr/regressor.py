@@ -1,198 +1,363 @@
-"""SymbolicRegressor: the main job for notebooks, with the conventions of scikit-learn.
+"""SymbolicRegressor: the main job for notebooks, an estimator of scikit-learn.
 
     from fansr import SymbolicRegressor
     model = SymbolicRegressor(time=10).fit(X, y)
-    model.expression_, model.predict(X_new)
+    print(model)
+    model.predict(X_new), model.front_, model.sympy()
 
-It does what fansr-fit does, on arrays or data frames; scikit-learn itself is not needed.
+It does what fansr-fit does, on arrays or data frames.  Here are the parameters, the search and predictions; what is shown of a
+law, and the forms other tools read, are regressor_views.py and law_exports.py.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 import numbers
 import os
 import time as clock
 import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import RegressorMixin, clone
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
 from fansr import fit_table
 from fansr.errors import DataError, NoAnswer
 from fansr.evaluation import result
-from fansr.search import outliers, relative_noise, saved_law, selection, turns, verdict
+from fansr.expressions import export, to_infix
+from fansr.fitting import Candidate
+from fansr.law_exports import per_target
+from fansr.network import DECODERS, check_model
+from fansr.regressor_views import RegressorViews
+from fansr.search import outliers, relative_noise, saved_law, selection, turns
+from fansr.streams import parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+    from fansr.fitting import Problem
+
+MOST_TARGETS = 1000
+MOST_COUNTED = 1 << 18  # rows that whole weights may stand for
 
 
-class SymbolicRegressor:
+class SymbolicRegressor(RegressorMixin, RegressorViews):
     """Finds one formula for y over the columns of X.
 
-    Parameters: `time` seconds of search (None: work by counts, repeatable); `deadline` seconds from the call of fit, by
-    which it returns, loading and the floor of common laws included; `samples` skeletons drawn from the model; `jobs`
-    threads; `seed`; `proposers` (names, or one text of names with commas); `gamma`, `restarts`, `select`, `physics`,
-    `robust` and `model` as the options of fansr-fit.
+    Parameters
+    ----------
+    time : seconds of search for one target; None: work goes by counts and is repeatable.
+    deadline : seconds from the call of fit, by which it returns, loading and the floor of common laws included.
+    samples : skeletons drawn from the model.
+    n_jobs : threads; None is 1, -1 all cores.
+    random_state : whole number, RandomState or None (another search each time).
+    proposers : names, or one text of names with commas.
+    gamma, restarts, select, physics, robust : as the options of fansr-fit.
+    model, device, decoder, temperature, top_p : the network's file and how it is asked, as the options of fansr-fit.
+    target_fvu : the search ends when the law it would choose leaves no more of the variance than this.
+    callback : called with the state of the search after every turn of a proposer; the search ends when it gives back True.
+        The state has `seconds`, `proposer`, `candidates`, `best` (its `fvu` and `length`), `expression` and `front()`.
+    warm_start : the next fit begins with the laws of the last one.
+    verbose : 1 prints every better law as it is found.
 
-    After fit: `result_` (the dictionary of ``fansr-fit --json``), `verdict_` and `remarks_` (how good the law is and what to
-    look at), `expression_`, `latex_`, `sympy_`, `front_`, `prefix_`, `constants_`, `n_features_in_`, `feature_names_in_`.
-    Rows and columns that were left out are warnings of the module `warnings`.
+    Attributes
+    ----------
+    expression_, latex_, sympy_, prefix_, constants_ : the chosen law; `verdict_` and `remarks_`: how good it is and what to
+    look at; `front_`: all laws worth a look, a data frame; `result_`: the dictionary of ``fansr-fit --json``;
+    n_features_in_, feature_names_in_ (where X had names).  With several targets, y (M, T), `estimators_` holds a model for
+    each, and what speaks of laws gives a list of T.
+
+    Everywhere ``law=k`` is row k of `front_`, the shortest first; without it the chosen law is meant.
+
+    The paper's own inference is a setting of this one (model, decoder, draws, restarts, device; equation 3 chooses):
+
+    >>> from fansr import SymbolicRegressor
+    >>> paper = SymbolicRegressor(
+    ...     proposers="model",  # nothing but the network proposes
+    ...     model="tiny",  # or the file of a checkpoint
+    ...     decoder="tree",  # tree, topk, beam, mcts or iid
+    ...     samples=64,  # draws
+    ...     restarts=8,  # starts of the refinement
+    ...     select="score",  # log10 FVU + gamma * length
+    ...     gamma=0.05,
+    ...     device="cpu",  # cuda, cuda:1, torch-cpu
+    ... )
+    >>> paper.fit([[1.0], [2.0], [3.0], [4.0]], [3.0, 6.0, 9.0, 12.0]).expression_
+    '3*x1'
     """
 
     def __init__(
         self,
         time: float | None = None,
         samples: int = 4096,
-        jobs: int = 1,
-        seed: int = 0,
-        proposers=turns.DEFAULT_PROPOSERS,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        proposers: str | Sequence[str] = turns.DEFAULT_PROPOSERS,
         gamma: float = selection.GAMMA,
         restarts: int = 8,
         select: str = "mdl",
         model: str | None = None,
+        device: str = "cpu",
+        decoder: str = "tree",
+        temperature: float = 1.0,
+        top_p: float = 1.0,
         physics: bool = True,
         loss: str = "auto",
         robust: bool = False,
         deadline: float | None = None,
+        target_fvu: float | None = None,
+        callback: Callable[[turns.Progress], Any] | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
     ):
         self.time = time
         self.samples = samples
-        self.jobs = jobs
-        self.seed = seed
+        self.n_jobs = n_jobs
+        self.random_state = random_state
         self.proposers = proposers
         self.gamma = gamma
         self.restarts = restarts
         self.select = select
         self.model = model
+        self.device = device
+        self.decoder = decoder
+        self.temperature = temperature
+        self.top_p = top_p
         self.physics = physics
         self.loss = loss
         self.robust = robust
         self.deadline = deadline
-
-    # -- scikit-learn's protocol
-
-    @classmethod
-    def _names(cls):
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
-    def get_params(self, deep: bool = True) -> dict:
-        """The constructor's parameters as a dict."""
-        return {name: getattr(self, name) for name in self._names()}
-
-    def set_params(self, **params):
-        """Change parameters; ValueError names one that does not exist."""
-        for name, value in params.items():
-            if name not in self._names():
-                raise ValueError(f"no parameter {name!r}; there are {', '.join(self._names())}")
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self):
-        return f"SymbolicRegressor({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+        self.target_fvu = target_fvu
+        self.callback = callback
+        self.warm_start = warm_start
+        self.verbose = verbose
 
     def __sklearn_tags__(self):
-        from sklearn.utils import Tags, TargetTags
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True  # rows with missing cells are left out of a fit, and predicted as NaN
+        tags.target_tags.multi_output = True
+        tags.non_deterministic = self.time is not None or self.deadline is not None or self.random_state is None
+        return tags
 
-        return Tags(
-            estimator_type="regressor",
-            target_tags=TargetTags(required=True),
-            transformer_tags=None,
-            regressor_tags=None,
-            classifier_tags=None,
-        )
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "result_")
 
-    # -- fit and use
+    # -- fit
 
-    def fit(self, X, y, sample_weight=None, sigma=None):
+    def fit(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None = None, sigma: ArrayLike | None = None
+    ) -> SymbolicRegressor:
         """Search for the law of y (M,) over X (M, D); arrays or data frames, rows with missing values dropped.
 
-        sample_weight (M,): weights of the squared residuals.  sigma (M,): standard errors of y instead, as those of
-        scipy.optimize.curve_fit; they also tell how large the noise is.
+        y (M, T) is T targets, each with a search of its own.
+        sample_weight (M,): weights of the squared residuals.  Whole numbers that differ say how often a row was met, as in all
+        of scikit-learn: a weight of 3 is the row three times, 0 is no row.  Others count by their ratios alone.
+        sigma (M,): standard errors of y instead, as those of scipy.optimize.curve_fit; they also tell how large the noise is.
 
-        ValueError for unusable data or parameters; RuntimeError when no law was found.
+        ValueError for unusable data or parameters, TypeError for what are no numbers at all; RuntimeError when no law was
+        found.  What was left out is a UserWarning.
         """
-        from fansr.tables import array_problem
-
         begun = clock.monotonic()
         options = self._options()
-        names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
-        target = str(y.name) if getattr(y, "name", None) is not None else "y"
-        try:
-            problem, said, dropped = array_problem(X, y, names, target, sample_weight, sigma)
-        except DataError as error:
-            raise ValueError(str(error)) from None
-        for text in said:
-            warnings.warn(text, stacklevel=2)
+        _refuse_what_no_estimator_takes(X, least=2)
+        validate_data(self, X, y, skip_check_array=True)
+        targets = _targets(y)
+        if len(targets) > 1:
+            return self._fit_each(X, targets, sample_weight, sigma)
+        (target, values), known = targets[0], self._laws_before()
+        for name in ("estimators_", "_shown"):
+            self.__dict__.pop(name, None)
+        problem, notes, dropped = self._problem(X, values, target, sample_weight, sigma)
         budget = fit_table.search_budget(self.time, self.deadline, clock.monotonic() - begun)
         if self.deadline is not None:
             options.deadline = begun + self.deadline
-        found = outliers.find(problem, options, budget)
+        found = outliers.find(problem, options, budget, known if problem.names == self._names_before() else [])
         if found.best is None:
             raise RuntimeError(str(NoAnswer("no law gives finite values on all rows")))
-        self.result_ = result.result_dict(found, problem, options, said, sum(dropped.values()))
-        self.verdict_ = self.result_["verdict"]
-        self.remarks_ = self.result_["remarks"]
-        self._named = names is not None
-        self._problem = problem
-        self._best = found.best
-        self._saved = saved_law.of(found, problem, options, result.judged(found, problem, options))
-        self.expression_ = self.result_["expression"]
-        self.latex_ = self.result_["latex"]
-        self.sympy_ = self.result_["sympy"]
-        self.front_ = self.result_["front"]
-        self.prefix_ = self.result_["prefix"]
-        self.constants_ = np.array(self.result_["constants"])
-        self.feature_names_in_ = np.array(problem.names, dtype=object)
-        self.n_features_in_ = problem.X.shape[1]
+        for name, why in found.failures.items():
+            notes.append(f"proposer {name} failed: {why}")
+        for text in notes:
+            warnings.warn(text, stacklevel=2)
+        judgement = result.judged(found, problem, options)
+        self._saved = saved_law.of(found, problem, options, judgement)
+        self._take(result.result_dict(found, problem, options, notes, sum(dropped.values()), judgement=judgement))
         return self
 
-    def predict(self, X) -> np.ndarray:
-        """Values (M',) of the law on rows X (M', D); NaN where it is undefined or a cell is missing."""
-        if not hasattr(self, "result_"):
-            raise RuntimeError("call fit before predict")
-        names = list(self.feature_names_in_)
-        if hasattr(X, "columns") and not isinstance(X, np.ndarray) and self._named:
-            X = self._by_name(X, names)
-        else:
-            X = self._numbers(X)
-            if X.ndim != 2 or X.shape[1] != self.n_features_in_:
-                raise ValueError(
-                    f"X has shape {X.shape}, wanted (rows, {self.n_features_in_}) as in fit: {', '.join(names)}"
-                )
-        outside = verdict.outside(X, self._problem, self._best)
+    def _fit_each(self, X, targets, sample_weight, sigma) -> SymbolicRegressor:
+        """A model for each of several targets."""
+        before = getattr(self, "estimators_", None) or []
+        estimators = []
+        for t, (name, values) in enumerate(targets):
+            model = before[t] if self.warm_start and len(before) == len(targets) else clone(self)
+            one = sigma if sigma is None or np.ndim(sigma) == 1 else np.asarray(sigma)[:, t]
+            estimators.append(model.fit(X, _named(values, name), sample_weight, one))
+        self.__dict__.pop("_saved", None)
+        self.estimators_ = estimators
+        for name in ("result_", "expression_", "latex_", "sympy_", "prefix_", "constants_", "verdict_", "remarks_"):
+            setattr(self, name, [getattr(model, name) for model in estimators])
+        return self
+
+    def _problem(self, X, y, target, sample_weight, sigma):
+        """(problem, remarks, dropped rows by reason)."""
+        from fansr.tables import array_problem
+
+        names = getattr(self, "feature_names_in_", None)
+        sample_weight = None if sample_weight is None else np.asarray(sample_weight)
+        counts, rows = _counts(sample_weight, len(y)) if sigma is None else None, None
+        if counts is not None:
+            rows = np.repeat(np.arange(len(y)), counts)
+            X, y, sample_weight = _picked(X, rows), _picked(y, rows), None
+        try:
+            found = array_problem(
+                X, y, None if names is None else [str(n) for n in names], target, sample_weight, sigma
+            )
+        except DataError as error:
+            if np.asarray(y).dtype.kind == "f" and not np.isfinite(y).any():
+                assert_all_finite(np.asarray(y), input_name="y")
+            raise ValueError(str(error)) from None
+        _put_together(found[0], rows)
+        return found
+
+    def _laws_before(self) -> list[Candidate]:
+        """The laws of the last fit, their constants to be fitted anew; none without warm_start."""
+        saved = getattr(self, "_saved", None)
+        if not self.warm_start or saved is None:
+            return []
+        return [Candidate(list(law.prefix), source=law.source) for law in saved.laws]
+
+    def _names_before(self) -> list[str] | None:
+        saved = getattr(self, "_saved", None)
+        return None if saved is None else saved.columns
+
+    def _take(self, found: dict) -> None:
+        """The public attributes of a result."""
+        self.result_ = found
+        self.verdict_, self.remarks_ = found["verdict"], found["remarks"]
+        self.expression_, self.latex_, self.sympy_ = found["expression"], found["latex"], found["sympy"]
+        self.prefix_, self.constants_ = found["prefix"], np.array(found["constants"])
+
+    # -- use
+
+    def predict(self, X: Any, law: int | None = None) -> np.ndarray:
+        """Values (M',) of the law on rows X (M', D), (M', T) for T targets; NaN where it is undefined or a cell is missing.
+
+        A data frame has the columns of fit in their order; what the law does not look at may be missing cells.
+        """
+        check_is_fitted(self)
+        many = getattr(self, "estimators_", None)
+        if many:
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return np.column_stack([model.predict(X, law) for model in many])
+        rows = self._rows(X)
+        self._law(law)
+        outside = self._saved.outside(rows, law)
         if outside:
             warnings.warn(outside["text"], stacklevel=2)
-        return result.predict(self._best, X)
+        return self._saved.predict(rows, law)
 
-    def _by_name(self, frame, names) -> np.ndarray:
-        """Columns of a data frame in the order of fit; ValueError names those that the law needs and the frame lacks."""
-        from fansr.expressions import variables
-        from fansr.tables import loading
+    @per_target
+    def intervals(
+        self, X: Any, level: float = 0.95, law: int | None = None, of: str = "prediction"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends (M',) of the intervals on rows X that hold a share `level`.
 
-        table = loading.frame_table(frame, readings=self._problem.extra.get("conversions"))
-        lacking = [names[j] for j in variables(self._best.expr) if names[j] not in table.names]
-        if lacking:
-            raise ValueError(
-                f"X has no column {', '.join(lacking)}, which the law needs; its columns are {loading.listed(table.names)}"
-            )
-        # What the law does not use may be missing; 0 stands there and is never looked at.
-        places = {name: j for j, name in enumerate(table.names)}
-        X = [table.values[:, places[name]] if name in places else np.zeros(len(table.values)) for name in names]
-        return np.ascontiguousarray(np.column_stack(X))
+        of: "prediction", where a new measured row would lie; "mean", where the law itself lies.  From the covariance of the
+        constants and Student's t, as least squares has them; what was chosen among many laws is not counted in.
+        """
+        check_is_fitted(self)
+        self._law(law)
+        return self._saved.bands(self._rows(X), level, law, of)
 
-    def _numbers(self, X) -> np.ndarray:
-        """An array or a frame, by position, as (M, D) float64: what is masked or missing becomes NaN."""
-        from fansr.tables import loading
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """R2 on the given rows, the mean over targets; -inf where the law is undefined on one of them."""
+        from sklearn.metrics import r2_score
 
+        values = self.predict(X)
+        if not np.isfinite(values).all():
+            return -math.inf
+        return float(r2_score(y, values, sample_weight=sample_weight))
+
+    def _law(self, law: int | None) -> saved_law.Law:
+        """A law of the front; ValueError for a place that it does not have."""
+        check_is_fitted(self)
+        if law is not None and (isinstance(law, bool) or not isinstance(law, numbers.Integral)):
+            raise ValueError(f"law={law!r}: wanted a whole number, a row of front_")
         try:
-            columns, _ = loading.frame_columns(X)
-            names = self.feature_names_in_ if len(columns) == self.n_features_in_ else None
-            table = loading.frame_table(X, names, self._problem.extra.get("conversions"))
+            return self._saved.law(None if law is None else int(law))
+        except IndexError:
+            most = len(self._saved.laws) - 1
+            raise ValueError(f"law={law!r}: the front has the laws 0 to {most}") from None
+
+    def _rows(self, X) -> np.ndarray:
+        """New rows as (M', D) float64 in the columns of the law, NaN for what is missing."""
+        from fansr.tables import loading
+
+        _refuse_what_no_estimator_takes(X)
+        try:
+            validate_data(self, X, reset=False, skip_check_array=True)
+        except ValueError as error:
+            raise ValueError(f"{error}{self._mend(X)}") from None
+        names = getattr(self, "feature_names_in_", None)
+        try:
+            named = None if names is None else [str(name) for name in names]
+            table = loading.frame_table(X, named, self._saved.conversions)
+            rows = loading.input_columns(table, self._saved.columns)
         except DataError as error:
             raise ValueError(str(error)) from None
-        return np.ascontiguousarray(table.values[:, : len(columns)])
+        return np.ascontiguousarray(rows)
 
-    def save(self, path) -> None:
-        """Write the law and its front as JSON, for fansr-predict and saved_law.load."""
-        saved_law.save(self._saved, path)
+    def _mend(self, X) -> str:
+        """What makes a frame of other columns fit: its columns by name, where they are all there."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is None or not hasattr(X, "columns") or not set(names) <= set(X.columns):
+            return ""
+        return "\nX[list(model.feature_names_in_)] has the columns of fit in their order"
+
+    # -- files
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the laws as JSON, for load and for fansr-predict; ValueError where the file cannot be written."""
+        check_is_fitted(self)
+        if hasattr(self, "estimators_"):
+            raise ValueError("a file holds the law of one target: save each of model.estimators_")
+        params = {name: _plain(value) for name, value in self.get_params().items() if _is_plain(value)}
+        names = getattr(self, "feature_names_in_", None)
+        self._saved.extra = {
+            "estimator": {"params": params, "n_features_in": self.n_features_in_,
+                          "feature_names_in": None if names is None else [str(n) for n in names]},
+            "result": self.result_,
+        }  # fmt: skip
+        try:
+            saved_law.save(self._saved, path)
+        except DataError as error:
+            raise ValueError(str(error)) from None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> SymbolicRegressor:
+        """The fitted model of a file that save, or fansr-fit, wrote; ValueError, in one line, for any other file."""
+        try:
+            saved = saved_law.load(path)
+        except DataError as error:
+            raise ValueError(str(error)) from None
+        own = saved.extra.get("estimator")
+        own = own if isinstance(own, dict) else {}
+        params: dict = own.get("params") if isinstance(own.get("params"), dict) else {}  # type: ignore[assignment]
+        model = cls(**{name: value for name, value in params.items() if name in cls._get_param_names()})
+        if isinstance(model.proposers, list):
+            model.proposers = tuple(model.proposers)
+        model._saved = saved
+        names = own.get("feature_names_in") if own else saved.columns
+        count = own.get("n_features_in")
+        model.n_features_in_ = count if isinstance(count, int) else len(names or saved.columns)
+        if isinstance(names, list) and len(names) == model.n_features_in_:
+            model.feature_names_in_ = np.array([str(n) for n in names], dtype=object)
+        model._take(_summary(saved) | (saved.extra.get("result") or {}))
+        return model
 
     # -- parameters
 
@@ -203,36 +368,81 @@ class SymbolicRegressor:
         unknown = [name for name in proposers if name not in turns.PROPOSERS]
         if unknown or not proposers:
             raise ValueError(f"proposers={self.proposers!r}: wanted some of {', '.join(turns.PROPOSERS)}")
-        if self.select not in selection.SELECTORS:
-            raise ValueError(f"select={self.select!r}: wanted one of {', '.join(selection.SELECTORS)}")
-        if self.loss not in relative_noise.LOSSES:
-            raise ValueError(f"loss={self.loss!r}: wanted one of {', '.join(relative_noise.LOSSES)}")
-        for name in ("time", "deadline"):
+        for name, choices in (("select", selection.SELECTORS), ("loss", relative_noise.LOSSES), ("decoder", DECODERS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r}: wanted one of {', '.join(choices)}")
+        for name in ("time", "deadline", "target_fvu"):
             if getattr(self, name) is not None:
                 self._number(name, 0.0, math.inf)
         self._number("gamma", 0.0, math.inf)
-        for name, low, high in (
-            ("samples", 0, 1 << 40),
-            ("jobs", 1, 1024),
-            ("seed", 0, (1 << 64) - 1),
-            ("restarts", 1, 1024),
-        ):
-            self._number(name, low, high, whole=True)
-        if self.model is not None and not os.path.exists(self.model):
-            raise ValueError(f"model={self.model!r}: no such file; leave it out for the shipped one")
+        self._number("temperature", np.nextafter(0.0, 1.0), math.inf)
+        self._number("top_p", np.nextafter(0.0, 1.0), 1.0)
+        self._number("samples", 0, 1 << 40, whole=True)
+        self._number("restarts", 1, 1024, whole=True)
+        if self.callback is not None and not callable(self.callback):
+            raise ValueError(f"callback={self.callback!r}: wanted a function of the state of the search")
+        if "model" in proposers and (self.model is not None or self.device != "cpu"):
+            name = "model" if self.device == "cpu" else "device"
+            try:
+                check_model(self.model, self.device)
+            except DataError as error:
+                raise ValueError(f"{name}={getattr(self, name)!r}: {error}") from None
         return turns.Options(
             samples=int(self.samples),
             proposers=proposers,
             gamma=float(self.gamma),
             restarts=int(self.restarts),
             select=self.select,
-            seed=int(self.seed),
-            jobs=int(self.jobs),
+            seed=self._seed(),
+            jobs=self._jobs(),
             model=self.model,
             physics=bool(self.physics),
             loss=self.loss,
             robust=bool(self.robust),
+            device=self.device,
+            decoder=self.decoder,
+            temperature=float(self.temperature),
+            top_p=float(self.top_p),
+            target_fvu=None if self.target_fvu is None else float(self.target_fvu),
+            watch=self._watch(),
         )
+
+    def _seed(self) -> int:
+        """random_state as a whole number; a new one each time for None and for a generator."""
+        if isinstance(self.random_state, numbers.Integral):
+            self._number("random_state", 0, (1 << 64) - 1, whole=True)
+            return int(self.random_state)
+        try:
+            # The global generator of numpy is left alone: None means that nothing is repeatable.
+            source = np.random.RandomState() if self.random_state is None else check_random_state(self.random_state)
+        except ValueError:
+            raise ValueError(
+                f"random_state={self.random_state!r}: wanted a whole number, a numpy RandomState or None"
+            ) from None
+        return int(source.randint(1 << 31))
+
+    def _jobs(self) -> int:
+        """n_jobs as a number of threads: None is one, negative ones count from all cores."""
+        if self.n_jobs is None:
+            return 1
+        n = self.n_jobs
+        if isinstance(n, (bool, np.bool_)) or not isinstance(n, numbers.Integral) or n == 0 or n > 1024:
+            raise ValueError(f"n_jobs={n!r}: wanted a whole number from 1 to 1024, -1 for all cores, or None for one")
+        return int(n) if n > 0 else max(1, parallel.available_cores() + 1 + int(n))
+
+    def _watch(self) -> Callable[[turns.Progress], Any] | None:
+        """What a search calls after every turn."""
+        if not self.verbose:
+            return self.callback
+        last = [""]
+
+        def watch(state: turns.Progress) -> Any:
+            if state.expression != last[0]:
+                last[0] = state.expression
+                print(f"{state.seconds:7.2f} s  {state.proposer:<9}  FVU {state.best.fvu:<9.3g}  {last[0]}", flush=True)
+            return self.callback(state) if self.callback is not None else False
+
+        return watch
 
     def _number(self, name: str, low, high, whole: bool = False):
         value = getattr(self, name)
@@ -242,10 +452,118 @@ class SymbolicRegressor:
         if not (good and math.isfinite(value) and low <= value <= high):
             kind = "a whole number" if whole else "a finite number"
             most = f" to {high}" if high < math.inf else ""
-            raise ValueError(f"{name}={value!r}: wanted {kind} from {low}{most}")
+            least = "above 0" if 0 < low < 1e-300 else f"from {low}"
+            raise ValueError(f"{name}={value!r}: wanted {kind} {least}{most}")
 
-    def score(self, X, y) -> float:
-        """R2 = 1 - FVU on the given rows."""
-        from fansr.evaluation import fvu
 
-        return 1.0 - fvu(np.asarray(y, dtype=np.float64).ravel(), self.predict(X))
+def _refuse_what_no_estimator_takes(X, least: int = 1) -> None:
+    """scikit-learn's own errors for sparse, complex, empty and one-dimensional X, and for cells that are no numbers or text."""
+    if hasattr(X, "columns") and not isinstance(X, np.ndarray):
+        if len(X) < least or not len(X.columns):
+            check_array(np.empty((len(X), len(X.columns))), ensure_all_finite=False, ensure_min_samples=least)
+        return
+    array = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_samples=least)
+    if array.dtype == object:
+        for cell in array.flat:
+            if isinstance(cell, (dict, list, tuple, set)):
+                float(cell)  # type: ignore[arg-type]  # its TypeError says what came
+
+
+def _counts(sample_weight, M: int) -> np.ndarray | None:
+    """Weights (M,) that are whole numbers and differ, as how often each row counts; None for all others."""
+    if sample_weight is None or sample_weight.shape != (M,):
+        return None
+    weights = sample_weight
+    if weights.dtype.kind not in "iufb" or not np.isfinite(weights).all() or (weights < 0).any():
+        return None
+    if (weights != np.floor(weights)).any() or np.ptp(weights) == 0 or weights.sum() > max(MOST_COUNTED, M):
+        return None
+    return weights.astype(np.int64)
+
+
+def _put_together(problem: Problem, met: np.ndarray | None) -> None:
+    """Bring a table with equal rows into an order of its own, in place: how equal rows came, by weights or one by one, and where,
+    must not matter.  met (M,): the row of the table each stands for."""
+    M = len(problem.y)
+    rows = np.asarray(problem.extra.get("rows", np.arange(M)))
+    rows = rows if met is None else met[rows]
+    if M <= MOST_COUNTED:
+        keys = np.column_stack([problem.X, problem.y])
+        order = np.lexsort(keys.T[::-1])
+        if (keys[order[1:]] == keys[order[:-1]]).all(axis=1).any():
+            problem.X, problem.y, rows = np.ascontiguousarray(problem.X[order]), problem.y[order], rows[order]
+            if problem.weights is not None:
+                problem.weights = problem.weights[order]
+    if not np.array_equal(rows, np.arange(M)):
+        problem.extra["rows"] = rows
+
+
+def _picked(values, rows: np.ndarray):
+    """Rows of an array, a series or a data frame."""
+    if hasattr(values, "iloc"):
+        return values.iloc[rows]
+    return (values if isinstance(values, np.ndarray) or hasattr(values, "columns") else np.asarray(values))[rows]
+
+
+def _targets(y) -> list[tuple[str, Any]]:
+    """(name, values (M,)) of every target of y."""
+    if hasattr(y, "columns") and not isinstance(y, np.ndarray):
+        names = [str(name) for name in y.columns]
+        if not names:
+            raise ValueError("y has no column")
+        pick = y.iloc if hasattr(y, "iloc") else None
+        return [(name, pick[:, t] if pick is not None else y[name]) for t, name in enumerate(names)]
+    if getattr(y, "name", None) is not None:
+        return [(str(y.name), y)]
+    values = y if isinstance(y, np.ndarray) else np.asarray(y)
+    if values.ndim == 2 and values.shape[1] > MOST_TARGETS:
+        raise ValueError(f"y has {values.shape[1]} columns, wanted at most {MOST_TARGETS} targets")
+    if values.ndim == 2 and values.shape[1] > 1:
+        return [(f"y{t + 1}", values[:, t]) for t in range(values.shape[1])]
+    return [("y", values[:, 0] if values.ndim == 2 and values.shape[1] else values)]
+
+
+def _named(values, name: str):
+    """One target with its name, so that a model of it says the same."""
+    import pandas
+
+    return values if getattr(values, "name", None) == name else pandas.Series(np.asarray(values), name=name)
+
+
+def _is_plain(value) -> bool:
+    """Whether JSON holds a parameter: a generator and a function are left out of a file."""
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(v, str) for v in value)
+    return value is None or isinstance(value, (str, bool, np.bool_, numbers.Real))
+
+
+def _plain(value):
+    """A parameter as JSON has it."""
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _summary(saved: saved_law.SavedLaw) -> dict:
+    """What a file that no estimator wrote says of its chosen law, as `result_` has it."""
+    law, names = saved.law(), export.identifiers(saved.columns)
+    errors = law.errors()
+    return {
+        "expression": to_infix(law.prefix, law.constants, saved.columns),
+        "numpy": export.numpy_source(law.prefix, law.constants, names),
+        "latex": export.latex(law.prefix, law.constants, saved.columns),
+        "sympy": export.sympy_source(law.prefix, law.constants, names),
+        "prefix": list(law.prefix),
+        "constants": list(law.constants),
+        "standard_errors": [float(e) if math.isfinite(e) else None for e in errors],
+        "variables": list(names),
+        "target": saved.target,
+        "fvu": law.fvu,
+        "r2": 1.0 - law.fvu,
+        "length": law.length,
+        "source": law.source,
+        "verdict": saved.verdict,
+        "verdict_text": saved.verdict_text,
+        "remarks": saved.remarks,
+        "version": saved.version,
+    }

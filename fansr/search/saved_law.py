@@ -63,6 +63,17 @@ class Law:
         """Number of tokens."""
         return len(self.prefix)
 
+    def errors(self) -> np.ndarray:
+        """Standard errors (C,) of the constants: 0 for round ones, infinite where undetermined."""
+        if self.covariance is None:
+            return np.full(len(self.constants), np.inf)
+        return np.array([math.sqrt(row[k]) for k, row in enumerate(self.covariance)])
+
+    def rounded(self) -> list[float]:
+        """The constants for the eye: to two digits beyond the first of their standard errors, round ones as they are."""
+        digits = rounding.digits_for(self.constants, self.errors())
+        return [float(f"{c:.{d}g}") for c, d in zip(self.constants, digits)]
+
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Values (M,) on rows X (M, D); NaN where the law is undefined or a cell it needs is missing."""
         from fansr.expressions import evaluate
@@ -111,6 +122,7 @@ class SavedLaw:
     verdict_text: str = ""
     remarks: list[dict[str, str]] = field(default_factory=list)
     conversions: dict | None = None
+    floor: float = selection.EXACT  # an FVU below it is rounding
     extra: dict = field(default_factory=dict)  # of whoever saved it, such as the settings of SymbolicRegressor
     version: str = __version__
     fansr: str = "law"
@@ -188,16 +200,17 @@ def of(
         verdict_text=judgement.text,
         remarks=list(judgement.remarks),
         conversions=problem.extra.get("conversions"),
+        floor=float(found.floor),
         extra=dict(extra or {}),
     )
 
 
 def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool) -> Law:
     """One candidate with its covariance and noise on the rows of a problem."""
-    y, w = problem.y, problem.weights
+    y, w, consts = problem.y, problem.weights, np.asarray(candidate.consts, dtype=np.float64)
     known = selection.known_fvu(problem)
     covariance = rounding.law_covariance(candidate, problem.X, y, floor, w, known, physics)
-    free = len(candidate.consts) if covariance is None else int((np.diag(covariance) > 0).sum())
+    free = len(consts) if covariance is None else int((np.diag(covariance) > 0).sum())
     rows = len(y) if w is None else int((w > 0).sum())
     share = np.ones(len(y)) if w is None else w / w.sum() * rows
     scale = float(np.abs(y).max()) or 1.0
@@ -206,13 +219,13 @@ def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool) 
     left = max(max(candidate.fvu, floor) / max(1, rows - free), known / len(y)) * float(share @ centred**2)
     return Law(
         prefix=list(candidate.expr),
-        constants=[float(c) for c in candidate.consts],
+        constants=[float(c) for c in consts],
         fvu=float(candidate.fvu),
         source=candidate.source,
         covariance=None if covariance is None else [[float(v) for v in row] for row in covariance],
         noise=math.sqrt(left) * scale,
         freedom=max(0, rows - free),
-        expression=to_infix(candidate.expr, candidate.consts, problem.names),
+        expression=to_infix(candidate.expr, consts, problem.names),
     )
 
 
@@ -267,7 +280,7 @@ def parse(data: bytes, source: str) -> SavedLaw:
     try:
         return _checked(found)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
+        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f"{source}: a damaged law: {what}") from None
 
 
@@ -303,6 +316,7 @@ def _checked(found: dict[str, Any]) -> SavedLaw:
         verdict_text=str(found.get("verdict_text") or ""),
         remarks=remarks,
         conversions=conversions,
+        floor=_numbers([found.get("floor", selection.EXACT)], "floor", 1)[0],
         extra=extra,
         version=str(found.get("version")),
         format=found["format"],
