@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sympy
     import torch
 
-    from fansr.search.saved_law import Law, SavedLaw
+    from fansr.search import saved_law
 
 
 def per_target(method: Callable) -> Callable:
@@ -42,7 +42,7 @@ def per_target(method: Callable) -> Callable:
 class NumpyLaw:
     """A law as a function of X (M, D), whose columns are `columns`, to y (M,); `source` is its code over numpy as np."""
 
-    law: Law
+    law: saved_law.Law
     columns: tuple[str, ...]
     source: str
 
@@ -56,8 +56,8 @@ class NumpyLaw:
 class LawExports:
     """What SymbolicRegressor offers of a law besides its values; `law` is a row of front_, None the chosen one."""
 
-    _saved: SavedLaw
-    _law: Callable[[int | None], Law]
+    _saved: saved_law.SavedLaw
+    _law: Callable[[int | None], saved_law.Law]
 
     @per_target
     def get_expression(self, nth: int | None = None, digits: int | None = None) -> str:
@@ -145,7 +145,7 @@ def _needed(package: str, what: str):
 # ---- the numpy source as a tree -----------------------------------------------------------------
 
 
-def _syntax(law: Law, D: int) -> ast.expr:
+def _syntax(law: saved_law.Law, D: int) -> ast.expr:
     """The law's syntax tree over names x0 .. x{D-1} for columns and c0, c1, ... for its constants."""
     prefix, k = [], 0
     for token in law.prefix:

@@ -19,7 +19,7 @@ from fansr.search import selection
 if TYPE_CHECKING:
     import pandas
 
-    from fansr.search.saved_law import Law, SavedLaw
+    from fansr.search import saved_law
 
 MOST_SHOWN = 40  # laws of a front in a notebook
 
@@ -27,8 +27,8 @@ MOST_SHOWN = 40  # laws of a front in a notebook
 class RegressorViews(LawExports, BaseEstimator):
     """What is printed and shown of a fitted model."""
 
-    _saved: SavedLaw
-    _law: Callable[[int | None], Law]
+    _saved: saved_law.SavedLaw
+    _law: Callable[[int | None], saved_law.Law]
     gamma: float
 
     @property
@@ -81,7 +81,7 @@ class RegressorViews(LawExports, BaseEstimator):
         ]
         return "\n".join(lines)
 
-    def _text(self, law: Law) -> str:
+    def _text(self, law: saved_law.Law) -> str:
         """A law with the digits its errors leave."""
         return to_infix(law.prefix, law.rounded(), self._saved.columns)
 
