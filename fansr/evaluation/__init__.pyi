@@ -6,4 +6,3 @@ from . import (
     report_page as report_page,
     result as result,
 )
-from .metrics import fvu as fvu
