@@ -23,7 +23,7 @@ Y = 3.7 * X[:, 0] / X[:, 1] * (1 + 0.03 * RNG.normal(size=60))
 @pytest.fixture(scope="module")
 def model():
     frame = pandas.DataFrame(X, columns=["volts & <b>", "ohms"])
-    return SymbolicRegressor(proposers=("power", "sums")).fit(frame, pandas.Series(Y, name="amps"))
+    return SymbolicRegressor(proposers=("power", "sums"), loss="squares").fit(frame, pandas.Series(Y, name="amps"))
 
 
 def model_of(prefix, constants, columns):

@@ -23,7 +23,7 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +56,7 @@ class Law:
     covariance: list[list[float]] | None = None
     noise: float = 0.0
     freedom: int = 0
+    relative: bool = False  # `noise` is a share of the law's value
     expression: str = ""  # for the eye; `prefix` is what counts
 
     @property
@@ -161,7 +162,7 @@ class SavedLaw:
         law = self.law(k)
         spread, value = law.spread(X), law.predict(X)
         if of == "prediction":
-            spread = np.hypot(spread, law.noise)
+            spread = np.hypot(spread, law.noise * np.abs(value) if law.relative else law.noise)
         times = float(stdtrit(law.freedom, 0.5 + level / 2)) if law.freedom > 0 else math.inf
         half = np.where(spread > 0, spread * times, 0.0)
         return value - half, value + half
@@ -179,15 +180,18 @@ def of(
 
     if found.best is None:
         raise ValueError("there is no law to save")
+    relative = found.weights is not None  # the noise turned out to be in proportion to the values
+    if relative:
+        problem = replace(problem, weights=found.weights)
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
     part = outliers.rows_of(problem, kept)
-    laws = [law_of(c, part, found.floor, options.physics) for c in found.front]
+    laws = [law_of(c, part, found.floor, options.physics, relative) for c in found.front]
     chosen = next(
         (i for i, c in enumerate(found.front) if c.expr == found.best.expr and c.fvu == found.best.fvu), len(laws)
     )
     if chosen == len(laws):
-        laws.append(law_of(found.best, part, found.floor, options.physics))
+        laws.append(law_of(found.best, part, found.floor, options.physics, relative))
     return SavedLaw(
         columns=[str(name) for name in problem.names],
         target=problem.target,
@@ -205,8 +209,8 @@ def of(
     )
 
 
-def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool) -> Law:
-    """One candidate with its covariance and noise on the rows of a problem."""
+def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool, relative: bool = False) -> Law:
+    """One candidate with its covariance and noise on the rows of a problem; relative: its weights are 1 / y^2, of such noise."""
     y, w, consts = problem.y, problem.weights, np.asarray(candidate.consts, dtype=np.float64)
     known = selection.known_fvu(problem)
     covariance = rounding.law_covariance(candidate, problem.X, y, floor, w, known, physics)
@@ -217,7 +221,7 @@ def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool) 
     centred = y / scale - np.average(y / scale, weights=w)
     # The known size of stated errors, where it is larger, is the noise as it is in the covariance.
     left = max(max(candidate.fvu, floor) / max(1, rows - free), known / len(y)) * float(share @ centred**2)
-    return Law(
+    law = Law(
         prefix=list(candidate.expr),
         constants=[float(c) for c in consts],
         fvu=float(candidate.fvu),
@@ -225,8 +229,13 @@ def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool) 
         covariance=None if covariance is None else [[float(v) for v in row] for row in covariance],
         noise=math.sqrt(left) * scale,
         freedom=max(0, rows - free),
+        relative=relative,
         expression=to_infix(candidate.expr, consts, problem.names),
     )
+    if relative:
+        shares = (y - law.predict(problem.X)) / y
+        law.noise = math.sqrt(float(shares @ shares) / max(1, rows - free))
+    return law
 
 
 # ---- files ------------------------------------------------------------------------------------
@@ -351,6 +360,7 @@ def _checked_law(law: Any, i: int, D: int) -> Law:
         covariance,
         noise,
         freedom,
+        law.get("relative") is True,
         str(law.get("expression") or ""),
     )
 

@@ -171,3 +171,16 @@ def test_standard_errors_are_the_diagonal_of_the_covariance():
     covariance = rounding.law_covariance(candidate, X, Y, 1e-26)
     np.testing.assert_allclose(np.sqrt(np.diag(covariance)), errors, rtol=1e-9)
     assert law.laws[0].noise == pytest.approx(math.sqrt(np.sum((problem.y - law.predict(X)) ** 2) / 57), rel=1e-9)
+
+
+def test_bands_of_noise_in_proportion_to_the_values():
+    rng = np.random.default_rng(1)
+    x = np.geomspace(1, 1000, 80)[:, None]
+    y = 2.31 * x[:, 0] ** 1.37 * np.exp(0.1 * rng.normal(size=80))
+    problem, options = Problem(x, y, ["x"]), turns.Options(proposers=("power",), loss="relative")
+    found = outliers.find(problem, options)
+    law = saved_law.of(found, problem, options, verdict.Judged("noise", "", []))
+    low, high = law.bands(x)
+    share = (high - low) / law.predict(x)
+    assert law.law().relative and np.ptp(share) < 0.1 * share.mean() and 0.3 < share.mean() < 0.5
+    assert 0.85 < np.mean((low <= y) & (y <= high)) <= 1
