@@ -11,6 +11,7 @@ law, and the forms other tools read, are regressor_views.py and law_exports.py.
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import os
@@ -32,7 +33,7 @@ from fansr.fitting import Candidate
 from fansr.law_exports import per_target
 from fansr.network import DECODERS, check_model
 from fansr.regressor_views import RegressorViews
-from fansr.search import outliers, relative_noise, saved_law, selection, turns
+from fansr.search import outliers, relative_noise, rules as law_rules, saved_law, selection, turns
 from fansr.streams import parallel
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class SymbolicRegressor(RegressorMixin, RegressorViews):
     proposers : names, or one text of names with commas.
     gamma, restarts, select, physics, robust : as the options of fansr-fit.
     model, device, decoder, temperature, top_p : the network's file and how it is asked, as the options of fansr-fit.
+    rules : what a law may be, a dictionary of any of operators, without, max_length, max_constants, max_depth, nest, price,
+        positive, bounds, define, each written as the option of fansr-fit of that name: ``{"operators": "+,-,*,exp"}``.
     target_fvu : the search ends when the law it would choose leaves no more of the variance than this.
     callback : called with the state of the search after every turn of a proposer; the search ends when it gives back True.
         The state has `seconds`, `proposer`, `candidates`, `best` (its `fvu` and `length`), `expression` and `front()`.
@@ -110,6 +113,7 @@ class SymbolicRegressor(RegressorMixin, RegressorViews):
         loss: str = "auto",
         robust: bool = False,
         deadline: float | None = None,
+        rules: dict | None = None,
         target_fvu: float | None = None,
         callback: Callable[[turns.Progress], Any] | None = None,
         warm_start: bool = False,
@@ -132,6 +136,7 @@ class SymbolicRegressor(RegressorMixin, RegressorViews):
         self.loss = loss
         self.robust = robust
         self.deadline = deadline
+        self.rules = rules
         self.target_fvu = target_fvu
         self.callback = callback
         self.warm_start = warm_start
@@ -173,6 +178,7 @@ class SymbolicRegressor(RegressorMixin, RegressorViews):
         for name in ("estimators_", "_shown"):
             self.__dict__.pop(name, None)
         problem, notes, dropped = self._problem(X, values, target, sample_weight, sigma)
+        law_rules.check(options.rules, problem)
         budget = fit_table.search_budget(self.time, self.deadline, clock.monotonic() - begun)
         if self.deadline is not None:
             options.deadline = begun + self.deadline
@@ -403,9 +409,22 @@ class SymbolicRegressor(RegressorMixin, RegressorViews):
             decoder=self.decoder,
             temperature=float(self.temperature),
             top_p=float(self.top_p),
+            rules=self._rules(),
             target_fvu=None if self.target_fvu is None else float(self.target_fvu),
             watch=self._watch(),
         )
+
+    def _rules(self) -> law_rules.Rules:
+        """What a law may be."""
+        if self.rules is None:
+            return law_rules.Rules()
+        known = list(inspect.signature(law_rules.parse).parameters)
+        if not isinstance(self.rules, dict) or not set(self.rules) <= set(known):
+            raise ValueError(f"rules={self.rules!r}: wanted a dictionary with some of {', '.join(known)}")
+        try:
+            return law_rules.parse(**self.rules)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"rules={self.rules!r}: {error}") from None
 
     def _seed(self) -> int:
         """random_state as a whole number; a new one each time for None and for a generator."""
@@ -532,6 +551,8 @@ def _named(values, name: str):
 
 def _is_plain(value) -> bool:
     """Whether JSON holds a parameter: a generator and a function are left out of a file."""
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
     if isinstance(value, (list, tuple)):
         return all(isinstance(v, str) for v in value)
     return value is None or isinstance(value, (str, bool, np.bool_, numbers.Real))

@@ -28,7 +28,7 @@ Y = 3.7 * X[:, 0] / X[:, 1]
      ("samples", 1.5), ("n_jobs", 0), ("n_jobs", 1.5), ("random_state", -1), ("random_state", 1 << 64), ("random_state", "a"),
      ("restarts", 0), ("gamma", float("nan")), ("gamma", None), ("proposers", ()), ("proposers", None), ("proposers", "powr"),
      ("select", "best"), ("decoder", "best"), ("temperature", 0), ("top_p", 0), ("top_p", 1.5), ("target_fvu", -1),
-     ("callback", 3)],
+     ("callback", 3), ("rules", {"operator": "+"}), ("rules", {"operators": "plus"}), ("rules", "+"), ("loss", "best")],
 )  # fmt: skip
 def test_a_parameter_that_cannot_be_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"{name}="):
@@ -234,3 +234,14 @@ def test_copies_are_the_same_model():
         assert (copied.predict(X) == model.predict(X)).all() and str(copied) == str(model)
     fresh = clone(model)
     assert not hasattr(fresh, "result_") and fresh.get_params() == model.get_params()
+
+
+def test_rules_say_what_a_law_may_be(tmp_path):
+    y = X[:, 0] ** 2 + 0.01 * RNG.normal(size=40)
+    model = SymbolicRegressor(proposers=("power", "sums"), rules={"operators": "+,-,*", "max_length": 5}).fit(X, y)
+    for law in model._saved.laws:
+        assert len(law.prefix) <= 5 and not {"pow", "pow2", "exp", "log", "/", "inv"} & set(law.prefix)
+    model.save(tmp_path / "law.json")
+    assert SymbolicRegressor.load(tmp_path / "law.json").rules == model.rules
+    with pytest.raises(ValueError, match="no column is called 'z'"):
+        SymbolicRegressor(rules={"positive": "z"}).fit(X, y)
