@@ -19,6 +19,7 @@ from fansr.fit_table import PAGES, Wanted, check_plot, fit_table
 from fansr.network import DECODERS
 from fansr.search import relative_noise, selection, turns
 from fansr.streams import files
+from fansr.tables import column_options
 
 
 def _is_stream(head: bytes) -> bool:
@@ -54,21 +55,9 @@ def _proposers(context, param, value):
     return names
 
 
-def _once(context, param, value):
-    if len(value) > 1:
-        raise click.UsageError(f"{param.opts[0]} was given {len(value)} times ({', '.join(value)}), wanted one")
-    return value[0] if value else None
-
-
 @command.command(example="fansr-fit data/planets.csv --samples 4096")
 @click.argument("data", default="-", metavar="[DATA.csv | STREAM]")
-@click.option(
-    "--target",
-    metavar="NAME",
-    multiple=True,
-    callback=_once,
-    help="Column to explain.  [default: the last column of numbers]",
-)
+@column_options.column_options
 @click.option(
     "--samples", type=click.IntRange(0), default=4096, show_default=True, help="Skeletons drawn from the model."
 )
@@ -145,12 +134,6 @@ def _once(context, param, value):
     help="Recognise products of CODATA values among the constants.",
 )
 @rules_options
-@click.option("--weights", metavar="NAME", help="Column of weights of the squared residuals; it is no input then.")
-@click.option(
-    "--sigma",
-    metavar="NAME",
-    help="Column of standard errors of the target: weights 1/sigma^2, and the noise is known.",
-)
 @click.option(
     "--loss",
     type=click.Choice(relative_noise.LOSSES),
@@ -190,7 +173,7 @@ def _once(context, param, value):
 @command.config_option()
 def fit(
     data,
-    target,
+    columns,
     samples,
     seconds,
     deadline,
@@ -206,8 +189,6 @@ def fit(
     physics,
     rules,
     rule_texts,
-    weights,
-    sigma,
     loss,
     is_robust,
     val,
@@ -279,14 +260,12 @@ def fit(
         raise click.UsageError(f"--proposers none goes with a stream of candidates, but {data} is a table")
     if table_bytes is None:
         for name, value in (
-            ("--target", target),
+            *((name, True) for name in column_options.given(columns)),
             ("--predict", predict_path),
             ("--plot", plot_path),
             ("--report", report_path),
             ("--val", val),
             ("--json", as_json),
-            ("--weights", weights),
-            ("--sigma", sigma),
             ("--strict", strict),
             ("--deadline", deadline),
         ):
@@ -295,14 +274,10 @@ def fit(
         options.jobs = 1  # the problems themselves are spread over the workers
         fit_stream(source, output or "-", options, seconds, jobs, quiet, entry, resume)
         return
-    if weights and sigma:
-        raise click.UsageError("--weights and --sigma: give one of them (weights are 1/sigma^2)")
-    if loss == "relative" and (weights or sigma):
+    if loss == "relative" and (columns.weights or columns.sigma):
         raise click.UsageError("--loss relative gives every row the weight 1/value^2: leave out --weights and --sigma")
     wanted = Wanted(
-        target=target,
-        weights=weights,
-        sigma=sigma,
+        columns=columns,
         val=val,
         seconds=seconds,
         deadline=deadline,

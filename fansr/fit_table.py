@@ -12,7 +12,8 @@ import math
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -25,6 +26,7 @@ from fansr.fit_view import SearchView
 from fansr.fitting import Budget, Problem
 from fansr.search import outliers, rules, turns, verdict
 from fansr.streams import reader_writer
+from fansr.tables import Choice
 
 PICTURES = (".png", ".svg", ".pdf")  # that --plot can draw
 PAGES = (".html", ".htm", ".xhtml")  # that --report can write
@@ -35,9 +37,7 @@ REPORTING = 0.3  # seconds kept of a --deadline for what follows the search
 class Wanted:
     """What a call wants of one table besides the search itself; the fields are the options of fansr-fit of these names."""
 
-    target: str | None = None
-    weights: str | None = None
-    sigma: str | None = None
+    columns: Choice = field(default_factory=Choice)
     val: float = 0.0
     seconds: float | None = None  # --time
     deadline: float | None = None
@@ -51,81 +51,166 @@ class Wanted:
     verbose: bool = False
 
 
+class Answer(NamedTuple):
+    """What was found for one target of a table."""
+
+    problem: Problem
+    notes: list[str]
+    dropped: Counter
+    found: turns.Found
+    judgement: verdict.Judged
+    predicted: np.ndarray | None
+    options: turns.Options
+    loading: float  # seconds before the search
+
+
 def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, entry: dict) -> None:
-    """Find the law of a table and write what is wanted of it.
+    """Find the law of a table, or one for each target, and write what is wanted of it.
 
     data, source: the table's bytes and what to call it; entry: this command's history entry for -o.
 
     DataError for a table that cannot be used; NoAnswer where there is no law; KeyboardInterrupt when all is written after
     a search that was interrupted.
     """
-    problem, notes, dropped = _read(data, source, wanted, options.seed)
+    tasks = _read(data, source, wanted, options.seed)
     try:
-        rules.check(options.rules, problem)
+        for problem, _, _ in tasks:
+            rules.check(options.rules, problem)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
-    new_rows, lacking = _new_rows(problem, wanted.predict) if wanted.predict else (None, [])
+    rows = _new_rows([problem for problem, _, _ in tasks], wanted.predict) if wanted.predict else [None] * len(tasks)
     loading = time.monotonic() - single_thread.BEGUN  # with reading and checking
+    answers: list[Answer] = []
+    without = []
+    for k, (task, new_rows) in enumerate(zip(tasks, rows)):
+        answer = _search(*task, new_rows, options, wanted, loading, share=1 / (len(tasks) - k))
+        if answer is None:
+            without.append(task[0])
+            continue
+        answers.append(answer)
+        if answer.found.status == "interrupted":
+            break
+    if without and not answers:
+        raise _no_answer(source, without, options)
+    _print(answers, wanted)
+    if wanted.output:
+        with reader_writer.open_writer(wanted.output, "fit", [entry]) as writer:
+            for one in answers:
+                writer.write(result.table_record(one.found, one.problem, source, one.judgement))
+    if wanted.plot:
+        for one in answers:
+            _plot(one.found, one.problem, one.options, path_of(wanted.plot, one.problem, wanted.columns.several))
+    if wanted.report:
+        for one in answers:
+            path = path_of(wanted.report, one.problem, wanted.columns.several)
+            _report(one.found, one.problem, one.options, _numbers(one._replace(predicted=None)), source, path, entry)
+    if answers[-1].found.status == "interrupted":
+        raise KeyboardInterrupt
+    if without:
+        raise _no_answer(source, without, options)
+    for one in answers:
+        if wanted.strict and one.judgement.verdict == "no law":
+            raise NoAnswer(
+                f"{source}: {f'{one.problem.target}: ' if wanted.columns.several else ''}{one.judgement.text}"
+            )
+
+
+def _no_answer(source: str, problems: list[Problem], options: turns.Options) -> NoAnswer:
+    names = f" for {', '.join(problem.target for problem in problems)}" if len(problems) > 1 else ""
+    within = " within the rules given" if options.rules else ""
+    return NoAnswer(
+        f"{source}: no law was found{names}{within} that gives finite values on all {len(problems[0].y)} rows"
+    )
+
+
+def _search(
+    problem: Problem,
+    notes: list[str],
+    dropped: Counter,
+    new_rows,
+    options,
+    wanted: Wanted,
+    loading: float,
+    share: float,
+) -> Answer | None:
+    """The answer for one target, None where there is no law; it may take a `share` of what is left of a deadline."""
+    begun, deadline = time.monotonic() - single_thread.BEGUN, None
     if wanted.deadline is not None:
-        options = replace(options, deadline=single_thread.BEGUN + wanted.deadline)
-    budget = search_budget(wanted.seconds, wanted.deadline, loading)
+        deadline = begun + share * (wanted.deadline - begun)
+        options = replace(options, deadline=single_thread.BEGUN + deadline)
+    budget = search_budget(wanted.seconds, deadline, begun)
     view = SearchView(problem.target, budget.seconds, wanted.verbose)
     with live_lines.LiveLines(view.lines, wanted.quiet):
         found = outliers.find(problem, replace(options, watch=view.watch), budget)
-    notes += [f"proposer {name} failed: {why}" for name, why in found.failures.items()]
+    notes = [*notes, *(f"proposer {name} failed: {why}" for name, why in found.failures.items())]
     if found.best is None:
-        within = " within the rules given" if options.rules else ""
-        raise NoAnswer(f"{source}: no law was found{within} that gives finite values on all {len(problem.y)} rows")
+        return None
     judgement = result.judged(found, problem, options)
     predicted = None
-    if new_rows is not None:
-        predicted = _predicted(found, problem, new_rows, lacking, wanted.predict)
-        outside = verdict.outside(new_rows, problem, found.best)
+    if new_rows is not None and wanted.predict:
+        predicted = _predicted(found, problem, *new_rows, wanted.predict)
+        outside = verdict.outside(new_rows[0], problem, found.best)
         judgement.remarks.extend([outside] if outside else [])
-    if wanted.as_json:
-        shown = result.result_dict(found, problem, options, notes, sum(dropped.values()), predicted, loading, judgement)
-        click.echo(json.dumps(shown, ensure_ascii=False, allow_nan=False))
-    else:
-        for note in notes:
-            command.remark(f"note: {note}", wanted.quiet)
-        click.echo(printed_report.report(found, problem, options, judgement, loading), err=predicted is not None)
-        if predicted is not None:
-            click.echo(_predictions_csv(predicted, problem.target), nl=False)
-    if wanted.output:
-        with reader_writer.open_writer(wanted.output, "fit", [entry]) as writer:
-            writer.write(result.table_record(found, problem, source, judgement))
-    if wanted.plot:
-        _plot(found, problem, options, wanted.plot)
-    if wanted.report:
-        numbers = result.result_dict(found, problem, options, notes, sum(dropped.values()), None, loading, judgement)
-        _report(found, problem, options, numbers, source, wanted.report, entry)
-    if found.status == "interrupted":
-        raise KeyboardInterrupt
-    if wanted.strict and judgement.verdict == "no law":
-        raise NoAnswer(f"{source}: {judgement.text}")
+    return Answer(problem, notes, dropped, found, judgement, predicted, options, loading)
 
 
-def _read(data: bytes, source: str, wanted: Wanted, seed: int) -> tuple[Problem, list[str], Counter]:
-    """(problem, remarks, dropped rows by reason) of a table; a share of the rows is held out for --val."""
-    from fansr.tables import loading
-
-    problem, notes, dropped = loading.table_problem(
-        loading.parse_table(data, source), wanted.target, weights=wanted.weights, sigma=wanted.sigma
+def _numbers(one: Answer) -> dict:
+    """The object of --json."""
+    dropped = sum(one.dropped.values())
+    return result.result_dict(
+        one.found, one.problem, one.options, one.notes, dropped, one.predicted, one.loading, one.judgement
     )
-    problem.extra["source"] = source
-    if wanted.val:
-        _hold_out(problem, wanted.val, seed)
-    return problem, notes, dropped
 
 
-def _new_rows(problem: Problem, path: str) -> tuple[np.ndarray, list[str]]:
-    """(rows (M', D) of --predict, columns that are not there); read before the search, so that a wrong table is said at once."""
+def _print(answers: list[Answer], wanted: Wanted) -> None:
+    """One object or report, or a list of objects and a report each where several laws were asked for."""
+    if wanted.as_json:
+        shown = [_numbers(one) for one in answers]
+        click.echo(json.dumps(shown if wanted.columns.several else shown[0], ensure_ascii=False, allow_nan=False))
+        return
+    for note in dict.fromkeys(note for one in answers for note in one.notes):
+        command.remark(f"note: {note}", wanted.quiet)
+    for k, one in enumerate(answers):
+        report = printed_report.report(one.found, one.problem, one.options, one.judgement, one.loading)
+        click.echo(("\n\n" if k else "") + report, err=wanted.predict is not None)
+    if wanted.predict:
+        columns = [one.predicted for one in answers if one.predicted is not None]
+        click.echo(_predictions_csv(columns, [one.problem.target for one in answers]), nl=False)
+
+
+def path_of(path: str, problem: Problem, several: bool) -> str:
+    """A file's name, with the target in it where there are several: fit.png becomes fit-y1.png."""
+    from fansr.expressions import export
+
+    root, ending = os.path.splitext(path)
+    return f"{root}-{export.identifiers([problem.target])[0]}{ending}" if several else path
+
+
+def _read(data: bytes, source: str, wanted: Wanted, seed: int) -> list[tuple[Problem, list[str], Counter]]:
+    """(problem, remarks, dropped rows by reason) for each target of a table; a share of the rows is held out for --val."""
     from fansr.tables import loading
 
-    new = loading.read_table(path, readings=problem.extra.get("conversions"))
-    lacking = [name for name in problem.names if name not in new.names]
-    needed = problem.names if len(lacking) == len(problem.names) else set(problem.names) - set(lacking)
-    return loading.input_columns(new, problem.names, needed), lacking
+    tasks = loading.table_problems(loading.parse_table(data, source, wanted.columns.dates), wanted.columns)
+    for problem, _, _ in tasks:
+        problem.extra["source"] = source
+        if wanted.val:
+            _hold_out(problem, wanted.val, seed)
+    return tasks
+
+
+def _new_rows(problems: list[Problem], path: str) -> list[tuple[np.ndarray, list[str]]]:
+    """(rows (M', D) of --predict, columns that are not there) for each problem; read before the search, so that a wrong table is
+    said at once."""
+    from fansr.tables import loading
+
+    readings = {name: one for problem in problems for name, one in problem.extra.get("conversions", {}).items()}
+    new = loading.read_table(path, readings=readings)
+    found = []
+    for problem in problems:
+        lacking = [name for name in problem.names if name not in new.names]
+        needed = problem.names if len(lacking) == len(problem.names) else set(problem.names) - set(lacking)
+        found.append((loading.input_columns(new, problem.names, needed), lacking))
+    return found
 
 
 def _predicted(found: turns.Found, problem: Problem, rows: np.ndarray, lacking: list[str], path: str) -> np.ndarray:
@@ -136,11 +221,11 @@ def _predicted(found: turns.Found, problem: Problem, rows: np.ndarray, lacking: 
     return result.predict(found.best, np.where(np.isnan(rows).all(axis=0), 0.0, rows) if lacking else rows)
 
 
-def _predictions_csv(values: np.ndarray, target: str) -> str:
+def _predictions_csv(columns: list[np.ndarray], targets: list[str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([target])
-    writer.writerows([["nan" if not math.isfinite(v) else repr(float(v))] for v in values])
+    writer.writerow(targets)
+    writer.writerows([["nan" if not math.isfinite(v) else repr(float(v)) for v in row] for row in zip(*columns)])
     return out.getvalue()
 
 

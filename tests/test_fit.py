@@ -12,6 +12,7 @@ from fansr import fit, fit_stream, fit_table
 from fansr.cli import resources
 from fansr.fitting import Candidate, Problem
 from fansr.search import turns
+from fansr.streams import reader_writer
 
 PLANETS = str(resources.path("data") / "planets.csv")
 QUICK = ["--proposers", "power,sums", "--time", "0"]
@@ -86,7 +87,12 @@ def test_every_key_of_the_object_is_always_there(capsys, tmp_path, more):
         (["--gamma", "nan"], 2, "finite"),
         (["--val", "nan"], 2, "finite"),
         (["--deadline", "nan"], 2, "finite"),
-        (["--target", "a", "--target", "b"], 2, "given 2 times"),
+        (["--target", "perod_days"], 1, "did you mean period_days"),
+        (["--derive", "v = dq/dt"], 1, "--derive"),
+        (["--lag", "x"], 1, "x:1..3"),
+        (["--inputs", "nothing"], 1, "no column is named 'nothing'"),
+        (["--dates", "year-first"], 2, "day-first"),
+        (["--weights", "a", "--sigma", "b"], 2, "one of them"),
         (["--plot", "x.jpg"], 2, "png"),
         (["--plot", "/nowhere/x.png"], 2, "no folder"),
     ],
@@ -205,3 +211,79 @@ def test_none_ranks_what_the_stream_brings(tmp_path):
         (record,) = list(reader)
     assert record["expr"] == ["*", "<constant>", "sin", "x1"] == record["draw"] and record["fvu"] < 1e-25
     assert record["candidates"] < 20  # three candidates, the mean and what they were cut down to
+
+
+def outputs_table(tmp_path, rows=30):
+    """x0 to x2, two outputs, one of them with a hole, and a column that is none."""
+    rng = np.random.default_rng(5)
+    X = rng.uniform(1, 3, (rows, 3))
+    lines = [
+        f"{a!r},{b!r},{c!r},{k},{2 * a * b!r},{'' if k == 3 else repr(b + 3 * c)}"
+        for k, (a, b, c) in enumerate(X.tolist())
+    ]
+    path = tmp_path / "outputs.csv"
+    path.write_text("x0,x1,x2,id,y0,y1\n" + "\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("targets", [["--target", "y*"], ["--target", "y0", "--target", "y1"]])
+def test_several_targets_give_a_law_each(capsys, tmp_path, targets):
+    path = outputs_table(tmp_path)
+    more = [*QUICK, "--ignore", "id", *targets]
+    status, out, err = run(capsys, path, *more, "--json", "-o", str(tmp_path / "fits.zst"))
+    first, second = json.loads(out)
+    assert status == 0 and (first["target"], second["target"]) == ("y0", "y1")
+    assert (
+        first["expression"] == "2*x0*x1"
+        and second["fvu"] < 1e-20
+        and first["variables"] == second["variables"] == ["x0", "x1", "x2"]
+    )
+    assert (first["dropped_rows"], second["dropped_rows"]) == (0, 1)
+    with reader_writer.open_reader(str(tmp_path / "fits.zst"), holds=("fit",)) as reader:
+        records = list(reader)
+    assert [record["target"] for record in records if record["kind"] == "fit"] == ["y0", "y1"]
+    status, out, err = run(capsys, path, *more)
+    assert out.startswith("y0 = 2*x0*x1\n") and "\n\ny1 = " in out and err.count("rows were dropped") == 1
+    status, out, err = run(capsys, path, *more, "--predict", path)
+    lines = out.splitlines()
+    assert status == 0 and lines[0] == "y0,y1" and len(lines) == 31 and len(lines[4].split(",")) == 2
+    pytest.importorskip("matplotlib")
+    assert run(capsys, path, *more, "--plot", str(tmp_path / "fit.png"))[0] == 0
+    assert (tmp_path / "fit-y0.png").exists() and (tmp_path / "fit-y1.png").exists()
+
+
+def test_one_target_is_one_object_and_a_pattern_a_list(capsys, tmp_path):
+    path = outputs_table(tmp_path)
+    assert isinstance(json.loads(run(capsys, path, *QUICK, "--inputs", "x*", "--target", "y0", "--json")[1]), dict)
+    assert len(json.loads(run(capsys, path, *QUICK, "--inputs", "x0,x1", "--target", "y0*", "--json")[1])) == 1
+
+
+def test_columns_are_made_and_said_and_made_of_new_rows(capsys, tmp_path):
+    t = np.linspace(0, 3, 61).tolist()
+    (tmp_path / "t.csv").write_text("t,x\n" + "\n".join(f"{v!r},{3 * float(np.exp(-0.5 * v))!r}" for v in t) + "\n")
+    more = ["--derive", "v = dx/dt", "--derive", "w = 2*x", "--target", "v", "--inputs", "w"]
+    status, out, err = run(capsys, str(tmp_path / "t.csv"), *QUICK, *more)
+    assert status == 0 and out.startswith("v = -") and "v: dx/dt, smoothed" in out and "w: 2*x" in out
+    (tmp_path / "new.csv").write_text("x\n1\n2\n")
+    status, out, err = run(capsys, str(tmp_path / "t.csv"), *QUICK, *more, "--predict", str(tmp_path / "new.csv"))
+    assert status == 0 and np.allclose([float(v) for v in out.split()[1:]], [-0.5, -1], rtol=1e-3)
+
+
+def test_dates_and_percent_reach_the_report_the_object_and_new_rows(capsys, tmp_path):
+    rows = [(f"{d:02d}.03.2021", f"{d * d % 17}%", 10 + 3 * (d - 1) * (d * d % 17) / 100) for d in range(1, 20)]
+    (tmp_path / "t.csv").write_text("date;share;y\n" + "\n".join(f"{a};{b};{c!r}" for a, b, c in rows) + "\n")
+    (tmp_path / "new.csv").write_text("share;date\n50%;2021-03-03\n")
+    status, out, err = run(capsys, str(tmp_path / "t.csv"), *QUICK, "--json", "--predict", str(tmp_path / "new.csv"))
+    found = json.loads(out)
+    assert status == 0 and found["fvu"] < 1e-20 and abs(found["predictions"][0] - 13) < 1e-9
+    assert found["conversions"]["date"]["origin"] == "2021-03-01" and found["conversions"]["share"]["percent"] == "%"
+    assert [r["text"] for r in found["remarks"] if r["code"] == "reading"][:1] == ["date: days since 2021-03-01"]
+    status, out, err = run(capsys, str(tmp_path / "t.csv"), *QUICK)
+    assert "\n  date: days since 2021-03-01\n" in out
+
+
+def test_a_config_file_chooses_columns_too(capsys, tmp_path):
+    path = outputs_table(tmp_path)
+    (tmp_path / "c.toml").write_text('target = ["y0", "y1"]\nignore = "id"\ninputs = ["x0,x1", "x2"]\n')
+    some = json.loads(run(capsys, path, *QUICK, "--config", str(tmp_path / "c.toml"), "--json")[1])
+    assert [one["target"] for one in some] == ["y0", "y1"] and some[0]["variables"] == ["x0", "x1", "x2"]

@@ -1,3 +1,4 @@
 # What other packages may import from this one.
-from . import loading as loading
+from . import column_options as column_options, loading as loading
+from .columns import Choice as Choice
 from .loading import array_problem as array_problem

@@ -223,11 +223,56 @@ def config(i: int, rng) -> tuple[list[str], bytes]:
     return ["gen", "-n", "3", "-j1", "--config"], torn(data, rng)
 
 
+DRESSES = [
+    b"a,b,y\n" + b"".join(b"%d,%d,%d\n" % (j, j * j, j + 3 * j * j) for j in range(1, 7)),
+    b"sep=;\nwhen;rate;y\n" + b"".join(b"0%d.02.2024;%d,5%%;$1.0%d0,5\n" % (j, j, j) for j in range(1, 7)),
+    b"t,x,kind,y\ns,m/s,,kg\n" + b"".join(b"%d,%d.5 cm,%s,%d\n" % (j, j, b"ab"[j % 2 :][:1], j * j) for j in range(1, 9)),
+    b'when,n,y\n' + b"".join(b'2024-01-0%dT1%d:00:00Z,"1,%d00",%d\n' % (j, j, j, j) for j in range(1, 9)),
+    json.dumps([{"a": j, "b": f"{j}%", "y": j * j} for j in range(1, 7)]).encode(),
+    json.dumps({"columns": ["a", "y"], "data": [[j, 2.5 * j] for j in range(1, 7)]}).encode(),
+]  # fmt: skip
+CHOICES = [
+    [], ["--target", "*"], ["--inputs", "a,x,t"], ["--ignore", "n,*"], ["--derive", "v = dx/dt"], ["--derive", "v = a**2 + b"],
+    ["--lag", "a:1..2"], ["--categories", "onehot"], ["--dates", "day-first"],
+]  # fmt: skip
+
+
 def table(i: int, rng) -> tuple[list[str], bytes]:
-    data = b"a,b,y\n" + b"".join(b"%d,%d,%d\n" % (j, j * j, j + 3 * j * j) for j in range(1, 7))
-    return ["fit", "-j1", "--time", "0.1", "--samples", "0", "--proposers", "power", "--json"], torn(
-        packed(data, rng), rng
-    )
+    every = DRESSES + sheets()
+    data = every[int(rng.integers(len(every)))]
+    words = ["fit", "-j1", "--time", "0", "--samples", "0", "--proposers", "power", "--json"]
+    words += CHOICES[int(rng.integers(len(CHOICES)))] if rng.random() < 0.4 else []
+    how = rng.random()
+    if how < 0.2:
+        return words, torn(packed(data, rng), rng)
+    if how < 0.5:
+        return words, packed(torn(data, rng), rng)
+    changed_bytes = bytearray(data)  # other letters of tables in places of some: most of it stays readable
+    for at in rng.integers(len(data), size=int(rng.integers(1, 5))):
+        changed_bytes[at] = int(rng.choice(np.frombuffer(b"0123456789.,;%$ -:/'\"eEx\n()[]", np.uint8)))
+    return words, bytes(changed_bytes)
+
+
+def sheets() -> list[bytes]:
+    """A small table as xlsx, parquet and feather, where their readers are installed."""
+    if "sheets" not in _made:
+        import io
+
+        import pandas
+
+        frame = pandas.DataFrame(
+            {"a": [1.0, 2, 3, 4], "when": pandas.date_range("2024-01-01", periods=4), "y": [1, 4, 9, 16]}
+        )
+        found = []
+        for write in (lambda out: frame.to_excel(out, index=False), frame.to_parquet, frame.to_feather):
+            out = io.BytesIO()
+            try:
+                write(out)
+            except ImportError:
+                continue
+            found.append(out.getvalue())
+        _made["sheets"] = found
+    return _made["sheets"]
 
 
 def checkpoint(i: int, rng) -> tuple[list[str], bytes]:
@@ -256,7 +301,7 @@ def rules(i: int, rng) -> tuple[list[str], bytes]:
     return ["rules", str(rng.choice(["config.yaml", "rules.json", "mine.yaml"]))], b""
 
 
-KINDS = [(a_stream, 0.74), (laws, 0.12), (config, 0.1), (table, 0.01), (checkpoint, 0.028), (rules, 0.002)]
+KINDS = [(a_stream, 0.7), (laws, 0.12), (config, 0.1), (table, 0.05), (checkpoint, 0.028), (rules, 0.002)]
 
 
 def made(i: int):
