@@ -16,6 +16,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -25,7 +27,7 @@ import numpy as np
 from fansr.cli import command
 from fansr.corpus.prior import Prior, Skeletons, from_dict, to_dict
 from fansr.expressions import CONSTANT_ID, FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, OPERATORS, VOCABULARY
-from fansr.streams import key_for, reader_writer
+from fansr.streams import key_for, parallel, reader_writer
 
 BLOCK = 2048  # skeletons drawn at once: about 5 MB of random numbers, part of no result
 _TOKENS = np.array(VOCABULARY, dtype=object)
@@ -281,6 +283,30 @@ class Maker:
 _FIELDS = tuple(f.name for f in dataclasses.fields(Prior))
 
 
+class _Large(click.ParamType):
+    """A whole number that may be written 1e9."""
+
+    name = "number"
+
+    def convert(self, value, param, ctx):
+        try:
+            number = float(value)
+            if number != int(number) or not 1 <= number <= 1 << 62:
+                raise ValueError
+        except (ValueError, OverflowError):
+            self.fail(f"{str(value)[:40]!r} is no whole number from 1 to 4e18, such as 1e9", param, ctx)
+        return int(value) if str(value).isdigit() else int(number)
+
+
+def _machines(ctx, param, text) -> tuple[int, int]:
+    if text is None:
+        return 1, parallel.available_cores()
+    match = re.fullmatch("([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text)
+    if not match:
+        raise click.BadParameter(f"{text!r}: wanted machines x cores, such as 16x64")
+    return int(match[1]), int(match[2])
+
+
 @command.command(example="fansr-gen -n 5 --seed 1 | fansr-cat --infix", config_sections=_FIELDS)
 @command.number_option("How many skeletons in all, over all shards.", default=1000)
 @click.option(
@@ -292,15 +318,44 @@ _FIELDS = tuple(f.name for f in dataclasses.fields(Prior))
     help="Id of the first skeleton: a corpus grows by going on where it ended.",
 )
 @command.shard_option("Make only part i (from 0) of n; all n joined are the whole.")
+@click.option(
+    "--plan",
+    type=_Large(),
+    default=None,
+    metavar="N",
+    help="Make nothing: measure the rates here and say what a decontaminated corpus of N takes; -o FILE writes its script.",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 10**6),
+    default=None,
+    metavar="K",
+    help="With --plan.  [default: 10 min of work each]",
+)
+@click.option(
+    "--machines",
+    default=None,
+    metavar="MxC",
+    callback=_machines,
+    help="With --plan: how many, cores of each.  [default: this]",
+)
+@click.option(
+    "--test", "tests", multiple=True, metavar="FILE", help="With --plan: laws held out.  [default: data/fastsrb.json]"
+)
+@click.option("--json", "as_json", is_flag=True, help="With --plan: as one JSON object.")
 @command.output_option()
 @command.jobs_option()
 @command.seed_option()
 @command.resume_option()
 @command.quiet_option()
 @command.config_option()
-def gen(number, first, shard, output, jobs, seed, resume, quiet, config):
+def gen(
+    number, first, shard, plan, shards, machines, tests, as_json, output, jobs, seed, resume, quiet, config
+):  # fmt: skip
     """Draw random skeletons of laws under a prior (--config prior.toml; the paper's without)."""
     prior = from_dict(click.get_current_context().meta.get("config_sections") or {}, config or "prior")
+    if plan is not None:
+        return _plan(plan, shards, machines, tests, as_json, output, seed, quiet, config)
     ids = command.shard_range(first, number, shard)
     # Which ids these are, of which whole: what a check needs to see that no shard is missing.
     made = {"ids": [ids.start, ids.stop], "of": [first, first + number]}
@@ -320,6 +375,33 @@ def gen(number, first, shard, output, jobs, seed, resume, quiet, config):
         resume=resume,
         total=len(ids),
     )
+
+
+def _write(path: str, text: str):
+    scratch = path + ".part"
+    with open(scratch, "w") as file:
+        file.write(text)
+    os.chmod(scratch, 0o755)
+    os.replace(scratch, path)
+
+
+SHARD_SECONDS = 600.0  # of work in a shard where the number of shards is left to us
+
+
+def _plan(number, shards, machines, tests, as_json, output, seed, quiet, config):
+    """fansr-gen --plan: what a corpus takes, on stdout; its script in a file."""
+    from fansr.corpus import plan as planning
+
+    tests = planning.held_out(tests)
+    command.remark("measuring the rates of gen, simplify and decontam here", quiet)
+    rates = planning.measure(config, seed, tests)
+    if shards is None:
+        shards = max(1, min(10**6, -(-number * rates.each // SHARD_SECONDS)))
+    result = planning.plan(number, int(min(shards, number)), machines, rates)
+    click.echo(json.dumps(result) if as_json else planning.told(result))
+    if output != "-":
+        _write(output, planning.script(result, output, config, seed, tests))
+        command.remark(f"wrote {output}", quiet)
 
 
 def main():

@@ -12,6 +12,7 @@ This module knows the network and expressions; of fitting it knows only `fitter.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import os
 
@@ -264,10 +265,11 @@ def _fitter(problem: Problem, seed: int):
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of matrix products.")
 @command.output_option()
 @command.seed_option()
+@command.resume_option()
 @command.max_record_option()
 @command.config_option()
 @command.quiet_option()
-def sample(inputs, output, quiet, config, **options):
+def sample(inputs, output, resume, quiet, config, **options):
     """Propose laws for each problem of a stream: each problem is passed on, its candidates after it, likeliest first."""
     kernels.ensure("sampling", quiet=quiet)
     load(options["model"], options["device"], options["threads"])  # a missing model is told before any input is read
@@ -278,20 +280,16 @@ def sample(inputs, output, quiet, config, **options):
         )
         history = [*reader.history, entry]
         with (
-            reader_writer.open_writer(output, "candidate", history) as writer,
-            command.progress(quiet=quiet, unit="problem") as bar,
+            reader_writer.open_writer(output, "candidate", history, resume=resume) as writer,
+            command.progress(quiet=quiet, unit="problem", initial=writer.consumed) as bar,
         ):
+            done = writer.consumed
             rest = reader_writer.chain(inputs[1:], holds="problem") if inputs[1:] else []
-            for source in (reader, rest):
-                for record in source:
-                    found, dropped = candidates_of(record, options)
-                    writer.write(record)
-                    for candidate in found:
-                        writer.write(candidate)
-                    for reason, n in dropped.items():
-                        writer.drop(reason, n)
-                    writer.flush()
-                    bar.update(1)
+            for record in itertools.islice(itertools.chain(reader, rest), done, None):
+                found, dropped = candidates_of(record, options)
+                writer.write_many(*reader_writer.pack_many([record, *found]), dropped, consumed=1)
+                writer.flush()
+                bar.update(1)
 
 
 def main():
