@@ -273,7 +273,7 @@ def test_a_measurement_that_is_stopped_repeats_nothing(cluster, limited):
     for path in (cluster.folder / "laws/fits").rglob("*.zst"):
         with reader_writer.open_reader(path, holds="fit") as reader:
             found.update({record["problem"] for record in reader})
-    assert len(found) == 6 and set(found.values()) == {1}
+    assert len(found) == 7 and set(found.values()) == {1}
 
 
 # ---- training
