@@ -31,10 +31,10 @@ class Job:
         self.folder = folder
         (folder / "run").mkdir(exist_ok=True)
         if torchrun is not None:
-            script(folder / ".venv/bin/torchrun", f'ps -o pgid= $$ | tr -d " " > group\necho "$@" > words\n{torchrun}')
+            script(folder / ".venv/bin/torchrun", f'echo $$ > pid\necho "$@" > words\n{torchrun}')
         script(folder / "tools/scontrol", '[ "$1" != requeue ] || echo "$@" >> requeued')
         script(folder / "tools/srun", 'while [[ $1 = --* ]]; do shift; done; exec "$@"')
-        script(folder / "tools/scancel", f'echo "$@" >> cancelled; kill -TERM -- -"$(< {folder}/group)"')
+        script(folder / "tools/scancel", f'echo "$@" >> cancelled; kill -TERM "$(< {folder}/pid)"')
         (folder / "bin").unlink(missing_ok=True)
         (folder / "bin").symlink_to(ROOT / "bin")
         path = f"{folder / 'tools'}:/usr/bin:/bin"
