@@ -305,7 +305,7 @@ def workers(out: str) -> list[int]:
     return found
 
 
-def test_two_nodes_train_as_one_process_through_a_lost_worker_and_a_dead_node(cluster, limited, training):
+def test_two_nodes_train_as_one_process_through_a_lost_worker_and_a_dead_node(cluster, training):
     steps, out = 120, cluster.folder / "two"
     more = {**training, "OUT": "two", "OPTIONS": f"--steps {steps} --in-order", "ACCUMULATE": "2"}
     job = cluster.submit("train.sbatch", "--nodes=2", "--gpus-per-node=1", "--cpus-per-gpu=1", "--time=20", **more)
@@ -319,7 +319,6 @@ def test_two_nodes_train_as_one_process_through_a_lost_worker_and_a_dead_node(cl
     assert cluster.job(job)["Restarts"] == "0" and step_of(out) < steps
     cluster.call(LOCAL, "kill", "node2")
     until(lambda: cluster.job(job)["JobState"] == "PENDING", "the job queued again")
-    assert cluster.node("node2").startswith("down")
     reached = step_of(out)
     cluster.call(LOCAL, "revive", "node2")
     assert cluster.ended(job) == ("COMPLETED", 0, 1)
