@@ -281,7 +281,9 @@ def test_a_measurement_that_is_stopped_repeats_nothing(cluster, limited):
 
 def one_process(cluster, out: str, *words):
     """The same training in one process on no cluster."""
-    cluster.call("bin/fansr-train", "train.zst", "--config", "c.toml", "--out", out, "-q", *words)
+    cluster.call(
+        "bin/fansr-train", "train.zst", "--config", "c.toml", "--prior", "prior-wide", "--out", out, "-q", *words
+    )
 
 
 def losses(folder: Path) -> dict[int, float]:
