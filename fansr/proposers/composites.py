@@ -1,0 +1,88 @@
+"""Laws of a plain part and a composite one, y = front * g(S) or y = plain sum + g(S): a proposer that calls the others, and itself.
+
+The plain part is found whatever g is (parts/plain_parts.py) and taken away; what is left has one to three columns, or one
+column that is a product of several, and goes to the quick proposers and to this one again.  What they find is put back and
+polished whole; measured on the whole problem it stands or falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fansr.fitting import Budget, Candidate, Problem
+from fansr.proposers import (
+    few_term_sums,
+    inner_constants,
+    library_sums,
+    one_column_curves,
+    outer_constant,
+    power,
+    rational,
+    separable,
+)
+from fansr.proposers.parts import plain_parts, reductions as cut
+from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.reductions import Reduction
+from fansr.proposers.parts.terms import thinned
+
+MIN_ROWS = 24
+MOST_COLUMNS = 8
+KEPT = 4  # smaller problems that are solved
+SOURCE = "composite"
+
+
+def _asked(propose) -> cut.Solver:
+    return lambda problem, floor, budget, rng: propose(problem, budget, rng)
+
+
+def _one_column(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list[Candidate]]:
+    """The curves of one column, told what cannot be told apart."""
+    if problem.X.shape[1] == 1:
+        yield from one_column_curves.propose(problem, budget, rng)
+
+
+def _again(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list[Candidate]]:
+    """This proposer on a smaller problem; each time it has fewer columns."""
+    if problem.X.shape[1] > 1:
+        yield from propose(problem, budget, rng)
+
+
+SOLVERS: list[cut.Solver] = [
+    _asked(power.propose), _one_column, _asked(few_term_sums.propose), _asked(rational.propose), _again, _asked(separable.propose),
+    _asked(outer_constant.propose), _asked(library_sums.propose_quickly), _asked(inner_constants.propose),
+]  # fmt: skip
+
+
+def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
+    """Candidates of smaller problems put back together; FVUs on the problem's rows (thinned to some thousands).
+
+    Bounded by counts; with a clock it ends when the budget is over.
+    """
+    problem = thinned(problem, rng)
+    M, D = problem.X.shape
+    if M < MIN_ROWS or not 2 <= D <= MOST_COLUMNS or not np.ptp(problem.y) > 0:
+        return
+    found: list[Reduction] = []
+    for reduction in reductions(problem):
+        if budget.over():
+            return
+        if reduction is None:
+            yield []
+        else:
+            found.append(reduction)
+    found.sort(key=lambda reduction: (reduction.problems[0].X.shape[1], reduction.error))
+    yield from proposals(problem, SOURCE, cut.solve(found[:KEPT], SOLVERS, budget, rng), budget, 4, 3.0)
+
+
+def reductions(problem: Problem) -> Iterator[Reduction | None]:
+    """All ways a plain part comes off; None while at work."""
+    sample = plain_parts.Sample(problem)
+    for kind in (
+        plain_parts.fronts,
+        plain_parts.monomial_fronts,
+        plain_parts.summands,
+        plain_parts.monomial_summands,
+    ):
+        yield from kind(problem, sample)
