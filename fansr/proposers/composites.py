@@ -7,6 +7,7 @@ polished whole; measured on the whole problem it stands or falls.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,14 +23,16 @@ from fansr.proposers import (
     rational,
     separable,
 )
-from fansr.proposers.parts import plain_parts, reductions as cut
+from fansr.proposers.parts import plain_parts, reductions as cut, wave_columns
 from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.expression_assembly import Base
 from fansr.proposers.parts.reductions import Reduction
 from fansr.proposers.parts.terms import thinned
 
 MIN_ROWS = 24
 MOST_COLUMNS = 8
 KEPT = 4  # smaller problems that are solved
+COLUMN, TOKEN = 0.5, 0.1
 SOURCE = "composite"
 
 
@@ -49,8 +52,12 @@ def _again(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list
         yield from propose(problem, budget, rng)
 
 
+FRONTS = (plain_parts.fronts, plain_parts.monomial_fronts)
+SUMMANDS = (plain_parts.summands, plain_parts.monomial_summands)
+WAVES = (wave_columns.wave_columns,)
+QUICKEST: list[cut.Solver] = [_asked(power.propose), _one_column]
 SOLVERS: list[cut.Solver] = [
-    _asked(power.propose), _one_column, _asked(few_term_sums.propose), _asked(rational.propose), _again, _asked(separable.propose),
+    _asked(few_term_sums.propose), _asked(rational.propose), _again, _asked(separable.propose),
     _asked(outer_constant.propose), _asked(library_sums.propose_quickly), _asked(inner_constants.propose),
 ]  # fmt: skip
 
@@ -64,25 +71,29 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     M, D = problem.X.shape
     if M < MIN_ROWS or not 2 <= D <= MOST_COLUMNS or not np.ptp(problem.y) > 0:
         return
-    found: list[Reduction] = []
-    for reduction in reductions(problem):
-        if budget.over():
-            return
-        if reduction is None:
-            yield []
-        else:
-            found.append(reduction)
-    found.sort(key=lambda reduction: (reduction.problems[0].X.shape[1], reduction.error))
-    yield from proposals(problem, SOURCE, cut.solve(found[:KEPT], SOLVERS, budget, rng), budget, 4, 3.0)
+    yield from proposals(problem, SOURCE, _batches(problem, budget, rng), budget, 4, 3.0)
 
 
-def reductions(problem: Problem) -> Iterator[Reduction | None]:
-    """All ways a plain part comes off; None while at work."""
+def _batches(problem: Problem, budget: Budget, rng: np.random.Generator) -> Iterator[list[Base]]:
+    """Laws put back together: fronts, which leave exact tables, are looked at by the quickest before sums are tried."""
     sample = plain_parts.Sample(problem)
-    for kind in (
-        plain_parts.fronts,
-        plain_parts.monomial_fronts,
-        plain_parts.summands,
-        plain_parts.monomial_summands,
-    ):
-        yield from kind(problem, sample)
+    found: list[Reduction] = []
+    for kinds in (FRONTS, SUMMANDS, WAVES):
+        new: list[Reduction] = []
+        for reduction in (reduction for kind in kinds for reduction in kind(problem, sample)):
+            if reduction is None:
+                yield []
+            else:
+                new.append(reduction)
+            if budget.over():
+                return
+        new = sorted(new, key=_rank)[:KEPT]
+        yield from cut.solve(new, QUICKEST, budget, rng)
+        found += new
+    yield from cut.solve(sorted(found, key=_rank)[:KEPT], SOLVERS, budget, rng)
+
+
+def _rank(reduction: Reduction) -> float:
+    """Decades of what is left unexplained, and a price for columns and for what is put in front or beside."""
+    tokens = len(reduction.restore(("x1",)))
+    return math.log10(max(reduction.error, 1e-13)) + COLUMN * reduction.problems[0].X.shape[1] + TOKEN * tokens

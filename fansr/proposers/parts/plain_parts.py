@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations, product as every
@@ -34,6 +35,7 @@ PER_TERM = 4  # rows for each of its terms at least
 GRID = (1, 2, 3)  # denominators of exponents
 SNAP, DOUBT = 0.02, 0.12  # an exponent is this near a fraction, or within three errors, which are no larger than that
 CHANCE = 4.0  # times what chance takes off the residual: more, and a removed column does matter to the rest
+SMALL = 0.1  # of a front's typical size
 SUMMANDS, TERMS = 3, 220  # of a plain sum; monomials it is chosen from
 FOLLOWED = 0.02  # share of g's spread that its polynomial may leave
 LEAST = 1e-7  # share of y's spread that g must be for its polynomial to be told from rounding
@@ -105,11 +107,13 @@ def fronts(problem: Problem, sample: Sample) -> Iterator[Reduction | None]:
         e = _exponents(sample, S, outside, t)
         if e is not None:
             found.append(set(S))
-            yield _divided(problem, cut.columns_of(problem, S), factors_of(e, columns=outside), 0.0)
+            yield _divided(problem, cut.columns_of(problem, S), factors_of(e[0], columns=outside), e[1])
 
 
-def _exponents(sample: Sample, S: tuple[int, ...], outside: list[int], t: np.ndarray) -> list[Fraction] | None:
-    """Exponents of the columns outside of S, or None where y is no power of one of them."""
+def _exponents(
+    sample: Sample, S: tuple[int, ...], outside: list[int], t: np.ndarray
+) -> tuple[list[Fraction], float] | None:
+    """(exponents of the columns outside of S, share of t's spread that is left), or None where y is no power of them."""
     Q = sample.surface(S)
     A, b = _left(Q, np.column_stack([sample.logs[j] for j in outside])), _left(Q, t)
     e, errors, spread = _regression(A, b, Q.shape[1])
@@ -127,7 +131,7 @@ def _exponents(sample: Sample, S: tuple[int, ...], outside: list[int], t: np.nda
     chance = more.shape[1] / max(1, sample.n - Q.shape[1] - more.shape[1])
     if before - after > CHANCE * chance * after + noise:
         return None
-    return snapped
+    return snapped, before / max(float(np.sum((t - t.mean()) ** 2)), 1e-300)
 
 
 def _regression(A: np.ndarray, b: np.ndarray, before: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -142,10 +146,15 @@ def _regression(A: np.ndarray, b: np.ndarray, before: int) -> tuple[np.ndarray, 
 
 def _divided(problem: Problem, columns, front: Factors, error: float) -> Reduction | None:
     """The problem over a front, in some columns (expression, values); None where that is nothing usable."""
-    y = problem.y / values_of(front, problem.X)
+    v = values_of(front, problem.X)
+    y = problem.y / v
     if not np.isfinite(y).all() or not np.ptp(y) > 1e-12 * np.abs(y).max():
         return None
     put = lambda law: product({**front, law: Fraction(1)}, lambda base: False) or ("1.0",)  # noqa: E731
+    size = np.abs(v) / np.median(np.abs(v))
+    if size.min() < SMALL:  # where the front vanishes, what y is over it is wild
+        weights = np.minimum(size, 1.0) ** 2 * (1.0 if problem.weights is None else problem.weights)
+        problem = replace(problem, weights=weights)
     return cut.in_columns(problem, columns, y, put)._replace(error=error)
 
 
@@ -198,7 +207,8 @@ def summands(problem: Problem, sample: Sample) -> Iterator[Reduction | None]:
         reduction, g = _less(problem, sample, Q, [vectors[i] for i in chosen], cut.columns_of(problem, S))
         if reduction is None or g < LEAST * total_square or rest > FOLLOWED * g:
             continue
-        found.append(set(S))
+        if rest < 1e-6 * g:
+            found.append(set(S))
         yield reduction._replace(error=rest / total_square, floors=(max(rest / g, 1e-14),))
 
 
@@ -383,6 +393,10 @@ def monomial_summands(problem: Problem, sample: Sample) -> Iterator[Reduction | 
             z = np.array([e @ np.array([sample.logs.get(j, np.zeros(sample.n)) for j in range(sample.D)])])
             Q = _basis(np.column_stack([np.ones(sample.n), _bending(z, range(1, BENDS[1] + 3))[0].T]))
             chosen, rest = _chosen(_left(Q, V), _left(Q, t))
-            reduction, g = _less(problem, sample, Q, [vectors[i] for i in chosen], [_column_of(problem, e)]) if chosen else (None, 0.0)
+            reduction, g = (
+                _less(problem, sample, Q, [vectors[i] for i in chosen], [_column_of(problem, e)])
+                if chosen
+                else (None, 0.0)
+            )
             if reduction is not None and g > LEAST * total_square and rest < 0.1 * g:
                 yield reduction._replace(error=rest / total_square, floors=(max(rest / g, 1e-14),))
