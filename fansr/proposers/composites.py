@@ -24,14 +24,17 @@ from fansr.proposers import (
     separable,
 )
 from fansr.proposers.parts import plain_parts, reductions as cut, wave_columns
-from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.candidates import measured, proposals
 from fansr.proposers.parts.expression_assembly import Base
 from fansr.proposers.parts.reductions import Reduction
+from fansr.proposers.parts.target_transforms import OUTER
 from fansr.proposers.parts.terms import thinned
 
 MIN_ROWS = 24
 MOST_COLUMNS = 8
 KEPT = 4  # smaller problems that are solved
+VIEWS = ("y", "sqrt", "1/y", "exp", "square")  # functions undone on one column
+GOOD = 0.05  # share of the spread that a curve may leave
 COLUMN, TOKEN = 0.5, 0.1
 SOURCE = "composite"
 
@@ -41,13 +44,23 @@ def _asked(propose) -> cut.Solver:
 
 
 def _one_column(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list[Candidate]]:
-    """The curves of one column, told what cannot be told apart."""
-    if problem.X.shape[1] == 1:
-        yield from one_column_curves.propose(problem, budget, rng)
+    """The curves of one column: of y itself, of y under each of a few functions, then of two terms."""
+    if problem.X.shape[1] != 1:
+        return
+    x = problem.X[:, 0]
+    for second in (False, True):
+        for name in VIEWS if not second else VIEWS[:1]:
+            undone = cut.without_function(problem, OUTER[name]) if name != "y" else None
+            if undone is None and name != "y":
+                continue
+            y = problem.y if undone is None else undone.problems[0].y
+            found = one_column_curves.curves(x, y, problem.weights, floor, second=second)
+            laws = [law if undone is None else undone.restore(law) for share, law in found if share < GOOD]
+            yield measured(problem, laws, "curves")
 
 
 def _again(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list[Candidate]]:
-    """This proposer on a smaller problem; each time it has fewer columns."""
+    """This proposer on a smaller problem; each time it has fewer columns, or none that is far from zero."""
     if problem.X.shape[1] > 1:
         yield from propose(problem, budget, rng)
 
@@ -60,6 +73,7 @@ SOLVERS: list[cut.Solver] = [
     _asked(few_term_sums.propose), _asked(rational.propose), _again, _asked(separable.propose),
     _asked(outer_constant.propose), _asked(library_sums.propose_quickly), _asked(inner_constants.propose),
 ]  # fmt: skip
+SHIFTED = [*QUICKEST, *SOLVERS]
 
 
 def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
@@ -76,6 +90,9 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
 
 def _batches(problem: Problem, budget: Budget, rng: np.random.Generator) -> Iterator[list[Base]]:
     """Laws put back together: fronts, which leave exact tables, are looked at by the quickest before sums are tried."""
+    nearer = plain_parts.shifted(problem)
+    if nearer is not None:
+        yield from cut.solve([nearer], SHIFTED, budget, rng)
     sample = plain_parts.Sample(problem)
     found: list[Reduction] = []
     for kinds in (FRONTS, SUMMANDS, WAVES):

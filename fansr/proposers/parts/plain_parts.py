@@ -5,6 +5,8 @@
     y = prod x_j^e_j * h(m)         `monomial_fronts`: h of one product m of powers, exp(-k b c^2/d) say
     y = sum of monomials + h(m)     `monomial_summands`
 
+    columns less a number           `shifted`: those far from zero for their spread
+
 S is one to three columns, g is followed by polynomials in them that are projected out of everything else: what is left of the
 plain part's columns tells exponents and coefficients by least squares, without any idea of g.  For h all products m with small
 exponents are tried, a polynomial in log m in the place of h.  Where the plain part is a front with fractions for exponents,
@@ -32,6 +34,8 @@ from fansr.proposers.parts.reductions import Reduction
 ROWS = 400  # that are looked at
 DEGREE = {1: 10, 2: 7, 3: 5}  # of the polynomial in place of g, by its columns
 PER_TERM = 4  # rows for each of its terms at least
+FAR = 5.0  # times the typical residual: rows beyond are left out of a second regression
+NARROW = 0.02  # spread of a column, in its size, below which it is shifted
 GRID = (1, 2, 3)  # denominators of exponents
 SNAP, DOUBT = 0.02, 0.12  # an exponent is this near a fraction, or within three errors, which are no larger than that
 CHANCE = 4.0  # times what chance takes off the residual: more, and a removed column does matter to the rest
@@ -88,6 +92,23 @@ def _left(Q: np.ndarray, A: np.ndarray) -> np.ndarray:
     return A - Q @ (Q.T @ A)
 
 
+# ---- narrow columns ---------------------------------------------------------------------------
+
+
+def shifted(problem: Problem) -> Reduction | None:
+    """The problem with columns far from zero for their spread (9.78 to 9.82, years, seconds since 1970) less a round number."""
+    columns = cut.columns_of(problem, range(problem.X.shape[1]))
+    moved = False
+    for j, v in enumerate(problem.X.T):
+        middle, span = float(np.median(v)), float(np.ptp(v))
+        if 0 < span < NARROW * abs(middle):
+            step = 10.0 ** math.floor(math.log10(span))
+            zero = float(f"{round(middle / step) * step:.12g}")
+            columns[j] = (("-", f"x{j + 1}", repr(zero)) if zero > 0 else ("+", f"x{j + 1}", repr(-zero)), v - zero)
+            moved = True
+    return cut.in_columns(problem, columns) if moved else None
+
+
 # ---- in front ---------------------------------------------------------------------------------
 
 
@@ -114,21 +135,29 @@ def _exponents(
     sample: Sample, S: tuple[int, ...], outside: list[int], t: np.ndarray
 ) -> tuple[list[Fraction], float] | None:
     """(exponents of the columns outside of S, share of t's spread that is left), or None where y is no power of them."""
-    Q = sample.surface(S)
-    A, b = _left(Q, np.column_stack([sample.logs[j] for j in outside])), _left(Q, t)
+    surface, logs, rows = sample.surface(S), np.column_stack([sample.logs[j] for j in outside]), np.arange(sample.n)
+    Q, A, b = surface, _left(surface, logs), _left(surface, t)
     e, errors, spread = _regression(A, b, Q.shape[1])
+    r = np.abs(b - A @ e)
+    near = r <= FAR * np.median(r)
+    if spread > FAR / 2 * np.median(r) and near.sum() > 2 * (Q.shape[1] + len(outside)):
+        # Where g has a zero or a pole its logarithm has a spike that no polynomial follows.
+        rows = np.flatnonzero(near)
+        Q = _basis(surface[rows])
+        A, b = _left(Q, logs[rows]), _left(Q, t[rows])
+        e, errors, _ = _regression(A, b, Q.shape[1])
     snapped = [nearest(v, GRID) for v in e]
     if not np.isfinite(e).all() or max(map(abs, e)) > 8 or not any(snapped):
         return None
     if any(abs(v - f) > max(SNAP, 3 * s) or s > DOUBT for v, f, s in zip(e, snapped, errors)):
         return None
     r = b - A @ np.array([float(f) for f in snapped])
-    more = _left(Q, np.column_stack([sample.Z[:, j] ** d for j in outside for d in (1, 2, 3)]))
+    more = _left(Q, np.column_stack([sample.Z[rows, j] ** d for j in outside for d in (1, 2, 3)]))
     c = np.linalg.lstsq(more, r, rcond=1e-10)[0]
     rest = r - more @ c
     before, after = float(r @ r), float(rest @ rest)
     noise = 1e-24 * float(t @ t)
-    chance = more.shape[1] / max(1, sample.n - Q.shape[1] - more.shape[1])
+    chance = more.shape[1] / max(1, len(rows) - Q.shape[1] - more.shape[1])
     if before - after > CHANCE * chance * after + noise:
         return None
     return snapped, before / max(float(np.sum((t - t.mean()) ** 2)), 1e-300)
@@ -300,9 +329,9 @@ def _shares(Q: np.ndarray, t: np.ndarray, F: np.ndarray) -> np.ndarray:
 def _best_products(sample: Sample, known: np.ndarray, t: np.ndarray, first: int) -> Iterator[list | None]:
     """None while at work, then [(share left, exponents)] of the products whose functions explain t best beside `known`."""
     columns = [j for j in sample.powers if sample.X[:, j].min() > 0]
-    vectors = _products(len(columns))
-    if len(columns) < 2 or not len(vectors):
+    if len(columns) < 2:
         return
+    vectors = _products(len(columns))
     L = np.array([sample.logs[j] for j in columns])  # (D, n)
     rows = np.arange(sample.n) if sample.n <= 200 else np.unique(np.linspace(0, sample.n - 1, 200).astype(int))
     Q = _basis(known[rows])
