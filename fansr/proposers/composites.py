@@ -34,6 +34,7 @@ MIN_ROWS = 24
 MOST_COLUMNS = 8
 KEPT = 4  # smaller problems that are solved
 VIEWS = ("y", "sqrt", "1/y", "exp", "square")  # functions undone on one column
+LIKELY = 0.1  # share of the spread left open up to which a smaller problem is looked at before all are known
 GOOD = 0.05  # share of the spread that a curve may leave
 COLUMN, TOKEN = 0.5, 0.1
 SOURCE = "composite"
@@ -95,7 +96,7 @@ def _batches(problem: Problem, budget: Budget, rng: np.random.Generator) -> Iter
         yield from cut.solve([nearer], SHIFTED, budget, rng)
     sample = plain_parts.Sample(problem)
     found: list[Reduction] = []
-    for kinds in (FRONTS, SUMMANDS, WAVES):
+    for kinds, solvers in ((FRONTS, QUICKEST), (WAVES, [*QUICKEST, *SOLVERS[:3]]), (SUMMANDS, QUICKEST)):
         new: list[Reduction] = []
         for reduction in (reduction for kind in kinds for reduction in kind(problem, sample)):
             if reduction is None:
@@ -105,7 +106,7 @@ def _batches(problem: Problem, budget: Budget, rng: np.random.Generator) -> Iter
             if budget.over():
                 return
         new = sorted(new, key=_rank)[:KEPT]
-        yield from cut.solve(new, QUICKEST, budget, rng)
+        yield from cut.solve([reduction for reduction in new if reduction.error < LIKELY], solvers, budget, rng)
         found += new
     yield from cut.solve(sorted(found, key=_rank)[:KEPT], SOLVERS, budget, rng)
 

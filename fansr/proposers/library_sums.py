@@ -251,8 +251,7 @@ def _proposed(problem: Problem, budget: Budget, rng: np.random.Generator, plans)
         for view in plan(search):
             if budget.over():
                 return
-            if candidates := search.look(*view):
-                yield candidates
+            yield search.look(*view) or []  # a turn is one view, whatever came of it
 
 
 def quick_plan(search: Search) -> Iterator[tuple]:
