@@ -99,14 +99,15 @@ def _batches(problem: Problem, budget: Budget, rng: np.random.Generator) -> Iter
     for kinds, solvers in ((FRONTS, QUICKEST), (WAVES, [*QUICKEST, *SOLVERS[:3]]), (SUMMANDS, QUICKEST)):
         new: list[Reduction] = []
         for reduction in (reduction for kind in kinds for reduction in kind(problem, sample)):
-            if reduction is None:
-                yield []
-            else:
+            if reduction is not None:
                 new.append(reduction)
+            elif kinds is not FRONTS:  # the first look is one turn: others wait for a tenth of a second
+                yield []
             if budget.over():
                 return
         new = sorted(new, key=_rank)[:KEPT]
-        yield from cut.solve([reduction for reduction in new if reduction.error < LIKELY], solvers, budget, rng)
+        laws = cut.solve([reduction for reduction in new if reduction.error < LIKELY], solvers, budget, rng)
+        yield from [[law for some in laws for law in some]] if kinds is FRONTS else laws
         found += new
     yield from cut.solve(sorted(found, key=_rank)[:KEPT], SOLVERS, budget, rng)
 

@@ -22,6 +22,7 @@ from fansr.expressions import n_constants, to_infix
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import (
     large_tables,
+    plain_forms,
     relative_noise,
     rounding,
     rules,
@@ -594,6 +595,11 @@ class _State:
         self._prune(_Allowance(clock, least / 2, deadline).over)
         over = _Allowance(clock, least, deadline).over
         finals = [self._plain(candidate, over) for candidate in self._leaders()]
+        finals += [
+            self._plain(limit, over)
+            for candidate in finals
+            for limit in plain_forms.limits(candidate, self.problem.X, self.fitter)
+        ]
         errors = {id(candidate): self._errors(candidate) for candidate in finals}
         best = min(finals, key=self._final_value, default=None)
         if best is not None and not determined(best, errors[id(best)]):
@@ -624,14 +630,23 @@ class _State:
             return candidate
         # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
         written = self._written(candidate)
-        snapped = rounding.snap(written, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
-        return self._kept(snapped, written, candidate)
+        forms = [written, *filter(None, [plain_forms.expanded(written, self.fitter)])]
+        snapped = [
+            rounding.snap(form, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+            for form in forms
+        ]
+        best = min(snapped, key=self._final_value)
+        return self._kept(self._in_plain_form(best), best, written, candidate)
 
     def _written(self, candidate: Candidate) -> Candidate:
         if self.prior and self.prior(candidate):
             return candidate  # its wave is the one that is meant, and its frequency no constant
         candidate = rounding.written(candidate, self.fitter)
         candidate = spelling.slowest(candidate, self.problem.X, self.fitter)
+        return self._in_plain_form(candidate)
+
+    def _in_plain_form(self, candidate: Candidate) -> Candidate:
+        candidate = plain_forms.plain(candidate, self.problem.X, self.fitter)
         return spelling.outside(candidate, self.fitter)
 
     def _errors(self, candidate: Candidate) -> np.ndarray:

@@ -1,0 +1,438 @@
+"""The form of a law that a person would write, among those that say the same; exact rewriting, judged by the fit.
+
+    3 (x - 1/3)^2 + 2/3                    3 x^2 - 2 x + 1
+    -x/(a - b), -2 x + 3                   x/(b - a), 3 - 2 x
+    a sin(w t) + b cos(w t), -cos(w t - 3) A sin(w t + m), cos(w t + 0.14)
+    sin(w t + pi/2)                        cos(w t)
+    1/(a + b exp(-r t))                    K/(1 + exp(-r (t - t0)))
+    1.1/b + c/b                            (1.1 + c)/b
+    c exp(1e-8 u), tanh(1e-4 u)            their series, where the rows cannot tell: c + c' u
+
+Trees are nested tuples with floats for numbers, as in shortening.py.  `plain` is applied to what is handed out; `expanded` and
+`limits` are alternatives that are fitted and compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from fansr.expressions import CONSTANT, bind, evaluate, free, from_tree, literal_value, to_tree, variable_index
+from fansr.fitting import Candidate
+from fansr.search.shortening import absorb
+from fansr.search.spelling import linear
+
+SAME = 1e-9  # relative difference of numbers that are one
+AS_WELL, ROUNDING = 1e-3, 1e-26  # relative loss of fit that is none; FVU that is rounding
+TOLD = 6.0  # over the rows: the relative loss of fit that a plainer law may cost to be worth the selection's look
+FLAT = 0.3  # largest |argument| of a function that may be at its limit
+QUARTER = math.pi / 2
+LONGER = 4  # tokens that a form may be longer than the one it replaces
+
+
+# ---- trees ------------------------------------------------------------------------------------
+
+
+def tree_of(candidate: Candidate):
+    """The candidate as a tree with floats for its numbers."""
+
+    def walk(node):
+        if isinstance(node, tuple):
+            return (node[0], *map(walk, node[1:]))
+        value = None if node == CONSTANT else literal_value(node)
+        return node if value is None else float(value)
+
+    return walk(to_tree(bind(candidate.expr, candidate.consts)))
+
+
+def text_of(tree) -> tuple[list[str], list[float]]:
+    """Skeleton and constants of a tree, what says nothing written away."""
+
+    def walk(node):
+        if isinstance(node, tuple):
+            return (node[0], *map(walk, node[1:]))
+        return repr(float(node)) if isinstance(node, float) else node
+
+    return absorb(*free(from_tree(walk(tree))))
+
+
+def everywhere(tree, rule):
+    """The tree with a rule applied to every node, operands first."""
+    if isinstance(tree, tuple):
+        tree = (tree[0], *(everywhere(child, rule) for child in tree[1:]))
+    return rule(tree)
+
+
+def alike(a, b) -> bool:
+    """Whether two trees are one, numbers to a share of SAME."""
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= SAME * max(abs(a), abs(b))
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and a[0] == b[0] and all(map(alike, a[1:], b[1:]))
+    return type(a) is type(b) and a == b
+
+
+def scaled(c: float, node):
+    """c * node, numbers folded; signs go into what has one."""
+    if isinstance(node, float):
+        return c * node
+    factor, bare = coefficient(node)
+    c *= factor
+    if bare is None:
+        return c
+    if c == 1.0:
+        return bare
+    if isinstance(bare, tuple) and bare[0] == "inv":
+        return ("/", c, bare[1])
+    if isinstance(bare, tuple) and bare[0] == "/" and isinstance(bare[1], float):
+        return ("/", c * bare[1], bare[2])
+    return ("neg", bare) if c == -1.0 else ("*", c, bare)
+
+
+def coefficient(node) -> tuple[float, object]:
+    """(c, rest) of a node c * rest; rest is None for a number."""
+    if isinstance(node, float):
+        return node, None
+    if not isinstance(node, tuple):
+        return 1.0, node
+    head = node[0]
+    if head == "neg" or head[:4] == "mult" or head[:3] == "div":
+        c, rest = coefficient(node[1])
+        return (-c if head == "neg" else c * int(head[4:]) if head[:4] == "mult" else c / int(head[3:])), rest
+    if head == "*":
+        (a, f), (b, g) = coefficient(node[1]), coefficient(node[2])
+        return a * b, f if g is None else g if f is None else ("*", f, g)
+    if head == "/":
+        (a, f), (b, g) = coefficient(node[1]), coefficient(node[2])
+        if b == 0:
+            return 1.0, node
+        if g is None:
+            return a / b, f
+        return a / b, ("inv", g) if f is None else ("/", f, g)
+    if head in ("pow2", "pow3", "pow4", "pow5"):
+        c, rest = coefficient(node[1])
+        if rest is not None and c != 1.0:
+            return c ** int(head[3:]), (head, rest)
+    return 1.0, node
+
+
+# ---- sums -------------------------------------------------------------------------------------
+
+
+def summands(node, c: float = 1.0) -> Iterator[tuple[float, object]]:
+    """(coefficient, term) of a sum, numbers multiplied through; term None for its constant."""
+    a, rest = coefficient(node)
+    if isinstance(rest, tuple) and rest[0] in ("+", "-"):
+        yield from summands(rest[1], c * a)
+        yield from summands(rest[2], c * a if rest[0] == "+" else -c * a)
+    else:
+        yield c * a, rest
+
+
+def added(terms: list[tuple[float, object]]):
+    """A sum of (coefficient, term): what is positive first, the constant last, alike terms as one."""
+    merged: list[list] = []
+    for c, term in terms:
+        same = next(
+            (m for m in merged if (m[1] is None) == (term is None) and (term is None or alike(m[1], term))), None
+        )
+        if same is None:
+            merged.append([c, term, abs(c)])
+        else:
+            same[0] += c
+            same[2] += abs(c)
+    parts = [(c, term) for c, term, size in merged if abs(c) > 1e-14 * size]
+    if not parts:
+        return 0.0
+    parts.sort(key=lambda part: (part[1] is None, -_degree(part[1])))
+    ahead = [part for part in parts if part[0] > 0]
+    parts = [*ahead[:1], *(part for part in parts if not ahead or part is not ahead[0])]
+    total = _term(*parts[0])
+    for c, term in parts[1:]:
+        total = ("+", total, _term(c, term)) if c > 0 else ("-", total, _term(-c, term))
+    return total
+
+
+def _term(c: float, term):
+    return c if term is None else scaled(c, term)
+
+
+def _degree(term) -> int:
+    """The power of a column that a term is, for the order in which polynomials are written."""
+    if isinstance(term, tuple) and term[0][:3] == "pow" and term[0][3:].isdigit():
+        return int(term[0][3:])
+    return 0
+
+
+def in_order(node):
+    """A sum with something positive in front; a product with a minus and a difference turned round."""
+    if not isinstance(node, tuple):
+        return node
+    if node[0] in ("+", "-"):
+        terms = list(summands(node))
+        shared = _one_bar(terms)
+        if shared is not None:
+            return shared
+        if terms[0][0] < 0 and any(c > 0 for c, _ in terms):
+            return added(terms)
+        return node
+    c, rest = coefficient(node)
+    if c < 0 and rest is not None:
+        turned = _turned(rest)
+        if turned is not None:
+            return scaled(-c, turned)
+    return node
+
+
+def _turned(node):
+    """A factor's negative, where a difference in it can be turned round or a wave with a phase moved by half a turn; else None."""
+    if not isinstance(node, tuple):
+        return None
+    if node[0] == "-":
+        return ("-", node[2], node[1])
+    if node[0] in ("*", "/"):
+        for place in (1, 2):
+            turned = _turned(node[place])
+            if turned is not None:
+                return (node[0], *(turned if p == place else node[p] for p in (1, 2)))
+    if node[0] in ("inv", "pow3", "pow5"):
+        turned = _turned(node[1])
+        return turned and (node[0], turned)
+    if node[0] in ("sin", "cos"):
+        line = linear(_with_text(node[1]))
+        if line is not None and abs(math.remainder(line[1], math.pi)) > SAME:
+            return wave(node[0], line[0], line[1] + math.pi, line[2])
+    return None
+
+
+def _one_bar(terms):
+    """u/w + v/w as (u + v)/w, of the terms all over one denominator; None where they are not."""
+    over = []
+    for c, term in terms:
+        if not isinstance(term, tuple) or term[0] not in ("/", "inv"):
+            return None
+        over.append((c, None if term[0] == "inv" else term[1]))
+    below = terms[0][1][-1]
+    if len(terms) < 2 or not all(alike(term[-1], below) for _, term in terms[1:]):
+        return None
+    return ("/", added(over), below)
+
+
+# ---- waves ------------------------------------------------------------------------------------
+
+
+def _with_text(node):
+    """A tree with its numbers as text, which spelling.linear reads."""
+    if isinstance(node, tuple):
+        return (node[0], *map(_with_text, node[1:]))
+    return repr(node) if isinstance(node, float) else node
+
+
+def wave(function: str, w: float, m: float, j: int):
+    """sin or cos of w x_j + m with w > 0, the phase within half a turn, quarter turns in the function and the sign."""
+    if w < 0:
+        w, m = -w, (math.pi - m if function == "sin" else -m)
+    m = math.remainder(m, 2 * math.pi)
+    quarters = m / QUARTER
+    sign = 1.0
+    if abs(quarters - round(quarters)) < SAME:
+        # sin(u + q pi/2) for q = 0, 1, 2, 3 is sin, cos, -sin, -cos
+        q = (round(quarters) + (function == "cos")) % 4
+        function, sign, m = ("sin", "cos", "sin", "cos")[q], (1.0, 1.0, -1.0, -1.0)[q], 0.0
+    angle = scaled(w, f"x{j + 1}")
+    if m:
+        angle = ("+", angle, m) if m > 0 else ("-", angle, -m)
+    return (function, angle) if sign > 0 else ("neg", (function, angle))
+
+
+def waves(node):
+    """A wave in its plainest phase; a sine and a cosine of one angle as one wave."""
+    if not isinstance(node, tuple):
+        return node
+    if node[0] in ("sin", "cos"):
+        line = linear(_with_text(node[1]))
+        return node if line is None else wave(node[0], *line)
+    if node[0] in ("+", "-"):
+        terms = list(summands(node))
+        found = [
+            (k, linear(_with_text(t[1])))
+            for k, (_, t) in enumerate(terms)
+            if isinstance(t, tuple) and t[0] in ("sin", "cos")
+        ]
+        for i, first in found:
+            for k, second in found:
+                if (
+                    i < k
+                    and first
+                    and second
+                    and first[2] == second[2]
+                    and abs(abs(first[0]) - abs(second[0])) < SAME * abs(first[0])
+                ):
+                    both = sum(_phasor(*terms[q], line) for q, line in ((i, first), (k, second)))
+                    rest = [t for q, t in enumerate(terms) if q not in (i, k)]
+                    size, m = abs(both), math.atan2(both.imag, both.real)
+                    return added([*summands(scaled(size, wave("sin", abs(first[0]), m, first[2]))), *rest])
+    return node
+
+
+def _phasor(c: float, term, line) -> complex:
+    """z of c sin or cos(w x + m) = Im(z exp(i |w| x))."""
+    w, m, _ = line
+    c, m = (-c, -m) if w < 0 and term[0] == "sin" else (c, -m if w < 0 else m)
+    return c * np.exp(1j * (m + (QUARTER if term[0] == "cos" else 0.0)))
+
+
+# ---- growth -----------------------------------------------------------------------------------
+
+
+def logistic(X: np.ndarray):
+    """A rule: a/(b + c exp(k x)) as K/(1 + exp(k (x - x0))) where x0 is within the column's values, half their span aside."""
+
+    def rule(node):
+        if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
+            return node
+        above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
+        terms = list(summands(below))
+        if len(terms) != 2 or {t is None for _, t in terms} != {True, False}:
+            return node
+        (b,), ((c, term),) = [c for c, t in terms if t is None], [(c, t) for c, t in terms if t is not None]
+        if not isinstance(term, tuple) or term[0] != "exp" or not (b > 0 and c > 0):
+            return node
+        line = linear(_with_text(term[1]))
+        if line is None or line[0] == 0:
+            return node
+        k, m, j = line
+        zero = -(math.log(c / b) + m) / k
+        low, high = float(X[:, j].min()), float(X[:, j].max())
+        if not low - (high - low) / 2 <= zero <= high + (high - low) / 2 or abs(zero) <= SAME * (high - low):
+            return node
+        angle = ("-", f"x{j + 1}", zero) if zero > 0 else ("+", f"x{j + 1}", -zero)
+        return ("/", scaled(1 / b, above), ("+", 1.0, ("exp", ("*", k, angle))))
+
+    return rule
+
+
+# ---- what is handed out -----------------------------------------------------------------------
+
+
+def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
+    """The candidate in its plainest form; itself where that is longer, has more constants or fits worse."""
+    best = candidate
+    for rule in (waves, in_order, logistic(X)):
+        tree = tree_of(best)
+        best = _if_as_good(best, everywhere(tree, rule), fitter, 1 if rule not in (waves, in_order) else 0)
+    return best
+
+
+def _if_as_good(candidate: Candidate, tree, fitter, longer: int = 0) -> Candidate:
+    try:
+        expr, consts = text_of(tree)
+    except (ValueError, OverflowError, ZeroDivisionError):
+        return candidate
+    if expr == list(candidate.expr) and np.allclose(consts, candidate.consts, rtol=1e-15, atol=0.0):
+        return candidate
+    if len(expr) > len(candidate.expr) + longer or len(consts) > len(candidate.consts) + longer:
+        return candidate
+    fvu = fitter.fvu(expr, consts)
+    if not fvu <= candidate.fvu * (1 + AS_WELL) + ROUNDING:
+        return candidate
+    return Candidate(
+        expr, np.array(consts, dtype=np.float64), float(fvu), candidate.source, candidate.logp, candidate.n
+    )
+
+
+# ---- alternatives -----------------------------------------------------------------------------
+
+
+def expanded(candidate: Candidate, fitter) -> Candidate | None:
+    """The candidate with squares and cubes of k x + m multiplied out, x a column: its polynomial's own coefficients; or None."""
+    met = []
+
+    def rule(node):
+        if isinstance(node, tuple) and node[0] in ("pow2", "pow3"):
+            line = linear(_with_text(node[1]))
+            if line is not None and line[1] != 0:
+                met.append(node)
+                w, m, j = line
+                x, n = f"x{j + 1}", int(node[0][3:])
+                powers = [None, x, ("pow2", x), ("pow3", x)]
+                return added([(math.comb(n, k) * w**k * m ** (n - k), powers[k]) for k in range(n, -1, -1)])
+        if isinstance(node, tuple) and node[0] in ("+", "-"):
+            return added(list(summands(node)))
+        return node
+
+    tree = everywhere(tree_of(candidate), rule)
+    if not met:
+        return None
+    found = _if_as_good(candidate, tree, fitter, LONGER)
+    return None if found is candidate else found
+
+
+def limits(candidate: Candidate, X: np.ndarray, fitter) -> Iterator[Candidate]:
+    """The candidate with a function of a small argument as the first one or two terms of its series, fitted again.
+
+    exp(1e-8 u), cos(3e-4 x), tanh of little stand for plain polynomials, with constants of 1e7 that cancel.
+    """
+    tree = tree_of(candidate)
+    places = [node for node in _nodes(tree) if node[0] in SERIES and _small(node[1], X)]
+    for node in places[:3]:
+        for order in (1, 2):
+            u = node[1]
+            series = added([(c, (None, u, ("pow2", u))[power]) for c, power in SERIES[node[0]] if power <= order])
+            if isinstance(series, float):
+                continue
+            other = everywhere(_replaced(tree, node, series), _multiplied_out)
+            expr, consts = text_of(other)
+            if len(expr) > len(candidate.expr) + LONGER or len(consts) > len(candidate.consts):
+                continue
+            fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
+            if fvu <= candidate.fvu * (1 + TOLD / len(X)) + ROUNDING:
+                yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
+                break
+
+
+# function -> (coefficient, power of its argument), up to the second
+SERIES = {
+    "exp": ((1.0, 0), (1.0, 1), (0.5, 2)),
+    "sin": ((1.0, 1),),
+    "tanh": ((1.0, 1),),
+    "tan": ((1.0, 1),),
+    "asin": ((1.0, 1),),
+    "atan": ((1.0, 1),),
+    "sinh": ((1.0, 1),),
+    "cos": ((1.0, 0), (-0.5, 2)),
+    "cosh": ((1.0, 0), (0.5, 2)),
+}
+
+
+def _multiplied_out(node):
+    """A sum with the numbers of its terms multiplied through, so that constants that cancel meet."""
+    if isinstance(node, tuple) and node[0] in ("+", "-", "*", "neg", "/"):
+        terms = list(summands(node))
+        return added(terms) if len(terms) > 1 else node
+    return node
+
+
+def _nodes(tree) -> Iterator[tuple]:
+    if isinstance(tree, tuple):
+        yield tree
+        for child in tree[1:]:
+            yield from _nodes(child)
+
+
+def _replaced(tree, old, new):
+    if tree is old:
+        return new
+    return (tree[0], *(_replaced(child, old, new) for child in tree[1:])) if isinstance(tree, tuple) else tree
+
+
+@np.errstate(all="ignore")
+def _small(node, X: np.ndarray) -> bool:
+    """Whether an argument depends on the columns and stays small on all rows."""
+    expr = from_tree(_with_text(node)) if isinstance(node, tuple) else [node if isinstance(node, str) else repr(node)]
+    if not any(variable_index(token) is not None for token in expr):
+        return False
+    values = np.abs(evaluate(expr, X))
+    return bool(np.isfinite(values).all() and 0 < values.max() < FLAT)

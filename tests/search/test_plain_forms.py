@@ -1,0 +1,92 @@
+"""plain_forms.py: the form a person would write, never at the cost of the fit; values compared on rows of their own."""
+
+import numpy as np
+import pytest
+
+from fansr.expressions import evaluate, free, from_infix, to_infix
+from fansr.fitting import Candidate, Refiner
+from fansr.search import plain_forms
+
+X = np.random.default_rng(0).uniform(0.5, 3.0, (90, 3))
+
+
+def candidate(formula, y=None):
+    expr, consts = free(from_infix(formula))
+    consts = np.array(consts, dtype=float)
+    fitter = Refiner(X, evaluate(expr, X, consts) if y is None else y)
+    return Candidate(expr, consts, float(fitter.fvu(expr, consts))), fitter
+
+
+def shown(law):
+    return to_infix(law.expr, law.consts, digits=6)
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("-2*x1 + 3", "3 - 2*x1"),
+        ("-0.5*x1 + x2*x3", "x2*x3 - x1/2"),
+        ("-x1/(x2 - x3)", "x1/(x3 - x2)"),
+        ("-(x1 - 2)**3*x2", "(2 - x1)**3*x2"),
+        ("2*sin(3*x1) + 1.5*cos(3*x1)", "2.5*sin(3*x1 + 0.643501)"),
+        ("4*sin(7*x1) - 3*cos(-7*x1) + x2", "5*sin(7*x1 - 0.643501) + x2"),
+        ("-cos(3*x1 - 3)", "cos(3*x1 + 0.141593)"),
+        ("-x2*cos(83*x1 - 2.441593)/(0.55 + x3)", "x2*cos(83*x1 + 0.7)/(x3 + 0.55)"),
+        ("x2*sin(3*x1 + 1.5707963267948966)", "x2*cos(3*x1)"),
+        ("cos(2 - 5*x1)", "cos(5*x1 - 2)"),
+        ("sin(3*x1 + 100)", "sin(3*x1 - 0.530965)"),
+        ("1.1/x2 + x3/x2", "(x3 + 1.1)/x2"),
+        ("1/(0.01 + 0.9*exp(-2.3*x1))", "100/(exp(2.3*(1.95644 - x1)) + 1)"),
+        ("x2/(1 + 9*exp(-2.3*x1))", "x2/(exp(2.3*(0.955315 - x1)) + 1)"),
+    ],
+)
+def test_the_plain_form(written, plain):
+    before, fitter = candidate(written)
+    after = plain_forms.plain(before, X, fitter)
+    assert shown(after) == plain
+    fresh = np.random.default_rng(1).uniform(0.5, 3.0, (50, 3))
+    np.testing.assert_allclose(
+        evaluate(after.expr, fresh, after.consts), evaluate(before.expr, fresh, before.consts), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    "formula",
+    ["x1*x2", "2*x1 - 3", "exp(-x1) + 1", "sin(x1)*cos(x2)", "3*(x1 - x2)**2", "x1/(x2 + x3)", "sin(x1*x2) - 2"],
+)
+def test_what_is_plain_stays(formula):
+    before, fitter = candidate(formula)
+    assert shown(plain_forms.plain(before, X, fitter)) == shown(before)
+
+
+def test_a_square_is_multiplied_out():
+    law, fitter = candidate("3*(x1 - 0.3333333333333333)**2 + 0.6666666666666667")
+    assert shown(plain_forms.expanded(law, fitter)) == "3*x1**2 - 2*x1 + 1"
+    law, fitter = candidate("x2*(2*x1 + 1)**3")
+    assert plain_forms.expanded(law, fitter) is None or shown(plain_forms.expanded(law, fitter)) != ""
+    law, fitter = candidate("x1**2 + (x2 - x3)**2")
+    assert plain_forms.expanded(law, fitter) is None
+
+
+@pytest.mark.parametrize(
+    ("degenerate", "law"),
+    [
+        ("1e7*exp(1e-8*x1*x2) - 1e7 + 2", "0.1*x1*x2 + 2"),
+        ("x2*10000*tanh(1e-4*x1)", "x2*x1"),
+        ("2e6*(exp(1e-6*x1) - 1)*x3", "2*x1*x3"),
+        ("3e7*cos(1e-4*x1) - 3e7 + x2", "x2 - 0.15*x1**2"),
+    ],
+)
+def test_a_limit_is_seen_for_what_it_is(degenerate, law):
+    y = evaluate(from_infix(law), X)
+    found, fitter = candidate(degenerate, y)
+    assert 1e-26 < found.fvu < 1e-8
+    limits = list(plain_forms.limits(found, X, fitter))
+    assert limits and min(c.fvu for c in limits) < 1e-26
+    best = min(limits, key=lambda c: c.fvu)
+    assert np.abs(best.consts).max(initial=1) < 100 and best.length <= found.length
+
+
+def test_no_limit_where_the_rows_can_tell():
+    law, fitter = candidate("2*exp(0.05*x1*x2)")
+    assert list(plain_forms.limits(law, X, fitter)) == []
