@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fansr.expressions import CONSTANT, bind, evaluate, free, from_tree, literal_value, to_tree, variable_index
+from fansr.expressions import CONSTANT, bind, free, from_tree, literal_value, to_tree, variable_index
 from fansr.fitting import Candidate
 from fansr.search.shortening import absorb
 from fansr.search.spelling import linear
@@ -431,6 +431,8 @@ def _replaced(tree, old, new):
 @np.errstate(all="ignore")
 def _small(node, X: np.ndarray) -> bool:
     """Whether an argument depends on the columns and stays small on all rows."""
+    from fansr.expressions import evaluate  # which loads numba
+
     expr = from_tree(_with_text(node)) if isinstance(node, tuple) else [node if isinstance(node, str) else repr(node)]
     if not any(variable_index(token) is not None for token in expr):
         return False
