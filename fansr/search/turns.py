@@ -597,7 +597,7 @@ class _State:
         finals = [self._plain(candidate, over) for candidate in self._leaders()]
         finals += [
             self._plain(limit, over)
-            for candidate in finals
+            for candidate in (finals if self.rules is None else ())
             for limit in plain_forms.limits(candidate, self.problem.X, self.fitter)
         ]
         errors = {id(candidate): self._errors(candidate) for candidate in finals}
