@@ -34,7 +34,7 @@ MIN_ROWS = 24
 MOST_COLUMNS = 8
 KEPT = 4  # smaller problems that are solved
 VIEWS = ("y", "sqrt", "1/y", "exp", "square")  # functions undone on one column
-LIKELY = 0.1  # share of the spread left open up to which a smaller problem is looked at before all are known
+LIKELY = 0.02  # share of the spread left open up to which a smaller problem is followed
 GOOD = 0.05  # share of the spread that a curve may leave
 COLUMN, TOKEN = 0.5, 0.1
 SOURCE = "composite"
@@ -105,8 +105,8 @@ def _batches(problem: Problem, budget: Budget, rng: np.random.Generator) -> Iter
                 yield []
             if budget.over():
                 return
-        new = sorted(new, key=_rank)[:KEPT]
-        laws = cut.solve([reduction for reduction in new if reduction.error < LIKELY], solvers, budget, rng)
+        new = sorted((reduction for reduction in new if reduction.error < LIKELY), key=_rank)[:KEPT]
+        laws = cut.solve(new, solvers, budget, rng)
         yield from [[law for some in laws for law in some]] if kinds is FRONTS else laws
         found += new
     yield from cut.solve(sorted(found, key=_rank)[:KEPT], SOLVERS, budget, rng)

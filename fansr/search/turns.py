@@ -41,7 +41,7 @@ PROPOSERS = {
     "curves": ("fansr.proposers.one_column_curves", "propose", 8.0),
     "kinks": ("fansr.proposers.kinks", "propose", 8.0),
     "separable": ("fansr.proposers.separable", "propose", 4.0),
-    "composite": ("fansr.proposers.composites", "propose", 8.0),
+    "composite": ("fansr.proposers.composites", "propose", 3.0),
     "library": ("fansr.proposers.library_sums", "propose", 2.0),
     "scan": ("fansr.proposers.inner_constants", "propose", 1.5),
     "peel": ("fansr.proposers.outer_constant", "propose", 3.0),
