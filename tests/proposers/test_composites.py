@@ -21,7 +21,7 @@ LAWS = {
     "a front of a function of two": (lambda a, b, c, d: a * b**2 / (1 + 0.7 * c + c * d), 4),
     "a weak remainder": (lambda a, b, c, d: 4 * a * b**2 + 0.1 / (c + 1.4 * d**2), 4),
     "a weak function of a product": (lambda a, b, c: 3 * a + 0.1 * np.exp(-0.3 * b * c), 3),
-    "a fast wave below the bar": (lambda a, b: b / (2.9 + np.cos(31 * a)), 2),
+    "a fast wave of a product": (lambda a, b, c: b * np.sin(68 * a * c), 3),
     "a fast wave and a logarithm": (lambda a, b, c: c * np.log(b) * np.cos(37 * a + 0.7), 3),
     "an awkward root": (lambda a, b, c: a * np.sqrt(b * (1 - np.sin(0.53 * c))), 3),
 }
