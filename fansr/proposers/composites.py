@@ -44,20 +44,20 @@ def _asked(propose) -> cut.Solver:
     return lambda problem, floor, budget, rng: propose(problem, budget, rng)
 
 
-def _one_column(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list[Candidate]]:
-    """The curves of one column: of y itself, of y under each of a few functions, then of two terms."""
-    if problem.X.shape[1] != 1:
-        return
-    x = problem.X[:, 0]
-    for second in (False, True):
-        for name in VIEWS if not second else VIEWS[:1]:
+def _one_column(second: bool) -> cut.Solver:
+    """The curves of one column, of y itself and of y under each of a few functions; or of two terms, which takes longer."""
+
+    def solver(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list[Candidate]]:
+        for name in () if problem.X.shape[1] != 1 else VIEWS[:1] if second else VIEWS:
             undone = cut.without_function(problem, OUTER[name]) if name != "y" else None
             if undone is None and name != "y":
                 continue
             y = problem.y if undone is None else undone.problems[0].y
-            found = one_column_curves.curves(x, y, problem.weights, floor, second=second)
+            found = one_column_curves.curves(problem.X[:, 0], y, problem.weights, floor, second=second)
             laws = [law if undone is None else undone.restore(law) for share, law in found if share < GOOD]
             yield measured(problem, laws, "curves")
+
+    return solver
 
 
 def _again(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list[Candidate]]:
@@ -69,8 +69,9 @@ def _again(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list
 FRONTS = (plain_parts.fronts, plain_parts.monomial_fronts)
 SUMMANDS = (plain_parts.summands, plain_parts.monomial_summands)
 WAVES = (wave_columns.wave_columns,)
-QUICKEST: list[cut.Solver] = [_asked(power.propose), _one_column]
+QUICKEST: list[cut.Solver] = [_asked(power.propose), _one_column(False)]
 SOLVERS: list[cut.Solver] = [
+    _one_column(True),
     _asked(few_term_sums.propose), _asked(rational.propose), _again, _asked(separable.propose),
     _asked(outer_constant.propose), _asked(library_sums.propose_quickly), _asked(inner_constants.propose),
 ]  # fmt: skip
@@ -96,7 +97,7 @@ def _batches(problem: Problem, budget: Budget, rng: np.random.Generator) -> Iter
         yield from cut.solve([nearer], SHIFTED, budget, rng)
     sample = plain_parts.Sample(problem)
     found: list[Reduction] = []
-    for kinds, solvers in ((FRONTS, QUICKEST), (WAVES, [*QUICKEST, *SOLVERS[:3]]), (SUMMANDS, QUICKEST)):
+    for kinds, solvers in ((FRONTS, QUICKEST), (WAVES, [*QUICKEST, *SOLVERS[1:4]]), (SUMMANDS, QUICKEST)):
         new: list[Reduction] = []
         for reduction in (reduction for kind in kinds for reduction in kind(problem, sample)):
             if reduction is not None:

@@ -25,9 +25,9 @@ from fansr.proposers.parts.reductions import Reduction
 
 TURNS, FEW_TURNS = 200, 100  # of a column, of other arguments, at most
 MOST_ARGUMENTS = 24
-LEAST_TURNS = 1.5  # over the table: slower waves are for polynomials
+LEAST_TURNS = 6  # over the table: slower waves are for polynomials, and for the other proposers
 AMPLITUDES, PER_AMPLITUDE = 15, 10  # of the amplitude's polynomial; rows for each at least
-EXPLAINED = 0.08  # share of what slow columns leave that a wave must explain, besides what chance explains
+EXPLAINED = 0.5  # share of what slow columns leave that a wave must explain, besides what chance explains
 KEPT = 2
 BLOCK = 32
 ONE_PHASE = 0.15  # size of the amplitude's other phase up to which there is one
