@@ -41,7 +41,7 @@ PROPOSERS = {
     "curves": ("fansr.proposers.one_column_curves", "propose", 8.0),
     "kinks": ("fansr.proposers.kinks", "propose", 8.0),
     "separable": ("fansr.proposers.separable", "propose", 4.0),
-    "composite": ("fansr.proposers.composites", "propose", 3.0),
+    "composite": ("fansr.proposers.composites", "propose", 1.5),
     "library": ("fansr.proposers.library_sums", "propose", 2.0),
     "scan": ("fansr.proposers.inner_constants", "propose", 1.5),
     "peel": ("fansr.proposers.outer_constant", "propose", 3.0),
@@ -63,7 +63,6 @@ DEFAULT_PROPOSERS = (
     "kinks",
     "sums",
     "curves",
-    "composite",
     "rational",
     "separable",
     "library",
@@ -72,6 +71,7 @@ DEFAULT_PROPOSERS = (
     "structure",
     "peel",
     "pairs",
+    "composite",
     "model",
     "evolve",
 )
@@ -597,7 +597,7 @@ class _State:
         finals = [self._plain(candidate, over) for candidate in self._leaders()]
         finals += [
             self._plain(limit, over)
-            for candidate in (finals if self.rules is None else ())
+            for candidate in (finals if self.rules is None and not self.prior else ())
             for limit in plain_forms.limits(candidate, self.problem.X, self.fitter)
         ]
         errors = {id(candidate): self._errors(candidate) for candidate in finals}
