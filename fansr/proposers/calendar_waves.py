@@ -1,7 +1,7 @@
 """Waves of the period that a column's name states: a month comes round after 12, an hour after 24, a degree after 360.
 
 Nobody who plots a temperature over `month` looks for a period: it is known, and so is that one is there.  The laws
-c + A sin(2 pi x / P + phi), alone, with a straight line beside and with the other columns, are one regression each.
+A sin(2 pi x / P + phi), alone, with a constant, with a straight line beside and with the other columns, are one regression each.
 """
 
 from __future__ import annotations
@@ -61,13 +61,16 @@ def calendar_laws(problem: Problem) -> list[Candidate]:
     for j, period in calendar_columns(problem).items():
         omega = 2 * math.pi / period
         others = [k for k in range(X.shape[1]) if k != j and np.ptp(X[:, k]) > 0]
-        for beside in ([], [j], others, [j, *others]):
-            if len(beside) + 5 > M or (beside and not others and beside != [j]):
+        plans = [(), (None,), (j, None), (*others, None), (j, *others, None)]  # None: a constant
+        for beside in dict.fromkeys(plans):
+            if len(beside) + 4 > M:
                 continue
-            columns = [np.sin(omega * X[:, j]), np.cos(omega * X[:, j]), *(X[:, k] for k in beside), np.ones(M)]
-            (a, b, *slopes, c), _ = coefficients(columns, y, w)
+            columns = [np.sin(omega * X[:, j]), np.cos(omega * X[:, j])]
+            columns += [np.ones(M) if k is None else X[:, k] for k in beside]
+            (a, b, *slopes), _ = coefficients(columns, y, w)
+            c = float(slopes.pop()) if beside else 0.0
             wave: Base = ("sin", "+", *times(omega, (f"x{j + 1}",)), repr(math.atan2(b, a)))
-            law = summed([math.hypot(a, b), *slopes], [wave, *((f"x{k + 1}",) for k in beside)], float(c))
+            law = summed([math.hypot(a, b), *slopes], [wave, *((f"x{k + 1}",) for k in beside if k is not None)], c)
             (candidate,) = measured(problem, [law], "sums")
             at = int(np.flatnonzero(np.asarray(candidate.consts) == omega)[0])
             places = [i for i, token in enumerate(candidate.expr) if token == CONSTANT]

@@ -25,7 +25,8 @@ from fansr.proposers.parts.terms import thinned
 ROWS = 160  # points the grids look at
 MIN_ROWS = 5
 ZOOMS = 4  # rounds of drawing a grid in
-ZOOMED, DRAWN_BESIDE = 30, 12  # curves whose grids are drawn in: alone, and beside a known term
+ZOOMED = 30  # curves whose grids are drawn in once
+DRAWN, DRAWN_BESIDE = 20, 10  # and to the end: alone, and beside a known term
 COARSE = 10.0  # how much better a grid in two unknowns is sure to become, in the order of who is drawn in
 POLISHED, HOPEFUL = 8, 30.0  # laws whose constants are polished, and how far behind the best they may be
 SECOND = 3  # curves that get a second term
@@ -173,14 +174,27 @@ class Shapes:
 
 
 @np.errstate(all="ignore")
-def single(shapes: Shapes, fit: Projector, drawn: int = ZOOMED) -> list[Curve]:
-    """Every curve at the best place of its grid, the grids of `drawn` leaders drawn in; best first by FVU and length."""
-    found = [
-        _drawn_in(fit, name, shapes.inners[inner], shapes.fronts[front], at, inner, front)
-        for share, name, inner, front, at in shapes.rough(fit)[:drawn]
-        if share < math.inf
-    ]
+def single(shapes: Shapes, fit: Projector, drawn: int = DRAWN) -> list[Curve]:
+    """Every curve at the best place of its grid, the leaders' grids drawn in: once, and of the `drawn` best to the end.
+
+    Best first by FVU and length.
+    """
+    once = []
+    for share, name, inner, front, at in shapes.rough(fit)[:ZOOMED]:
+        if share < math.inf:
+            axes = [np.unique(axis) for axis in CURVES[name][0].grid(shapes.inners[inner]).T]
+            looked = _looked_at(shapes, fit, name, inner, front)
+            once.append((zoomed(looked, axes, at, 1), looked, name, inner, front))
+    once.sort(key=lambda item: item[0][0])
+    found = []
+    for (_, at, axes), looked, name, inner, front in once[:drawn]:
+        share, at, _ = zoomed(looked, axes, at, ZOOMS - 1)
+        found.append(_curve(shapes, fit, name, inner, front, share, at))
     return sorted(found, key=lambda curve: _rank(curve.share, curve.expr))
+
+
+def _looked_at(shapes: Shapes, fit: Projector, name: str, inner: str, front: str):
+    return lambda places: _shares(fit, shapes.fronts[front] * _values(name, shapes.inners[inner], places))
 
 
 def _values(name: str, t: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -195,11 +209,9 @@ def _shares(fit: Projector, values: np.ndarray) -> np.ndarray:
     return fit.pair_shares(*values)[0] if values.ndim == 3 else fit.shares(values)
 
 
-def _drawn_in(fit: Projector, name: str, t, w, at: np.ndarray, inner: str, front: str) -> Curve:
-    """The curve at the best place near one of its grid."""
-    family = CURVES[name][0]
-    axes = [np.unique(axis) for axis in family.grid(t).T]
-    share, at = zoomed(lambda places: _shares(fit, w * _values(name, t, places)), axes, at, ZOOMS)
+def _curve(shapes: Shapes, fit: Projector, name: str, inner: str, front: str, share: float, at: np.ndarray) -> Curve:
+    """The curve with the constants of one place."""
+    family, t, w = CURVES[name][0], shapes.inners[inner], shapes.fronts[front]
     constants = at.tolist()
     if name == "wave":
         constants.append(float(fit.pair_shares(*(w * _values(name, t, at[None])))[1][0]))

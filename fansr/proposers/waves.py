@@ -144,7 +144,7 @@ class Waves:
         tops = np.flatnonzero((inner <= shares[:-2]) & (inner <= shares[2:])) + 1
         found = []
         for top in tops[np.argsort(shares[tops])][:count]:
-            left, at = zoomed(
+            left, at, _ = zoomed(
                 lambda places: look.wave_shares(places[:, 0], v, amplitudes), [k], k[top : top + 1], 2, 17
             )
             found.append(Peak(base, v, float(at[0]), 1 - left / look.open))
@@ -240,7 +240,7 @@ class Waves:
             return coefficients([*(f * g for f in p for g in q), self.one], self.y - self.y.mean(), self.w)
 
         start = np.array([k[i + 1], m[j + 1]])
-        left, (k_at, m_at) = zoomed(lambda places: np.array([fitted(p)[1] for p in places]), (k, m), start, 4, 3)
+        left, (k_at, m_at), _ = zoomed(lambda places: np.array([fitted(p)[1] for p in places]), (k, m), start, 4, 3)
         if left > 0.5:
             return []
         c = fitted((k_at, m_at))[0] * self.unit

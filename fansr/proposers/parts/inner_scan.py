@@ -143,7 +143,7 @@ class Table(NamedTuple):
     def narrowed(self, place: int, shares: Callable, rounds: int = 3) -> tuple[float, np.ndarray]:
         """(share left, constants) at the best near a place of the grid; shares: of values (K, n), what they leave (K,)."""
         axes = [np.unique(column) for column in self.grid.T]
-        return zoomed(lambda places: shares(self.at(places)), axes, self.grid[place], rounds)
+        return zoomed(lambda places: shares(self.at(places)), axes, self.grid[place], rounds)[:2]
 
 
 @np.errstate(all="ignore")
@@ -333,7 +333,7 @@ def golden(f: Callable[[float], float], a: float, b: float, steps: int) -> tuple
 
 
 def zoomed(f: Callable[[np.ndarray], np.ndarray], axes, at: np.ndarray, rounds: int, points: int = 9):
-    """(least value seen, where) of f on ever finer grids around a place `at` of the grid of the axes, so many rounds.
+    """(least value seen, where, the last axes) of f on ever finer grids around a place `at` of the grid of the axes, so many rounds.
 
     f takes places (K, len(axes)) and gives values (K,).  Each round looks between the neighbours of the best place of the
     one before, on every axis; an axis of one value stays.
@@ -346,7 +346,7 @@ def zoomed(f: Callable[[np.ndarray], np.ndarray], axes, at: np.ndarray, rounds: 
         i = int(np.argmin(values))
         if values[i] < best:
             best, at = float(values[i]), places[i]
-    return best, at
+    return best, at, axes
 
 
 def _around(axis: np.ndarray, x: float) -> tuple[float, float]:

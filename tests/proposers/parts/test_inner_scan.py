@@ -191,7 +191,7 @@ def test_zooming_finds_what_scipy_finds():
 
     axes = (np.linspace(0, 3, 7), np.linspace(-1, 5, 7))
     start = mesh(axes)[int(np.argmin(f(mesh(axes))))]
-    value, at = zoomed(f, axes, start, 8)
+    value, at, _ = zoomed(f, axes, start, 8)
     best = minimize(lambda p: float(f(p[None])[0]), start, method="Nelder-Mead")
     assert at == pytest.approx(best.x, abs=0.01) and value < 1e-4
     # An axis of one value stays, and with no rounds so does the place.
