@@ -6,7 +6,8 @@
 answers.json holds {file name: [law with parameters p1, p2, ..., their start, options of fansr-fit]}; a law may use min, max, abs and
 step.  An answer is right when it differs from the fitted law by at most SHARE of what that law itself leaves unexplained (root
 mean squares over the rows, relative to each value where --loss relative says so), or by a thousandth of the spread (a
-millionth where that law is exact): no measurement then tells the two apart.  Where the textbook's law fits the table badly, that is a lenient bar; the column says how much it
+millionth where that law is exact): no measurement then tells the two apart; or when it fits the rows as well to a tenth with fewer
+constants.  Where the textbook's law fits the table badly, that is a lenient bar; the column says how much it
 leaves.
 """
 
@@ -66,7 +67,9 @@ def judged(result: dict, problem, infix: str, start, relative: bool) -> tuple[bo
         values = np.broadcast_to(evaluate(result["prefix"], problem.X, np.array(result["constants"])), truth.shape)
         apart = float(np.sqrt(np.mean(((values - truth) / size) ** 2)))
         left = float(np.sqrt(np.mean(((problem.y - truth) / size) ** 2)))
-    return bool(apart <= max(1e-6 if left < 1e-8 else 1e-3, SHARE * left)), left
+    ours = float(np.sqrt(np.mean(((problem.y - values) / size) ** 2)))
+    shorter = ours <= 1.1 * left and len(result["constants"]) < len(start)
+    return bool(shorter or apart <= max(1e-6 if left < 1e-8 else 1e-3, SHARE * left)), left
 
 
 @click.command()
