@@ -257,7 +257,6 @@ def held_wide(rng):
     return (
         choice(rng, f"a*b*{outer}", f"a/b*{outer}", f"a*b + {k}*{outer}", f"{outer}*(a + g*b)", f"a**2*{outer}/g"),
         box(rng, "abcdefg", 0.7, 3.0),
-        True,
     )
 
 
