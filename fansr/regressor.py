@@ -32,6 +32,7 @@ from fansr.expressions import export, to_infix
 from fansr.fitting import Candidate
 from fansr.law_exports import per_target
 from fansr.network import DECODERS, check_model
+from fansr.regressor_pictures import RegressorPictures
 from fansr.regressor_views import RegressorViews
 from fansr.search import outliers, relative_noise, rules as law_rules, saved_law, selection, turns
 from fansr.streams import parallel
@@ -47,7 +48,7 @@ MOST_TARGETS = 1000
 MOST_COUNTED = 1 << 18  # rows that whole weights may stand for
 
 
-class SymbolicRegressor(RegressorMixin, RegressorViews):
+class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
     """Finds one formula for y over the columns of X.
 
     Parameters
@@ -191,6 +192,7 @@ class SymbolicRegressor(RegressorMixin, RegressorViews):
             warnings.warn(text, stacklevel=2)
         judgement = result.judged(found, problem, options)
         self._saved = saved_law.of(found, problem, options, judgement)
+        self._table = (problem, found.outliers)
         self._take(result.result_dict(found, problem, options, notes, sum(dropped.values()), judgement=judgement))
         return self
 
@@ -202,7 +204,8 @@ class SymbolicRegressor(RegressorMixin, RegressorViews):
             model = before[t] if self.warm_start and len(before) == len(targets) else clone(self)
             one = sigma if sigma is None or np.ndim(sigma) == 1 else np.asarray(sigma)[:, t]
             estimators.append(model.fit(X, _named(values, name), sample_weight, one))
-        self.__dict__.pop("_saved", None)
+        for name in ("_saved", "_table"):
+            self.__dict__.pop(name, None)
         self.estimators_ = estimators
         for name in ("result_", "expression_", "latex_", "sympy_", "prefix_", "constants_", "verdict_", "remarks_"):
             setattr(self, name, [getattr(model, name) for model in estimators])
