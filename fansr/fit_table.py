@@ -232,7 +232,7 @@ def _predictions_csv(columns: list[np.ndarray], targets: list[str]) -> str:
 def _plot(found: turns.Found, problem: Problem, options: turns.Options, path: str) -> None:
     from fansr.evaluation import plot
 
-    plot.draw_fit(problem, found.best, found.front, path, found.outliers, found.floor, options.physics)
+    plot.draw_fit(problem, found.best, found.front, path, found.outliers, found.floor, options.physics, found.weights)
 
 
 def _report(
@@ -240,7 +240,9 @@ def _report(
 ):
     from fansr.evaluation import fitted, report_page
 
-    law = fitted.Fitted.of(problem, found.best, found.front, found.outliers, found.floor, options.physics)
+    law = fitted.Fitted.of(
+        problem, found.best, found.front, found.outliers, found.floor, options.physics, found.weights
+    )
     consts = printed_report.rounded_constants(found.best, found.errors, law.kept_rows, found.floor)
     settings = {name: ", ".join(value) if isinstance(value, list) else value for name, value in entry["config"].items()}
     page = report_page.page(law, numbers, consts, source, report_page.command_line(entry), settings, entry["utc"])

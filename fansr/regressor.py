@@ -192,7 +192,7 @@ class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
             warnings.warn(text, stacklevel=2)
         judgement = result.judged(found, problem, options)
         self._saved = saved_law.of(found, problem, options, judgement)
-        self._table = (problem, found.outliers)
+        self._table = (problem, found.outliers, found.weights)
         self._take(result.result_dict(found, problem, options, notes, sum(dropped.values()), judgement=judgement))
         return self
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,9 @@ class RegressorPictures:
 
     _saved: SavedLaw
     _law: Callable[[int | None], Law]
-    _table: tuple[Problem, np.ndarray]  # that was fitted to, and the rows that were set aside
+    _table: tuple[
+        Problem, np.ndarray, np.ndarray | None
+    ]  # fitted to; rows set aside; weights that the search gave the rows
     result_: dict
 
     def plot(
@@ -64,7 +67,9 @@ class RegressorPictures:
         chosen = self._law(law)
         if not hasattr(self, "_table"):
             raise RuntimeError("there is no table to draw: a loaded law has none; call fit first")
-        problem, outlying = self._table
+        problem, outlying, weights = self._table
+        if weights is not None:
+            problem = replace(problem, weights=weights)
         kept = np.ones(len(problem.y), bool)
         kept[outlying] = False
         front: list[dict[str, Any]] = [

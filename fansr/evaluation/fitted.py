@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,12 +40,16 @@ class Fitted:
         outlying: Sequence[int] | np.ndarray = (),
         floor: float = selection.EXACT,
         physics: bool = True,
+        weights: np.ndarray | None = None,
     ) -> Fitted:
-        """From what a search found; outlying: rows of the problem that were set aside."""
+        """From what a search found; outlying: rows of the problem that were set aside; weights (M,): those that the search gave
+        the rows because their noise is in proportion to the values."""
+        relative = weights is not None
+        problem = replace(problem, weights=weights) if relative else problem
         kept = np.ones(len(problem.y), bool)
         kept[np.asarray(outlying, dtype=int)] = False
         points = [{"length": c.length, "fvu": float(c.fvu), "expr": c.expr, "consts": c.consts} for c in front]
-        law = saved_law.law_of(best, outliers.rows_of(problem, kept), floor, physics)
+        law = saved_law.law_of(best, outliers.rows_of(problem, kept), floor, physics, relative)
         return cls(problem, law, kept, points)
 
     @classmethod
@@ -179,13 +183,14 @@ class Fitted:
     def band(self, X: np.ndarray, new_rows: bool = False) -> np.ndarray | None:
         """Half width (M',) of the CONFIDENCE band of the law at rows X, or of a new measurement there.
 
-        None where the rows do not determine the constants, and for new rows where rows are weighted: what error a new one
-        would have is not known then.
+        None where the rows do not determine the constants, and for new rows where rows are weighted, unless in proportion to the
+        law: what error a new one would have is not known then.
         """
-        if not self.law.freedom or (new_rows and self.weighted):
+        if not self.law.freedom or (new_rows and self.weighted and not self.law.relative):
             return None
         spread = self.law.spread(X)
+        noise = self.law.noise * np.abs(self.value(X)) if self.law.relative else self.noise
         if not np.isfinite(spread).any():
             return None
-        half = self._quantile * (np.hypot(spread, self.noise) if new_rows else spread)
+        half = self._quantile * (np.hypot(spread, noise) if new_rows else spread)
         return np.where(np.isfinite(half), half, np.nan)

@@ -396,9 +396,10 @@ def draw_fit(
     outlying: Sequence[int] | np.ndarray = (),
     floor: float = selection.EXACT,
     physics: bool = True,
+    weights: np.ndarray | None = None,
 ) -> None:
     """Picture of one answer, written to `path`; the rest as in Fitted.of."""
-    save(fit_figure(Fitted.of(problem, best, front, outlying, floor, physics)), path)
+    save(fit_figure(Fitted.of(problem, best, front, outlying, floor, physics, weights)), path)
 
 
 def column_values(fitted: Fitted) -> str:

@@ -129,6 +129,16 @@ def test_the_band_is_that_of_scipys_covariance():
     assert np.allclose(fit.band(at, new_rows=True), t.ppf(0.975, 28) * np.hypot(error, noise), rtol=1e-4)
 
 
+def test_noise_in_proportion_gives_a_band_in_proportion():
+    fit = fitted(law="C*x1", noise=0.0, M=200)
+    y = fit.y * np.random.default_rng(3).normal(1, 0.05, 200)
+    best = Candidate(list(fit.law.prefix), np.array([2.0]), 0.01)
+    fit = Fitted.of(Problem(fit.X, y, ["x"]), best, weights=1 / fit.y**2)
+    half = fit.band(np.array([[1.0], [4.0]]), new_rows=True)
+    assert half[1] == pytest.approx(4 * half[0]) and half[0] == pytest.approx(1.96 * 0.05 * 2.0, rel=0.2)
+    look_at(plot_fit.fit_figure(fit))
+
+
 def test_a_slice_holds_the_other_columns_at_their_medians():
     fit = fitted(law="C*x1*x2", D=2, noise=0.05)
     axis = plot_fit.fit_figure(fit, ["slices"]).axes[0]
