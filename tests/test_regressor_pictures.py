@@ -17,7 +17,7 @@ from fansr.errors import DataError  # noqa: E402
 def model():
     rng = np.random.default_rng(0)
     X = rng.uniform(1, 3, (40, 2))
-    return SymbolicRegressor(time=0, proposers="power").fit(X, 2.5 * X[:, 0] ** 2 / X[:, 1] * rng.normal(1, 0.01, 40))
+    return SymbolicRegressor(time=0, proposers="power").fit(X, 2.5 * X[:, 0] ** 2 / X[:, 1] + rng.normal(0, 0.05, 40))
 
 
 def test_plot_gives_a_figure_and_writes_it(model, tmp_path):
