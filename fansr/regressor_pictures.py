@@ -17,15 +17,15 @@ from fansr.fitting import Candidate, Problem
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fansr.evaluation.fitted import Fitted
-    from fansr.search.saved_law import Law, SavedLaw
+    from fansr.evaluation import fitted
+    from fansr.search import saved_law
 
 
 class RegressorPictures:
     """plot and report of a fitted model."""
 
-    _saved: SavedLaw
-    _law: Callable[[int | None], Law]
+    _saved: saved_law.SavedLaw
+    _law: Callable[[int | None], saved_law.Law]
     _table: tuple[
         Problem, np.ndarray, np.ndarray | None
     ]  # fitted to; rows set aside; weights that the search gave the rows
@@ -52,15 +52,15 @@ class RegressorPictures:
         """Write all of the answer as one page of HTML to `path`: law, pictures, residuals, front, constants, how it was found."""
         from fansr.evaluation import printed_report, report_page
 
-        fitted = self._fitted(None)
-        law = fitted.law
+        shown = self._fitted(None)
+        law = shown.law
         best = Candidate(list(law.prefix), np.array(law.constants), law.fvu, law.source)
         errors = np.array([np.inf if e is None else e for e in self.result_["standard_errors"]])
-        consts = printed_report.rounded_constants(best, errors, fitted.kept_rows, self._saved.floor)
-        page = report_page.page(fitted, self.result_, consts, "arrays in memory", f"{self!r}.fit(X, y)")
+        consts = printed_report.rounded_constants(best, errors, shown.kept_rows, self._saved.floor)
+        page = report_page.page(shown, self.result_, consts, "arrays in memory", f"{self!r}.fit(X, y)")
         report_page.write(page, path)
 
-    def _fitted(self, law: int | None) -> Fitted:
+    def _fitted(self, law: int | None) -> fitted.Fitted:
         """What pictures are made of; RuntimeError where there is no table to draw."""
         from fansr.evaluation import fitted
 
