@@ -46,6 +46,10 @@ SEARCH_ROWS = 128  # that terms are chosen on; coefficients are fitted to all
 MOST = {"plain": 4, "divided": 2, "quotient": 4}  # terms of a sum
 POINTS_PER_TERM = 5  # fewer rows for each term and the choice among hundreds fits the noise
 MOST_COLUMNS = 5  # of a wider table that terms are built of
+MOST_PAIRS, BEYOND = (
+    435,
+    1.2,
+)  # products of two columns looked at for that, and how much better than any one column one must be
 MOST_BASES = 6  # columns that the target is divided and multiplied by
 DEGREES = range(1, 6)  # of polynomials in one column
 LEAST_ANGLE = 0.4  # radians that a column must span for its sine to be a term
@@ -124,9 +128,8 @@ def leading_columns(problem: Problem, count: int | None = None) -> list[int]:
     count = count or MOST_COLUMNS
     X, y = problem.X, problem.y
     orders = []
-    for target in (y / np.abs(y).max(), np.log(np.abs(y))):
-        if not np.isfinite(target).all():
-            continue
+    one_sign = bool((y > 0).all() or (y < 0).all())  # else it is no product of powers
+    for target in (y / np.abs(y).max(), *((np.log(np.abs(y)),) if one_sign else ())):
         r = target - target.mean()
         features = np.stack([X, X * X, 1 / X, np.log(np.abs(X))])  # (4, M, D)
         features = features / np.abs(features).max(axis=1, keepdims=True)
@@ -134,18 +137,29 @@ def leading_columns(problem: Problem, count: int | None = None) -> list[int]:
         norms = np.sqrt((features**2).sum(axis=1))  # (4, D)
         features = np.where((norms > 1e-9) & np.isfinite(norms), 1 / norms, 0.0)[:, None, :] * features
         features = np.nan_to_num(features, nan=0.0, posinf=0.0, neginf=0.0)
+        pairs = np.array(list(combinations(range(X.shape[1]), 2))[:MOST_PAIRS])
+        products = (X / np.abs(X).max(axis=0))[:, pairs[:, 0]] * (X / np.abs(X).max(axis=0))[:, pairs[:, 1]]
+        products = products - products.mean(axis=0)
+        products = np.nan_to_num(products / np.sqrt((products**2).sum(axis=0)), nan=0.0, posinf=0.0, neginf=0.0)
         order: list[int] = []
-        while len(order) < count and r @ r > 1e-20 * (target @ target):
+        taken: list[np.ndarray] = []
+        while len(order) < count and len(taken) < len(y) // 8 + 1 and r @ r > 1e-20 * (target @ target):
             gains = np.abs(np.einsum("fmd,m->fd", features, r)).max(axis=0)
             gains[order] = -1.0
-            order.append(int(gains.argmax()))
-            Q, _ = np.linalg.qr(features[:, :, order].transpose(1, 0, 2).reshape(len(y), -1)[:, : len(y) // 2])
+            both = np.abs(products.T @ r)
+            if both.max() > BEYOND * gains.max():  # a product of two columns that neither shows by itself
+                k = int(both.argmax())
+                order += [int(j) for j in pairs[k] if j not in order]
+                taken.append(products[:, k : k + 1])
+                products[:, k] = 0.0
+            else:
+                order.append(int(gains.argmax()))
+                taken.append(features[:, :, order[-1]].T)
+            Q, _ = np.linalg.qr(np.concatenate(taken, axis=1)[:, : len(y) // 2])
             r = target - target.mean()
             r = r - Q @ (Q.T @ r)
         orders.append(order)
-    found: list[int] = []
-    for place in range(count):
-        found += [o[place] for o in orders if place < len(o) and o[place] not in found]
+    found = list(dict.fromkeys(o[place] for place in range(count) for o in orders if place < len(o)))
     return sorted(found[:count]) or list(range(count))
 
 
