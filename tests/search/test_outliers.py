@@ -83,7 +83,7 @@ def test_stated_errors_give_scipys_constants_and_errors():
     law = lambda x, a, b: a * x**b  # noqa: E731
     best, covariance = curve_fit(law, x, y, (1, 1), sigma=sigma, absolute_sigma=True)
     chi2 = np.sum(((y - law(x, *best)) / sigma) ** 2) / 58
-    model = SymbolicRegressor(proposers=QUICK).fit(x, y, sigma=sigma)
+    model = SymbolicRegressor(proposers=QUICK).fit(x[:, None], y, sigma=sigma)
     at = np.linspace(0.3, 4.8, 7)
     slopes = np.c_[at ** best[1], best[0] * np.log(at) * at ** best[1]]
     errors = np.sqrt(np.einsum("ij,jk,ik->i", slopes, covariance, slopes))
