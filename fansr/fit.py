@@ -10,15 +10,23 @@ from __future__ import annotations
 
 from fansr.cli import single_thread  # noqa: F401  # isort: skip  (before numpy)
 
+import contextlib
+import difflib
+import os
+import sys
+import time
+from dataclasses import replace
+
 import click
 
-from fansr.cli import command
+from fansr.cli import command, resources
+from fansr.errors import DataError, NoAnswer
 from fansr.fit_rules import rules_options
 from fansr.fit_stream import fit_stream
 from fansr.fit_table import PAGES, Wanted, check_plot, fit_table
 from fansr.network import DECODERS
 from fansr.search import relative_noise, selection, turns
-from fansr.streams import files
+from fansr.streams import files, reader_writer
 from fansr.tables import column_options
 
 
@@ -48,15 +56,28 @@ def _proposers(context, param, value):
         return ()
     unknown = [name for name in names if name not in turns.PROPOSERS]
     if unknown or not names:
+        near = difflib.get_close_matches(unknown[0], turns.PROPOSERS, 1) if unknown else []
+        meant = f"; did you mean {near[0]}? Known" if near else "; known"
         raise click.UsageError(
-            f"--proposers {value}: unknown {', '.join(unknown) or '(empty)'}; known are {', '.join(turns.PROPOSERS)}, "
+            f"--proposers {value}: unknown {', '.join(unknown) or '(empty)'}{meant} are {', '.join(turns.PROPOSERS)}, "
             "or none to rank what the stream brings"
         )
     return names
 
 
-@command.command(example="fansr-fit data/planets.csv --samples 4096")
-@click.argument("data", default="-", metavar="[DATA.csv | STREAM]")
+GROUPS = {  # of --help
+    "Table": "--target --inputs --ignore --derive --lag --categories --dates --val --predict",
+    "Time": "--time --deadline --jobs",
+    "Answer": "--select --gamma --physics --strict",
+    "Noise": "--sigma --weights --loss --robust",
+    "Laws": "--operators --without --max-length --max-constants --max-depth --nest --price --positive --bounds --define",
+    "Search": "--proposers --restarts --samples --model --decoder --temperature --top-p --device --seed",
+    "Output": "--json --output --save --report --plot --verbose --quiet",
+}
+
+
+@command.command(example="fansr-fit data/planets.csv --samples 4096", groups=GROUPS)
+@click.argument("data", nargs=-1, metavar="[DATA.csv ... | STREAM]")
 @column_options.column_options
 @click.option(
     "--samples", type=click.IntRange(0), default=4096, show_default=True, help="Skeletons drawn from the model."
@@ -150,6 +171,7 @@ def _proposers(context, param, value):
 @click.option(
     "--predict", "predict_path", metavar="NEW.csv", help="Write the law's values for these rows to stdout as CSV."
 )
+@click.option("--save", "save_path", metavar="LAW.json", help="Save the laws of the front for fansr-predict.")
 @click.option("--plot", "plot_path", metavar="FILE", help="Draw fit, residuals, slices and front (png, svg or pdf).")
 @click.option(
     "--report",
@@ -197,6 +219,7 @@ def fit(
     predict_path,
     plot_path,
     report_path,
+    save_path,
     output,
     jobs,
     seed,
@@ -205,7 +228,10 @@ def fit(
     verbose,
     config,
 ):
-    """Find the law behind a table (CSV, TSV, ...) or behind every problem of a stream."""
+    """Find the law behind a table (CSV, TSV, ...), behind each of several, or behind every problem of a stream.
+
+    A name such as planets that is no file is one of the example tables.
+    """
     options = turns.Options(
         samples=samples,
         proposers=proposers,
@@ -255,27 +281,10 @@ def fit(
         from fansr.network import check_model
 
         check_model(model, device)
-    table_bytes, source = _peek(data)
-    if table_bytes is not None and not proposers:
-        raise click.UsageError(f"--proposers none goes with a stream of candidates, but {data} is a table")
-    if table_bytes is None:
-        for name, value in (
-            *((name, True) for name in column_options.given(columns)),
-            ("--predict", predict_path),
-            ("--plot", plot_path),
-            ("--report", report_path),
-            ("--val", val),
-            ("--json", as_json),
-            ("--strict", strict),
-            ("--deadline", deadline),
-        ):
-            if value:
-                raise click.UsageError(f"{name} goes with a table, but {data} is a stream")
-        options.jobs = 1  # the problems themselves are spread over the workers
-        fit_stream(source, output or "-", options, seconds, jobs, quiet, entry, resume)
-        return
     if loss == "relative" and (columns.weights or columns.sigma):
         raise click.UsageError("--loss relative gives every row the weight 1/value^2: leave out --weights and --sigma")
+    if save_path:
+        _check_folder("--save", save_path)
     wanted = Wanted(
         columns=columns,
         val=val,
@@ -286,11 +295,83 @@ def fit(
         predict=predict_path,
         plot=plot_path,
         report=report_path,
+        save=save_path,
         output=output,
         quiet=quiet,
         verbose=verbose,
     )
-    fit_table(table_bytes, "stdin" if source == "-" else source, options, wanted, entry)
+    if len(data) > 1:
+        _only(
+            wanted, ("deadline", "predict", "plot", "report", "save"), "goes with one table", f"{len(data)} were given"
+        )
+        _fit_tables(data, options, wanted, entry)
+        return
+    table_bytes, source = _peek(resources.example_table(data[0] if data else "-"))
+    if table_bytes is None:
+        for name in column_options.given(columns):
+            raise click.UsageError(f"{name} goes with a table, but {source} is a stream")
+        table = ("predict", "plot", "report", "save", "val", "as_json", "strict", "deadline")
+        _only(wanted, table, "goes with a table", f"{source} is a stream")
+        options.jobs = 1  # the problems themselves are spread over the workers
+        fit_stream(source, output or "-", options, seconds, jobs, quiet, entry, resume)
+        return
+    if not proposers:
+        raise click.UsageError(f"--proposers none goes with a stream of candidates, but {source} is a table")
+    with _kept(output, entry) as keep:
+        fit_table(table_bytes, "stdin" if source == "-" else source, options, wanted, entry, keep)
+
+
+def _only(wanted: Wanted, names: tuple[str, ...], where: str, but: str) -> None:
+    """UsageError for what was given of these options: it goes elsewhere."""
+    for name in names:
+        if getattr(wanted, name):
+            raise click.UsageError(f"--{'json' if name == 'as_json' else name} {where}, but {but}")
+
+
+@contextlib.contextmanager
+def _kept(output: str | None, entry: dict):
+    """A function that takes fit records, which are written to `output` at the end, an end by Ctrl-C too."""
+    records: list[dict] = []
+    try:
+        yield records.append
+    finally:
+        if output and records:
+            with reader_writer.open_writer(output, "fit", [entry]) as writer:
+                for i, record in enumerate(records):
+                    writer.write({**record, "problem": i})
+
+
+def _fit_tables(sources: tuple[str, ...], options: turns.Options, wanted: Wanted, entry: dict) -> None:
+    """One table after another; one that cannot be used is said and passed over.  Exit status 1 where there was one, else 3
+    where one of them has no law."""
+    if sources.count("-"):
+        raise click.UsageError("- (stdin) goes alone: one table, or one stream")
+    worst = 0
+    with _kept(wanted.output, entry) as keep:
+        for i, name in enumerate(sources):
+            begun = time.monotonic()
+            try:
+                data, source = _peek(resources.example_table(name))
+                if data is None:
+                    raise DataError(f"{source}: is a stream, which goes alone; fansr-cat --merge joins several")
+                titled = replace(wanted, title=f"{i + 1}/{len(sources)}")
+                fit_table(data, source, options, titled, entry, keep, begun)
+                if not wanted.as_json and i + 1 < len(sources):
+                    click.echo("")
+            except (DataError, NoAnswer) as error:
+                command.remark(f"fansr-fit: {error}")
+                worst = 1 if isinstance(error, DataError) or worst == 1 else 3
+    if worst:
+        sys.exit(worst)
+
+
+def _check_folder(option: str, path: str) -> None:
+    """UsageError before the search for a file that cannot be written after it."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise click.UsageError(f"{option} {path}: there is no folder {folder}")
+    if os.path.isdir(path):
+        raise click.UsageError(f"{option} {path}: that is a folder; wanted the name of a file")
 
 
 main = fit

@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -24,8 +25,7 @@ from fansr.evaluation import printed_report, result
 from fansr.expressions import variables
 from fansr.fit_view import SearchView
 from fansr.fitting import Budget, Problem
-from fansr.search import outliers, rules, turns, verdict
-from fansr.streams import reader_writer
+from fansr.search import outliers, rules, saved_law, turns, verdict
 from fansr.tables import Choice
 
 PICTURES = (".png", ".svg", ".pdf")  # that --plot can draw
@@ -49,6 +49,8 @@ class Wanted:
     output: str | None = None
     quiet: bool = False
     verbose: bool = False
+    save: str | None = None
+    title: str = ""  # of this table where there are several
 
 
 class Answer(NamedTuple):
@@ -64,10 +66,19 @@ class Answer(NamedTuple):
     loading: float  # seconds before the search
 
 
-def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, entry: dict) -> None:
+def fit_table(
+    data: bytes,
+    source: str,
+    options: turns.Options,
+    wanted: Wanted,
+    entry: dict,
+    keep: Callable[[dict], None],
+    begun: float = single_thread.BEGUN,
+) -> None:
     """Find the law of a table, or one for each target, and write what is wanted of it.
 
-    data, source: the table's bytes and what to call it; entry: this command's history entry for -o.
+    data, source: the table's bytes and what to call it; entry: this command's history entry; keep: takes the fit records for
+    -o; begun: when the work on this table began, by time.monotonic.
 
     DataError for a table that cannot be used; NoAnswer where there is no law; KeyboardInterrupt when all is written after
     a search that was interrupted.
@@ -79,7 +90,7 @@ def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, 
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
     rows = _new_rows([problem for problem, _, _ in tasks], wanted.predict) if wanted.predict else [None] * len(tasks)
-    loading = time.monotonic() - single_thread.BEGUN  # with reading and checking
+    loading = time.monotonic() - begun  # with reading and checking
     answers: list[Answer] = []
     without = []
     for k, (task, new_rows) in enumerate(zip(tasks, rows)):
@@ -92,11 +103,14 @@ def fit_table(data: bytes, source: str, options: turns.Options, wanted: Wanted, 
             break
     if without and not answers:
         raise _no_answer(source, without, options)
-    _print(answers, wanted)
+    _print(answers, wanted, source)
     if wanted.output:
-        with reader_writer.open_writer(wanted.output, "fit", [entry]) as writer:
-            for one in answers:
-                writer.write(result.table_record(one.found, one.problem, source, one.judgement))
+        for one in answers:
+            keep(result.table_record(one.found, one.problem, source, one.judgement))
+    if wanted.save:
+        for one in answers:
+            path = path_of(wanted.save, one.problem, wanted.columns.several)
+            saved_law.save(saved_law.of(one.found, one.problem, one.options, one.judgement), path)
     if wanted.plot:
         for one in answers:
             _plot(one.found, one.problem, one.options, path_of(wanted.plot, one.problem, wanted.columns.several))
@@ -139,7 +153,7 @@ def _search(
         deadline = begun + share * (wanted.deadline - begun)
         options = replace(options, deadline=single_thread.BEGUN + deadline)
     budget = search_budget(wanted.seconds, deadline, begun)
-    view = SearchView(problem.target, budget.seconds, wanted.verbose)
+    view = SearchView(problem.target, budget.seconds, wanted.verbose, wanted.title)
     with live_lines.LiveLines(view.lines, wanted.quiet):
         found = outliers.find(problem, replace(options, watch=view.watch), budget)
     notes = [*notes, *(f"proposer {name} failed: {why}" for name, why in found.failures.items())]
@@ -162,12 +176,14 @@ def _numbers(one: Answer) -> dict:
     )
 
 
-def _print(answers: list[Answer], wanted: Wanted) -> None:
+def _print(answers: list[Answer], wanted: Wanted, source: str) -> None:
     """One object or report, or a list of objects and a report each where several laws were asked for."""
     if wanted.as_json:
         shown = [_numbers(one) for one in answers]
         click.echo(json.dumps(shown if wanted.columns.several else shown[0], ensure_ascii=False, allow_nan=False))
         return
+    if wanted.title:
+        click.echo(f"== {source} ==")
     for note in dict.fromkeys(note for one in answers for note in one.notes):
         command.remark(f"note: {note}", wanted.quiet)
     for k, one in enumerate(answers):

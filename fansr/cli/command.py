@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import difflib
 import errno
 import math
 import os
@@ -77,8 +78,23 @@ class _FloatRange(_Strict, click.FloatRange):
     pass
 
 
+class _Choice(click.Choice):
+    """A choice that says which of its words is the nearest to one it does not have."""
+
+    def convert(self, value, param, ctx):
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            names = [str(choice) for choice in self.choices]
+            near = difflib.get_close_matches(str(value), names, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            self.fail(f"{str(value)[:40]!r} is none of {', '.join(names)}{meant}", param, ctx)
+
+
 def _strict(type: click.ParamType) -> click.ParamType:
-    """The strict type for an option's own; one that is no type of numbers stays."""
+    """The strict type for an option's own; one that is neither numbers nor a choice stays."""
+    if isinstance(type, click.Choice):
+        return _Choice(type.choices, type.case_sensitive)
     if isinstance(type, click.IntRange):
         return _IntRange(type.min, type.max, type.min_open, type.max_open, type.clamp)
     if isinstance(type, click.FloatRange):
@@ -255,12 +271,17 @@ def _as_option(file, key, value, many: bool):
 
 
 def command(
-    example: str, config_sections: tuple[str, ...] = (), name: str | None = None, **settings: Any
+    example: str,
+    config_sections: tuple[str, ...] = (),
+    name: str | None = None,
+    groups: dict[str, str] | None = None,
+    **settings: Any,
 ) -> Callable[[Callable], click.Command]:
     """Like click.command, with --version, an example in --help, and errors mapped to exit codes.
 
     `example` is one runnable shell line, `name` the command's where the function has another.  `config_sections` names
     top-level keys of a --config file that the command reads itself, from ``click.get_current_context().meta["config_sections"]``.
+    `groups`: heading of --help -> the options under it, as "--one --other"; those of no group stand last.
     """
 
     def wrap(function):
@@ -270,6 +291,7 @@ def command(
         wrapped = click.version_option(__version__, prog_name=f"fansr-{called}")(function)
         inner = click.command(called, cls=_Command, **settings)(wrapped)
         inner.config_sections = config_sections
+        inner.groups = groups or {}
         return inner
 
     return wrap
@@ -286,8 +308,27 @@ class _ReaderGone(Exception):
 class _Command(click.Command):
     def __init__(self, *args, **settings):
         super().__init__(*args, **settings)
+        self.groups: dict[str, str] = {}
         for param in self.params:
             param.type = _strict(param.type)
+            if param.metavar is None and isinstance(param.type, _Strict):
+                param.metavar = "N" if isinstance(param.type, click.types.IntParamType) else "NUMBER"
+
+    def format_options(self, ctx, formatter):
+        """The options under their headings."""
+        left = {option: param for param in self.get_params(ctx) for option in param.opts}
+        for heading, names in self.groups.items():
+            shown = [left[name] for name in names.split()]
+            left = {option: param for option, param in left.items() if param not in shown}
+            self._section(heading, shown, ctx, formatter)
+        rest = list({id(param): param for param in left.values() if isinstance(param, click.Option)}.values())
+        self._section("Other options" if self.groups else "Options", rest, ctx, formatter)
+
+    def _section(self, heading, params, ctx, formatter):
+        rows = [row for row in (param.get_help_record(ctx) for param in params) if row]
+        if rows:
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
     def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **extra):
         if not standalone_mode:
@@ -318,6 +359,10 @@ class _Command(click.Command):
             return 130
         except _ReaderGone:
             return 0  # whoever read us has had enough
+        except click.NoSuchOption as error:
+            near = difflib.get_close_matches(error.option_name, self._options(), 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            return self._say(f"no option {error.option_name}{meant} (see {self._name()} --help)", 2)
         except click.UsageError as error:
             return self._say(f"{error.format_message()} (see {self._name()} --help)", 2)
         except click.ClickException as error:
@@ -344,6 +389,10 @@ class _Command(click.Command):
         line = " ".join(str(message).split())
         click.echo(f"{self._name()}: {line}", err=True)
         return code
+
+    def _options(self) -> list[str]:
+        """The names of all options."""
+        return [name for param in self.params for name in (*param.opts, *param.secondary_opts) if name[:1] == "-"]
 
     def _name(self) -> str:
         return _program(self.name or "fansr")

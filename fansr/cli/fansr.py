@@ -14,6 +14,7 @@ from fansr.version import __version__
 # name -> (module, what it does); in the order of the pipe.
 COMMANDS = {
     "fit": ("fansr.fit", "find the law behind a table, or behind every problem of a stream"),
+    "predict": ("fansr.predict", "values of a saved law on new rows"),
     "gen": ("fansr.corpus.gen", "draw skeletons of laws from a prior"),
     "simplify": ("fansr.simplification.simplify", "bring expressions to their short canonical form"),
     "decontam": ("fansr.corpus.decontam", "keep held-out laws out of a corpus"),

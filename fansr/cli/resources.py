@@ -6,6 +6,7 @@ editable install) holds them beside the package.  Nothing else in fansr knows ab
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -19,3 +20,17 @@ def path(kind: str, *parts: str) -> Path:
     assert kind in ("rules", "configs", "data"), kind
     inside = _PACKAGE / kind
     return (inside if inside.is_dir() else _PACKAGE.parent / kind).joinpath(*parts)
+
+
+def example_table(name: str) -> str:
+    """The shipped table that "planets", "planets.csv" or "data/planets.csv" names where there is no such file; else the name."""
+    folder, base = os.path.split(name)
+    if folder not in ("", "data") or os.path.exists(name):
+        return name
+    place = path("data", base if base.endswith(".csv") else f"{base}.csv")
+    return str(place) if place.is_file() else name
+
+
+def example_tables() -> list[str]:
+    """Names of the shipped tables."""
+    return sorted(place.stem for place in path("data").glob("*.csv"))

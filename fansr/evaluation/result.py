@@ -18,7 +18,7 @@ from fansr.search import rounding, selection, turns, verdict
 from fansr.tables import loading
 from fansr.version import __version__
 
-RESULT_FORMAT = 2  # of the dictionary below; 1 had neither verdict nor remarks, and keys that came and went
+RESULT_FORMAT = 3  # of the dictionary below (result.schema.json); 1 had neither verdict nor remarks, 2 no table
 
 
 def predict(candidate: Candidate, X: np.ndarray) -> np.ndarray:
@@ -69,6 +69,7 @@ def result_dict(
         "constants": [float(c) for c in best.consts],
         "standard_errors": [float(e) if e < math.inf else None for e in found.errors],
         "variables": list(names),
+        "table": problem.extra.get("source"),
         "target": problem.target,
         "fvu": float(best.fvu),
         "r2": 1.0 - float(best.fvu),

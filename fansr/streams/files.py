@@ -7,9 +7,12 @@ This file knows nothing of what the bytes mean.
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import gzip
 import io
 import os
+import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -53,9 +56,22 @@ def open_file(path: str | os.PathLike, wanted: str = "a file") -> Any:
     except IsADirectoryError:
         raise DataError(f"{path}: is a directory, wanted {wanted}") from None
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        if re.match(r"[a-z][a-z0-9+.-]*://", str(path), re.IGNORECASE):
+            raise DataError(f"{path}: is an address, wanted {wanted}: fetch it first (curl -LO {path})") from None
+        raise DataError(f"{path}: no such file{_near(str(path))}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _near(path: str) -> str:
+    """What may have been meant by the name of a file that is not there: one of its folder, or that there is no such folder."""
+    folder, name = os.path.split(path)
+    try:
+        stems = {os.path.splitext(other)[0]: other for other in os.listdir(folder or ".")}
+    except (OSError, ValueError):
+        return f" (and no folder {folder})" if folder else ""
+    near = difflib.get_close_matches(os.path.splitext(name)[0], stems, 1, 0.7)
+    return f"; did you mean {os.path.join(folder, stems[near[0]])}?" if near else ""
 
 
 def read_file(path: str | os.PathLike, wanted: str = "a file", limit: int | None = None, packed: bool = True) -> bytes:
@@ -72,6 +88,29 @@ def read_file(path: str | os.PathLike, wanted: str = "a file", limit: int | None
     finally:
         if path != "-":
             file.close()
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a whole text file ("-" is stdout), which appears whole or not at all; DataError where it cannot be written."""
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe, /dev/stdout: no rename there
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            return
+        scratch = f"{path}.{os.getpid()}.part"
+        try:
+            with open(scratch, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(scratch, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(scratch)
+            raise
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
 
 
 def plain_bytes(source: Any, name: str, limit: int | None = None, packed: bool = True) -> bytes:

@@ -16,7 +16,7 @@ COMMANDS = {
     "gen": "corpus.gen:gen", "decontam": "corpus.decontam:decontam", "render": "corpus.render:render",
     "simplify": "simplification.simplify:simplify_command", "mine": "simplification.mine:mine_command",
     "fit": "fit:fit", "score": "evaluation.score:score", "plot": "evaluation.plot:plot", "peer": "evaluation.peer:peer",
-    "sample": "network.sample:sample", "train": "network.train:train", "cat": "cli.cat:cat",
+    "sample": "network.sample:sample", "train": "network.train:train", "cat": "cli.cat:cat", "predict": "predict:predict",
 }  # fmt: skip
 
 

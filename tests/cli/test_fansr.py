@@ -32,7 +32,7 @@ def test_the_list_and_a_command_by_two_names():
         assert done.returncode == 0 and done.stdout.startswith("fansr-gen"), done.stderr
 
 
-@pytest.mark.parametrize("word, meant", [("gne", "did you mean gen?"), ("zzzz", "known are fit, gen")])
+@pytest.mark.parametrize("word, meant", [("gne", "did you mean gen?"), ("zzzz", "known are fit, predict, gen")])
 def test_an_unknown_command_is_one_line(word, meant):
     done = run(word)
     assert done.returncode == 2 and meant in done.stderr and done.stderr.count("\n") == 1
