@@ -51,11 +51,10 @@ def test_the_values_are_those_of_the_formula(law, capsys, tmp_path):
 
 
 def test_another_law_of_the_front_and_a_band(law, capsys):
-    status, out, _ = run(predict, capsys, law, "planets", "--band", "0.95", "--law", "2")
+    status, out, _ = run(predict, capsys, law, "planets", "--band", "0.95", "--law", "1")
     head, values = numbers(out)
-    one = saved_law.load(law).law(2)
     assert status == 0 and head == ["period_days", "period_days_low", "period_days_high"]
-    assert (values[:, 1] < values[:, 0]).all() and (values[:, 0] < values[:, 2]).all() and one.length == 3
+    assert (values[:, 1] < values[:, 0]).all() and (values[:, 0] < values[:, 2]).all()
     status, out, _ = run(predict, capsys, law, "--list")
     assert status == 0 and all(one.expression in out for one in saved_law.load(law).laws) and out.count("\n*") == 1
 

@@ -27,12 +27,18 @@ COMMANDS = {
     "mine": ("fansr.simplification.mine", "find the rules of fansr-simplify"),
     "peer": ("fansr.evaluation.peer", "let other tools fit the same problems"),
 }
+# Of `fansr` alone; no programs of their own.
+OWN = {
+    "man": ("fansr.cli.manual", "man", "manual page of a command"),
+    "completion": ("fansr.cli.manual", "completion", "completion for bash, zsh and fish"),
+}
 
 
 def listing() -> str:
     """What `fansr` alone prints."""
     width = max(map(len, COMMANDS)) + 2
     lines = [f"  {name:{width}s}{what}" for name, (_, what) in COMMANDS.items()]
+    lines += ["", *(f"  {name:{width}s}{what}" for name, (_, _, what) in OWN.items())]
     head = "usage: fansr COMMAND [OPTIONS]        each command is also a program of its own, fansr-COMMAND"
     return "\n".join(
         [head, "", *lines, "", "Options of a command: fansr COMMAND --help.  Example:", "  fansr fit data/planets.csv"]
@@ -49,8 +55,16 @@ def main() -> None:
         print(f"fansr, version {__version__}")
         return
     name = name.removeprefix("fansr-")
+    if name == "complete":  # what the scripts of `fansr completion` call
+        importlib.import_module("fansr.cli.manual").complete()
+        return
+    if name in OWN:
+        module, function, _ = OWN[name]
+        sys.argv = [f"fansr {name}", *words]
+        getattr(importlib.import_module(module), function)()
+        return
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
+        near = difflib.get_close_matches(name, [*COMMANDS, *OWN], 1)
         meant = f"; did you mean {near[0]}?" if near else ""
         print(f"fansr: no command {name!r}{meant} (known are {', '.join(COMMANDS)})", file=sys.stderr)
         sys.exit(2)

@@ -161,6 +161,7 @@ def test_closed_standard_streams_are_one_line(name, tmp_path):
         "decontam": "--test data/textbook.txt",
         "plot": f"-o {tmp_path}/p.png",
         "peer": "--method gplearn --time 1",
+        "predict": f"{tmp_path}/law.json",
     }.get(name, "")
     for closed in ("<&-", ">&-", "<&- >&-"):
         if name == "gen" and closed == "<&-":
