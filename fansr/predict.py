@@ -39,7 +39,7 @@ def law_rows(law: saved_law.SavedLaw, path: str, k: int | None = None) -> np.nda
     """
     from fansr.tables import loading
 
-    table, needed = loading.read_table(resources.example_table(path)), law.needed(k)
+    table, needed = loading.read_table(resources.example_table(path), readings=law.conversions), law.needed(k)
     X = loading.input_columns(table, law.columns, needed)
     for name in needed:
         if len(X) and np.isnan(X[:, law.columns.index(name)]).all():

@@ -27,7 +27,7 @@ def answers(capsys, *words):
 
 def checked(answer):
     jsonschema.Draft202012Validator(SCHEMA).validate(answer)
-    assert set(answer) <= set(SCHEMA["properties"]), "a key that the schema does not describe"
+    assert set(answer) == set(SCHEMA["properties"]), "a key that the schema does not describe"
     assert list(answer["front"][0]) == list(SCHEMA["properties"]["front"]["items"]["properties"])
     return answer
 
