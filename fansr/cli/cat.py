@@ -13,7 +13,7 @@ import math
 import click
 import numpy as np
 
-from fansr.cli import command, shard_files
+from fansr.cli import command, record_filter, shard_files, stream_views
 from fansr.expressions import problems, to_infix
 from fansr.streams import reader_writer
 
@@ -82,11 +82,13 @@ def _heads(inputs):
             yield reader
 
 
-def _print_json(inputs, head):
+def _print_json(inputs, head, holds=None):
     left = math.inf if head is None else head
     for reader in _heads(inputs):
         click.echo(json.dumps(plain(reader.header), ensure_ascii=False))
         for record in reader:
+            if holds is not None and not holds(record):
+                continue
             if left <= 0:
                 return
             click.echo(json.dumps(plain(record), ensure_ascii=False))
@@ -111,39 +113,92 @@ def _end_record(reader) -> dict:
 @click.option("--tsv", "mode", flag_value="tsv", help="A table, columns from the first record.")
 @click.option("--infix", "mode", flag_value="infix", help="One formula a line.")
 @click.option(
+    "--stats", "mode", flag_value="stats", help="Of every field: how many records have it, its range, its commonest."
+)
+@click.option("--history", "mode", flag_value="history", help="The commands that made the stream, as they were called.")
+@click.option(
+    "--to", "form", type=click.Choice(stream_views.FORMATS), default=None, help="A flat table of the records."
+)
+@click.option(
+    "--where",
+    metavar="CONDITION",
+    default=None,
+    help="Only records for which it holds, such as \"fvu < 1e-6 and status == 'ok'\"; len(expr) is a field's length.",
+)
+@click.option(
     "--shards",
     type=click.Path(exists=True, file_okay=False),
     default=None,
     metavar="DIR",
     help="All *.zst of a folder as inputs; --check and --merge then demand that no shard of the whole is missing.",
 )
-@command.output_option("Where --merge writes; - is stdout.")
+@command.output_option("Where --merge and --to write; - is stdout.")
 @command.jobs_option()
 @command.max_record_option()
 @command.quiet_option()
-def cat(inputs, head, mode, shards, output, jobs, quiet):
+def cat(inputs, head, mode, form, where, shards, output, jobs, quiet):
     """Show, count, check or join fansr streams (stdin if no IN is given)."""
     if shards is not None:
         if inputs:
             raise click.UsageError("--shards takes the files of its folder: no IN beside it")
         inputs = shard_files.of_folder(shards)
+    if where is not None and mode in ("check", "history"):
+        raise click.UsageError(f"--where chooses among records, and --{mode} is about whole streams")
+    if form == "parquet" and output == "-":
+        raise click.UsageError("--to parquet wants -o FILE.parquet")
+    try:
+        holds = record_filter.condition(where) if where is not None else None
+    except ValueError as error:
+        raise click.UsageError(f"--where: {error}") from None
+    if mode == "history":
+        for reader in _heads(inputs):
+            click.echo("\n".join([f"{reader.name}:", *stream_views.made_by(reader.history)]))
+        return None
+    if mode == "merge" and holds is not None:
+        return _merge_where(inputs, output, holds)
     if mode == "merge":
         return shard_files.merge(inputs, output, whole=shards is not None)
     if mode == "check":
         return shard_files.check(inputs, jobs, quiet, whole=shards is not None)
-    if mode == "json":
-        return _print_json(inputs, head)
-    if mode == "count":
+    if mode == "json" and form is None:
+        return _print_json(inputs, head, holds)
+    if mode == "count" and holds is None:
         click.echo(str(sum(len(batch) for reader in _heads(inputs) for batch in reader.batches(command.CHUNK))))
         return None
     records = reader_writer.chain(inputs)
+    if holds is not None:
+        records = filter(holds, records)
     if head is not None:
         records = _first(records, head)
+    if form is not None:
+        return stream_views.write_table(records, form, output)
+    if mode == "count":
+        click.echo(str(sum(1 for _ in records)))
+        return None
+    if mode == "stats":
+        for line in stream_views.statistics(records):
+            click.echo(line)
+        return None
     if mode == "tsv":
         return _print_tsv(records)
     for record in records:
         click.echo(infix_line(record))
     return None
+
+
+def _merge_where(inputs, output, holds):
+    """One stream of the records for which a condition holds; the others are counted as `where`."""
+    inputs = inputs or ["-"]
+    first = reader_writer.open_reader(inputs[0])
+    kind = first.header["holds"]
+    with reader_writer.open_writer(output, kind, [*first.history, command.history_entry()]) as writer:
+        for i, name in enumerate(inputs):
+            with first if i == 0 else reader_writer.open_reader(name, holds=kind) as reader:
+                for record in reader:
+                    if holds(record):
+                        writer.write(record)
+                    else:
+                        writer.dropped["where"] += 1
 
 
 def _first(records, n: int):

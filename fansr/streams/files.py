@@ -50,6 +50,8 @@ def open_file(path: str | os.PathLike, wanted: str = "a file") -> Any:
     if path == "-":
         if sys.stdin is None:
             raise DataError(f"stdin: is closed, wanted {wanted}")
+        if sys.stdin.isatty():
+            raise DataError(f"stdin: is the keyboard, wanted {wanted}: name a file, or pipe one in")
         return sys.stdin.buffer
     try:
         return open(path, "rb")
