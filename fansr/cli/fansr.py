@@ -36,7 +36,7 @@ OWN = {
 
 def listing() -> str:
     """What `fansr` alone prints."""
-    width = max(map(len, COMMANDS)) + 2
+    width = max(map(len, [*COMMANDS, *OWN])) + 2
     lines = [f"  {name:{width}s}{what}" for name, (_, what) in COMMANDS.items()]
     lines += ["", *(f"  {name:{width}s}{what}" for name, (_, _, what) in OWN.items())]
     head = "usage: fansr COMMAND [OPTIONS]        each command is also a program of its own, fansr-COMMAND"
