@@ -180,7 +180,7 @@ def values(option: click.Parameter, before: list[str]) -> list[str]:
     """What an option's value may be: its choices, or the columns of the first file among the words before it."""
     if isinstance(option.type, click.Choice):
         return [str(choice) for choice in option.type.choices]
-    if option.name in ("target", "sigma", "weights"):
+    if {"--target", "--sigma", "--weights", "--inputs", "--ignore"} & set(option.opts):
         return next((columns_of(word) for word in before if not word.startswith("-") and columns_of(word)), [])
     return []
 
