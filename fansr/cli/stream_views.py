@@ -129,11 +129,8 @@ def write_table(records: Iterable[dict], form: str, output: str) -> None:
         writer.writerows([["" if row.get(name) is None else row[name] for name in names] for row in rows])
         files.write_text(output, out.getvalue())
         return
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise DataError("--to parquet needs pyarrow: pip install pyarrow, or take --to csv") from None
+    import pandas
+
     columns = {}
     for name in names:
         values = [row.get(name) for row in rows]
@@ -141,6 +138,8 @@ def write_table(records: Iterable[dict], form: str, output: str) -> None:
             values = [None if v is None else str(v) for v in values]
         columns[name] = values
     try:
-        pyarrow.parquet.write_table(pyarrow.table(columns), output)
-    except (pyarrow.ArrowException, OSError) as error:
+        pandas.DataFrame(columns).to_parquet(output, index=False)
+    except ImportError:
+        raise DataError("--to parquet needs pyarrow: pip install 'fansr[arrow]', or take --to csv") from None
+    except (ValueError, OSError) as error:
         raise DataError(f"{output}: {error}") from None
