@@ -90,7 +90,7 @@ def _peaks(base: Base, v: np.ndarray, look: Projector, Z: np.ndarray, turns: int
     chance = (2 * len(amplitudes) + 2 * math.log(len(quarter))) / n
     if not explained > EXPLAINED + chance:
         return []
-    _, at = zoomed(lambda places: look.wave_shares(places[:, 0], v, amplitudes), [quarter], top, 3, 17)
+    _, at, _ = zoomed(lambda places: look.wave_shares(places[:, 0], v, amplitudes), [quarter], top, 3, 17)
     return [Wave(explained, base, v, float(at[0]), look)]
 
 
@@ -110,7 +110,7 @@ def _with_wave(problem: Problem, sample: Sample, wave: Wave) -> Iterator[Reducti
     A = values(sample.Z, monomials(sample.D, d)).T  # (T, n)
     step = 0.25 * np.pi / float(np.ptp(wave.v))
     axis = np.array([wave.k - step, wave.k, wave.k + step])
-    _, at = zoomed(lambda places: wave.look.wave_shares(places[:, 0], wave.v, A), [axis], axis[1:2], 5, 13)
+    _, at, _ = zoomed(lambda places: wave.look.wave_shares(places[:, 0], wave.v, A), [axis], axis[1:2], 5, 13)
     k = float(at[0])
     F = np.concatenate([np.cos(k * wave.v) * A, np.sin(k * wave.v) * A])
     F = wave.look.rest(F)
