@@ -436,7 +436,7 @@ class _State:
         """Turns until the budget is over, nobody has more to say, or the law is found."""
         helper, started = self._partner(), time.monotonic()
         self.helped = helper is not None
-        if self.helped:  # loading torch takes a second, which the other core has to spare
+        if self.helped:  # the model's draws are the partner's
             self.left_out = ("model",)
         try:
             for name in self.run_steps():
