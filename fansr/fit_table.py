@@ -31,6 +31,7 @@ from fansr.tables import Choice
 PICTURES = (".png", ".svg", ".pdf")  # that --plot can draw
 PAGES = (".html", ".htm", ".xhtml")  # that --report can write
 REPORTING = 0.3  # seconds kept of a --deadline for what follows the search
+DRAWING = {"plot": 2.0, "report": 4.0}  # and for pictures, on a busy machine
 
 
 @dataclass
@@ -150,7 +151,7 @@ def _search(
     """The answer for one target, None where there is no law; it may take a `share` of what is left of a deadline."""
     begun, deadline = time.monotonic() - single_thread.BEGUN, None
     if wanted.deadline is not None:
-        deadline = begun + share * (wanted.deadline - begun)
+        deadline = begun + share * (wanted.deadline - _drawing(wanted) - begun)
         options = replace(options, deadline=single_thread.BEGUN + deadline)
     budget = search_budget(wanted.seconds, deadline, begun)
     view = SearchView(problem.target, budget.seconds, wanted.verbose, wanted.title)
@@ -298,6 +299,11 @@ def _hold_out(problem: Problem, share: float, seed: int):
         problem.weights, problem.weights_val = problem.weights[kept], problem.weights[held]
     if "rows" in problem.extra:
         problem.extra["rows"] = problem.extra["rows"][kept]
+
+
+def _drawing(wanted: Wanted) -> float:
+    """Seconds of a deadline that the pictures wanted are left: at most half of it."""
+    return min(sum(seconds for name, seconds in DRAWING.items() if getattr(wanted, name)), 0.5 * (wanted.deadline or 0.0))
 
 
 def search_budget(seconds: float | None, deadline: float | None, loading: float) -> Budget:

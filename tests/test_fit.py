@@ -95,6 +95,8 @@ def test_every_key_of_the_object_is_always_there(capsys, tmp_path, more):
         (["--weights", "a", "--sigma", "b"], 2, "one of them"),
         (["--plot", "x.jpg"], 2, "png"),
         (["--plot", "/nowhere/x.png"], 2, "no folder"),
+        (["--report", "x.pdf"], 2, "html"),
+        (["--report", "/nowhere/x.html"], 2, "no folder"),
     ],
 )
 def test_a_wrong_call_is_refused_before_the_search(capsys, monkeypatch, words, status, said):
@@ -121,6 +123,9 @@ def test_missing_matplotlib_is_said_before_the_search(capsys, monkeypatch):
 def test_a_deadline_leaves_the_search_what_loading_left():
     assert fit_table.search_budget(None, None, 3.0).seconds is None
     assert fit_table.search_budget(2.0, None, 3.0).seconds == 2.0
+    assert fit_table._drawing(fit_table.Wanted(deadline=10.0, report="x.html")) == 4.0
+    assert fit_table._drawing(fit_table.Wanted(deadline=3.0, plot="x.png", report="x.html")) == 1.5
+    assert fit_table._drawing(fit_table.Wanted(plot="x.png")) == 0.0
     assert fit_table.search_budget(None, 10.0, 3.0).seconds == pytest.approx(6.7)
     assert fit_table.search_budget(2.0, 10.0, 3.0).seconds == 2.0
     assert fit_table.search_budget(None, 1.0, 3.0).seconds == 0.0
