@@ -303,7 +303,9 @@ def _hold_out(problem: Problem, share: float, seed: int):
 
 def _drawing(wanted: Wanted) -> float:
     """Seconds of a deadline that the pictures wanted are left: at most half of it."""
-    return min(sum(seconds for name, seconds in DRAWING.items() if getattr(wanted, name)), 0.5 * (wanted.deadline or 0.0))
+    return min(
+        sum(seconds for name, seconds in DRAWING.items() if getattr(wanted, name)), 0.5 * (wanted.deadline or 0.0)
+    )
 
 
 def search_budget(seconds: float | None, deadline: float | None, loading: float) -> Budget:
