@@ -134,7 +134,9 @@ def test_a_deadline_leaves_the_search_what_loading_left():
 def test_a_deadline_that_is_past_ends_the_search_at_once(tmp_path):
     rng = np.random.default_rng(0)
     problem = Problem(rng.uniform(1, 2, (400, 6)), rng.normal(size=400), list("abcdef"))
-    turns.search(problem, turns.Options(deadline=time.monotonic() - 1.0), turns.Budget(0.0))  # loads what is loaded once
+    turns.search(
+        problem, turns.Options(deadline=time.monotonic() - 1.0), turns.Budget(0.0)
+    )  # loads what is loaded once
     begun = time.process_time()
     found = turns.search(problem, turns.Options(deadline=time.monotonic() - 1.0), turns.Budget(0.0))
     late = time.process_time() - begun

@@ -8,7 +8,11 @@ import time
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from fansr.expressions import evaluate
+from fansr.streams.reader_writer import open_reader
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = ROOT / "bin/slurm/train.sbatch"
@@ -170,3 +174,27 @@ def test_a_launcher_starts_another_interpreter_once(tmp_path):
 def test_a_launcher_says_what_is_missing(tmp_path, bare):
     done = answer(checkout(tmp_path), "fansr-cat", bare)
     assert done.returncode == 1 and "make venv" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_laws_of_many_tables_are_a_stream_each_and_a_second_turn_fits_nothing_again(tmp_path):
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    for k in range(2):
+        (tables / f"t{k}.csv").write_text("x,y\n" + "".join(f"{x},{(k + 2) * x + 1}\n" for x in range(1, 9)))
+    environment = {
+        **os.environ, "SLURM_SUBMIT_DIR": str(ROOT), "SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "1",
+        "FILES": f"{tables}/*.csv", "OUT": str(tmp_path / "fits"), "OPTIONS": "--time 0.2",
+        "PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}",
+    }  # fmt: skip
+    recipe = ["bash", str(ROOT / "bin/slurm/fit.sbatch")]
+    subprocess.run(recipe, env=environment, check=True, capture_output=True)
+    fits = sorted((tmp_path / "fits").glob("*.zst"))
+    assert [path.name for path in fits] == ["t0.zst", "t1.zst"]
+    before = [path.stat().st_mtime_ns for path in fits]
+    for k, path in enumerate(fits):
+        with open_reader(str(path), holds="fit") as reader:
+            (record,) = reader
+        values = evaluate(record["expr"], np.arange(1.0, 9.0)[:, None], record["consts"])
+        assert np.allclose(values, (k + 2) * np.arange(1.0, 9.0) + 1)
+    subprocess.run(recipe, env=environment, check=True, capture_output=True)
+    assert [path.stat().st_mtime_ns for path in fits] == before
