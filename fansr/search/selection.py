@@ -187,7 +187,7 @@ def selection(
     if method == "mdl":
         if M - k - 1 <= 0 and k:
             return math.inf
-        if max(exact, 100 * floor, known) < at < SMOOTH:
+        if not known and max(exact, 100 * floor) < at < SMOOTH:
             heard = min(M, SMOOTH_ROWS + (M / MANY) ** 2)
             fit += 0.5 * (M - heard) * math.log(SMOOTH / at)
         return fit + k * constant_nats(M, fvu, floor) + structure_nats(candidate.expr)

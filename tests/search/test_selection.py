@@ -130,3 +130,18 @@ def test_printed_fvu_is_what_rounding_leaves():
     left = np.mean((y - printed) ** 2) / np.var(y)
     assert selection.printed_fvu(printed) == pytest.approx(left, rel=0.1)
     assert selection.printed_fvu(y) == 0.0
+
+
+def test_the_worth_of_a_fit_knows_no_step_at_the_stated_errors():
+    """Under stated errors a law just above chi^2 = M and one just below are worth the same, also where both leave very little."""
+    expr = ["*", "<constant>", "x1"]
+    known = 3e-7
+    above, below = (
+        selection.selection("mdl", Candidate(expr, np.ones(1), known * at), 43, known=known) for at in (1.001, 0.999)
+    )
+    assert abs(above - below) < 0.1
+    # Without them a misfit of a millionth counts as few rows, until it is gone altogether.
+    free = [
+        selection.selection("mdl", Candidate(expr, np.ones(1), fvu), 43, exact=1e-20) for fvu in (1e-4, 1e-8, 1e-21)
+    ]
+    assert free[0] - free[1] < 0.5 * 43 * np.log(1e4) / 4 < free[1] - free[2]
