@@ -42,6 +42,7 @@ def page(name: str, tool: click.Command, what: str) -> str:
     arguments = " ".join(piece for piece in tool.collect_usage_pieces(context) if piece != "[OPTIONS]")
     lines = [
         f'.TH {name.upper()} 1 "" "fansr {__version__}" "fansr"',
+        ".ad l",  # lists of choices are too long a word to be spread over a line
         ".SH NAME",
         f"{_roff(name)} \\- {_roff(what)}",
         ".SH SYNOPSIS",
