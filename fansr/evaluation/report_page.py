@@ -13,14 +13,12 @@ import html
 import os
 import platform
 import shlex
-import tempfile
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fansr.errors import DataError
 from fansr.evaluation import plot_fit
 from fansr.evaluation.fitted import Fitted
 from fansr.evaluation.plot_front import draw_front
@@ -28,6 +26,7 @@ from fansr.evaluation.plot_style import number, shown
 from fansr.evaluation.report_style import STYLE_SHEET, svg_of
 from fansr.expressions import mathml
 from fansr.search import rounding
+from fansr.streams import files
 
 MOST_PICTURES = 8  # columns that get a slice, and a picture of the residuals
 GRADES = {"exact": "good", "within errors": "good", "noise": "good", "rough": "fair", "no law": "bad"}
@@ -39,21 +38,7 @@ PALE_KEY = '<span class="key" style="background:var(--law);opacity:.18"></span>'
 
 def write(page: str, path: str | os.PathLike) -> None:
     """Write a page whole or not at all; DataError where it cannot be written."""
-    path = os.fspath(path)
-    try:
-        handle, part = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".report-", suffix=".html")
-        try:
-            umask = os.umask(0)
-            os.umask(umask)
-            os.fchmod(handle, 0o666 & ~umask)
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(page)
-            os.replace(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+    files.write_text(os.fspath(path), page)
 
 
 def page(

@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -244,23 +243,7 @@ def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool, 
 def save(law: SavedLaw, path: str | os.PathLike) -> None:
     """Write a law as JSON; the file appears whole or not at all.  DataError where it cannot be written."""
     text = json.dumps(_finite(asdict(law)), ensure_ascii=False, allow_nan=False, indent=1)
-    path = os.fspath(path)
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):  # a pipe, /dev/stdout: no rename there
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            return
-        handle, part = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".law-", suffix=".json")
-        try:
-            os.fchmod(handle, 0o666 & ~_umask())
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            os.replace(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+    files.write_text(os.fspath(path), text + "\n")
 
 
 def load(path: str | os.PathLike) -> SavedLaw:
@@ -386,9 +369,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
