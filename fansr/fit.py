@@ -127,27 +127,7 @@ GROUPS = {  # of --help
 @click.option(
     "--device", default="cpu", show_default=True, metavar="NAME", help="Of the model: cpu, cuda, cuda:N, torch-cpu."
 )
-@click.option(
-    "--decoder",
-    type=click.Choice(DECODERS),
-    default="tree",
-    show_default=True,
-    help="How laws are drawn from the model.",
-)
-@click.option(
-    "--temperature",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Divides the model's logits: above 1 flattens the distribution.",
-)
-@click.option(
-    "--top-p",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Keep the likeliest tokens that hold this share.",
-)
+@command.drawing_options(DECODERS)
 @click.option(
     "--physics/--no-physics",
     default=True,

@@ -17,7 +17,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -161,6 +161,41 @@ def number_option(help: str, default: int | None = None) -> Callable:
 
 def quiet_option() -> Callable:
     return click.option("-q", "--quiet", is_flag=True, help="No progress and no remarks on stderr.")
+
+
+def drawing_options(decoders: Sequence[str]) -> Callable:
+    """--decoder, --temperature and --top-p: how laws are drawn from the model."""
+
+    def add(function: Callable) -> Callable:
+        for option in reversed(
+            (
+                click.option(
+                    "--decoder",
+                    type=click.Choice(decoders),
+                    default="tree",
+                    show_default=True,
+                    help="How laws are drawn from the model.",
+                ),
+                click.option(
+                    "--temperature",
+                    type=click.FloatRange(0, min_open=True),
+                    default=1.0,
+                    show_default=True,
+                    help="Divides the model's logits: above 1 flattens the distribution.",
+                ),
+                click.option(
+                    "--top-p",
+                    type=click.FloatRange(0, 1, min_open=True),
+                    default=1.0,
+                    show_default=True,
+                    help="Keep the likeliest tokens that hold this share.",
+                ),
+            )
+        ):
+            function = option(function)
+        return function
+
+    return add
 
 
 def seed_option() -> Callable:

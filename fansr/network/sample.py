@@ -240,21 +240,7 @@ def _fitter(problem: Problem, seed: int):
     "--model", default=None, metavar="FILE", help="A model file, or the name of a shipped one.  [default: tiny]"
 )
 @click.option("--samples", type=click.IntRange(1), default=4096, show_default=True, help="Draws for each problem.")
-@click.option("--decoder", type=click.Choice(DECODERS), default="tree", show_default=True, help="How laws are drawn.")
-@click.option(
-    "--temperature",
-    type=click.FloatRange(0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Divides the logits: above 1 flattens the distribution.",
-)
-@click.option(
-    "--top-p",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Keep the likeliest tokens that hold this share.",
-)
+@command.drawing_options(DECODERS)
 @click.option(
     "--max-length", type=click.IntRange(1), default=None, help="Longest law in tokens.  [default: the network's]"
 )
