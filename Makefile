@@ -5,7 +5,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slurm lint format docs docs-test prove dist rules bench campaign clean
+.PHONY: help venv demo test test-slurm lint types format docs docs-test prove dist rules bench campaign clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/%/PACKAGE/' | expand -t 16
@@ -31,9 +31,11 @@ test-%: venv  ## the tests of one package, as in test-search; also test-bench
 test-slurm: venv  ## the cluster recipes on a Slurm of two nodes on this machine (apt-get install slurm-wlm munge): minutes
 	$(BIN)/python -m pytest tests/slurm -m slurm -s
 
-lint: venv  ## ruff's checks and format, and the types of the public interfaces
+lint: venv types  ## ruff's checks and format, and the types
 	$(BIN)/ruff check fansr tests bench docs/tools bin/launch
 	$(BIN)/ruff format --check fansr tests bench docs/tools bin/launch
+
+types: venv  ## mypy over the public interfaces
 	$(BIN)/mypy
 
 format: venv  ## put the code into ruff's format

@@ -6,4 +6,8 @@ class DataError(Exception):
 
 
 class NoAnswer(Exception):
-    """The command ran but found no answer (exit 3)."""
+    """The command ran but found no answer (exit 3); `answered`: what it did find is written already."""
+
+    def __init__(self, message: str, answered: bool = False):
+        super().__init__(message)
+        self.answered = answered

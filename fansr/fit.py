@@ -12,6 +12,7 @@ from fansr.cli import single_thread  # noqa: F401  # isort: skip  (before numpy)
 
 import contextlib
 import difflib
+import json
 import os
 import sys
 import time
@@ -21,6 +22,7 @@ import click
 
 from fansr.cli import command, resources
 from fansr.errors import DataError, NoAnswer
+from fansr.evaluation import result
 from fansr.fit_rules import rules_options
 from fansr.fit_stream import fit_stream
 from fansr.fit_table import PAGES, Wanted, check_plot, fit_table
@@ -70,7 +72,7 @@ GROUPS = {  # of --help
     "Time": "--time --deadline --jobs",
     "Answer": "--select --gamma --physics --strict",
     "Noise": "--sigma --weights --loss --robust",
-    "Laws": "--operators --without --max-length --max-constants --max-depth --nest --price --positive --bounds --define",
+    "Laws": "--operators --without --max-length --max-constants --max-depth --nest --arguments --price --positive --bounds --define",
     "Search": "--proposers --restarts --samples --model --decoder --temperature --top-p --device --seed",
     "Output": "--json --output --save --report --plot --verbose --quiet",
 }
@@ -322,8 +324,10 @@ def _kept(output: str | None, entry: dict):
 
 
 def _fit_tables(sources: tuple[str, ...], options: turns.Options, wanted: Wanted, entry: dict) -> None:
-    """One table after another; one that cannot be used is said and passed over.  Exit status 1 where there was one, else 3
-    where one of them has no law."""
+    """One table after another; one that cannot be used is said, with --json by an object in its place, and passed over.
+
+    Exit status 1 where there was one, else 3 where one of them has no law.
+    """
     if sources.count("-"):
         raise click.UsageError("- (stdin) goes alone: one table, or one stream")
     worst = 0
@@ -339,8 +343,11 @@ def _fit_tables(sources: tuple[str, ...], options: turns.Options, wanted: Wanted
                 if not wanted.as_json and i + 1 < len(sources):
                     click.echo("")
             except (DataError, NoAnswer) as error:
+                status = 1 if isinstance(error, DataError) else 3
                 command.remark(f"fansr-fit: {error}")
-                worst = 1 if isinstance(error, DataError) or worst == 1 else 3
+                if wanted.as_json and not getattr(error, "answered", False):
+                    click.echo(json.dumps(result.failure_dict(name, str(error), status), ensure_ascii=False))
+                worst = 1 if 1 in (status, worst) else 3
     if worst:
         sys.exit(worst)
 

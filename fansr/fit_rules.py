@@ -28,9 +28,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "LIST",
         "help": "How many of an operator may stand below one another inside itself, or inside another: 'sin:0,exp(sin):1'.",
     },
+    "--arguments": {
+        "metavar": "LIST",
+        "help": "Tokens of an operator's arguments at most: 'cos:5', or of its second alone: '^(2):1'.",
+    },
     "--price": {
         "metavar": "LIST",
-        "help": "For how many tokens an operator counts when laws are compared, such as 'sin=3' (of itself about 3.5).",
+        "help": "For how many tokens an operator counts when laws are compared, such as 'sin=3' (of itself about 3.5); c=2 for every "
+        "constant, x=2 for every column.",
     },
     "--positive": {
         "metavar": "LIST",

@@ -125,9 +125,8 @@ def fit_table(
         raise _no_answer(source, without, options)
     for one in answers:
         if wanted.strict and one.judgement.verdict == "no law":
-            raise NoAnswer(
-                f"{source}: {f'{one.problem.target}: ' if wanted.columns.several else ''}{one.judgement.text}"
-            )
+            of = f"{one.problem.target}: " if wanted.columns.several else ""
+            raise NoAnswer(f"{source}: {of}{one.judgement.text}", answered=True)
 
 
 def _no_answer(source: str, problems: list[Problem], options: turns.Options) -> NoAnswer:

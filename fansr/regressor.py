@@ -5,13 +5,13 @@
     print(model)
     model.predict(X_new), model.front_, model.sympy()
 
-It does what fansr-fit does, on arrays or data frames.  Here are the parameters, the search and predictions; what is shown of a
-law, and the forms other tools read, are regressor_views.py and law_exports.py.
+It does what fansr-fit does, on arrays or data frames.  Here are the search, predictions and files; regressor_parameters.py checks the
+parameters, regressor_data.py the arrays, and what is shown of a law, and the forms other tools read, are regressor_views.py and
+law_exports.py.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 import numbers
 import os
@@ -22,33 +22,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import RegressorMixin, clone
-from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
-from fansr import fit_table
+from fansr import fit_table, regressor_data
 from fansr.errors import DataError, NoAnswer
 from fansr.evaluation import result
 from fansr.expressions import export, to_infix
 from fansr.fitting import Candidate
 from fansr.law_exports import per_target
-from fansr.network import DECODERS, check_model
+from fansr.regressor_parameters import RegressorParameters
 from fansr.regressor_pictures import RegressorPictures
 from fansr.regressor_views import RegressorViews
-from fansr.search import outliers, relative_noise, rules as law_rules, saved_law, selection, turns
-from fansr.streams import parallel
+from fansr.search import outliers, rules as law_rules, saved_law, selection, turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
-    from fansr.fitting import Problem
 
-MOST_TARGETS = 1000
-MOST_COUNTED = 1 << 18  # rows that whole weights may stand for
-
-
-class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
+class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, RegressorViews):
     """Finds one formula for y over the columns of X.
 
     Parameters
@@ -61,8 +54,8 @@ class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
     proposers : names, or one text of names with commas.
     gamma, restarts, select, physics, robust : as the options of fansr-fit.
     model, device, decoder, temperature, top_p : the network's file and how it is asked, as the options of fansr-fit.
-    rules : what a law may be, a dictionary of any of operators, without, max_length, max_constants, max_depth, nest, price,
-        positive, bounds, define, each written as the option of fansr-fit of that name: ``{"operators": "+,-,*,exp"}``.
+    rules : what a law may be, a dictionary of any of operators, without, max_length, max_constants, max_depth, nest, arguments,
+        price, positive, bounds, define, each written as the option of fansr-fit of that name: ``{"operators": "+,-,*,exp"}``.
     target_fvu : the search ends when the law it would choose leaves no more of the variance than this.
     callback : called with the state of the search after every turn of a proposer; the search ends when it gives back True.
         The state has `seconds`, `proposer`, `candidates`, `best` (its `fvu` and `length`), `expression` and `front()`.
@@ -170,9 +163,9 @@ class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
         """
         begun = clock.monotonic()
         options = self._options()
-        _refuse_what_no_estimator_takes(X, least=2)
+        regressor_data.refuse_what_no_estimator_takes(X, least=2)
         validate_data(self, X, y, skip_check_array=True)
-        targets = _targets(y)
+        targets = regressor_data.targets(y)
         if len(targets) > 1:
             return self._fit_each(X, targets, sample_weight, sigma)
         (target, values), known = targets[0], self._laws_before()
@@ -203,7 +196,7 @@ class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
         for t, (name, values) in enumerate(targets):
             model = before[t] if self.warm_start and len(before) == len(targets) else clone(self)
             one = sigma if sigma is None or np.ndim(sigma) == 1 else np.asarray(sigma)[:, t]
-            estimators.append(model.fit(X, _named(values, name), sample_weight, one))
+            estimators.append(model.fit(X, regressor_data.named(values, name), sample_weight, one))
         for name in ("_saved", "_table"):
             self.__dict__.pop(name, None)
         self.estimators_ = estimators
@@ -217,10 +210,10 @@ class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
 
         names = getattr(self, "feature_names_in_", None)
         sample_weight = None if sample_weight is None else np.asarray(sample_weight)
-        counts, rows = _counts(sample_weight, len(y)) if sigma is None else None, None
+        counts, rows = regressor_data.counts(sample_weight, len(y)) if sigma is None else None, None
         if counts is not None:
             rows = np.repeat(np.arange(len(y)), counts)
-            X, y, sample_weight = _picked(X, rows), _picked(y, rows), None
+            X, y, sample_weight = regressor_data.picked(X, rows), regressor_data.picked(y, rows), None
         try:
             found = array_problem(
                 X, y, None if names is None else [str(n) for n in names], target, sample_weight, sigma
@@ -229,7 +222,7 @@ class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
             if np.asarray(y).dtype.kind == "f" and not np.isfinite(y).any():
                 assert_all_finite(np.asarray(y), input_name="y")
             raise ValueError(str(error)) from None
-        _put_together(found[0], rows)
+        regressor_data.put_together(found[0], rows)
         return found
 
     def _laws_before(self) -> list[Candidate]:
@@ -306,7 +299,7 @@ class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
         """New rows as (M', D) float64 in the columns of the law, NaN for what is missing."""
         from fansr.tables import loading
 
-        _refuse_what_no_estimator_takes(X)
+        regressor_data.refuse_what_no_estimator_takes(X)
         try:
             validate_data(self, X, reset=False, skip_check_array=True)
         except ValueError as error:
@@ -367,189 +360,6 @@ class SymbolicRegressor(RegressorMixin, RegressorPictures, RegressorViews):
             model.feature_names_in_ = np.array([str(n) for n in names], dtype=object)
         model._take(_summary(saved) | (saved.extra.get("result") or {}))
         return model
-
-    # -- parameters
-
-    def _options(self) -> turns.Options:
-        """The parameters as a search's options; ValueError names one that cannot be."""
-        given = self.proposers.split(",") if isinstance(self.proposers, str) else list(self.proposers or ())
-        proposers = tuple(str(name).strip() for name in given)
-        unknown = [name for name in proposers if name not in turns.PROPOSERS]
-        if unknown or not proposers:
-            raise ValueError(f"proposers={self.proposers!r}: wanted some of {', '.join(turns.PROPOSERS)}")
-        for name, choices in (("select", selection.SELECTORS), ("loss", relative_noise.LOSSES), ("decoder", DECODERS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r}: wanted one of {', '.join(choices)}")
-        for name in ("time", "deadline", "target_fvu"):
-            if getattr(self, name) is not None:
-                self._number(name, 0.0, math.inf)
-        self._number("gamma", 0.0, math.inf)
-        self._number("temperature", np.nextafter(0.0, 1.0), math.inf)
-        self._number("top_p", np.nextafter(0.0, 1.0), 1.0)
-        self._number("samples", 0, 1 << 40, whole=True)
-        self._number("restarts", 1, 1024, whole=True)
-        if self.callback is not None and not callable(self.callback):
-            raise ValueError(f"callback={self.callback!r}: wanted a function of the state of the search")
-        if "model" in proposers and (self.model is not None or self.device != "cpu"):
-            name = "model" if self.device == "cpu" else "device"
-            try:
-                check_model(self.model, self.device)
-            except DataError as error:
-                raise ValueError(f"{name}={getattr(self, name)!r}: {error}") from None
-        return turns.Options(
-            samples=int(self.samples),
-            proposers=proposers,
-            gamma=float(self.gamma),
-            restarts=int(self.restarts),
-            select=self.select,
-            seed=self._seed(),
-            jobs=self._jobs(),
-            model=self.model,
-            physics=bool(self.physics),
-            loss=self.loss,
-            robust=bool(self.robust),
-            device=self.device,
-            decoder=self.decoder,
-            temperature=float(self.temperature),
-            top_p=float(self.top_p),
-            rules=self._rules(),
-            target_fvu=None if self.target_fvu is None else float(self.target_fvu),
-            watch=self._watch(),
-        )
-
-    def _rules(self) -> law_rules.Rules:
-        """What a law may be."""
-        if self.rules is None:
-            return law_rules.Rules()
-        known = list(inspect.signature(law_rules.parse).parameters)
-        if not isinstance(self.rules, dict) or not set(self.rules) <= set(known):
-            raise ValueError(f"rules={self.rules!r}: wanted a dictionary with some of {', '.join(known)}")
-        try:
-            return law_rules.parse(**self.rules)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"rules={self.rules!r}: {error}") from None
-
-    def _seed(self) -> int:
-        """random_state as a whole number; a new one each time for None and for a generator."""
-        if isinstance(self.random_state, numbers.Integral):
-            self._number("random_state", 0, (1 << 64) - 1, whole=True)
-            return int(self.random_state)
-        try:
-            # The global generator of numpy is left alone: None means that nothing is repeatable.
-            source = np.random.RandomState() if self.random_state is None else check_random_state(self.random_state)
-        except ValueError:
-            raise ValueError(
-                f"random_state={self.random_state!r}: wanted a whole number, a numpy RandomState or None"
-            ) from None
-        return int(source.randint(1 << 31))
-
-    def _jobs(self) -> int:
-        """n_jobs as a number of threads: None is one, negative ones count from all cores."""
-        if self.n_jobs is None:
-            return 1
-        n = self.n_jobs
-        if isinstance(n, (bool, np.bool_)) or not isinstance(n, numbers.Integral) or n == 0 or n > 1024:
-            raise ValueError(f"n_jobs={n!r}: wanted a whole number from 1 to 1024, -1 for all cores, or None for one")
-        return int(n) if n > 0 else max(1, parallel.available_cores() + 1 + int(n))
-
-    def _watch(self) -> Callable[[turns.Progress], Any] | None:
-        """What a search calls after every turn."""
-        if not self.verbose:
-            return self.callback
-        last = [""]
-
-        def watch(state: turns.Progress) -> Any:
-            if state.expression != last[0]:
-                last[0] = state.expression
-                print(f"{state.seconds:7.2f} s  {state.proposer:<9}  FVU {state.best.fvu:<9.3g}  {last[0]}", flush=True)
-            return self.callback(state) if self.callback is not None else False
-
-        return watch
-
-    def _number(self, name: str, low, high, whole: bool = False):
-        value = getattr(self, name)
-        good = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(
-            value, (bool, np.bool_)
-        )
-        if not (good and math.isfinite(value) and low <= value <= high):
-            kind = "a whole number" if whole else "a finite number"
-            most = f" to {high}" if high < math.inf else ""
-            least = "above 0" if 0 < low < 1e-300 else f"from {low}"
-            raise ValueError(f"{name}={value!r}: wanted {kind} {least}{most}")
-
-
-def _refuse_what_no_estimator_takes(X, least: int = 1) -> None:
-    """scikit-learn's own errors for sparse, complex, empty and one-dimensional X, and for cells that are no numbers or text."""
-    if hasattr(X, "columns") and not isinstance(X, np.ndarray):
-        if len(X) < least or not len(X.columns):
-            check_array(np.empty((len(X), len(X.columns))), ensure_all_finite=False, ensure_min_samples=least)
-        return
-    array = check_array(X, dtype=None, ensure_all_finite=False, ensure_min_samples=least)
-    if array.dtype == object:
-        for cell in array.flat:
-            if isinstance(cell, (dict, list, tuple, set)):
-                float(cell)  # type: ignore[arg-type]  # its TypeError says what came
-
-
-def _counts(sample_weight, M: int) -> np.ndarray | None:
-    """Weights (M,) that are whole numbers and differ, as how often each row counts; None for all others."""
-    if sample_weight is None or sample_weight.shape != (M,):
-        return None
-    weights = sample_weight
-    if weights.dtype.kind not in "iufb" or not np.isfinite(weights).all() or (weights < 0).any():
-        return None
-    if (weights != np.floor(weights)).any() or np.ptp(weights) == 0 or weights.sum() > max(MOST_COUNTED, M):
-        return None
-    return weights.astype(np.int64)
-
-
-def _put_together(problem: Problem, met: np.ndarray | None) -> None:
-    """Bring a table with equal rows into an order of its own, in place: how equal rows came, by weights or one by one, and where,
-    must not matter.  met (M,): the row of the table each stands for."""
-    M = len(problem.y)
-    rows = np.asarray(problem.extra.get("rows", np.arange(M)))
-    rows = rows if met is None else met[rows]
-    if M <= MOST_COUNTED:
-        keys = np.column_stack([problem.X, problem.y])
-        order = np.lexsort(keys.T[::-1])
-        if (keys[order[1:]] == keys[order[:-1]]).all(axis=1).any():
-            problem.X, problem.y, rows = np.ascontiguousarray(problem.X[order]), problem.y[order], rows[order]
-            if problem.weights is not None:
-                problem.weights = problem.weights[order]
-    if not np.array_equal(rows, np.arange(M)):
-        problem.extra["rows"] = rows
-
-
-def _picked(values, rows: np.ndarray):
-    """Rows of an array, a series or a data frame."""
-    if hasattr(values, "iloc"):
-        return values.iloc[rows]
-    return (values if isinstance(values, np.ndarray) or hasattr(values, "columns") else np.asarray(values))[rows]
-
-
-def _targets(y) -> list[tuple[str, Any]]:
-    """(name, values (M,)) of every target of y."""
-    if hasattr(y, "columns") and not isinstance(y, np.ndarray):
-        names = [str(name) for name in y.columns]
-        if not names:
-            raise ValueError("y has no column")
-        pick = y.iloc if hasattr(y, "iloc") else None
-        return [(name, pick[:, t] if pick is not None else y[name]) for t, name in enumerate(names)]
-    if getattr(y, "name", None) is not None:
-        return [(str(y.name), y)]
-    values = y if isinstance(y, np.ndarray) else np.asarray(y)
-    if values.ndim == 2 and values.shape[1] > MOST_TARGETS:
-        raise ValueError(f"y has {values.shape[1]} columns, wanted at most {MOST_TARGETS} targets")
-    if values.ndim == 2 and values.shape[1] > 1:
-        return [(f"y{t + 1}", values[:, t]) for t in range(values.shape[1])]
-    return [("y", values[:, 0] if values.ndim == 2 and values.shape[1] else values)]
-
-
-def _named(values, name: str):
-    """One target with its name, so that a model of it says the same."""
-    import pandas
-
-    return values if getattr(values, "name", None) == name else pandas.Series(np.asarray(values), name=name)
 
 
 def _is_plain(value) -> bool:

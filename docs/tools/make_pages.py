@@ -34,26 +34,31 @@ def scripts() -> list[str]:
 def help_of(name: str) -> str:
     """What `name --help` prints."""
     environment = {**os.environ, "COLUMNS": HELP_COLUMNS, "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "bin" / name), "--help"]
+    program, *words = name.split()
+    command = [sys.executable, str(ROOT / "bin" / program), *words, "--help"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.rstrip()
 
 
 def commands(folder: Path) -> None:
-    """One page a command, of its help."""
+    """One page a command, of its help; those that `fansr` alone has, too."""
+    from fansr.cli.fansr import OWN
+
     rows = []
-    for name in scripts():
+    for name in [*scripts(), *(f"fansr {name}" for name in OWN)]:
         text = help_of(name)
-        (folder / f"{name}.md").write_text(f"# {name}\n\n```text\n{text}\n```\n")
+        page = name.replace(" ", "-")
+        (folder / f"{page}.md").write_text(f"# {name}\n\n```text\n{text}\n```\n")
         what = re.search(r"^Usage:.*(?:\n {2,}.*)*\n\n((?:  .+\n)+)", text, re.M)
         if name == "fansr":
             words = "Lists the commands and runs them."
         else:
             words = " ".join(what.group(1).split()) if what else ""
-        rows.append(f"| [`{name}`]({name}.md) | {html.escape(words)} |")
+        rows.append(f"| [`{name}`]({page}.md) | {html.escape(words)} |")
     (folder / "index.md").write_text(
         "# Commands\n\nEach page is what `--help` prints. `fansr fit ...` is `fansr-fit ...`. Options mean the same in "
         "every command: `-o` output, `-j` worker processes, `-n` number, `-q` quiet, `--seed`, `--config FILE.toml` (a flag wins "
-        "over the file; an unknown key is an error).\n\n| command | what it does |\n|---|---|\n"
+        "over the file; an unknown key is an error). Manual pages and completion for your shell come from the same texts "
+        "([how](../install.md#completion-and-manual-pages)).\n\n| command | what it does |\n|---|---|\n"
         + "\n".join(rows)
         + "\n\n"
         "Exit status: 0 done; 1 the data are wrong (one line says where and what mends it); 2 the call is wrong; 3 no answer; "

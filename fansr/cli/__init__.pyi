@@ -3,7 +3,8 @@ from . import (
     command as command,
     kernels as kernels,
     live_lines as live_lines,
+    record_filter as record_filter,
     resources as resources,
     single_thread as single_thread,
 )
-from .command import read_toml as read_toml
+from .config_files import read_toml as read_toml

@@ -13,7 +13,7 @@ import math
 import click
 import numpy as np
 
-from fansr.cli import command, record_filter, shard_files, stream_views
+from fansr.cli import command, shard_files, stream_views
 from fansr.expressions import problems, to_infix
 from fansr.streams import reader_writer
 
@@ -101,7 +101,14 @@ def _end_record(reader) -> dict:
     return end if reader.interrupted is None else {**end, "interrupted": reader.interrupted}
 
 
-@command.command(example="fansr-cat --head 5 --infix train.zst")
+@command.command(
+    example="fansr-cat --head 5 --infix train.zst",
+    groups={
+        "What to show": "--json --tsv --infix --count --stats --history",
+        "What to do": "--check --merge --to --output --jobs",
+        "Which records": "--head --where --shards",
+    },
+)
 @click.argument("inputs", nargs=-1, metavar="[IN ...]")
 @click.option("--head", type=click.IntRange(0), default=None, metavar="N", help="Only the first N records.")
 @click.option("--count", "mode", flag_value="count", help="Print the number of records.")
@@ -119,12 +126,7 @@ def _end_record(reader) -> dict:
 @click.option(
     "--to", "form", type=click.Choice(stream_views.FORMATS), default=None, help="A flat table of the records."
 )
-@click.option(
-    "--where",
-    metavar="CONDITION",
-    default=None,
-    help="Only records for which it holds, such as \"fvu < 1e-6 and status == 'ok'\"; len(expr) is a field's length.",
-)
+@command.where_option()
 @click.option(
     "--shards",
     type=click.Path(exists=True, file_okay=False),
@@ -146,28 +148,24 @@ def cat(inputs, head, mode, form, where, shards, output, jobs, quiet):
         raise click.UsageError(f"--where chooses among records, and --{mode} is about whole streams")
     if form == "parquet" and output == "-":
         raise click.UsageError("--to parquet wants -o FILE.parquet")
-    try:
-        holds = record_filter.condition(where) if where is not None else None
-    except ValueError as error:
-        raise click.UsageError(f"--where: {error}") from None
     if mode == "history":
         for reader in _heads(inputs):
             click.echo("\n".join([f"{reader.name}:", *stream_views.made_by(reader.history)]))
         return None
-    if mode == "merge" and holds is not None:
-        return _merge_where(inputs, output, holds)
+    if mode == "merge" and where is not None:
+        return _merge_where(inputs, output, where)
     if mode == "merge":
         return shard_files.merge(inputs, output, whole=shards is not None)
     if mode == "check":
         return shard_files.check(inputs, jobs, quiet, whole=shards is not None)
     if mode == "json" and form is None:
-        return _print_json(inputs, head, holds)
-    if mode == "count" and holds is None:
+        return _print_json(inputs, head, where)
+    if mode == "count" and where is None:
         click.echo(str(sum(len(batch) for reader in _heads(inputs) for batch in reader.batches(command.CHUNK))))
         return None
     records = reader_writer.chain(inputs)
-    if holds is not None:
-        records = filter(holds, records)
+    if where is not None:
+        records = filter(where, records)
     if head is not None:
         records = _first(records, head)
     if form is not None:

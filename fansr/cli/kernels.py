@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from fansr.cli.command import progress, remark
+from fansr.cli.messages import progress, remark
 from fansr.expressions import kernel_folder
 
 # Files with kernels, in the order they build on each other, by what they are for; the number is about how many seconds of

@@ -1,8 +1,9 @@
-"""fansr-cat --where: a condition on a record's fields, written as in Python and never run as such.
+"""--where: a condition on a record's fields, written as in Python and never run as such.
 
     fvu_val < 1e-7 and status == 'ok'
     len(expr) <= 9 or 'sin' in expr
     truth.infix != None and difficulty in ['easy', 'medium']
+    noise=0.1                                                   one field, a number or a text without quotes
 
 The text is parsed, every node of it is one of those below, and it is evaluated by walking them: no name means anything but a
 field, nothing is called but len and abs, and no number grows.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +32,8 @@ COMPARE = {
 }
 ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 CALLS = {"len": len, "abs": abs}
+ALIASES = {"difficulty": "group"}  # fansr-render puts a benchmark's difficulty into the field `group`
+ONE_FIELD = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*([^=\s].*?)\s*", re.DOTALL)
 WANTED = "wanted comparisons of fields, such as \"fvu < 1e-6 and status == 'ok'\""
 
 
@@ -40,12 +44,27 @@ def condition(text: str) -> Callable[[dict], bool]:
     """
     if len(text) > MOST:
         raise ValueError(f"a condition of {len(text)} letters; at most {MOST}")
+    one = ONE_FIELD.fullmatch(text)
+    if one:
+        return lambda record: _is(_field(record, one[1]), one[2])
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"{text!r} is no condition; {WANTED}") from None
     _check(tree)
     return lambda record: bool(_value(tree, record))
+
+
+def _field(record: dict, name: str) -> Any:
+    return record[name] if name in record else record.get(ALIASES.get(name, name))
+
+
+def _is(value: Any, wanted: str) -> bool:
+    """Whether a value is the number, or else the text, that was written."""
+    try:
+        return float(value) == float(wanted)
+    except (TypeError, ValueError):
+        return str(value) == wanted
 
 
 def _check(node: ast.AST, depth: int = 0) -> None:
@@ -86,7 +105,7 @@ def _value(node: ast.AST, record: dict) -> Any:
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.Name):
-        return _plain(record.get(node.id))
+        return _plain(_field(record, node.id))
     if isinstance(node, ast.Attribute):
         inside = _value(node.value, record)
         return _plain(inside.get(node.attr)) if isinstance(inside, dict) else None

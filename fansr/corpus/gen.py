@@ -307,7 +307,14 @@ def _machines(ctx, param, text) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@command.command(example="fansr-gen -n 5 --seed 1 | fansr-cat --infix", config_sections=_FIELDS)
+@command.command(
+    example="fansr-gen -n 5 --seed 1 | fansr-cat --infix",
+    config_sections=_FIELDS,
+    groups={
+        "Skeletons": "--number --first --shard --seed --config --output --jobs --resume --quiet",
+        "A plan of a whole corpus": "--plan --shards --machines --test --json",
+    },
+)
 @command.number_option("How many skeletons in all, over all shards.", default=1000)
 @click.option(
     "--first",

@@ -233,7 +233,13 @@ def render_laws(
 # ---- the command ------------------------------------------------------------------------------
 
 
-@command.command(example="fansr-render data/fastsrb.json --points 64 --val | fansr-cat --head 3 --json")
+@command.command(
+    example="fansr-render data/fastsrb.json --points 64 --val | fansr-cat --head 3 --json",
+    groups={
+        "Problems": "--points --repeats --noise --val --dummies --excluded --shard --prior --seed",
+        "Output": "--output --jobs --resume --quiet",
+    },
+)
 @click.argument("inputs", nargs=-1, metavar="[IN]...")
 @click.option(
     "--points",

@@ -30,7 +30,7 @@ from fansr.evaluation.plot_fit import draw_fit as draw_fit, fit_figure
 from fansr.evaluation.plot_scores import draw_against, draw_laws
 from fansr.evaluation.plot_style import save
 from fansr.evaluation.plot_training import draw_simplify, draw_training
-from fansr.evaluation.score import ALIASES, score_record
+from fansr.evaluation.score import score_record
 from fansr.streams import open_reader
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def draw(kind: str, holds: str, series: dict[str, list[dict]], published: bool) 
 @click.option("-o", "--output", required=True, metavar="PICTURE", help="Where to write: .png, .svg or .pdf.")
 @click.option("--kind", type=click.Choice(KINDS), help="What to draw.  [default: by what the stream holds]")
 @click.option("--label", multiple=True, help="Name of each input's series, in order.  [default: the record's method]")
-@click.option("--where", multiple=True, metavar="FIELD=VALUE", help="Only records with this value, e.g. noise=0.")
+@command.where_option()
 @click.option("--published", is_flag=True, help="With --kind time: lines at other authors' published recovery rates.")
 @command.max_record_option()
 @command.quiet_option()
@@ -93,13 +93,12 @@ def plot(inputs, output, kind, label, where, published, quiet, config):
     """Draw fits, scores, training metrics or simplified skeletons."""
     if label and len(label) != len(inputs):
         raise click.UsageError(f"{len(label)} --label for {len(inputs)} inputs; give one for each")
-    wanted = dict(_condition(text) for text in where)
     series: dict[str, list[dict]] = {}
     holds = None
     for k, name in enumerate(inputs or ["-"]):
         with open_reader(name, holds=holds or ("fit", "score", "metric", "skeleton")) as reader:
             holds = reader.header["holds"]
-            some = [record for record in reader if all(_matches(record.get(f), v) for f, v in wanted.items())]
+            some = [record for record in reader if where is None or where(record)]
             for record in some if label else ():
                 record["label"] = label[k]
             series[label[k] if label else os.path.basename(name)] = some
@@ -111,20 +110,6 @@ def plot(inputs, output, kind, label, where, published, quiet, config):
             record["label"] = record.get("method") or "fansr"
     save(draw(kind or kind_of(holds, records), holds, series, published), output)
     command.remark(f"{output}: {len(records)} records", quiet)
-
-
-def _condition(text: str) -> tuple[str, str]:
-    field, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"--where {text}: wanted FIELD=VALUE, e.g. points=512")
-    return ALIASES.get(field, field), value
-
-
-def _matches(value, wanted: str) -> bool:
-    try:
-        return float(value) == float(wanted)
-    except (TypeError, ValueError):
-        return str(value) == wanted
 
 
 main = plot

@@ -106,6 +106,21 @@ def result_dict(
     }
 
 
+def failure_dict(table: str, error: str, exit_status: int) -> dict:
+    """What --json prints in the place of a table that has no answer, where several were given.
+
+    error: what its one line on stderr says; exit_status: 1 for wrong data, 3 for no law.
+    """
+    return {
+        "format": RESULT_FORMAT,
+        "table": table,
+        "status": "failed",
+        "error": error,
+        "exit_status": exit_status,
+        "version": __version__,
+    }
+
+
 def robust_part(found: turns.Found, problem: Problem) -> dict:
     """Rows set aside by --robust (0-based rows of the table) and the FVU on all rows; chi^2 per degree of freedom of --sigma;
     the FVU on held-out rows; None where not asked for."""

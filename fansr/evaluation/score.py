@@ -15,12 +15,11 @@ from collections import Counter, defaultdict
 
 import click
 
-from fansr.cli import command
+from fansr.cli import command, record_filter
 from fansr.errors import DataError, NoAnswer
 from fansr.evaluation.metrics import METRICS, score_fit, summarise
 from fansr.streams import open_reader, open_writer
 
-ALIASES = {"difficulty": "group"}  # fansr-render puts a benchmark's difficulty into the field `group`
 INSIDE = ("kind", "fvu", "fvu_val", "length", "logp", "seconds", "expr")  # of a fit record: in `best` or a metric
 ORDER = {name: i for i, name in enumerate(("easy", "medium", "hard"))}
 
@@ -48,7 +47,7 @@ def groupable(name: str, value) -> bool:
 
 def grouped(records: list[dict], by: tuple[str, ...]) -> dict[str, list[dict]]:
     """Records by the values of the fields named in `by`; DataError where no record has such a field."""
-    fields = [ALIASES.get(name, name) for name in by]
+    fields = [record_filter.ALIASES.get(name, name) for name in by]
     for name, field in zip(by, fields):
         if records and not any(field in record or field in record.get("best", {}) for record in records):
             metrics = {"kind", "seconds", *(metric.name for metric in METRICS)}

@@ -234,7 +234,14 @@ def _fitter(problem: Problem, seed: int):
     return Refiner(problem.X, problem.y, restarts=2, seed=seed)
 
 
-@command.command(example="fansr-render data/fastsrb.json | fansr-sample --samples 256 | fansr-cat --infix --head 20")
+@command.command(
+    example="fansr-render data/fastsrb.json | fansr-sample --samples 256 | fansr-cat --infix --head 20",
+    groups={
+        "Draws": "--model --samples --decoder --temperature --top-p --max-length --relax --seed",
+        "Machine": "--device --threads",
+        "Output": "--output --resume --quiet",
+    },
+)
 @click.argument("inputs", nargs=-1, type=click.Path())
 @click.option(
     "--model", default=None, metavar="FILE", help="A model file, or the name of a shipped one.  [default: tiny]"

@@ -63,11 +63,26 @@ _P = click.IntRange(1)
 
 
 @command.command(
-    example="fansr-train train.zst --config configs/tiny.toml --minutes 5 --out runs/tiny", config_sections=("model",)
+    example="fansr-train train.zst --config configs/tiny.toml --minutes 5 --out runs/tiny",
+    config_sections=("model",),
+    groups={
+        "The run": "--output --steps --minutes --resume --start-with --seed --dry-run --json",
+        "Data": "--in-order --pool --prior --simplify --decontam --min-points --max-points --scale-columns --hold --val --max-record",
+        "Optimizer": "--optimizer --lr --schedule --warmup --decay --weight-decay --beta2 --clip --batch --accumulate",
+        "Machine": "--device --dtype --compile --layout --threads --jobs",
+        "Said on the way": "--log-every --eval-seconds --save-seconds --quiet",
+    },
 )
 @click.argument("inputs", nargs=-1, type=click.Path())
 @click.option(
-    "--out", type=click.Path(file_okay=False), default="runs/model", show_default=True, help="The run's folder."
+    "-o",
+    "--output",
+    "--out",
+    "out",
+    type=click.Path(file_okay=False),
+    default="runs/model",
+    show_default=True,
+    help="The run's folder.",
 )
 @click.option("--steps", type=_P, default=None, help="Optimizer steps of the whole run.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=None, help="Instead of --steps.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +44,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "%": ("mod",),
     ">": ("step",),
 }
+COLUMN = "x"  # any column, in a list of prices
 PROBES = 64  # points at which a law must be finite where columns are known to be positive
 FAR = 1e3  # how many times beyond the table's values those points reach, on either side
 CLIPPED = 3  # times constants are put to their bounds and the others fitted again
@@ -53,8 +55,9 @@ class Rules:
     """What a law may be; everything is allowed where nothing is said.
 
     operators: tokens (None: all); nest: (outer, inner, how many inner ones may stand below one another inside an outer one);
-    prices: tokens that an operator counts for; positive: names of columns; bounds: of every constant; own: functions of one's
-    own (defined tokens) and further ones that the search shall try.
+    arguments: (operators, which argument, 0 for each, tokens it may have); prices: tokens that an operator counts for, CONSTANT
+    any constant, COLUMN any column; positive: names of columns; bounds: of every constant; own: functions of one's own (defined
+    tokens) and further ones that the search shall try.
     """
 
     operators: frozenset[str] | None = None
@@ -66,6 +69,7 @@ class Rules:
     positive: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
     own: tuple[str, ...] = ()
+    arguments: tuple[tuple[frozenset[str], int, int], ...] = ()
 
     def __bool__(self) -> bool:
         """Whether candidates have to pass: something is ruled, or definitions are written by their names."""
@@ -87,13 +91,17 @@ class Rules:
             if not outer.isdisjoint(expr) and not inner.isdisjoint(expr):
                 if _nested(to_tree(list(expr)), outer, inner) > most:
                     return f"{min(inner)} stands more than {most} deep inside {min(outer)}"
+        for tokens, place, most in self.arguments:
+            if not tokens.isdisjoint(expr) and _largest_argument(to_tree(list(expr)), tokens, place) > most:
+                return f"an argument of {definitions.name_of(min(tokens))} has more than {most} tokens"
         if self.bounds is not None and any(not self.bounds[0] <= c <= self.bounds[1] for c in consts):
             return f"a constant is outside {list(self.bounds)}"
         return None
 
     def surcharge(self, expr: Sequence[str]) -> float:
         """Tokens that an expression counts for beyond its length."""
-        return sum((price - 1) * list(expr).count(token) for token, price in self.prices)
+        counts = Counter(_priced_as(token) for token in expr)
+        return sum((price - 1) * counts[token] for token, price in self.prices)
 
     def respelled(self, candidate: Candidate) -> Candidate:
         """The same law in allowed operators where it has others that they can say; else itself."""
@@ -182,6 +190,26 @@ def _nested(tree: Any, outer: frozenset[str], inner: frozenset[str]) -> int:
     return walk(tree)
 
 
+def _largest_argument(tree: Any, tokens: frozenset[str], place: int) -> int:
+    """Tokens of the largest argument (only the one at `place`, counted from 1, unless that is 0) of any of the operators."""
+
+    def size(node: Any) -> int:
+        return 1 + sum(map(size, node[1:])) if isinstance(node, tuple) else 1
+
+    if not isinstance(tree, tuple):
+        return 0
+    of = tree[1:] if place == 0 else tree[place : place + 1]
+    here = max(map(size, of), default=0) if tree[0] in tokens else 0
+    return max(here, *(_largest_argument(kid, tokens, place) for kid in tree[1:]))
+
+
+def _priced_as(token: str) -> str:
+    """What a token is in a list of prices."""
+    if token in OPERATOR:
+        return token
+    return CONSTANT if variable_index(token) is None else COLUMN
+
+
 def _respell(node: Any, allowed: frozenset[str]) -> Any:
     """A tree with literals in allowed operators, as far as products, sums and quotients can say what others do."""
     if not isinstance(node, tuple):
@@ -240,11 +268,13 @@ def parse(
     positive: str | Iterable[str] | None = None,
     bounds: str | None = None,
     define: str | Iterable[str] = (),
+    arguments: str | None = None,
 ) -> Rules:
     """Rules from what a user writes; ValueError says what is not understood, with the nearest known name.
 
-    operators, without: names with commas ("+,-,*,/,exp,sqrt"; ^ for powers); nest: "sin:0,exp(sin):1"; price: "sin=3"; positive:
-    columns, or c for every constant; bounds: "c in [0,10]"; define: "gauss(x) = exp(-x**2)", several.
+    operators, without: names with commas ("+,-,*,/,exp,sqrt"; ^ for powers); nest: "sin:0,exp(sin):1"; price: "sin=3", c for
+    constants, x for columns; positive: columns, or c for every constant; bounds: "c in [0,10]"; define: "gauss(x) = exp(-x**2)",
+    several; arguments: "cos:5,^(2):1".
     """
     own = [_defined(text) for text in ([define] if isinstance(define, str) else define)]
     allowed: set[str] | None = None
@@ -288,6 +318,7 @@ def parse(
         tuple(columns),
         range_,
         tuple(own),
+        tuple(_argument(part) for part in _listed(arguments or ())),
     )
 
 
@@ -330,6 +361,19 @@ def _nest(text: str) -> tuple[frozenset[str], frozenset[str], int]:
     return frozenset(tokens_of(outer, "nest")), frozenset(tokens_of(inner or outer, "nest")), int(most)
 
 
+def _argument(text: str) -> tuple[frozenset[str], int, int]:
+    match = re.fullmatch(r"([^():\s]+)\s*(?:\(\s*([1-9])\s*\))?\s*:\s*(\d{1,3})", text)
+    if match is None or int(match[3]) < 1:
+        raise ValueError(
+            f"arguments: cannot read {text!r}, wanted 'cos:5' (what a cos is taken of has 5 tokens at most) or '^(2):1' "
+            "(an exponent has one)"
+        )
+    tokens = frozenset(tokens_of(match[1], "arguments"))
+    if int(match[2] or 0) > max(OPERATOR[token].arity for token in tokens):
+        raise ValueError(f"arguments: {text!r}: {match[1]} has no argument number {match[2]}")
+    return tokens, int(match[2] or 0), int(match[3])
+
+
 def _price(text: str) -> list[tuple[str, float]]:
     name, equals, number = (part.strip() for part in text.partition("="))
     try:
@@ -340,6 +384,8 @@ def _price(text: str) -> list[tuple[str, float]]:
         raise ValueError(
             f"price: cannot read {text!r}, wanted 'sin=3' (it counts as three tokens), from above 0 to 1e6"
         )
+    if name in ("c", "x"):
+        return [(CONSTANT if name == "c" else COLUMN, value)]
     return [(token, value) for token in tokens_of(name, "price")]
 
 

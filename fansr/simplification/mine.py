@@ -274,7 +274,10 @@ def rules_text(rules) -> str:
     help="YAML file of mining settings.  [default: the mine.yaml that comes with fansr]",
 )
 @click.option(
+    "-o",
+    "--output",
     "--out",
+    "out",
     type=click.Path(file_okay=False),
     required=True,
     metavar="DIR",

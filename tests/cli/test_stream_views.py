@@ -54,6 +54,9 @@ def run(*words):
         ("len(consts) == 2", lambda r: len(r["consts"]) == 2),
         ("nothing.at.all > 3", lambda r: False),
         ("abs(logp) == 1.5", lambda r: r["logp"] is not None),
+        ("problem=3", lambda r: r["problem"] == 3),
+        ("problem = 3.0", lambda r: r["problem"] == 3),
+        ("status=ok", lambda r: r["status"] == "ok"),
     ],
 )
 def test_where_is_a_plain_filter(stream, tmp_path, where, holds):
@@ -70,7 +73,7 @@ def test_where_is_a_plain_filter(stream, tmp_path, where, holds):
 @pytest.mark.parametrize(
     "where",
     ["__import__('os')", "open('x')", "fvu.__class__()", "[].append", "(lambda: 1)()", "fvu if fvu else 1", "'a' * 9 ** 9",
-     "9 ** 9 ** 9", "f'{fvu}'", "fvu = 3", "", "len(fvu, 2)", "x[0]", "[i for i in expr]", "(" * 300, "x" * 3000, "1j"],
+     "9 ** 9 ** 9", "f'{fvu}'", "fvu = ", "", "len(fvu, 2)", "x[0]", "[i for i in expr]", "(" * 300, "x" * 3000, "1j"],
 )  # fmt: skip
 def test_what_is_no_condition_is_refused(stream, where):
     with pytest.raises(ValueError):

@@ -62,6 +62,21 @@ def levels(prefix):
     return deepest
 
 
+TOKENS_OF = {"^": ("pow", "pow2", "pow3", "pow4", "pow5"), "*": ("*", "mult2", "mult3", "mult4", "mult5")}
+
+
+def argument_sizes(prefix):
+    """(token, tokens of each of its arguments) of every operator, read from right to left with a stack of sizes."""
+    found, sizes = [], []
+    for token in reversed(prefix):
+        leaf = token == "<constant>" or (token[0] == "x" and token[1:].isdigit()) or token[0].isdigit()
+        places = 0 if leaf else 2 if token in ("+", "-", "*", "/", "pow", "min", "max", "mod") else 1
+        of = [sizes.pop() for _ in range(places)]
+        sizes.append(1 + sum(of))
+        found += [(token, of)] if of else []
+    return found
+
+
 def breaches(text, prefix, consts, said):
     """Which of the rules (as they were said) a printed law breaks."""
     law, found = Law(text), []
@@ -87,6 +102,14 @@ def breaches(text, prefix, consts, said):
         deep = max((n for o, i, n in law.nested if (o, i) == (outer, inner)), default=-1)
         # `deep` counts those of the name above it, the outer itself among them where the names are one.
         found += [f"nest {part}"] if deep + (0 if inner == outer else 1) > int(most) else []
+    for part in said.get("arguments", "").split(",") if "arguments" in said else []:
+        name, most = part.split(":")
+        name, _, place = name.rstrip(")").partition("(")
+        for token, sizes in argument_sizes(prefix):
+            if token in TOKENS_OF.get(name, (name,)) and any(
+                size > int(most) for k, size in enumerate(sizes, 1) if not place or k == int(place)
+            ):
+                found.append(f"arguments {part}")
     if "bounds" in said:
         low, high = map(float, said["bounds"].split("[")[1].rstrip("]").split(","))
         found += ["bounds"] if any(not low <= c <= high for c in consts) else []
@@ -114,7 +137,11 @@ def drawn_rules(rng):
         low = float(rng.choice([0.0, 0.5, -1.0]))
         said["bounds"] = f"c in [{low:g},{low + float(rng.choice([1, 5, 100])):g}]"
     if rng.random() < 0.2:
-        said["price"] = str(rng.choice(["sin=3", "exp=8,+=2"]))
+        said["price"] = str(rng.choice(["sin=3", "exp=8,+=2", "c=2,x=3"]))
+    if rng.random() < 0.3:
+        said["arguments"] = ",".join(
+            rng.choice(["sin:1", "exp:3", "^(1):1", "*:3", "*(2):2", "/(2):1", "sqrt:5"], 2, replace=False)
+        )
     return said
 
 
@@ -164,6 +191,9 @@ def test_the_checker_sees_breaches():
         breaches("exp(sin(a) + sin(b))", ["exp", "+", "sin", "x1", "sin", "x2"], [], {"nest": "exp(sin):1,sin:0"}) == []
     )
     assert breaches("a**2", ["pow2", "x1"], [], {"without": "^"}) == ["^"]
+    squares = ["*", "+", "x1", "x2", "pow2", "x1"]
+    assert argument_sizes(squares) == [("pow2", [1]), ("+", [1, 1]), ("*", [3, 2])]
+    assert breaches("(a + b)*a**2", squares, [], {"arguments": "*:2,*(2):2,^:1,+:1"}) == ["arguments *:2"]
 
 
 def test_a_factor_of_whole_number_is_a_product():
@@ -236,6 +266,8 @@ def test_prices_change_the_choice():
         found = turns.search(Problem(x[:, None], y, ["x"]), options, Budget(0.0))
         chosen[price] = "exp" in found.best.expr or "pow" in found.best.expr
     assert chosen == {None: True, "exp=400": "pow" in found.best.expr}
+    prices = rules.parse(price="c=2,x=3.5,sin=4")
+    assert prices.surcharge(["+", "*", "<constant>", "x2", "sin", "x1"]) == 1 + 2 * 2.5 + 3
     assert not rules.parse() and rules.parse(define="bell(x) = exp(-x**2)") and rules.parse(price="sin=3")
 
 
@@ -255,6 +287,10 @@ def test_a_definition_is_searched_and_printed_by_its_name():
     ({"without": "+,-,*,/,^,min,max,mod"}, "none of two places"),
     ({"nest": "sin"}, "cannot read 'sin', wanted 'sin:0'"),
     ({"nest": "sin(foo):1"}, "nest: unknown operator 'foo'"),
+    ({"arguments": "sin"}, "arguments: cannot read 'sin', wanted 'cos:5'"),
+    ({"arguments": "sin:0"}, "arguments: cannot read 'sin:0'"),
+    ({"arguments": "sin(2):3"}, "sin has no argument number 2"),
+    ({"arguments": "sinn:3"}, "arguments: unknown operator 'sinn'"),
     ({"price": "sin"}, "price: cannot read 'sin'"),
     ({"price": "sin=-1"}, "price: cannot read"),
     ({"price": "sin=nan"}, "price: cannot read"),
