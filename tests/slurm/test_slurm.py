@@ -338,10 +338,10 @@ def test_two_nodes_train_as_one_process_through_a_lost_worker_and_a_dead_node(cl
 
 def test_a_time_limit_stops_a_training_with_a_checkpoint_and_it_comes_back(cluster, limited):
     out = cluster.folder / "limited"
-    until(lambda: cluster.job(limited)["Restarts"] == "1", "TERM, a checkpoint and a second turn")
+    until(lambda: int(cluster.job(limited)["Restarts"]) >= 1, "TERM, a checkpoint and a further turn")
     reached = step_of(out)
     assert reached > 0
-    until(lambda: step_of(out) > reached, "a checkpoint of the second turn")
-    assert cluster.job(limited)["JobState"] == "RUNNING"
+    until(lambda: step_of(out) > reached, "a checkpoint of a later turn")
+    assert cluster.job(limited)["JobState"] in ("RUNNING", "COMPLETING", "PENDING")  # PENDING: between two turns
     cluster.call("scancel", limited)
     shutil.rmtree(out, ignore_errors=True)
