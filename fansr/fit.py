@@ -70,7 +70,7 @@ def _proposers(context, param, value):
 GROUPS = {  # of --help
     "Table": "--target --inputs --ignore --derive --lag --categories --dates --val --predict",
     "Time": "--time --deadline --jobs",
-    "Answer": "--select --gamma --physics --strict",
+    "Answer": "--select --within --gamma --physics --strict",
     "Noise": "--sigma --weights --loss --robust",
     "Laws": "--operators --without --max-length --max-constants --max-depth --nest --arguments --price --positive --bounds --define",
     "Search": "--proposers --restarts --samples --model --decoder --temperature --top-p --device --seed",
@@ -123,7 +123,14 @@ GROUPS = {  # of --help
     type=click.Choice(selection.SELECTORS),
     default="mdl",
     show_default=True,
-    help="How the law is chosen: description length, equation 3 (score), BIC, AICc, or FVU alone.",
+    help="How the law is chosen: description length, equation 3 (score), BIC, AICc, FVU alone, or the steepest drop of log FVU a token.",
+)
+@click.option(
+    "--within",
+    type=click.FloatRange(1.0),
+    default=None,
+    metavar="TIMES",
+    help="With --select drop: only laws whose FVU is at most so many times the least (1.5 is PySR's choice).  [default: any law]",
 )
 @click.option("--model", metavar="FILE", default=None, help="Checkpoint of the model.  [default: the shipped one]")
 @click.option(
@@ -185,6 +192,7 @@ def fit(
     gamma,
     restarts,
     select,
+    within,
     model,
     device,
     decoder,
@@ -214,12 +222,15 @@ def fit(
 
     A name such as planets that is no file is one of the example tables.
     """
+    if within is not None and select != "drop":
+        raise click.UsageError(f"--within {within:g} goes with --select drop, not with {select}")
     options = turns.Options(
         samples=samples,
         proposers=proposers,
         gamma=gamma,
         restarts=restarts,
         select=select,
+        within=within,
         seed=seed,
         jobs=jobs,
         model=model,
@@ -248,6 +259,7 @@ def fit(
             "gamma": gamma,
             "restarts": restarts,
             "select": select,
+            "within": within,
             "model": model,
             "device": device,
             "decoder": decoder,

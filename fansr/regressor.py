@@ -52,7 +52,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
     n_jobs : threads; None is 1, -1 all cores.
     random_state : whole number, RandomState or None (another search each time).
     proposers : names, or one text of names with commas.
-    gamma, restarts, select, physics, robust : as the options of fansr-fit.
+    gamma, restarts, select, within, physics, robust : as the options of fansr-fit.
     model, device, decoder, temperature, top_p : the network's file and how it is asked, as the options of fansr-fit.
     rules : what a law may be, a dictionary of any of operators, without, max_length, max_constants, max_depth, nest, arguments,
         price, positive, bounds, define, each written as the option of fansr-fit of that name: ``{"operators": "+,-,*,exp"}``.
@@ -112,6 +112,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         callback: Callable[[turns.Progress], Any] | None = None,
         warm_start: bool = False,
         verbose: int = 0,
+        within: float | None = None,
     ):
         self.time = time
         self.samples = samples
@@ -135,6 +136,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         self.callback = callback
         self.warm_start = warm_start
         self.verbose = verbose
+        self.within = within
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -61,6 +61,10 @@ class RegressorParameters:
         for name in ("time", "deadline", "target_fvu"):
             if getattr(self, name) is not None:
                 self._number(name, 0.0, math.inf)
+        if self.within is not None:
+            self._number("within", 1.0, math.inf)
+            if self.select != "drop":
+                raise ValueError(f"within={self.within!r} goes with select='drop', not with {self.select!r}")
         self._number("gamma", 0.0, math.inf)
         self._number("temperature", np.nextafter(0.0, 1.0), math.inf)
         self._number("top_p", np.nextafter(0.0, 1.0), 1.0)
@@ -80,6 +84,7 @@ class RegressorParameters:
             gamma=float(self.gamma),
             restarts=int(self.restarts),
             select=self.select,
+            within=None if self.within is None else float(self.within),
             seed=self._seed(),
             jobs=self._jobs(),
             model=self.model,

@@ -36,6 +36,11 @@ def judged(found: turns.Found, problem: Problem, options: turns.Options) -> verd
     relative = found.weights is not None
     told = replace(problem, weights=found.weights) if relative else problem
     judgement = verdict.judge(told, found.best, found.errors, found.floor, kept, found.unheard, options.seed, relative)
+    if found.status == "no law":
+        text = (
+            f"no step of the front gains {selection.DROP_NATS:g} nats of FVU a token, as --select drop wants of a law"
+        )
+        judgement = judgement._replace(verdict="no law", text=text)
     judgement.remarks.extend(loading.remarks(problem))
     return judgement
 

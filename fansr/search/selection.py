@@ -54,7 +54,10 @@ SMOOTH, SMOOTH_ROWS, MANY = 1e-4, 8.0, 50.0
 PRINTED_ROWS = 400  # whose digits are counted
 FLOAT_DIGITS = 15  # a number with as many was computed, not typed
 
-SELECTORS = ("mdl", "score", "bic", "aicc", "fvu")
+SELECTORS = ("mdl", "score", "bic", "aicc", "fvu", "drop")
+
+# What a token must gain in log FVU under `drop` for a step of the front to be a law's: the price it has under `mdl`.
+DROP_NATS = TOKEN_NATS
 
 
 def fvu_floor(y: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -172,7 +175,9 @@ def selection(
       as many constants as rows is ruled out.
     - ``bic``, ``aicc``: the criteria of those names with k + 1 parameters, halved, in nats.
     - ``score``: equation 3.  ``fvu``: the best fit whatever its length.
+    - ``drop`` is a choice on the whole front (largest_drop); a search is led by ``mdl`` until then.
     """
+    method = "mdl" if method == "drop" else method
     fvu = candidate.fvu
     if not fvu < math.inf:
         return math.inf
@@ -237,6 +242,32 @@ def front_of(
         chosen,
         *(c for c in front if c.length > chosen.length and max(c.fvu, floor) <= bar),
     ]
+
+
+def largest_drop(
+    front: Sequence[Candidate], floor: float = EXACT, within: float | None = None
+) -> tuple[Candidate | None, float]:
+    """(the law with the steepest step before it, that step) on a Pareto front, shortest first: the choice under `drop`.
+
+    A step is -(log FVU_i - log FVU_{i-1}) / (length_i - length_{i-1}) in nats a token; the shorter law wins a tie.  The
+    first law's is counted from no law at all, FVU 1 and length 0 (in PySR it has none).  within: only laws whose FVU is at most so many times the least of the front (1.5 in PySR, whose
+    ``model_selection="best"`` this then is; Cranmer 2023, arXiv 2305.01582).  (None, 0.0) for an empty front.
+
+    A network approximates its law with an error that is smooth and no noise: longer laws go on explaining it, so that a
+    description length of thousands of rows prefers them, while the step to the law itself stands out.
+    """
+    if not front:
+        return None, 0.0
+    logs = [math.log(max(candidate.fvu, floor)) for candidate in front]
+    bar = min(logs) + (math.inf if within is None else math.log(max(within, 1.0)))
+    best, steepest = None, -math.inf
+    before, length = 0.0, 0
+    for value, candidate in zip(logs, front):
+        step = (before - value) / (candidate.length - length)
+        if value <= bar and step > steepest:
+            best, steepest = candidate, step
+        before, length = value, candidate.length
+    return best, steepest
 
 
 class Pool:

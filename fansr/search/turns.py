@@ -131,6 +131,7 @@ class Options:
     gamma: float = selection.GAMMA
     restarts: int = 8
     select: str = "mdl"
+    within: float | None = None  # under "drop": the FVU of a law that may be chosen, in units of the front's least
     seed: int = 0
     jobs: int = 1
     model: str | None = None
@@ -594,7 +595,8 @@ class _State:
         least, deadline = 0.0 if hurry else LEAST_SECONDS, self.options.deadline
         self._prune(_Allowance(clock, least / 2, deadline).over)
         over = _Allowance(clock, least, deadline).over
-        finals = [self._plain(candidate, over) for candidate in self._leaders()]
+        by_drop = self.options.select == "drop"
+        finals = [self._plain(candidate, over) for candidate in (self.pool.front() if by_drop else self._leaders())]
         finals += [
             self._plain(limit, over)
             for candidate in (finals if self.rules is None and not self.prior else ())
@@ -609,6 +611,10 @@ class _State:
             others = [c for c in (*finals, *more) if determined(c, errors[id(c)]) and self._final_value(c) <= bar]
             best = min(others, key=self._final_value, default=best)
             finals += [c for c in more if c is best]
+        if by_drop and best is not None:
+            best, step = selection.largest_drop(selection.pareto(finals, self.floor), self.floor, self.options.within)
+            if status == "ok" and step < selection.DROP_NATS:
+                status = "no law"
         shown = [self._kept(self._written(candidate), candidate) for candidate in self.pool.front()]
         return Found(
             best,
