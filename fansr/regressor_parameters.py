@@ -35,6 +35,7 @@ class RegressorParameters:
     gamma: float
     restarts: int
     select: str
+    within: float | None
     model: str | None
     device: str
     decoder: str
