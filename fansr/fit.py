@@ -70,10 +70,10 @@ def _proposers(context, param, value):
 GROUPS = {  # of --help
     "Table": "--target --inputs --ignore --derive --lag --categories --dates --val --predict",
     "Time": "--time --deadline --jobs",
-    "Answer": "--select --within --gamma --physics --strict",
+    "Answer": "--select --within --gamma --tidy --physics --strict",
     "Noise": "--sigma --weights --loss --robust",
     "Laws": "--operators --without --max-length --max-constants --max-depth --nest --arguments --price --positive --bounds --define",
-    "Search": "--proposers --restarts --samples --model --decoder --temperature --top-p --device --seed",
+    "Search": "--proposers --restarts --starts --samples --model --decoder --temperature --top-p --device --seed",
     "Output": "--json --output --save --report --plot --verbose --quiet",
 }
 
@@ -117,6 +117,19 @@ GROUPS = {  # of --help
 )
 @click.option(
     "--restarts", type=click.IntRange(1, 1024), default=8, show_default=True, help="Starts for the constants."
+)
+@click.option(
+    "--starts",
+    type=click.Choice(turns.STARTS),
+    default="mixed",
+    show_default=True,
+    help="Where they begin. mixed: N(0, 5), and by the size of what stands beside them. paper: all N(0, 5), by SciPy.",
+)
+@click.option(
+    "--tidy/--no-tidy",
+    default=True,
+    show_default=True,
+    help="Cut down, respell and round the laws that are found; without, the law is one as it was proposed.",
 )
 @click.option(
     "--select",
@@ -191,6 +204,8 @@ def fit(
     proposers,
     gamma,
     restarts,
+    starts,
+    tidy,
     select,
     within,
     model,
@@ -229,6 +244,8 @@ def fit(
         proposers=proposers,
         gamma=gamma,
         restarts=restarts,
+        starts=starts,
+        tidy=tidy,
         select=select,
         within=within,
         seed=seed,
@@ -258,6 +275,8 @@ def fit(
             "proposers": list(proposers),
             "gamma": gamma,
             "restarts": restarts,
+            "starts": starts,
+            "tidy": tidy,
             "select": select,
             "within": within,
             "model": model,

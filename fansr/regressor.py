@@ -52,7 +52,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
     n_jobs : threads; None is 1, -1 all cores.
     random_state : whole number, RandomState or None (another search each time).
     proposers : names, or one text of names with commas.
-    gamma, restarts, select, within, physics, robust : as the options of fansr-fit.
+    gamma, restarts, starts, tidy, select, within, physics, robust : as the options of fansr-fit.
     model, device, decoder, temperature, top_p : the network's file and how it is asked, as the options of fansr-fit.
     rules : what a law may be, a dictionary of any of operators, without, max_length, max_constants, max_depth, nest, arguments,
         price, positive, bounds, define, each written as the option of fansr-fit of that name: ``{"operators": "+,-,*,exp"}``.
@@ -71,7 +71,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
 
     Everywhere ``law=k`` is row k of `front_`, the shortest first; without it the chosen law is meant.
 
-    The paper's own inference is a setting of this one (model, decoder, draws, restarts, device; equation 3 chooses):
+    The paper's own inference (section 3.5) is a setting of this one:
 
     >>> from fansr import SymbolicRegressor
     >>> paper = SymbolicRegressor(
@@ -79,13 +79,16 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
     ...     model="tiny",  # or the file of a checkpoint
     ...     decoder="tree",  # tree, topk, beam, mcts or iid
     ...     samples=64,  # draws
-    ...     restarts=8,  # starts of the refinement
+    ...     restarts=8,  # starts of SciPy's curve_fit,
+    ...     starts="paper",  # all from N(0, 5)
+    ...     tidy=False,  # the answer is a draw: not cut down, not rounded
     ...     select="score",  # log10 FVU + gamma * length
     ...     gamma=0.05,
     ...     device="cpu",  # cuda, cuda:1, torch-cpu
     ... )
-    >>> paper.fit([[1.0], [2.0], [3.0], [4.0]], [3.0, 6.0, 9.0, 12.0]).expression_
-    '3*x1'
+    >>> X, y = [[1.0], [2.0], [3.0], [4.0]], [3.0, 6.0, 9.0, 12.0]
+    >>> round(paper.fit(X, y).score(X, y), 9)
+    1.0
     """
 
     def __init__(
@@ -113,6 +116,8 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         warm_start: bool = False,
         verbose: int = 0,
         within: float | None = None,
+        starts: str = "mixed",
+        tidy: bool = True,
     ):
         self.time = time
         self.samples = samples
@@ -127,6 +132,8 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         self.decoder = decoder
         self.temperature = temperature
         self.top_p = top_p
+        self.starts = starts
+        self.tidy = tidy
         self.physics = physics
         self.loss = loss
         self.robust = robust

@@ -34,6 +34,8 @@ class RegressorParameters:
     proposers: str | Sequence[str]
     gamma: float
     restarts: int
+    starts: str
+    tidy: bool
     select: str
     within: float | None
     model: str | None
@@ -56,7 +58,12 @@ class RegressorParameters:
         unknown = [name for name in proposers if name not in turns.PROPOSERS]
         if unknown or not proposers:
             raise ValueError(f"proposers={self.proposers!r}: wanted some of {', '.join(turns.PROPOSERS)}")
-        for name, choices in (("select", selection.SELECTORS), ("loss", relative_noise.LOSSES), ("decoder", DECODERS)):
+        for name, choices in (
+            ("select", selection.SELECTORS),
+            ("loss", relative_noise.LOSSES),
+            ("decoder", DECODERS),
+            ("starts", turns.STARTS),
+        ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}: wanted one of {', '.join(choices)}")
         for name in ("time", "deadline", "target_fvu"):
@@ -84,6 +91,8 @@ class RegressorParameters:
             proposers=proposers,
             gamma=float(self.gamma),
             restarts=int(self.restarts),
+            starts=self.starts,
+            tidy=bool(self.tidy),
             select=self.select,
             within=None if self.within is None else float(self.within),
             seed=self._seed(),

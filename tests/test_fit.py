@@ -193,6 +193,36 @@ def test_how_the_model_is_asked_reaches_it(monkeypatch, capsys):
     assert asked == [{"samples": 9, "device": "cpu", "decoder": "mcts", "temperature": 1.5, "top_p": 0.9}]
 
 
+def test_the_papers_own_inference(tmp_path, capsys):
+    """Section 3.5 by its commands against a loop over its steps: fit each candidate by SciPy, take the least of equation 3."""
+    from fansr.fitting import CurveFitter
+    from fansr.streams import reader_writer
+
+    x = np.linspace(0.5, 3, 40)[:, None]
+    y = 2.5 * np.exp(-0.7 * x[:, 0]) + 0.01 * np.sin(9 * x[:, 0])
+    problems, candidates, fits = (tmp_path / name for name in ("p.zst", "c.zst", "f.zst"))
+    with reader_writer.open_writer(problems, "problem", [{"cmd": "test"}]) as writer:
+        writer.write({"kind": "problem", "id": 7, "X": x, "y": y, "names": ["x"], "target": "y"})
+    from fansr.network import sample
+
+    sample.sample.main(["--samples", "60", "-q", "-o", str(candidates), str(problems)], standalone_mode=False)
+    words = ["--proposers", "none", "--select", "score", "--gamma", "0.05", "--starts", "paper", "--no-tidy"]
+    with pytest.raises(SystemExit) as done:
+        fit.main([str(candidates), "-o", str(fits), *words, "-q", "-j", "1"])
+    assert not done.value.code
+    with reader_writer.open_reader(fits, holds="fit") as reader:
+        (record,) = list(reader)
+    with reader_writer.open_reader(candidates) as reader:
+        drawn = {tuple(r["expr"]): r["logp"] for r in reader if r["kind"] == "candidate"}
+    assert len(drawn) > 20 and all(not token.startswith(("mult", "div")) for expr in drawn for token in expr)
+    fvus, _ = CurveFitter(x, y).fit([list(expr) for expr in drawn])
+    scores = {expr: np.log10(fvu) + 0.05 * len(expr) for expr, fvu in zip(drawn, fvus) if fvu < np.inf}
+    best = min(scores, key=scores.get)
+    assert tuple(record["expr"]) == best and record["logp"] == drawn[best] and record["draw"] == list(best)
+    assert np.log10(record["fvu"]) + 0.05 * record["length"] == pytest.approx(scores[best], abs=1e-9)
+    assert record["candidates"] == len(scores) and record["source"] == "model"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [(("--device", "gpu"), "device 'gpu' is unknown"), (("--device", "cuda:63"), "cuda:63"), (("--model", "/none"), "/none"),

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+# Catalogues of laws that results are reported on, and that are therefore held out of training.
+CATALOGUES = ("fastsrb.json", "textbook.txt", "families.json")
 
 
 def path(kind: str, *parts: str) -> Path:
@@ -29,6 +31,11 @@ def example_table(name: str) -> str:
         return name
     place = path("data", base if base.endswith(".csv") else f"{base}.csv")
     return str(place) if place.is_file() else name
+
+
+def catalogues() -> list[str]:
+    """Paths of the shipped CATALOGUES."""
+    return [str(path("data", name)) for name in CATALOGUES]
 
 
 def example_tables() -> list[str]:

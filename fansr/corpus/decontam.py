@@ -15,7 +15,7 @@ from collections import Counter
 
 import click
 
-from fansr.cli import command, kernels
+from fansr.cli import command, kernels, resources
 from fansr.corpus import law_files
 from fansr.errors import DataError
 from fansr.expressions import MAX_VARIABLES, drop_constants, free, from_tree, problems, rename, to_tree, variables
@@ -171,9 +171,9 @@ class Decontaminator:
     "--test",
     "tests",
     multiple=True,
-    required=True,
     metavar="FILE",
-    help="What to hold out: benchmark JSON, text with a formula a line, or a stream.  May be repeated.",
+    help="What to hold out: benchmark JSON, text with a formula a line, or a stream.  May be repeated.  "
+    "[default: every catalogue that comes with fansr]",
 )
 @click.option(
     "--renaming/--no-renaming",
@@ -193,8 +193,9 @@ class Decontaminator:
 def decontam(inputs, tests, renaming, rules, output, jobs, resume, quiet, config):
     """Drop skeletons that equal a held-out law up to constants."""
     kernels.ensure("guarding", quiet=quiet)
-    forms = forms_of(read_tests(tests), rules)
-    entry = command.history_entry(config={"test": list(tests), "renaming": renaming, "forms": len(forms)})
+    told = list(tests) or [f"data/{name}" for name in resources.CATALOGUES]
+    forms = forms_of(read_tests(tests or resources.catalogues()), rules)
+    entry = command.history_entry(config={"test": told, "renaming": renaming, "forms": len(forms)})
     stage = Decontaminator(forms, renaming)
     guard = guard_for(stage.forms, renaming)  # before workers are forked, which then share it
     if guard.shallow:

@@ -347,7 +347,11 @@ def _machines(ctx, param, text) -> tuple[int, int]:
     help="With --plan: how many, cores of each.  [default: this]",
 )
 @click.option(
-    "--test", "tests", multiple=True, metavar="FILE", help="With --plan: laws held out.  [default: data/fastsrb.json]"
+    "--test",
+    "tests",
+    multiple=True,
+    metavar="FILE",
+    help="With --plan: laws held out.  [default: every catalogue that comes with fansr]",
 )
 @click.option("--json", "as_json", is_flag=True, help="With --plan: as one JSON object.")
 @command.output_option()

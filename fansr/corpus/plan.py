@@ -250,5 +250,5 @@ def script(p: dict, path: str, config: str | None, seed: int, tests: list[str]) 
 
 
 def held_out(tests: tuple[str, ...]) -> list[str]:
-    """The files whose laws are held out: those given, else the benchmark that comes with fansr."""
-    return list(tests) or [str(resources.path("data", "fastsrb.json"))]
+    """The files whose laws are held out: those given, else every catalogue that comes with fansr."""
+    return list(tests) or resources.catalogues()

@@ -1,7 +1,7 @@
 """Every number we judge an expression by: appendix L of the paper, and three of our own.
 
-The log probability of appendix L is there for laws that the network wrote and nothing has shortened since; tidying drops
-it, so over a whole search it is mostly absent.
+The log probability of appendix L is that of the draw a law came from, also where the law was cut down or rounded since; laws of
+other proposers have none, so over a whole search it is the mean of those that the network wrote.
 
 Pure functions over arrays, token lists and fit records; nothing here reads a file or prints.
 A *fit record* is a dict of kind ``fit`` (docs/streams.md); `score_fit` turns one into a dict of metrics and

@@ -20,7 +20,6 @@ import inspect
 import math
 import multiprocessing
 import os
-import shutil
 import time
 import warnings
 from collections import Counter
@@ -31,6 +30,7 @@ import click
 import numpy as np
 
 from fansr.cli import command
+from fansr.evaluation import peer_networks
 from fansr.evaluation.metrics import fvu
 from fansr.evaluation.peer_support import power_of_ten, prune, unscaled
 from fansr.expressions import CONSTANT, prefix as expressions
@@ -173,10 +173,20 @@ def _gplearn_tokens(program) -> list[str]:
     return tokens
 
 
+def load_pysr() -> None:
+    """Import PySR, which brings its own Julia where it can; RuntimeError says what it lacks where it cannot."""
+    try:
+        importlib.import_module("pysr")
+    except Exception as error:  # juliapkg, juliacall and Julia fail in many ways
+        told = " ".join(str(error).split())[:160] or type(error).__name__
+        raise RuntimeError(
+            f"PySR could not set up Julia ({told}); it needs the network once, or a Julia of its version named by "
+            "PYTHON_JULIAPKG_EXE with its packages"
+        ) from None
+
+
 def pysr(X, y, seconds: float, seed: int) -> list[list[str]]:
-    """PySR, default settings with the operators of its benchmark runs, serial, stopped by its own clock; needs Julia."""
-    if shutil.which("julia") is None:
-        raise RuntimeError("needs Julia, which is not installed")
+    """PySR, default settings with the operators of its benchmark runs, serial, stopped by its own clock."""
     from pysr import PySRRegressor
 
     model = PySRRegressor(
@@ -196,32 +206,6 @@ def pysr(X, y, seconds: float, seed: int) -> list[list[str]]:
     names = [f"x{j + 1}" for j in range(X.shape[1])]
     model.fit(X, y, variable_names=names)
     return [expressions.from_infix(str(model.sympy()), names)]
-
-
-def flash_ansr(X, y, seconds: float, seed: int) -> list[list[str]]:
-    """flash-ansr with the model folder named by FLASH_ANSR_MODEL: 32 softmax samples, 8 restarts, then twice as many
-    as long as a further run is expected to end in time; best by its own score."""
-    folder = os.environ.get("FLASH_ANSR_MODEL")
-    if not folder or not os.path.isdir(folder):
-        raise RuntimeError("needs the folder of a flash-ansr model in FLASH_ANSR_MODEL")
-    import torch
-    from flash_ansr import FlashANSR, SoftmaxSamplingConfig
-
-    torch.manual_seed(seed & 0x7FFFFFFF)
-    np.random.seed(seed & 0x7FFFFFFF)
-    start, choices, best = time.monotonic(), 32, (math.inf, None)
-    while True:
-        began = time.monotonic()
-        config = SoftmaxSamplingConfig(choices=choices)
-        model = FlashANSR.load(directory=folder, generation_config=config, n_restarts=8, refiner_workers=1)
-        model.fit(X, y)
-        score = float(model._results[0]["score"])
-        if score < best[0]:
-            text = model.get_expression(precision=17, map_variables=False)
-            best = score, expressions.from_infix(text)
-        choices *= 2
-        if 2.0 * (time.monotonic() - began) > start + seconds - time.monotonic():
-            return [best[1]]
 
 
 def prior(X, y, seconds: float, seed: int) -> list[list[str]]:
@@ -259,14 +243,30 @@ class Peer(NamedTuple):
 
     run: Callable
     package: str
+    how: str = "pip install 'fansr[peers]'"  # to install the package
     scaled: bool = True
+    load: Callable | None = None  # called in the process of its own before its clock begins
+    loading: float = 0.0  # seconds that may take before the process counts as hung
 
 
+_NETWORK = "and follow its README, which says where its weights are"
 PEERS = {
     "operon": Peer(operon, "pyoperon"),
     "gplearn": Peer(gplearn, "gplearn"),
-    "pysr": Peer(pysr, "pysr"),
-    "flash-ansr": Peer(flash_ansr, "flash_ansr"),
+    "pysr": Peer(
+        pysr, "pysr", "pip install 'fansr[pysr]'; it fetches Julia when first used", load=load_pysr, loading=900.0
+    ),
+    "flash-ansr": Peer(peer_networks.flash_ansr, "flash_ansr", "pip install flash-ansr (0.19 needs Python 3.12)"),
+    "nesymres": Peer(
+        peer_networks.nesymres,
+        "nesymres",
+        f"clone SymposiumOrganization/NeuralSymbolicRegressionThatScales, pip install its src/, {_NETWORK}",
+    ),
+    "e2e": Peer(
+        peer_networks.e2e,
+        "symbolicregression",
+        f"clone facebookresearch/symbolicregression, put its folder on PYTHONPATH, {_NETWORK}",
+    ),
     "prior": Peer(prior, "fansr"),
 }
 
@@ -305,7 +305,7 @@ def finished(found, X, y, seconds: float) -> tuple[list[str], np.ndarray, bool]:
 
 
 def answers(problem: Problem, method: str, marks: tuple[float, ...], seed: int):
-    """Run one peer on one problem; yields, for each mark, the fields of a fit record that the search decides.
+    """Run one peer (loaded already) on one problem; yields, for each mark, the fields of a fit record that the search decides.
 
     The answer at a mark is what a run with that many seconds gives: SEARCH_SHARE of them are searched, the rest is for
     polish and pruning, which do not count against later marks.
@@ -353,6 +353,8 @@ def _child(pipe, record, method, marks, seed):
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
+            if (load := PEERS[method].load) is not None:
+                load()
             for answer in answers(Problem.from_record(record), method, marks, seed):
                 pipe.send(answer)
     except Exception as error:
@@ -369,11 +371,12 @@ def isolated(record: dict, method: str, marks: tuple[float, ...], seed: int) -> 
     process = context.Process(target=_child, args=(theirs, record, method, marks, seed))
     process.start()
     theirs.close()
-    fits, answer = [], {"status": "ok"}
+    fits, answer, loading = [], {"status": "ok"}, PEERS[method].loading
     try:
         for mark in marks:
             if answer["status"] == "ok":
-                answer = _next_answer(ours, process, mark)
+                answer = _next_answer(ours, process, mark, loading)
+                loading = 0.0
             fits.append(_fit_record(record, method, mark, answer))
     finally:
         process.kill()
@@ -382,9 +385,11 @@ def isolated(record: dict, method: str, marks: tuple[float, ...], seed: int) -> 
     return fits
 
 
-def _next_answer(pipe, process, mark: float) -> dict:
+def _next_answer(pipe, process, mark: float, loading: float) -> dict:
     try:
-        return pipe.recv() if pipe.poll(PATIENCE * mark + GRACE) else {"status": "failed: still running, killed"}
+        return (
+            pipe.recv() if pipe.poll(PATIENCE * mark + GRACE + loading) else {"status": "failed: still running, killed"}
+        )
     except EOFError:
         process.join()
         return {"status": f"failed: the process ended with {process.exitcode}"}
@@ -474,12 +479,8 @@ def _marks(context, param, value):
 @command.config_option()
 def peer(inputs, method, seconds, marks, output, jobs, resume, seed, quiet, config):
     """Fit problems with another program, for comparison: problems in, fit records out."""
-    package = PEERS[method].package
-    if importlib.util.find_spec(package) is None:
-        raise click.UsageError(
-            f"--method {method} needs the package {package}: pip install 'fansr[peers]' or the "
-            "program's own instructions"
-        )
+    if importlib.util.find_spec(PEERS[method].package) is None:
+        raise click.UsageError(f"--method {method} needs the package {PEERS[method].package}: {PEERS[method].how}")
     marks = marks or (seconds,)
     entry = command.history_entry(
         seed=seed, config={"method": method, "seconds": list(marks), "doc": PEERS[method].run.__doc__}

@@ -261,12 +261,16 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention with RoPE, attention to the memory, feed-forward; pre-norm throughout."""
+    """Causal self-attention with RoPE, attention to the memory, feed-forward.
+
+    Pre-norm: a norm before each of the three, which is added to what came in.  Post-norm (ablation): the norm of each follows
+    that sum instead, as in SetAttention.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         d = config.width
-        self.heads = config.heads
+        self.heads, self.post_norm = config.heads, config.post_norm
         self.norm_self, self.norm_cross, self.norm_inner = RMSNorm(d), RMSNorm(d), RMSNorm(d)
         self.self_qkv, self.self_out = nn.Linear(d, 3 * d), nn.Linear(d, d)
         self.cross_query, self.cross_out = nn.Linear(d, d), nn.Linear(d, d)
@@ -276,12 +280,22 @@ class DecoderLayer(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """x (B, L, d), memory (B, S, d), cos and sin (L, E) -> (B, L, d)."""
-        q, k, v = (split_heads(t, self.heads) for t in self.self_qkv(self.norm_self(x)).chunk(3, -1))
+        q, k, v = (split_heads(t, self.heads) for t in self.self_qkv(self.before(self.norm_self, x)).chunk(3, -1))
         attended = attend(rotate(q, cos, sin), rotate(k, cos, sin), v, causal=True)
-        x = x + self.dropout(self.self_out(join_heads(attended)))
-        q = split_heads(self.cross_query(self.norm_cross(x)), self.heads)
-        x = x + self.dropout(self.cross_out(join_heads(attend(q, *self.memory_key_value(memory)))))
-        return x + self.dropout(self.feed_forward(self.norm_inner(x)))
+        x = self.after(self.norm_self, x + self.dropout(self.self_out(join_heads(attended))))
+        q = split_heads(self.cross_query(self.before(self.norm_cross, x)), self.heads)
+        attended = attend(q, *self.memory_key_value(memory))
+        x = self.after(self.norm_cross, x + self.dropout(self.cross_out(join_heads(attended))))
+        told = self.feed_forward(self.before(self.norm_inner, x))
+        return self.after(self.norm_inner, x + self.dropout(told))
+
+    def before(self, norm: RMSNorm, x: Tensor) -> Tensor:
+        """What one of the three parts sees of x."""
+        return x if self.post_norm else norm(x)
+
+    def after(self, norm: RMSNorm, x: Tensor) -> Tensor:
+        """What is handed on of the sum of x and one of the three parts."""
+        return norm(x) if self.post_norm else x
 
     def memory_key_value(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, d) -> keys and values, each (B, H, S, E)."""

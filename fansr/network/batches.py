@@ -32,11 +32,13 @@ class Batch:
     values  (B, M, 1+C) float32, the target first, then columns; 0 where a column is absent
     present (B, 1+C) bool, the columns that exist
     tokens  (B, L) int64: <bos>, the expression, <eos>, padding
+    valid   (B, M) bool, the points that are no padding (which is 0); None: all
     """
 
     values: Tensor
     present: Tensor
     tokens: Tensor
+    valid: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -45,6 +47,11 @@ class Batch:
     def n_tokens(self) -> int:
         """Tokens to predict: all but <bos> and padding."""
         return int((self.tokens[:, 1:] != PAD_ID).sum())
+
+    @property
+    def n_points(self) -> float:
+        """Points of a law on average, padding not counted."""
+        return self.values.shape[1] if self.valid is None else float(self.valid.sum()) / max(len(self), 1)
 
 
 class Loader:
@@ -64,37 +71,47 @@ class Loader:
             rows = rows[np.argsort(lengths, kind="stable")].reshape(MEGA, -1)
             self._mega = (mega, rows[rng.permutation(MEGA)])
         rng = rng_for(self.seed, "train.batch", number)
-        points = int(rng.integers(self.settings.min_points, self.settings.max_points + 1))
+        points = numbers_of_points(self.settings, rng, self.settings.batch)
         tokens, columns = self.pool.take(self._mega[1][j])
         return make(tokens, columns, points, self.settings, rng, self.device)
+
+
+def numbers_of_points(settings: Settings, rng: np.random.Generator, B: int) -> int | np.ndarray:
+    """M ~ U(min_points, max_points) of section 3.3: one for a batch, or (B,) where each law has its own."""
+    n = rng.integers(settings.min_points, settings.max_points + 1, B if settings.points_per == "law" else None)
+    return n if settings.points_per == "law" else int(n)
 
 
 def make(
     tokens: np.ndarray,
     columns: np.ndarray,
-    points: int,
+    points: int | np.ndarray,
     settings: Settings,
     rng: np.random.Generator,
     device: torch.device,
 ) -> Batch:
     """Skeletons (B, W) over x1..xk, k = columns (B,), with fresh numbers; what cannot be drawn falls out.
 
-    M is rounded to the nearest multiple of 8 (above 8), for the sake of kernels and compiled shapes.  Where the prior has
-    irrelevant columns, a law's variables first get random places among all columns, in their order.
+    points: one number M for all of them, or (B,): each law has its own, and shorter ones are padded.  M, or the padded
+    length, is brought to a multiple of 8 (above 8), for the sake of kernels and compiled shapes: the nearest, or the next.  Where
+    the prior has irrelevant columns, a law's variables first get random places among all columns, in their order.
     """
-    points = points if points < 8 else (points + 4) // 8 * 8
+    own = None if isinstance(points, int) else np.asarray(points)
+    points = points if own is None else int(own.max())
+    points = points if points < 8 else (points + (4 if own is None else 7)) // 8 * 8
     length = int((tokens != PAD_ID).sum(1).max())
     # Without irrelevant columns no place beyond the widest law of the batch can hold anything.
     wide = settings.columns if settings.prior.irrelevant > 0 else int(columns.max())
     tokens = spread(tokens[:, :length], columns, wide, rng)
     law = dataclasses.replace(settings.prior, variables=wide)
-    X, y, filled, ok = _numbers(law, tokens, points, int(rng.integers(1 << 62)), device)
+    valid = None if own is None else torch.arange(points, device=device) < torch.as_tensor(own, device=device)[:, None]
+    X, y, filled, ok = _numbers(law, tokens, points, int(rng.integers(1 << 62)), device, valid)
     ids = torch.as_tensor(tokens.astype(np.int64), device=device)
     X, ids, exists = pack(X[ok], ids[ok], filled[ok])
-    return assemble(X, y[ok], exists, frame(ids), settings.scale_columns)
+    return assemble(X, y[ok], exists, frame(ids), settings.scale_columns, None if valid is None else valid[ok])
 
 
-def _numbers(law: Prior, tokens: np.ndarray, points: int, seed: int, device: torch.device):
+def _numbers(law: Prior, tokens: np.ndarray, points: int, seed: int, device: torch.device, valid: Tensor | None):
     """Fresh constants and points: X (B, M, D) and y (B, M) float64, filled (B, D) bool, ok (B,) bool."""
     ids = np.arange(len(tokens))
     if device.type == "cpu":
@@ -107,7 +124,9 @@ def _numbers(law: Prior, tokens: np.ndarray, points: int, seed: int, device: tor
         drawn = render_torch.draw(law, tokens, ids, points, seed, device)
     X, y, filled, status = (torch.as_tensor(drawn[key], device=device) for key in ("X", "y", "filled", "status"))
     # A law that is flat on its points says nothing about itself.
-    ok = (status >= 0) & ((y.amax(1) > y.amin(1)) | (points == 1))
+    own = y if valid is None else torch.where(valid, y, y[:, :1])
+    single = points == 1 if valid is None else valid.sum(1) == 1
+    ok = (status >= 0) & ((own.amax(1) > own.amin(1)) | single)
     return X.transpose(1, 2), y, filled > 0, ok
 
 
@@ -146,11 +165,13 @@ def frame(ids: Tensor) -> Tensor:
     return out
 
 
-def assemble(X: Tensor, y: Tensor, exists: Tensor, tokens: Tensor, scale: bool) -> Batch:
-    """Put target and columns together as the network reads them: X (B, M, C), y (B, M), exists (B, C)."""
+def assemble(X: Tensor, y: Tensor, exists: Tensor, tokens: Tensor, scale: bool, valid: Tensor | None = None) -> Batch:
+    """Put target and columns together as the network reads them: X (B, M, C), y (B, M), exists (B, C), valid (B, M)."""
     values = torch.cat((y[..., None], X * exists[:, None, :]), -1)
     present = torch.cat((exists.new_ones(len(exists), 1), exists), 1)
+    if valid is not None:
+        values = torch.where(valid[..., None], values, 0.0)
     if scale:
         values = values.double()
-        values = scaled(values, scale_exponents(values, torch), torch)
-    return Batch(values.float(), present, tokens)
+        values = scaled(values, scale_exponents(values, torch, valid), torch)
+    return Batch(values.float(), present, tokens, valid)

@@ -18,6 +18,7 @@ OPTIMIZERS = ("adamw", "muon")
 LARGEST = 1 << 16  # of a model's sizes; a file that claims more is not believed
 LAYOUTS = ("replicated", "sharded")  # of weights, gradients and moments over the processes of a joint run
 DTYPES = ("float32", "bfloat16")  # of the matrix products while training
+POINTS_PER = ("batch", "law")  # what has a number of points M of its own
 
 
 def require_torch(purpose: str) -> None:
@@ -85,8 +86,10 @@ class Settings:
     """How skeletons become numbers."""
 
     batch: int = 256
-    min_points: int = 16  # M is drawn once a batch, so that no point is padding
+    min_points: int = 16
     max_points: int = 64
+    # "batch": M is drawn once for all of a batch, so that no point is padding.  "law": for each by itself, as in the paper.
+    points_per: str = "batch"
     columns: int = 17  # of the network
     max_length: int = 64  # of its token sequences, <bos> included
     scale_columns: bool = True

@@ -17,7 +17,7 @@ import torch
 
 from fansr.errors import DataError
 from fansr.expressions import PAD_ID, TOKEN_ID
-from fansr.network.batches import MEGA, Batch, make
+from fansr.network.batches import MEGA, Batch, make, numbers_of_points
 from fansr.network.configuration import Settings
 from fansr.network.skeleton_pool import HELD, compact, fault, held_out
 from fansr.streams import reader_writer, rng_for
@@ -82,7 +82,7 @@ class InOrder:
         """Batch `number`: skeletons of like length out of the block it lies in, with fresh constants and points."""
         tokens, columns, _ = self.rows(number)
         rng = rng_for(self.seed, "train.batch", number)
-        points = int(rng.integers(self.settings.min_points, self.settings.max_points + 1))
+        points = numbers_of_points(self.settings, rng, len(tokens))
         return make(tokens, columns, points, self.settings, rng, self.device)
 
     def rows(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

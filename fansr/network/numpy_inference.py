@@ -90,14 +90,17 @@ class NumpySequences:
         x = network.embed[tokens]  # (N, d)
         out = np.empty_like(x)
         for layer, look, keys, values in zip(network.layers, self.look, self.keys, self.values):
-            qkv = _normed(x) @ layer.qkv
+            qkv = layer.before(x) @ layer.qkv
             qkv += layer.qkv_bias
             attend_pool(qkv, cos, sin, keys, values, start, self.ancestors, layer.heads, out)
             x += out @ layer.out
             x += layer.out_bias
-            x += look(_normed(x))
+            x = layer.after(0, x)
+            x += look(layer.before(x))
             x += layer.tell_bias
-            x += _gelu(_normed(x) @ layer.up) @ layer.down
+            x = layer.after(1, x)
+            x += _gelu(layer.before(x) @ layer.up) @ layer.down
+            x = layer.after(2, x)
         x = _normed(x) @ network.head
         x += network.head_bias
         x = _gelu(x) @ network.last
@@ -152,10 +155,17 @@ def rope_table(head_width: int, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _DecoderLayer:
-    """The weights of one decoder layer, folded; matrices (inputs, outputs)."""
+    """The weights of one decoder layer; matrices (inputs, outputs), with a norm's weights in the matrix after it.
+
+    Post-norm, nothing can be folded: a norm's output is also what the next part is added to.
+    """
 
     def __init__(self, config: ModelConfig, w: Weights):
         self.heads = config.heads
+        norms = ("norm_self", "norm_cross", "norm_inner")
+        self.scales = [w[f"{name}.weight"] for name in norms] if config.post_norm else None
+        if config.post_norm:
+            w = {**w, **{f"{name}.weight": np.ones(config.width, np.float32) for name in norms}}
         self.qkv, self.qkv_bias = _folded(w, "self_qkv", "norm_self")
         self.out, self.out_bias = _matrix(w, "self_out"), w["self_out.bias"]
         scale = np.float32((config.width // config.heads) ** -0.5)
@@ -166,9 +176,17 @@ class _DecoderLayer:
         self.up = _folded(w, "feed_forward.up", "norm_inner")[0]
         self.down = _matrix(w, "feed_forward.down")
 
+    def before(self, x: np.ndarray) -> np.ndarray:
+        """What one of the layer's three parts sees of x (N, d)."""
+        return _normed(x) if self.scales is None else x
+
+    def after(self, part: int, x: np.ndarray) -> np.ndarray:
+        """What is handed on of the sum of x and the first, second or third part."""
+        return x if self.scales is None else _normed(x) * self.scales[part]
+
 
 class _MemoryAttention:
-    """A layer's attention to one memory (S, d): normed states (N, d) -> (N, d), without the last bias."""
+    """A layer's attention to one memory (S, d): states (N, d) as the layer sees them -> (N, d), without the last bias."""
 
     def __init__(self, layer: _DecoderLayer, memory: np.ndarray):
         (seeds, d), heads = memory.shape, layer.heads

@@ -73,18 +73,28 @@ def end(stages: list[subprocess.Popen], reader: threading.Thread | None = None):
             stage.wait()
 
 
-def live(prior_name: str | None, tests: list[str], simplify: bool, seed: int, jobs: int) -> list[subprocess.Popen]:
-    """Start gen | simplify | decontam as the user would; the last one's stdout is the stream of survivors."""
+# Skeletons a second of each stage over those of the simplifier, measured on one core (docs/benchmarks/parts.md: 137,000,
+# 5,900, 43,000): how many workers of the simplifier one process of another stage keeps busy.
+FEEDS = {"gen": 23, "decontam": 7}
+
+
+def live(
+    prior_name: str | None, tests: list[str], simplify: bool, relax: bool, seed: int, jobs: int
+) -> list[subprocess.Popen]:
+    """Start gen | simplify | decontam as the user would; the last one's stdout is the stream of survivors.
+
+    jobs: workers of the simplifier; generator and guard get as many as keep up with it.
+    """
 
     def command_line(name: str, *args: str) -> list[str]:
         package = "simplification" if name == "simplify" else "corpus"
         source = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{package}.{name} import main; main()"
-        return [sys.executable, "-c", source, "-q", "-j", str(jobs if name == "simplify" else 1), *args]
+        return [sys.executable, "-c", source, "-q", "-j", str(-(-jobs // FEEDS.get(name, 1))), *args]
 
     many = str(1 << 40)  # more than anyone waits for
     stages = [command_line("gen", "-n", many, "--seed", str(seed), *(["--config", prior_name] if prior_name else []))]
     if simplify:
-        stages.append(command_line("simplify", "--relax"))
+        stages.append(command_line("simplify", *(["--relax"] if relax else [])))
     if tests:
         stages.append(command_line("decontam", *(word for test in tests for word in ("--test", test))))
     started: list[subprocess.Popen] = []
@@ -106,10 +116,9 @@ def open_data(inputs, options, values: dict):
         )
     pool, stages, source = Pool(options.settings, values["pool"], options.hold), [], "-"
     if not inputs:
-        tests = [str(resources.path("data", "fastsrb.json"))] if not values["decontam"] else list(values["decontam"])
-        stages = live(
-            values["prior"], tests, values["simplify"], options.seed + 1_000_003 * values["leg"], values["jobs"]
-        )
+        tests = list(values["decontam"]) or list(resources.catalogues())
+        seed = options.seed + 1_000_003 * values["leg"]
+        stages = live(values["prior"], tests, values["simplify"], values["relax"], seed, values["jobs"])
         source = stages[-1].stdout
     feeder = None
     try:

@@ -83,15 +83,15 @@ def _layer_step(layer: DecoderLayer, x: Tensor, memory, past, t: int, cos: Tenso
     memory: keys and values (H, S, E); all N rows share them, so that a head's attention is one matrix product.
     """
     (n, d), heads = x.shape, layer.heads
-    q, k, v = layer.self_qkv(layer.norm_self(x)).chunk(3, -1)
+    q, k, v = layer.self_qkv(layer.before(layer.norm_self, x)).chunk(3, -1)
     q, k = (rotate(u.view(n, heads, -1), cos, sin) for u in (q, k))
     keys, values = past
     keys[t], values[t] = k.reshape(n, d), v
     k, v = (u[: t + 1].unflatten(-1, (heads, -1)) for u in past)  # (T, N, H, E)
     weights = torch.softmax(torch.einsum("nhe,tnhe->tnh", q * q.shape[-1] ** -0.5, k), 0)
-    x = x + layer.self_out(torch.einsum("tnh,tnhe->nhe", weights, v).reshape(n, d))
-    q = layer.cross_query(layer.norm_cross(x)).view(n, heads, -1).transpose(0, 1)  # (H, N, E)
+    x = layer.after(layer.norm_self, x + layer.self_out(torch.einsum("tnh,tnhe->nhe", weights, v).reshape(n, d)))
+    q = layer.cross_query(layer.before(layer.norm_cross, x)).view(n, heads, -1).transpose(0, 1)  # (H, N, E)
     k, v = memory
     weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(1, 2), -1)
-    x = x + layer.cross_out((weights @ v).transpose(0, 1).reshape(n, d))
-    return x + layer.feed_forward(layer.norm_inner(x))
+    x = layer.after(layer.norm_cross, x + layer.cross_out((weights @ v).transpose(0, 1).reshape(n, d)))
+    return layer.after(layer.norm_inner, x + layer.feed_forward(layer.before(layer.norm_inner, x)))

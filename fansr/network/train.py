@@ -1,7 +1,7 @@
 """fansr-train: train the network on a stream of skeletons, a pipe, or live ones.
 
     fansr-train train.zst --config configs/tiny.toml --minutes 60 --out runs/tiny
-    fansr-gen -n 100000000 --config prior-wide | fansr-simplify | fansr-decontam --test data/fastsrb.json \
+    fansr-gen -n 100000000 --config prior-wide | fansr-simplify | fansr-decontam \
         | fansr-train - --config configs/3m.toml --out runs/3m
     torchrun --nproc-per-node 8 -m fansr.network.train train.zst --config configs/20m.toml --out runs/20m
     fansr-train --config configs/1b.toml --dry-run          its size, and the memory it takes on 1, 2, 4, ... processes
@@ -25,6 +25,7 @@ from fansr.network.configuration import (
     DTYPES,
     LAYOUTS,
     OPTIMIZERS,
+    POINTS_PER,
     SCHEDULES,
     ModelConfig,
     Options,
@@ -48,6 +49,7 @@ def build_options(values: dict, sections: dict) -> Options:
         batch=values["batch"],
         min_points=values["min_points"],
         max_points=values["max_points"],
+        points_per=values["points_per"],
         columns=model.columns,
         max_length=model.max_length,
         scale_columns=values["scale_columns"],
@@ -128,6 +130,13 @@ _P = click.IntRange(1)
 @click.option("--min-points", type=_P, default=1, show_default=True, help="Fewest points of a law.")
 @click.option("--max-points", type=_P, default=1024, show_default=True, help="Most points of a law.")
 @click.option(
+    "--points-per",
+    type=click.Choice(POINTS_PER),
+    default="batch",
+    show_default=True,
+    help="What draws a number of points of its own. law: the paper's, padded and masked. batch: no padding, twice as fast.",
+)
+@click.option(
     "--scale-columns/--no-scale-columns",
     default=True,
     show_default=True,
@@ -135,7 +144,18 @@ _P = click.IntRange(1)
 )
 @click.option("--prior", default=None, metavar="FILE", help="Prior of constants and points (live: of skeletons too).")
 @click.option("--simplify/--no-simplify", default=True, show_default=True, help="Live: simplify the skeletons.")
-@click.option("--decontam", multiple=True, metavar="FILE", help="Live: held-out laws.  [default: data/fastsrb.json]")
+@click.option(
+    "--relax/--no-relax",
+    default=True,
+    show_default=True,
+    help="Live: make every factor and divisor 2..5 a free constant, which the paper does with candidates alone.",
+)
+@click.option(
+    "--decontam",
+    multiple=True,
+    metavar="FILE",
+    help="Live: held-out laws.  [default: every catalogue that comes with fansr]",
+)
 @click.option(
     "--in-order",
     is_flag=True,

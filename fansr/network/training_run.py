@@ -105,7 +105,7 @@ class Run:
 
     def logits(self, data: batches.Batch) -> torch.Tensor:
         with torch.autocast(self.where.device.type, self.where.dtype, enabled=self.where.autocast):
-            return self.forward(data.values, data.tokens[:, :-1], present=data.present)
+            return self.forward(data.values, data.tokens[:, :-1], data.valid, data.present)
 
     def step(self, loader) -> dict:
         """One optimizer step; what it saw and did as a dict of plain numbers."""
@@ -116,7 +116,7 @@ class Run:
             [
                 sum(b.n_tokens for b in data),
                 sum(map(len, data)),
-                sum(flops_per_sample(*self.sizes, b.values.shape[1], b.tokens.shape[1] - 1) * len(b) for b in data),
+                sum(flops_per_sample(*self.sizes, b.n_points, b.tokens.shape[1] - 1) * len(b) for b in data),
             ],
             dtype=torch.float64,
         )
@@ -228,7 +228,7 @@ class Run:
         sums, n_tokens, n = torch.zeros(3, dtype=torch.float64), 0, 0
         for part in data:
             with torch.autocast(self.where.device.type, self.where.dtype, enabled=self.where.autocast):
-                logits = self.model(part.values, part.tokens[:, :-1], present=part.present)
+                logits = self.model(part.values, part.tokens[:, :-1], part.valid, part.present)
             sums += torch.stack(loss_sums(logits, part.tokens)).cpu().double()
             n_tokens, n = n_tokens + part.n_tokens, n + len(part)
         self.model.train()
@@ -313,6 +313,8 @@ def validation_batches(rows: np.ndarray, settings: Settings, where: torch.device
     made = []
     for i, part in enumerate(parts):
         rng = rng_for(0, "train.validation", i)
-        points = (settings.min_points + settings.max_points) // 2
+        points: int | np.ndarray = (settings.min_points + settings.max_points) // 2
+        if settings.points_per == "law":
+            points = batches.numbers_of_points(settings, rng, len(part))
         made.append(batches.make(rows[part], columns[part], points, settings, rng, where))
     return [part for part in made if len(part)]

@@ -75,6 +75,7 @@ DEFAULT_PROPOSERS = (
     "model",
     "evolve",
 )
+STARTS = ("mixed", "paper")  # where the constants of proposed laws begin: as in refiner.py, or as in section 3.5
 # These run first and whole, by counts: no clock and no load takes the commonest laws away.
 FLOOR = ("power", "kinks", "own", "sums", "curves")
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
@@ -143,6 +144,8 @@ class Options:
     temperature: float = 1.0
     top_p: float = 1.0
     rules: rules.Rules = rules.Rules()  # what a law may be
+    starts: str = "mixed"  # one of STARTS
+    tidy: bool = True  # cut down, respelled and rounded; else the answer is a law as it was proposed
     target_fvu: float | None = None  # at which a search ends: when the law it would choose fits as well
     watch: Callable[[Progress], Any] | None = (
         None  # called after every turn; what it gives back, if true, ends the search
@@ -266,7 +269,8 @@ def gather(
     state, status = _State(problem, options, budget), "ok"
     try:
         mean = float(np.average(problem.y, weights=problem.weights))
-        state.offer([Candidate(["<constant>"], np.array([mean]), 1.0, "mean"), *candidates])
+        always = [Candidate(["<constant>"], np.array([mean]), 1.0, "mean")] if options.tidy else []
+        state.offer([*always, *candidates])
         state.run()
     except KeyboardInterrupt:
         status = "interrupted"
@@ -342,12 +346,12 @@ class _State:
 
     def _take(self, problem: Problem):
         """What follows from the problem's rows and weights: the fitter, what is exact, an empty pool."""
-        from fansr.fitting import Refiner
+        from fansr.fitting import CurveFitter, Refiner
         from fansr.proposers import calendar_columns, prior_nats
 
         options = self.options
         self.problem = problem
-        self.fitter = Refiner(
+        self.fitter = (CurveFitter if options.starts == "paper" else Refiner)(
             problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights
         )
         self.floor = selection.fvu_floor(problem.y, problem.weights)
@@ -445,7 +449,7 @@ class _State:
                     for candidate in helper.collect():
                         self.yields[candidate.source] += 1
                         self.pool.add(self._again(candidate) if self.relative else candidate)
-                if self._settled():
+                if self.options.tidy and self._settled():
                     self.until = min(self.until, started + (1 + PATIENCE) * (time.monotonic() - started))
                 if self.until < math.inf and (
                     self.budget.seconds is None or self.pool.best.length <= LONG or time.monotonic() > self.until
@@ -486,7 +490,11 @@ class _State:
         waiting = self._invited()
         timed = self.budget.seconds is not None
         yield from self._floor(waiting)
-        if self.options.loss == "auto" and relative_noise.found(self.problem, self.pool, self.floor):
+        if (
+            self.options.loss == "auto"
+            and self.options.tidy
+            and relative_noise.found(self.problem, self.pool, self.floor)
+        ):
             self._weigh()
             yield from self._floor(waiting)
         waiting = [name for name in waiting if name not in FLOOR]
@@ -500,7 +508,8 @@ class _State:
             if not self._step(turn):
                 turns.remove(turn)
                 begun = time.monotonic()
-                self._prune(self.work.slice(PRUNE_SHARE * (begun - started) - cutting).over)
+                if self.options.tidy:
+                    self._prune(self.work.slice(PRUNE_SHARE * (begun - started) - cutting).over)
                 cutting += time.monotonic() - begun
             yield turn.name
         self.unheard = tuple(waiting)  # not reached where a search ends because it has the law
@@ -590,6 +599,9 @@ class _State:
 
     def finish(self, started: float, status: str) -> Found:
         """Shorten and round the leading candidates, choose one, and describe it."""
+        if not self.options.tidy:
+            best = self.pool.best
+            return self._found(best, self.pool.front(), None if best is None else self._errors(best), started, status)
         hurry = status == "interrupted"
         clock = Budget(0.7) if hurry else self.budget
         least, deadline = 0.0 if hurry else LEAST_SECONDS, self.options.deadline
@@ -616,10 +628,15 @@ class _State:
             if status == "ok" and step < selection.DROP_NATS:
                 status = "no law"
         shown = [self._kept(self._written(candidate), candidate) for candidate in self.pool.front()]
+        front = selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
+        return self._found(best, front, None if best is None else errors[id(best)], started, status)
+
+    def _found(self, best, front, errors, started: float, status: str) -> Found:
+        """The outcome of this search with that choice."""
         return Found(
             best,
-            selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best),
-            np.zeros(0) if best is None else errors[id(best)],
+            front,
+            np.zeros(0) if errors is None else errors,
             time.monotonic() - started - self.loading,
             self.pool.seen,
             self.yields,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bench import corpus as corpus_bench
+from fansr.cli import resources
 from fansr.corpus import decontam, draw_kernels, gen, holdout_guard, holdout_images
 from fansr.corpus.prior import Prior, Skeletons
 from fansr.expressions import prefix
@@ -386,8 +387,21 @@ def test_a_broken_test_set_is_named(tmp_path, skeletons, text, said):
     assert not (tmp_path / "o.zst").exists()
 
 
+def test_every_shipped_catalogue_is_held_out_by_default(tmp_path):
+    """One law of each, as it stands in its file, and one that is in none."""
+    held = [["*", "<constant>", "exp", "/", "*", "<constant>", "pow2", "x1", "<constant>"], ["pow", "x1", "x2"]]
+    with reader_writer.open_writer(tmp_path / "s.zst", "skeleton", []) as writer:
+        laws = decontam.read_tests([resources.path("data", "families.json")])
+        for i, expr in enumerate([*held, laws[0][1], ["tanh", "asinh", "+", "x1", "exp", "exp", "x1"]]):
+            writer.write({"kind": "skeleton", "id": i, "expr": expr})
+    done = run("-o", tmp_path / "o.zst", tmp_path / "s.zst", "-j", 1)
+    assert done.returncode == 0, done.stderr
+    with reader_writer.open_reader(tmp_path / "o.zst") as reader:
+        assert [record["id"] for record in reader] == [3]
+        assert reader.history[-1]["config"]["test"] == ["data/fastsrb.json", "data/textbook.txt", "data/families.json"]
+
+
 def test_wrong_calls(tmp_path, skeletons):
-    assert run(skeletons).returncode == 2  # no --test
     missing = run("--test", "nowhere.json", skeletons, "-o", tmp_path / "o.zst")
     assert missing.returncode == 1 and "no such file" in missing.stderr
     whole = skeletons.read_bytes()

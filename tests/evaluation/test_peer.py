@@ -225,11 +225,27 @@ def test_a_missing_package_is_a_wrong_call(monkeypatch, tmp_path):
         assert result.exit_code == 2 and "ascending seconds" in result.stderr
 
 
-def test_peers_without_what_they_need_say_so(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    monkeypatch.delenv("FLASH_ANSR_MODEL", raising=False)
-    assert "Julia" in peer.isolated(problem(), "pysr", (0.1,), 0)[0]["status"]
-    assert "FLASH_ANSR_MODEL" in peer.isolated(problem(), "flash-ansr", (0.1,), 0)[0]["status"]
+def test_pysr_brings_its_own_julia_or_says_what_it_lacks(monkeypatch):
+    """The failure is that of its import, which fetches Julia; nothing is asked of PATH."""
+
+    def offline(name):
+        assert name == "pysr"
+        raise OSError("could not download\n https://julialang-s3")
+
+    monkeypatch.setattr(peer.importlib, "import_module", offline)
+    status = peer.isolated(problem(), "pysr", (0.1,), 0)[0]["status"]
+    assert "could not download https://julialang-s3" in status and "PYTHON_JULIAPKG_EXE" in status
+
+
+@pytest.mark.parametrize(
+    "method, told",
+    [("nesymres", "NeuralSymbolicRegressionThatScales"), ("e2e", "facebookresearch/symbolicregression"),
+     ("flash-ansr", "pip install flash-ansr"), ("pysr", "fansr[pysr]")],
+)  # fmt: skip
+def test_what_to_install_is_one_line(method, told, monkeypatch):
+    monkeypatch.setattr(peer.importlib.util, "find_spec", lambda name: None)
+    result = CliRunner().invoke(peer.main, ["--method", method])
+    assert result.exit_code == 2 and told in " ".join(result.stderr.split())
 
 
 # ---- the searches -----------------------------------------------------------------------------
@@ -290,42 +306,7 @@ def test_operons_trees_are_read_in_order():
     assert np.allclose(evaluate(peer._operon_tokens(model), X), model.predict(X), rtol=1e-3, atol=1e-4)
 
 
-# ---- programs that cannot be installed everywhere: the calls we make, against stand-ins with their interface --------
-
-
-class _FlashANSR:
-    """The methods of flash_ansr.FlashANSR (0.4.3) that are used, with a law that gets better with more samples."""
-
-    made: list[int] = []
-
-    @classmethod
-    def load(cls, directory, generation_config, n_restarts, refiner_workers):
-        model = cls()
-        model.choices = generation_config["choices"]
-        cls.made.append(model.choices)
-        return model
-
-    def fit(self, X, y):
-        self._results = [{"score": -1.0 * self.choices}]
-
-    def get_expression(self, precision, map_variables):
-        return "x1 * x2" if self.choices >= 64 else "x1"
-
-
-def test_flash_ansr_is_called_with_more_and_more_samples(monkeypatch, tmp_path):
-    import sys
-
-    module = types.ModuleType("flash_ansr")
-    module.FlashANSR = _FlashANSR
-    module.SoftmaxSamplingConfig = lambda choices: {"choices": choices}
-    monkeypatch.setitem(sys.modules, "flash_ansr", module)
-    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(manual_seed=lambda seed: None))
-    monkeypatch.setenv("FLASH_ANSR_MODEL", str(tmp_path))
-    record = problem()
-    ticks = iter(np.arange(0.0, 100.0, 0.1))
-    monkeypatch.setattr(peer, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
-    assert peer.flash_ansr(record["X"], record["y"], 2.0, 0) == [["*", "x1", "x2"]]
-    assert _FlashANSR.made[:3] == [32, 64, 128] and len(_FlashANSR.made) < 12
+# ---- PySR, which is not installed everywhere: the calls we make, against a stand-in with its interface ------------
 
 
 def test_pysr_is_called_with_its_own_clock(monkeypatch):
@@ -344,7 +325,6 @@ def test_pysr_is_called_with_its_own_clock(monkeypatch):
             return f"{self.names[0]}**2 + 0.5"
 
     monkeypatch.setitem(sys.modules, "pysr", types.SimpleNamespace(PySRRegressor=PySRRegressor))
-    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/julia")
     record = problem()
     assert peer.pysr(record["X"], record["y"], 3.0, 5) == [["+", "pow2", "x1", "0.5"]]
     assert seen["timeout_in_seconds"] == 3.0 and seen["random_state"] == 5

@@ -1,13 +1,17 @@
 """refiner.py against scipy and numpy's least squares, and its promises on scales, repeatability and edges."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
 from fansr.expressions.programs import Tape, compile_many, evaluate
 from fansr.expressions.tokens import CONSTANT as C
+from fansr.fitting.curve_fitting import CurveFitter
 from fansr.fitting.linear_constants import split
 from fansr.fitting.refiner import FULL, MAX_CONSTANTS, Refiner, Schedule
+from fansr.streams.seeds import rng_for
 
 LINE = ["+", "*", C, "x1", C]
 DECAY = ["+", "*", C, "exp", "*", C, "x1", C]
@@ -253,3 +257,44 @@ def test_errors_say_what_is_wrong():
         Refiner(np.ones((3, 2)), np.ones(3), weights=[1, -1, 1])
     with pytest.raises(ValueError, match="an expression uses x5"):
         Refiner(np.ones((3, 2)), np.ones(3)).fit([["x5"]])
+
+
+# ---- section 3.5 as it stands
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_curve_fitter_is_a_loop_over_scipys_curve_fit(weighted):
+    """Over the same starts, on raw numbers, with SciPy's own derivatives; a bare law and one of more constants than rows too."""
+    rng = np.random.default_rng(3)
+    X = rng.uniform(0.5, 2.0, (40, 1))
+    y = 3e4 * (2.0 * np.exp(-1.5 * X[:, 0]) + 0.5) + rng.normal(0, 50, 40)
+    weights = rng.uniform(0.2, 2.0, 40) if weighted else np.ones(40)
+    fitter = CurveFitter(X, y, restarts=8, seed=4, weights=weights)
+    (fvu, bare), (consts, none) = fitter.fit([DECAY, ["exp", "x1"]])
+    starts = rng_for(4, "curve_fit", 0).normal(0.0, 5.0, (8, 3))
+    sums = []
+    for start in starts:
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                c, _ = curve_fit(lambda x, a, b, d: a * np.exp(b * x) + d, X[:, 0], y, start, sigma=weights**-0.5)
+        except RuntimeError:
+            continue
+        sums.append((weights * (y - c[0] * np.exp(c[1] * X[:, 0]) - c[2]) ** 2).sum())
+    mean = np.average(y, weights=weights)
+    assert len(consts) == 3 and not len(none) and bare > 1
+    assert fvu == pytest.approx(min(sums) / (weights * (y - mean) ** 2).sum(), rel=1e-6)
+    assert fvu == pytest.approx(fitter.fvu(DECAY, consts), rel=1e-12)
+
+
+def test_curve_fitter_with_more_constants_than_rows_and_with_none_that_fit():
+    few = CurveFitter(np.array([[1.0], [2.0]]), np.array([1.0, 3.0]))
+    (fvu, hopeless), (consts, _) = few.fit([DECAY, ["log", "-", "x1", "+", "x1", "abs", C]])
+    assert fvu < 1e-10 and len(consts) == 3 and hopeless == np.inf
+
+
+def test_curve_fitter_stops_when_time_is_over():
+    asked = iter([False, True])
+    fitter = CurveFitter(np.ones((5, 1)) * np.arange(5.0)[:, None], np.arange(5.0))
+    fvus, _ = fitter.fit([LINE, LINE], over=lambda: next(asked))
+    assert fvus[0] < 1e-20 and fvus[1] == np.inf

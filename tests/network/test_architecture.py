@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from fansr.network.architecture import (
+    DecoderLayer,
     Model,
     RMSNorm,
     RMSSetNorm,
@@ -180,6 +181,33 @@ def test_rope_depends_on_distance_only():
     c, s = rope_table(2, 3)
     turned = rotate(torch.tensor([[1.0, 0.0]]), c[2:3], s[2:3])[0]
     torch.testing.assert_close(turned, torch.tensor([math.cos(2.0), math.sin(2.0)]))
+
+
+@pytest.mark.parametrize("post_norm", [False, True])
+def test_decoder_layer_against_torch(post_norm):
+    """torch's layer with the same weights and RMS norms; the angles are 0, which torch's has none of."""
+    config = ModelConfig(**{**SMALL, "post_norm": post_norm})
+    layer, d = DecoderLayer(config).eval(), config.width
+    reference = nn.TransformerDecoderLayer(
+        d, config.heads, config.feed_forward, 0.0, "gelu", batch_first=True, norm_first=not post_norm
+    ).eval()
+    for name, norm in (("norm1", layer.norm_self), ("norm2", layer.norm_cross), ("norm3", layer.norm_inner)):
+        nn.init.normal_(norm.weight, 1.0, 0.3)
+        setattr(reference, name, nn.RMSNorm(d, EPSILON))
+        getattr(reference, name).weight.data = norm.weight.data
+    own, cross = reference.self_attn, reference.multihead_attn
+    own.in_proj_weight.data, own.in_proj_bias.data = layer.self_qkv.weight.data, layer.self_qkv.bias.data
+    cross.in_proj_weight.data = torch.cat((layer.cross_query.weight, layer.cross_key_value.weight)).detach()
+    cross.in_proj_bias.data = torch.cat((layer.cross_query.bias, layer.cross_key_value.bias)).detach()
+    for ours, theirs in ((layer.self_out, own.out_proj), (layer.cross_out, cross.out_proj)):
+        theirs.weight.data, theirs.bias.data = ours.weight.data, ours.bias.data
+    for ours, theirs in ((layer.feed_forward.up, reference.linear1), (layer.feed_forward.down, reference.linear2)):
+        theirs.weight.data = ours.weight.data
+        nn.init.zeros_(theirs.bias)
+    x, memory = torch.randn(2, 7, d), torch.randn(2, 5, d)
+    wanted = reference(x, memory, nn.Transformer.generate_square_subsequent_mask(7), tgt_is_causal=True)
+    flat = torch.ones(7, d // config.heads), torch.zeros(7, d // config.heads)
+    torch.testing.assert_close(layer(x, memory, *flat), wanted, rtol=1e-4, atol=1e-5)
 
 
 # ---- the whole

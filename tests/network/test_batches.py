@@ -110,6 +110,27 @@ def test_a_batch_holds_each_law_and_its_values(irrelevant):
     assert any(extra) == (irrelevant > 0)
 
 
+@pytest.mark.parametrize("scale", [False, True])
+def test_each_law_may_have_its_own_number_of_points(scale):
+    """Against a loop over the laws: padding is 0, what is left are the law's values, scaled by its own points alone."""
+    law = Prior(columns=(Draw("positive", spread=15.0),))
+    settings = Settings(**{**SETTINGS.__dict__, "prior": law, "points_per": "law", "batch": 64, "max_points": 30})
+    pool = Pool(settings)
+    pool.add(records(EXPRS))
+    plain = batches.Loader(pool, settings, seed=3).batch(0)
+    data = batches.Loader(pool, Settings(**{**settings.__dict__, "scale_columns": scale}), seed=3).batch(0)
+    numbers = data.valid.sum(1)
+    assert len(set(numbers.tolist())) > 10 and numbers.min() >= 4 and numbers.max() <= 30
+    assert data.n_points == pytest.approx(float(numbers.double().mean()))
+    assert data.values.shape[1] % 8 == 0 and data.values.shape[1] - numbers.max() < 8
+    for i, n in enumerate(numbers.tolist()):
+        assert data.valid[i, :n].all() and not data.values[i, n:].any()
+        check_values(batches.Batch(plain.values[i : i + 1, :n], plain.present[i : i + 1], plain.tokens[i : i + 1]))
+        alone = plain.values[i, :n].double().numpy()
+        wanted = scaled(alone, scale_exponents(alone)) if scale else alone
+        np.testing.assert_array_equal(data.values[i, :n].numpy(), wanted.astype(np.float32))
+
+
 def test_frame_puts_the_marks_where_they_belong():
     framed = batches.frame(torch.tensor([[5, 6, 0], [5, 6, 7]]))
     assert framed.tolist() == [[BOS_ID, 5, 6, EOS_ID, PAD_ID], [BOS_ID, 5, 6, 7, EOS_ID]]

@@ -1,5 +1,6 @@
 """fansr-train: schedule, exact resume, joint runs, and what happens when things go wrong."""
 
+import io
 import json
 import os
 import shutil
@@ -9,17 +10,19 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
+from fansr.cli import resources
 from fansr.corpus.gen import sample_skeletons
 from fansr.corpus.prior import Prior, Skeletons
 from fansr.errors import DataError
 from fansr.expressions.tokens import PAD_ID
-from fansr.network import batches, checkpoints, device, layout, model_file, optimizers
+from fansr.network import batches, checkpoints, device, layout, model_file, optimizers, skeleton_sources
 from fansr.network.architecture import Model
 from fansr.network.configuration import ModelConfig, Options, Settings
 from fansr.network.in_order import InOrder
@@ -259,6 +262,20 @@ def test_without_input_live_stages_feed_training(corpus, tmp_path):
     assert commands[:3] == ["fansr-gen", "fansr-simplify", "fansr-decontam"] and len(commands) == 4
 
 
+def test_live_stages_are_as_many_as_keep_up_with_each_other(monkeypatch):
+    """By the rates of docs/benchmarks/parts.md: one guard feeds 7 simplifiers, one generator 23; all catalogues are held out."""
+    calls = []
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda words, **_: calls.append(words) or SimpleNamespace(stdout=io.BytesIO())
+    )
+    skeleton_sources.live("prior", resources.catalogues(), True, False, 5, 24)
+    jobs = [words[words.index("-j") + 1] for words in calls]
+    assert jobs == ["2", "24", "4"] and "--relax" not in calls[1]
+    assert [Path(word).name for word in calls[2] if "/data/" in word] == list(resources.CATALOGUES)
+    skeleton_sources.live("prior", [], True, True, 5, 2)
+    assert "--relax" in calls[-1] and calls[-1][calls[-1].index("-j") + 1] == "2"
+
+
 # ---- joint runs
 
 
@@ -276,7 +293,10 @@ def joint(processes, *args):
 
 @pytest.mark.parametrize(
     "layout, accumulate, more",
-    [("replicated", 3, ["--in-order"]), ("sharded", 2, [])],  # of three batches one process has two
+    [
+        ("replicated", 3, ["--in-order", "--points-per", "law"]),
+        ("sharded", 2, []),
+    ],  # of three batches one process has two
     ids=["replicated", "sharded"],
 )
 def test_two_processes_do_what_one_does(corpus, tmp_path, layout, accumulate, more):
