@@ -102,7 +102,7 @@ def program(name: str, clock: str = "wall") -> list[str]:
         code += (
             "import time, types, fansr.fitting.problem, fansr.search.turns, fansr.evaluation.peer, fansr.evaluation.peer_networks as networks; clock = types.SimpleNamespace(**vars(time)); "
             f"clock.monotonic = time.process_time; fansr.evaluation.peer.PATIENCE = {CPU_PATIENCE}; "
-            "fansr.fitting.problem.time = fansr.search.turns.time = fansr.evaluation.peer.time = networks.time = clock; "
+            "fansr.fitting.problem.time = fansr.search.clocks.time = fansr.search.turns.time = fansr.evaluation.peer.time = networks.time = clock; "
         )
     return [sys.executable, "-c", code + "main()"]
 

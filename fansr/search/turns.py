@@ -21,6 +21,7 @@ from fansr.cli import kernels
 from fansr.expressions import n_constants, to_infix
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import (
+    clocks,
     large_tables,
     plain_forms,
     relative_noise,
@@ -94,8 +95,6 @@ LONG, PATIENCE = (
     1.0,
 )  # tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up
 WHOLE_SHARE = 0.25  # of a time budget, kept for fitting the answer to all rows of a table longer than MAX_ROWS
-TIDY_SHARE = 0.1  # of a time budget, kept for shortening and rounding
-LEAST_SECONDS = 0.2  # of processor time for rounding, half of it for shortening, however late it is
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
 AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
 MORE = 10  # candidates looked at besides the FINISHERS where all of those are undetermined
@@ -175,18 +174,6 @@ class Found:
     loading: float = 0.0
     unheard: tuple[str, ...] = ()
     weights: np.ndarray | None = None  # (M,) of the problem's rows where the search gave them weights itself
-
-
-class _Allowance:
-    """Over when the budget is, but not before `seconds` of processor time were had: on a busy machine the clock runs alone.
-    Over in any case at the `deadline`."""
-
-    def __init__(self, budget: Budget, seconds: float, deadline: float | None = None):
-        self.budget, self.until = budget, time.process_time() + seconds
-        self.deadline = math.inf if deadline is None else deadline
-
-    def over(self) -> bool:
-        return time.monotonic() > self.deadline or (self.budget.over() and time.process_time() > self.until)
 
 
 class _Turn:
@@ -339,8 +326,7 @@ class _State:
         self.helped = False  # a partner has the second core
         self.left_out: tuple[str, ...] = ()  # proposers that are the partner's
         self.until = math.inf  # set when the law is found
-        # The clock keeps a share for tidying, so that the whole stays within the budget.
-        self.work = budget if budget.seconds is None else budget.slice(budget.left() * (1 - TIDY_SHARE))
+        self.work = clocks.Work(budget)
         self.loading = 0.0
         self.unheard: tuple[str, ...] = ()
 
@@ -434,8 +420,7 @@ class _State:
     def _loaded(self, seconds: float):
         """Seconds spent on loading are none of the search's."""
         self.loading += seconds
-        for budget in {id(b): b for b in (self.budget, self.work)}.values():
-            budget.start += seconds
+        self.work.shift(seconds)
 
     def run(self):
         """Turns until the budget is over, nobody has more to say, or the law is found."""
@@ -589,13 +574,16 @@ class _State:
         if not self.pool.value(best) < math.inf or len(self.problem.y) <= n_constants(best.expr) + 2:
             return False
         self.settled.add(tuple(best.expr))
-        over = _Allowance(self.work, LEAST_SECONDS, self.options.deadline).over
+        over = self._allowance(self.work, clocks.LEAST_SECONDS)
         short, tried = shortening.shorten(best, self.fitter, self.pool.value, over=over)
         for candidate in tried:
             self.pool.add(candidate)
         self.pool.add(short)
         self.settled.add(tuple(short.expr))
         return True
+
+    def _allowance(self, clock: Budget, seconds: float) -> Callable[[], bool]:
+        return clocks.Allowance(clock, seconds, self.options.deadline, self.work.pace()).over
 
     def finish(self, started: float, status: str) -> Found:
         """Shorten and round the leading candidates, choose one, and describe it."""
@@ -604,9 +592,9 @@ class _State:
             return self._found(best, self.pool.front(), None if best is None else self._errors(best), started, status)
         hurry = status == "interrupted"
         clock = Budget(0.7) if hurry else self.budget
-        least, deadline = 0.0 if hurry else LEAST_SECONDS, self.options.deadline
-        self._prune(_Allowance(clock, least / 2, deadline).over)
-        over = _Allowance(clock, least, deadline).over
+        least = 0.0 if hurry else clocks.LEAST_SECONDS
+        self._prune(self._allowance(clock, least / 2))
+        over = self._allowance(clock, least)
         by_drop = self.options.select == "drop"
         finals = [self._plain(candidate, over) for candidate in (self.pool.front() if by_drop else self._leaders())]
         finals += [
