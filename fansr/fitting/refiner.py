@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -127,6 +126,8 @@ class Refiner:
 
         chunks = range(0, K, self.CHUNK)
         if jobs > 1 and len(chunks) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(jobs) as threads:
                 list(threads.map(work, chunks))
         else:

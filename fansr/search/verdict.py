@@ -286,10 +286,10 @@ def shape_of(X: np.ndarray, residual: np.ndarray, names: Sequence[str], free: in
         X, residual, y = X[rows], residual[rows], y[rows]
     centre = float(np.median(residual)) if abs(float(np.mean(np.sign(residual)))) > 0.5 else 0.0
     signs = np.where(residual - centre >= 0, 1.0, -1.0)
-    varying = [j for j in range(X.shape[1]) if len(np.unique(X[:, j])) > 5]
+    varying = [j for j in range(X.shape[1]) if len(set(X[:, j].tolist())) > 5]
     limit = CHANCE / (len(varying) + 2)
     for j in varying:
-        order = np.lexsort((y, X[:, j])) if len(np.unique(X[:, j])) == len(y) else np.argsort(X[:, j], kind="stable")
+        order = np.lexsort((y, X[:, j])) if len(set(X[:, j].tolist())) == len(y) else np.argsort(X[:, j], kind="stable")
         z = runs_deviation(signs[order])
         if normal_tail(z) < limit:
             return f"its signs come in long runs along {names[j]}"
