@@ -13,7 +13,7 @@ help:  ## this list
 venv: .venv/ready  ## the environment: exact versions, the commands, compiled kernels
 
 .venv/ready: requirements.lock setup.cfg pyproject.toml
-	$(PYTHON) -m venv "$$($(PYTHON) -c 'import os; print(os.path.realpath(".venv"))')"  # venv refuses a link
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv "$$($(PYTHON) -c 'import os; print(os.path.realpath(".venv"))')"  # venv refuses a link
 	$(PIP) -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation -e .
 	$(BIN)/python -m fansr.warm

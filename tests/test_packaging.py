@@ -142,8 +142,9 @@ def steps_of(recipe: str) -> tuple[list[str], list[str]]:
     """(files copied in, shell lines run) of a container's recipe."""
     text = (ROOT / "containers" / recipe).read_text()
     if recipe == "Dockerfile":
+        text = text.replace("\\\n", "")
         copied = [word for line in re.findall(r"^COPY (.+)$", text, re.M) for word in line.split()[:-1]]
-        return copied, re.findall(r"^RUN (.+)$", text, re.M)
+        return copied, [step.strip() for line in re.findall(r"^RUN (.+)$", text, re.M) for step in line.split("&&")]
     sections = dict(re.findall(r"^%(\w+)\n((?:    .+\n)+)", text, re.M))
     return [line.split()[0] for line in sections["files"].splitlines()], [
         line.strip() for line in sections["post"].splitlines()
@@ -163,7 +164,23 @@ def test_a_container_copies_all_that_building_needs(recipe, tmp_path):
     inside = set(zipfile.ZipFile(tmp_path / wheel).namelist())
     assert {f"fansr/{name}" for name in files(ROOT / "fansr") if name.endswith(".py")} <= inside
     assert any(line.startswith("pip install") and "torch" in line for line in lines)
-    assert lines.index(next(line for line in lines if '".[plot]"' in line)) > 0  # torch's CPU build comes before it
+    steps = [line for line in lines if line.startswith("pip install")]
+    assert ["torch" in step for step in steps] == [True, False] and '".[plot]"' in steps[
+        1
+    ]  # torch's CPU build comes first
+    assert all("--no-cache-dir" in step and "--constraint requirements.lock" in step for step in steps)
+    assert "requirements.lock" in copied
+    subprocess.run(["sh", "-n"], input="\n".join(lines), text=True, check=True)
+
+
+def test_what_linters_of_containers_ask():
+    """A base with its version, absolute folders, a command in exec form, nothing downloaded but by pip."""
+    docker, apptainer = ((ROOT / "containers" / name).read_text() for name in ("Dockerfile", "fansr.def"))
+    base = re.search(r"^FROM (\S+:\S+)$", docker, re.M).group(1)
+    assert re.search(r"^From: (\S+)$", apptainer, re.M).group(1) == base and not base.endswith("latest")
+    assert all(folder.startswith("/") for folder in re.findall(r"^WORKDIR (\S+)$", docker, re.M))
+    assert re.search(r'^CMD \["fansr"\]$', docker, re.M)
+    assert not re.search(r"\b(curl|wget|apt-get|sudo|ADD)\b", docker + apptainer)
 
 
 @pytest.mark.prove

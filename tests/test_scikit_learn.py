@@ -1,6 +1,7 @@
 """SymbolicRegressor among scikit-learn's tools: its own checks of an estimator, all of them, and each tool with its outcome."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -78,11 +79,31 @@ def fresh(**params):
     return sklearn.clone(QUICK).set_params(**params)
 
 
-def test_import_of_fansr_loads_neither_scikit_learn_nor_numpy():
-    code = "import sys, fansr; print(sorted({'sklearn', 'numpy', 'pandas', 'numba'} & set(sys.modules)))"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
-    )
+def loaded_by(line, after="pass"):
+    """The modules that a line loads in a fresh interpreter, beyond those that another one loaded."""
+    code = f"import sys\n{after}\nbefore = set(sys.modules)\n{line}\nprint(*sorted(set(sys.modules) - before))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def processor_seconds(line):
+    """Of an interpreter that runs a line, the least of three."""
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", line], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(spent)
+
+
+def test_import_of_fansr_loads_nothing_and_the_regressor_scikit_learn_at_most():
+    assert loaded_by("import fansr") == {"fansr", "fansr.version"}
+    more = {name.partition(".")[0] for name in loaded_by("from fansr import SymbolicRegressor", "import sklearn.base")}
+    assert not more & {"torch", "numba", "matplotlib", "sympy", "rich", "jax"}, more
+
+
+def test_import_of_fansr_takes_no_time():
+    assert processor_seconds("import numpy, fansr") - processor_seconds("import numpy") < 0.15
 
 
 def test_pipeline_with_names_kept_by_set_output():
