@@ -112,28 +112,35 @@ def man(name, everything, output):
 
 # ---- completion -------------------------------------------------------------------------------
 
+# FANSR_WORDS: a word a line, the unfinished one last, and a full stop after it, since shells drop empty lines at an end.
 SCRIPTS = {
     "bash": """_fansr_complete() {
     local IFS=$'\\n'
-    COMPREPLY=($(FANSR_WORDS="$(printf '%s\\n' "${COMP_WORDS[@]:0:COMP_CWORD+1}")" fansr complete 2>/dev/null))
+    COMPREPLY=($(FANSR_WORDS="$(printf '%s\\n' "${COMP_WORDS[@]:0:COMP_CWORD+1}" .)" fansr complete 2>/dev/null))
     [ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o filenames -F _fansr_complete NAMES
 """,
     "zsh": """_fansr_complete() {
     local -a found
-    found=("${(@f)$(FANSR_WORDS="${(F)words[1,CURRENT]}" fansr complete 2>/dev/null)}")
+    found=("${(@f)$(FANSR_WORDS="${(pj:\\n:)words[1,CURRENT]}"$'\\n.' fansr complete 2>/dev/null)}")
     if [[ -n "${found[1]}" ]]; then compadd -- "${found[@]}"; else _files; fi
 }
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
 compdef _fansr_complete NAMES
 """,
     "fish": """function __fansr_complete
-    set -lx FANSR_WORDS (string join \\n -- (commandline -opc) (commandline -ct) | string collect -N)
-    fansr complete 2>/dev/null
+    set -l last (commandline -ct)
+    set -lx FANSR_WORDS (string join -- \\n (commandline -opc) "$last" . | string collect)
+    set -l found (fansr complete 2>/dev/null)
+    if test (count $found) -gt 0
+        string join -- \\n $found
+    else
+        __fish_complete_path $last
+    end
 end
 for name in NAMES
-    complete -c $name -a '(__fansr_complete)'
+    complete -c $name -f -a '(__fansr_complete)'
 end
 """,
 }
@@ -206,8 +213,8 @@ def columns_of(path: str) -> list[str]:
 
 
 def complete() -> None:
-    """Print, a line each, what FANSR_WORDS (words a line each, the last unfinished) may go on as; for the scripts above."""
-    words = os.environ.get("FANSR_WORDS", "").split("\n")
+    """Print, a line each, what the words of FANSR_WORDS may go on as; for the scripts above."""
+    words = os.environ.get("FANSR_WORDS", "").removesuffix("\n.").split("\n")
     try:
         found = candidates(words)
     except (DataError, OSError, ImportError):

@@ -1,5 +1,6 @@
 """manual.py: pages and completion say what --help says, and the scripts do in a real bash."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -71,15 +72,31 @@ def test_the_script_is_one_of_its_shell(shell):
     assert done.returncode == 0 and done.stderr == "" and all(f"fansr-{name}" in script for name in COMMANDS)
 
 
-def test_bash_completes_a_column(tmp_path):
-    """The function of the script, called as bash calls it, with a `fansr` of this checkout."""
+CALLS = {  # the function of the script, called as its shell calls it
+    "bash": 'COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _fansr_complete; printf "%s\\n" "${{COMPREPLY[@]}}"',
+    "zsh": 'compadd() {{ shift; print -l -- "$@" }}; words=({words}); CURRENT=$#words; _fansr_complete',
+    "fish": "complete -C \"$(string join ' ' -- {words})\"",
+}
+
+
+@pytest.mark.parametrize("shell", [s for s in manual.SHELLS if shutil.which(s)])
+def test_the_script_completes_columns_and_options(shell, tmp_path):
+    """Begun words and empty ones, with a `fansr` of this checkout."""
     (tmp_path / "fansr").write_text(
         f"#!/bin/sh\nexec {sys.executable} -c 'from fansr.cli.fansr import main; main()' \"$@\"\n"
     )
     (tmp_path / "fansr").chmod(0o755)
-    script = CliRunner().invoke(manual.completion, ["bash"]).output
-    call = f'COMP_WORDS=(fansr-fit {PLANETS} --target per); COMP_CWORD=3; _fansr_complete; echo "${{COMPREPLY[@]}}"'
-    done = subprocess.run(
-        ["bash", "-c", f'PATH="{tmp_path}:$PATH"\n{script}\n{call}'], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "period_days"
+    script = CliRunner().invoke(manual.completion, [shell]).output
+    if shell == "zsh":
+        script = script.partition("(( $+functions")[0]  # what registers it wants a terminal
+    for words, found in (
+        (f"fansr-fit {PLANETS} --target per", "period_days"),
+        (f"fansr-fit {PLANETS} --target ''", "planet semi_major_axis_au period_days"),
+        ("fansr fit --pred", "--predict"),
+    ):
+        call = CALLS[shell].format(words=words)
+        done = subprocess.run(
+            [shell, *(["-f"] if shell == "zsh" else []), "-c", f"{script}\n{call}"], capture_output=True, text=True, check=True,
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        )  # fmt: skip
+        assert set(done.stdout.split()) == set(found.split()), (words, done.stdout, done.stderr)
