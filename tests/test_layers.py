@@ -15,12 +15,14 @@ ROOT = Path(fansr.__file__).parent
 # A package imports only packages named before it; modules at the top of fansr (fit, fit_table, fit_stream, regressor, warm) may import all.
 ORDER = [
     "streams", "expressions", "cli", "simplification", "corpus", "fitting", "network", "proposers", "search", "tables",
-    "evaluation",
+    "evaluation", "distillation",
 ]  # fmt: skip
 FOR_ALL = {"fansr.version", "fansr.errors"}  # know nothing themselves
 # What trains or runs elsewhere than on a CPU; the rest, sampling on a CPU with it, works where torch is not loaded.
 TORCH = {
     "corpus.render_torch",
+    "distill",
+    *(f"distillation.{name}" for name in ("block", "input_columns", "judging", "law_layer", "law_values", "stand_in")),
     *(f"network.{name}" for name in
       ("architecture", "batches", "checkpoints", "device", "in_order", "layout", "optimizers", "torch_inference",
        "training_loop", "training_run")),

@@ -33,6 +33,7 @@ KINDS = {
     "guarding": BASE | DRAWING | ROWS | {"corpus/holdout_images": 3, "corpus/holdout_guard": 1},
     "rendering": BASE | DRAWING | ROWS | {"corpus/problem_bytes": 4},
     "sampling": {"network/decoder_kernels": 3},
+    "distilling": BASE | {"distillation/law_kernel": 1},
 }
 
 

@@ -1,0 +1,10 @@
+# What other packages may import from this one.
+from . import (
+    basis as basis,
+    block as block,
+    fits as fits,
+    input_columns as input_columns,
+    judging as judging,
+    law_layer as law_layer,
+    stand_in as stand_in,
+)

@@ -1,0 +1,198 @@
+"""What a network loses when a block is replaced: by its mean, by linear maps, by its bases alone, by laws.
+
+Knows blocks and layers; what is loss is the caller's to say.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from fansr.distillation import basis
+from fansr.distillation.block import Block, Recorded, Rows
+from fansr.distillation.law_layer import LawLayer
+from fansr.errors import DataError
+
+Loss = Callable[[Any, Any], Any]
+
+
+def losses(block: Block, loss: Loss, batches: Sequence[Any]) -> np.ndarray:
+    """(B,) the loss of each batch, in eval mode; gradients are kept on, since a loss may need them (a differential equation's)."""
+    if not len(batches):
+        raise DataError("no batches came: wanted at least one")
+    found = []
+    with block.calm():
+        for batch in batches:
+            value = loss(block.model, batch)
+            value = value.detach() if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+            if value.numel() != 1:
+                raise DataError(f"the loss is a tensor of shape {tuple(value.shape)}: wanted one number for a batch")
+            found.append(float(value))
+    return np.array(found)
+
+
+def mean_loss(block: Block, loss: Loss, batches: Sequence[Any]) -> float:
+    """The mean of losses()."""
+    return float(losses(block, loss, batches).mean())
+
+
+def milliseconds(function: Callable[[], Any], repeats: int, least: float = 2e-3) -> float:
+    """Median over `repeats` of the time of one call, each measured over `least` seconds or one call."""
+    begun = time.perf_counter()
+    function()
+    once = time.perf_counter() - begun
+    calls = max(1, int(least / max(once, 1e-9)))
+    took = []
+    for _ in range(max(1, repeats)):
+        begun = time.perf_counter()
+        for _ in range(calls):
+            function()
+        took.append((time.perf_counter() - begun) / calls)
+    return 1e3 * statistics.median(took)
+
+
+class Surrogate:
+    """A name, rows -> outputs as Block.replace takes it, and how many numbers it is made of."""
+
+    def __init__(self, name: str, rows: Rows, parameters: int, size: int, tokens: int = 0, own: bool = False):
+        self.name, self.rows, self.parameters, self.size, self.tokens, self.own = (
+            name,
+            rows,
+            parameters,
+            size,
+            tokens,
+            own,
+        )
+
+
+def _affine(name: str, linear: basis.Linear, like: torch.Tensor, parameters: int | None = None) -> Surrogate:
+    W, b = (torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in linear)
+    n = linear.parameters if parameters is None else parameters
+    return Surrogate(name, lambda X, _: torch.addmm(b.to(X.dtype), X, W.to(X.dtype)), n, n * like.element_size())
+
+
+def surrogates(
+    block: Block,
+    taken: Recorded,
+    layer: LawLayer,
+    rows_by_laws: Rows,
+    tokens: int,
+    input_basis: tuple[torch.Tensor, torch.Tensor] | None,
+    output_basis: basis.Components | None,
+    rank: int | None,
+) -> list[Surrogate]:
+    """The block itself and all that may stand for it, in the order of the table."""
+    weights = list(block.module.parameters())
+    like = layer.consts
+    X, Y = taken.X.double().numpy(), taken.Y.double().numpy()
+    mean = torch.as_tensor(Y.mean(axis=0), dtype=like.dtype, device=like.device)
+    n = sum(p.numel() for p in weights)
+    size = sum(p.numel() * p.element_size() for p in weights)
+    m = Y.shape[1]
+    found = [
+        Surrogate("original", lambda _, original: original(), n, size, own=True),
+        Surrogate("mean", lambda X, _: mean.to(X.dtype).expand(len(X), m), m, m * like.element_size()),
+        _affine("linear map", basis.linear_map(X, Y), like),
+    ]
+    rank = rank or (len(output_basis.rows) if output_basis is not None else min(8, *Y.shape, X.shape[1]))
+    if rank < min(X.shape[1], m):
+        linear = basis.linear_map(X, Y, rank)
+        found.append(_affine(f"linear map of rank {rank}", linear, like, rank * (X.shape[1] + m) + m))
+    if input_basis is not None or output_basis is not None:
+        found.append(_bases(input_basis, output_basis, like, n, size))
+    extra = [t for t in layer.buffers() if t is not None]
+    numbers = layer.consts.numel() + sum(t.numel() for t in extra)
+    laws = Surrogate("laws", rows_by_laws, numbers, numbers * like.element_size(), tokens)
+    return [*found, laws]
+
+
+def _bases(input_basis, output_basis, like, n, size) -> Surrogate:
+    """The block itself between projections on the bases of its inputs and outputs: what laws on them can reach at best."""
+
+    def rows(X, original):
+        if input_basis is not None:
+            mean, components = (part.to(X.dtype) for part in input_basis)
+            Y = original(mean + (X - mean) @ components.t() @ components)
+        else:
+            Y = original()
+        if output_basis is not None:
+            mean, components = (
+                torch.as_tensor(part, dtype=Y.dtype, device=Y.device) for part in (output_basis.mean, output_basis.rows)
+            )
+            Y = mean + (Y - mean) @ components.t() @ components
+        return Y
+
+    numbers = sum(
+        len(part[0]) * (1 + len(part[1]))
+        for part in (input_basis, output_basis[:2] if output_basis else None)
+        if part is not None
+    )
+    return Surrogate("bases alone", rows, n + numbers, size + numbers * like.element_size())
+
+
+def judge(
+    distiller: Any,
+    loss: Loss,
+    batches: Sequence[Any],
+    layer: LawLayer,
+    neural: Sequence[int],
+    laws: dict,
+    repeats: int = 5,
+    rank: int | None = None,
+) -> dict[str, Any]:
+    """The table of Distiller.judge."""
+    block, taken = distiller.block, distiller._taken()
+    if block.module is None:
+        raise ValueError("a function has no network around it to be judged")
+    inner = distiller.columns
+    input_basis = None if inner.components is None else (inner.mean, inner.components)
+    tokens = sum(law.length for law in laws.values() if law is not None)
+    by_laws = distiller.rows_by_laws(layer, neural)
+    table = []
+    X, Y = (taken.X_held, taken.Y_held) if len(taken.X_held) else (taken.X, taken.Y)
+    X, truth = X.to(layer.consts.device, layer.consts.dtype), Y.double().numpy()
+    own = block.own_forward()
+    base = None
+    for one in surrogates(block, taken, layer, by_laws, tokens, input_basis, distiller.output_basis, rank):
+        with block.replaced(one.rows):
+            values = losses(block, loss, batches)
+        base = values if base is None else base
+        with torch.no_grad():
+
+            def run(one=one):
+                return one.rows(X, lambda changed=None: block.run_rows(own, X if changed is None else changed))
+
+            try:
+                fitted = run()
+                took = milliseconds(run, repeats)
+            except (RuntimeError, TypeError, DataError):  # a block that cannot be given rows alone
+                fitted, took = None, None
+        r2 = None if fitted is None else basis.r2(truth, fitted.double().cpu().numpy())
+        change = values - base
+        se = lambda v: float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else None  # noqa: E731
+        table.append(
+            {
+                "name": one.name,
+                "loss": float(values.mean()),
+                "loss_se": se(values),
+                "change": float(change.mean()),
+                "change_se": se(change),
+                "r2_mean": None if r2 is None else float(r2.mean()),
+                "r2_worst": None if r2 is None else float(r2.min()),
+                "ms": took,
+                "parameters": one.parameters,
+                "bytes": one.size,
+                "tokens": one.tokens,
+            }
+        )
+    with torch.no_grad():
+        outside = int(layer.outside(X).sum())
+    return {
+        "module": block.name, "rows": table, "batches": len(batches), "held_rows": len(X), "outside": outside,
+        "neural": list(neural), "guard": layer.guard,
+    }  # fmt: skip

@@ -1,0 +1,28 @@
+"""A module of laws where a block was: the same arguments in, the same shape out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fansr.distillation.block import Block
+from fansr.distillation.law_layer import LawLayer
+
+
+class StandIn(torch.nn.Module):
+    """A LawLayer behind the block's arguments and layout; the block itself is not kept."""
+
+    def __init__(self, block: Block, layer: LawLayer):
+        super().__init__()
+        self.layer = layer
+        places = Block.__new__(Block)
+        kept = ("name", "names", "path", "argument", "output", "layout", "patch", "call", "squeezed", "plain")
+        places.__dict__.update(
+            {key: block.__dict__[key] for key in kept}, model=None, module=None, function=None, _own=None
+        )
+        self._places = places
+
+    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """What the block would give, by the laws."""
+        return self._places.outcome(lambda X, _: self.layer(X), lambda *_, **__: None, args, kwargs)
