@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fansr.distillation import basis, block, fits, input_columns, judging, law_layer, stand_in
+from fansr.distillation import basis, block, input_columns, judging, law_layer, stand_in, unit_searches
 from fansr.errors import DataError
 from fansr.expressions import to_infix
 from fansr.fitting import Problem
@@ -247,9 +247,11 @@ class Distiller:
         dead = [problem for problem in problems if not np.ptp(problem.y) > DEAD * spread]
         alive = [problem for problem in problems if problem not in dead]
         for problem in dead:
-            self._take(fits.constant_record(problem))
+            self._take(unit_searches.constant_record(problem))
         options = {"select": select, "time": time, "seed": self.seed, **options}
-        with contextlib.closing(fits.search(alive, options, jobs, passes if len(alive) > 1 else 1, quiet)) as records:
+        with contextlib.closing(
+            unit_searches.search(alive, options, jobs, passes if len(alive) > 1 else 1, quiet)
+        ) as records:
             for record in records:
                 self._take(record)
         return self

@@ -1,4 +1,4 @@
-"""Parts of a torch network as laws: what the object of fansr/distill.py and fansr-distill are made of.
+"""Parts of a torch network as laws: what `fansr.distill.Distiller` and fansr-distill are made of.
 
 Begin with block.py (a part of a network seen from outside: rows in, rows out, replaced and put back) and law_layer.py
 (the laws of a block as one module); law_graph.py holds laws with equal parts once, input_columns.py makes what laws speak of
