@@ -73,6 +73,7 @@ GROUPS = {  # of --help
     "Answer": "--select --within --gamma --tidy --physics --strict",
     "Noise": "--sigma --weights --loss --robust",
     "Laws": "--operators --without --max-length --max-constants --max-depth --nest --arguments --price --positive --bounds --define",
+    "Shape": "--through --monotone --even --odd --periodic --convex --limit",
     "Search": "--proposers --restarts --starts --samples --model --decoder --temperature --top-p --device --seed",
     "Output": "--json --output --save --report --plot --verbose --quiet",
 }

@@ -47,6 +47,25 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "multiple": True,
         "help": "A function of your own, such as 'gauss(x) = exp(-x**2)': searched as one token, printed by its name (repeatable).",
     },
+    "--through": {
+        "metavar": "POINT",
+        "help": "A point of the law: '0,0' (the columns, then the target) or 'x=0: 5'; several with ';'.",
+    },
+    "--monotone": {
+        "metavar": "LIST",
+        "help": "Columns along which the law rises or falls in the table's box: 'x+,t-'.",
+    },
+    "--even": {"metavar": "LIST", "help": "Columns whose sign does not matter."},
+    "--odd": {"metavar": "LIST", "help": "Columns whose sign is that of the law."},
+    "--periodic": {"metavar": "LIST", "help": "Columns with the law's period along them: 'hour:24'."},
+    "--convex": {
+        "metavar": "LIST",
+        "help": "Columns along which the law curves upwards in the table's box; 'x-' downwards.",
+    },
+    "--limit": {
+        "metavar": "LIMIT",
+        "help": "Where the law goes far outside of the table: 'x->inf: 0'; several with ';'.",
+    },
 }
 NAMES = tuple(option.lstrip("-").replace("-", "_") for option in _OPTIONS)
 

@@ -192,8 +192,10 @@ def _on_rows(found: turns.Found, problem: Problem, options: turns.Options, budge
         candidate.fvu = plain = fitter.fvu(candidate.expr, candidate.consts)
         if len(candidate.consts) and plain > max(100 * found.floor, 1e-24):
             fvu, consts = fitter.polish(candidate.expr, candidate.consts)
-            if fvu < plain * (1 - 3.0 * len(consts) / len(problem.y)):  # more than rounding the constants may cost
-                candidate.fvu, candidate.consts = fvu, np.asarray(consts)
+            fitted = replace(candidate, fvu=fvu, consts=np.asarray(consts))
+            worth = fvu < plain * (1 - 3.0 * len(consts) / len(problem.y))  # more than rounding the constants may cost
+            if worth and (not options.rules or options.rules.holds(fitted, problem)):
+                candidate.fvu, candidate.consts = fvu, fitted.consts
     found.front = selection.front_of([c for c in found.front if c.fvu < math.inf], len(problem.y), found.floor, best)
     known = selection.known_fvu(problem)
     found.errors = rounding.law_errors(best, problem.X, problem.y, found.floor, problem.weights, known, options.physics)

@@ -32,6 +32,7 @@ from fansr.expressions import (
     variable_index,
 )
 from fansr.fitting import Candidate, Problem
+from fansr.search import shapes as law_shapes
 
 POWERS = ("pow", "pow2", "pow3", "pow4", "pow5")
 # What each name of an operator allows; others are the functions of formulas, by any of their names.
@@ -57,7 +58,7 @@ class Rules:
     operators: tokens (None: all); nest: (outer, inner, how many inner ones may stand below one another inside an outer one);
     arguments: (operators, which argument, 0 for each, tokens it may have); prices: tokens that an operator counts for, CONSTANT
     any constant, COLUMN any column; positive: names of columns; bounds: of every constant; own: functions of one's own (defined
-    tokens) and further ones that the search shall try.
+    tokens) and further ones that the search shall try; shapes: what shapes.Checker asks of it on a table.
     """
 
     operators: frozenset[str] | None = None
@@ -70,6 +71,7 @@ class Rules:
     bounds: tuple[float, float] | None = None
     own: tuple[str, ...] = ()
     arguments: tuple[tuple[frozenset[str], int, int], ...] = ()
+    shapes: tuple[law_shapes.Shape, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether candidates have to pass: something is ruled, or definitions are written by their names."""
@@ -111,11 +113,29 @@ class Rules:
         expr, consts = free(from_tree(tree))
         return replace(candidate, expr=expr, consts=np.array(consts, dtype=float))
 
-    def admit(self, candidate: Candidate, fitter: Any, points: np.ndarray | None = None) -> Candidate | None:
+    def admit(
+        self,
+        candidate: Candidate,
+        fitter: Any,
+        points: np.ndarray | None = None,
+        checker: law_shapes.Checker | None = None,
+    ) -> Candidate | None:
         """The candidate, spelled in allowed operators, its constants within bounds; None where a rule cannot be kept.
 
-        fitter: a fitting.Refiner over the problem; points: probes() of the problem where columns are positive.
+        fitter: a fitting.Refiner over the problem; points: probes() of the problem where columns are positive; checker: of the
+        shapes on the problem.
         """
+        admitted = self._admit(candidate, fitter, points)
+        if admitted is None or checker is None:
+            return admitted
+        shaped = checker.conformed(admitted, fitter)
+        if shaped is None or shaped is admitted:
+            return shaped
+        # Constants under a shape may be others, and need the other rules once more, which may cost them the shape.
+        again = self._admit(shaped, fitter, points)
+        return again if again is not None and checker.broken(again.expr, again.consts) is None else None
+
+    def _admit(self, candidate: Candidate, fitter: Any, points: np.ndarray | None) -> Candidate | None:
         candidate = self.respelled(candidate)
         for token in self.own:
             if "=" in token and len(candidate.expr) >= token.count(",") + 1:
@@ -125,6 +145,15 @@ class Rules:
         if self.broken(candidate.expr, candidate.consts) is not None:
             return None
         return candidate if points is None or _finite(candidate, points) else None
+
+    def holds(self, candidate: Candidate, problem: Problem) -> bool:
+        """Whether a finished law keeps every rule on a table, as it stands."""
+        if self.broken(candidate.expr, candidate.consts) is not None:
+            return False
+        points = probes(problem, self.positive)
+        if points is not None and not _finite(candidate, points):
+            return False
+        return not self.shapes or law_shapes.Checker(problem, self.shapes).proven(candidate)
 
     def _within(self, candidate: Candidate, fitter: Any) -> Candidate:
         """Constants outside their bounds put on them, the others fitted again."""
@@ -269,12 +298,20 @@ def parse(
     bounds: str | None = None,
     define: str | Iterable[str] = (),
     arguments: str | None = None,
+    through: str | Iterable[str] | None = None,
+    monotone: str | Iterable[str] | None = None,
+    even: str | Iterable[str] | None = None,
+    odd: str | Iterable[str] | None = None,
+    periodic: str | Iterable[str] | None = None,
+    convex: str | Iterable[str] | None = None,
+    limit: str | Iterable[str] | None = None,
 ) -> Rules:
     """Rules from what a user writes; ValueError says what is not understood, with the nearest known name.
 
     operators, without: names with commas ("+,-,*,/,exp,sqrt"; ^ for powers); nest: "sin:0,exp(sin):1"; price: "sin=3", c for
     constants, x for columns; positive: columns, or c for every constant; bounds: "c in [0,10]"; define: "gauss(x) = exp(-x**2)",
-    several; arguments: "cos:5,^(2):1".
+    several; arguments: "cos:5,^(2):1".  through: "0,0"; monotone: "x+,t-"; even, odd: "x"; periodic: "x:24"; convex: "x" ("x-" for
+    concave); limit: "x->inf: 0".
     """
     own = [_defined(text) for text in ([define] if isinstance(define, str) else define)]
     allowed: set[str] | None = None
@@ -319,6 +356,9 @@ def parse(
         range_,
         tuple(own),
         tuple(_argument(part) for part in _listed(arguments or ())),
+        law_shapes.parse(
+            through=through, monotone=monotone, even=even, odd=odd, periodic=periodic, convex=convex, limit=limit
+        ),
     )
 
 
@@ -409,6 +449,7 @@ def _bounds(text: str) -> tuple[float, float]:
 
 def check(rules: Rules, problem: Problem) -> None:
     """ValueError where the rules cannot be kept on a table: a column that is not there, or is not positive."""
+    law_shapes.check(rules.shapes, problem.names)
     for name in rules.positive:
         if name not in problem.names:
             near = difflib.get_close_matches(name, problem.names, 1)

@@ -348,6 +348,12 @@ class Pool:
             self._trim()
         return at == 0
 
+    def remove(self, candidate: Candidate) -> None:
+        """Take a candidate out; another of its form may come in."""
+        key = tuple(sort_commutative(candidate.expr))
+        self._by_expr.pop(key, None)
+        self._remove(key)
+
     def _remove(self, key: tuple):
         for i, old in enumerate(self._sorted):
             if tuple(sort_commutative(old.expr)) == key:

@@ -29,6 +29,7 @@ from fansr.search import (
     rules,
     second_core,
     selection,
+    shapes,
     shortening,
     spelling,
 )
@@ -216,6 +217,8 @@ def search(
     whole = None
     if len(problem.y) > MAX_ROWS:
         whole, problem = problem, large_tables.thinned(problem, MAX_ROWS, options.seed)
+        if options.rules.shapes:  # which hold on the box of all rows
+            problem = replace(problem, extra={**problem.extra, "box": (whole.X.min(axis=0), whole.X.max(axis=0))})
     # A long table's answer is fitted again on all rows, within the same budget.
     part = budget if whole is None or budget.seconds is None else budget.slice(budget.left() * (1 - WHOLE_SHARE))
     state, status = gather(problem, options, part, candidates)
@@ -258,6 +261,8 @@ def gather(
         mean = float(np.average(problem.y, weights=problem.weights))
         always = [Candidate(["<constant>"], np.array([mean]), 1.0, "mean")] if options.tidy else []
         state.offer([*always, *candidates])
+        if options.rules.shapes:
+            state.offer([Candidate(expr, source="shape") for expr in shapes.proposals(options.rules.shapes, problem)])
         state.run()
     except KeyboardInterrupt:
         status = "interrupted"
@@ -294,8 +299,9 @@ def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float,
         candidate.fvu = plain
         if plain > max(100 * floor, 1e-24) and len(candidate.consts) and not budget.over():
             fvu, consts = fitter.polish(candidate.expr, candidate.consts, iterations=8)
-            if fvu < plain * (1 - 0.5 / len(problem.y)) and options.rules.broken(candidate.expr, consts) is None:
-                candidate.fvu, candidate.consts = fvu, np.asarray(consts)
+            fitted = replace(candidate, fvu=fvu, consts=np.asarray(consts))
+            if fvu < plain * (1 - 0.5 / len(problem.y)) and (not options.rules or options.rules.holds(fitted, problem)):
+                candidate.fvu, candidate.consts = fvu, fitted.consts
     found.front = selection.front_of(found.front, len(problem.y), floor, found.best)
     found.errors = rounding.law_errors(
         found.best, problem.X, problem.y, floor, problem.weights, selection.known_fvu(problem), options.physics
@@ -310,7 +316,8 @@ def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:
 
 def _constant(problem: Problem, started: float, options: Options) -> Found:
     """The law of a target that never changes."""
-    if options.rules.broken(["<constant>"], problem.y[:1]) is not None:
+    told = options.rules.broken(["<constant>"], problem.y[:1]) is not None
+    if told or shapes.Checker(problem, options.rules.shapes).broken(["<constant>"], problem.y[:1]) is not None:
         return Found(None, [], np.zeros(0), time.monotonic() - started, 1, Counter(), "failed", selection.EXACT)
     best = Candidate(["<constant>"], np.array([float(problem.y[0])]), 0.0, "constant")
     return Found(best, [best], np.zeros(1), time.monotonic() - started, 1, Counter(constant=1), "ok", selection.EXACT)
@@ -344,6 +351,7 @@ class _State:
         self.known = selection.known_fvu(problem)
         self.rules = options.rules if options.rules else None
         self.probes = rules.probes(problem, options.rules.positive)
+        self.checker = shapes.Checker(problem, options.rules.shapes) if options.rules.shapes else None
         printed = selection.printed_fvu(problem.y, problem.weights)
         self.exact = self.enough = max(100 * self.floor, 1e-24, 4 * printed if printed < TYPED else 0.0)
         if self.budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
@@ -372,7 +380,7 @@ class _State:
         return replace(candidate, fvu=float(fvu), consts=np.asarray(consts, dtype=np.float64))
 
     def _admitted(self, candidate: Candidate) -> Candidate | None:
-        return self.options.rules.admit(candidate, self.fitter, self.probes)
+        return self.options.rules.admit(candidate, self.fitter, self.probes, self.checker)
 
     def _kept(self, rewritten: Candidate, *before: Candidate) -> Candidate:
         """A rewritten law, or the last of the forms before it that keeps the rules."""
@@ -380,9 +388,24 @@ class _State:
             return rewritten
         for form in (rewritten, *before):
             admitted = self._admitted(form)
-            if admitted is not None and admitted.fvu < math.inf:
+            if admitted is not None and admitted.fvu < math.inf and self._proven(admitted):
                 return admitted
         return before[-1]
+
+    def _proven(self, candidate: Candidate) -> bool:
+        return self.checker is None or self.checker.proven(candidate)
+
+    def _drop_unproven(self):
+        """Take out of the leaders and the front what a closer look shows not to have the shapes."""
+        looked: set[int] = set()
+        while True:
+            fresh = [c for c in (*self.pool[: FINISHERS + MORE], *self.pool.front()) if id(c) not in looked]
+            wrong = [c for c in fresh if not self._proven(c)]
+            looked.update(map(id, fresh))
+            for candidate in wrong:
+                self.pool.remove(candidate)
+            if not wrong:
+                return
 
     def _invited(self) -> list[str]:
         """Names of the proposers that have something to say under the rules, the floor's first."""
@@ -595,6 +618,8 @@ class _State:
         least = 0.0 if hurry else clocks.LEAST_SECONDS
         self._prune(self._allowance(clock, least / 2))
         over = self._allowance(clock, least)
+        if self.checker is not None:
+            self._drop_unproven()
         by_drop = self.options.select == "drop"
         finals = [self._plain(candidate, over) for candidate in (self.pool.front() if by_drop else self._leaders())]
         finals += [

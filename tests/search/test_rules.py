@@ -116,6 +116,61 @@ def breaches(text, prefix, consts, said):
     return found
 
 
+FUNCTIONS = {
+    name: getattr(np, name)
+    for name in ("exp", "log", "sqrt", "sin", "cos", "tanh", "sinh", "cosh", "cbrt", "floor", "sign", "tan")
+}
+FUNCTIONS |= {"abs": np.abs, "min": np.minimum, "max": np.maximum, "step": lambda x: (x > 0) * 1.0, "mod": np.mod,
+              "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "asinh": np.arcsinh, "acosh": np.arccosh,
+              "atanh": np.arctanh, "root4": lambda x: x**0.25, "root5": lambda x: np.sign(x) * np.abs(x) ** 0.2,
+              "logistic": lambda x: 1 / (1 + np.exp(-x))}  # fmt: skip
+
+
+def values_of(text, a, b):
+    """The printed law at columns a, b, by Python's own reading of it."""
+    with np.errstate(all="ignore"):
+        return np.asarray(eval(text, {"__builtins__": {}}, {**FUNCTIONS, "a": a, "b": b})) + 0.0 * a  # noqa: S307
+
+
+def breaches_of_shape(text, said, problem):
+    """Which of the shapes (as they were said, all of column a) a printed law does not have, by points of its own."""
+    rng, found = np.random.default_rng(99), []
+    (low, low_b), (high, high_b) = problem.X.min(axis=0), problem.X.max(axis=0)
+    a, b = rng.uniform(low, high, 400), rng.uniform(low_b, high_b, 400)
+    size = 1e-7 * np.abs(problem.y).max()
+    grid = np.linspace(low, high, 201)[None, :] + np.zeros((40, 1))
+    lines = values_of(text, grid, np.repeat(b[:40, None], 201, axis=1))
+    lines = lines[np.isfinite(lines).all(axis=1)]
+    size = max(size, 1e-7 * np.abs(lines).max(initial=0.0))
+    if "monotone" in said:
+        sign = 1 if said["monotone"][-1] == "+" else -1
+        found += ["monotone"] if (sign * np.diff(lines) < -size).any() else []
+    if "convex" in said:
+        sign = -1 if said["convex"][-1] == "-" else 1
+        found += ["convex"] if (sign * np.diff(lines, n=2) < -size).any() else []
+    here = values_of(text, a, b)
+    for kind, sign in (("even", 1), ("odd", -1)):
+        if kind in said:
+            off = values_of(text, -a, b) - sign * here
+            found += [kind] if not (np.abs(off[np.isfinite(here)]) <= size).all() else []
+    if "periodic" in said:
+        period = float(said["periodic"].split(":")[1])
+        off = values_of(text, a + 3 * period, b) - here
+        found += ["periodic"] if not (np.abs(off[np.isfinite(here)]) <= 100 * size).all() else []
+    if "through" in said:
+        *_, y = at = [float(v) for v in said["through"].split(",")]
+        value = values_of(text, np.array([at[0]]), np.array([at[1]]))[0]
+        found += ["through"] if not abs(value - y) <= max(size, 1e-7 * abs(y)) else []
+    if "limit" in said:
+        far = [
+            np.abs(values_of(text, np.full(20, 10.0**k), b[:20]) - float(said["limit"].split(":")[1]))
+            for k in (4, 8, 12)
+        ]
+        if not ((far[2] <= size) | ((far[2] < far[1]) & (far[1] < far[0]))).all():
+            found.append("limit")
+    return found
+
+
 def drawn_rules(rng):
     """A random combination as a user would say it."""
     said = {}
@@ -142,6 +197,11 @@ def drawn_rules(rng):
         said["arguments"] = ",".join(
             rng.choice(["sin:1", "exp:3", "^(1):1", "*:3", "*(2):2", "/(2):1", "sqrt:5"], 2, replace=False)
         )
+    if rng.random() < 0.5:
+        kinds = {"monotone": ["a+", "a-"], "convex": ["a", "a-"], "even": ["a"], "odd": ["a"], "periodic": ["a:3", "a:6.5"],
+                 "through": ["0,0,0", "1,2,3", "0,1,0"], "limit": ["a->inf: 0", "a->inf: 2"]}  # fmt: skip
+        for kind in rng.choice(list(kinds), int(rng.choice([1, 1, 1, 2])), replace=False):
+            said[str(kind)] = str(rng.choice(kinds[str(kind)]))
     return said
 
 
@@ -162,8 +222,9 @@ def broken_laws(first, last, seconds):
         said, problem = drawn_rules(rng), drawn_table(rng)
         found = turns.search(problem, turns.Options(rules=rules.parse(**said), samples=64), Budget(seconds))
         for law in [found.best, *found.front] if found.best else []:
-            text = to_infix(law.expr, law.consts, NAMES).replace("root4", "sqrt")
+            text = to_infix(law.expr, law.consts, NAMES)
             breach = breaches(text, law.expr, law.consts, said)
+            breach += breaches_of_shape(text, said, problem)
             kept += 1
             if breach:
                 wrong.append((number, said, text, law.expr, breach))

@@ -1,0 +1,1 @@
+"""Cases of bench.controls, a list CASES for each sort of control."""
