@@ -51,20 +51,23 @@ def is_right(law: PlainLaw, prefix, consts, seed: int) -> bool:
     return bool(np.isfinite(values).all() and np.sqrt(np.mean((values - y) ** 2)) <= AGREES * np.std(y))
 
 
-def by_command(law: PlainLaw, seconds: float, seed: int, folder: Path, jobs: int) -> tuple[list[str], list[float]]:
+def by_command(
+    law: PlainLaw, seconds: float | None, seed: int, folder: Path, jobs: int
+) -> tuple[list[str], list[float]]:
     """(prefix, constants) that `fansr-fit TABLE --time T --json` gives in a fresh process."""
     X, y = table(law, seed)
     path = folder / "table.csv"
     rows = [",".join([*law.ranges, law.target]), *(",".join(repr(float(v)) for v in (*x, t)) for x, t in zip(X, y))]
     path.write_text("\n".join(rows) + "\n")
     code = "import sys; sys.argv[0] = 'fansr-fit'; from fansr.fit import main; main()"
-    words = [sys.executable, "-c", code, str(path), "--time", f"{seconds:g}", "--json", "-q", "-j", str(jobs)]
+    words = [sys.executable, "-c", code, str(path), "--json", "-q", "-j", str(jobs)]
+    words += [] if seconds is None else ["--time", f"{seconds:g}"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)
     return result["prefix"], result["constants"]
 
 
-def in_process(law: PlainLaw, seconds: float, seed: int) -> tuple[list[str], list[float]]:
+def in_process(law: PlainLaw, seconds: float | None, seed: int) -> tuple[list[str], list[float]]:
     """The same by the search alone, in this process."""
     from fansr.fitting import Budget, Problem
     from fansr.search import turns
@@ -75,7 +78,9 @@ def in_process(law: PlainLaw, seconds: float, seed: int) -> tuple[list[str], lis
 
 
 @click.command()
-@click.option("--times", default="0.05,1,3", show_default=True, help="Values of --time, comma-separated.")
+@click.option(
+    "--times", default="0.05,1,3", show_default=True, help="Values of --time, comma-separated; none for no --time."
+)
 @click.option("--busy", default=0, show_default=True, help="Processes kept computing beside it.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--warm", is_flag=True, help="One process for all laws instead of a command each.")
@@ -90,7 +95,7 @@ def main(times, busy, seed, warm, jobs, every):
     click.echo(f"{len(laws)} laws, {'warm' if warm else 'whole command'}, {busy} busy beside, seed {seed}")
     click.echo("  --time  right   processor s median, most   wall s median, most   missed")
     try:
-        for seconds in (float(t) for t in times.split(",")):
+        for seconds in (None if t == "none" else float(t) for t in times.split(",")):
             missed, spent, wall = [], [], []
             for law in laws:
                 who = resource.RUSAGE_SELF if warm else resource.RUSAGE_CHILDREN
@@ -105,7 +110,7 @@ def main(times, busy, seed, warm, jobs, every):
                 if not is_right(law, *answer, seed):
                     missed.append(law.name)
             click.echo(
-                f"  {seconds:6g}  {len(laws) - len(missed):2d} of {len(laws)}   {statistics.median(spent):10.2f}, {max(spent):.2f}"
+                f"  {'none' if seconds is None else format(seconds, 'g'):>6}  {len(laws) - len(missed):2d} of {len(laws)}   {statistics.median(spent):10.2f}, {max(spent):.2f}"
                 f"   {statistics.median(wall):14.2f}, {max(wall):.2f}   {'; '.join(missed) or 'none'}"
             )
     finally:
