@@ -1,4 +1,15 @@
-"""The two errors a user can meet besides a wrong call; command.py turns them into exit codes."""
+"""The two errors a user can meet besides a wrong call, which command.py turns into exit codes, and the word that was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown word: "; did you mean X?" with the nearest known one, "" where none is near."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class DataError(Exception):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from fansr.errors import DataError
+from fansr.errors import DataError, did_you_mean
 from fansr.network import DECODERS, check_model
 from fansr.search import relative_noise, rules as law_rules, selection, turns
 from fansr.streams import parallel
@@ -57,15 +57,18 @@ class RegressorParameters:
         proposers = tuple(str(name).strip() for name in given)
         unknown = [name for name in proposers if name not in turns.PROPOSERS]
         if unknown or not proposers:
-            raise ValueError(f"proposers={self.proposers!r}: wanted some of {', '.join(turns.PROPOSERS)}")
+            meant = did_you_mean(unknown[0], turns.PROPOSERS) if unknown else ""
+            raise ValueError(f"proposers={self.proposers!r}: wanted some of {', '.join(turns.PROPOSERS)}{meant}")
         for name, choices in (
             ("select", selection.SELECTORS),
             ("loss", relative_noise.LOSSES),
             ("decoder", DECODERS),
             ("starts", turns.STARTS),
         ):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r}: wanted one of {', '.join(choices)}")
+            value = getattr(self, name)
+            if value not in choices:
+                meant = did_you_mean(str(value), choices)
+                raise ValueError(f"{name}={value!r}: wanted one of {', '.join(choices)}{meant}")
         for name in ("time", "deadline", "target_fvu"):
             if getattr(self, name) is not None:
                 self._number(name, 0.0, math.inf)
@@ -116,7 +119,9 @@ class RegressorParameters:
             return law_rules.Rules()
         known = list(inspect.signature(law_rules.parse).parameters)
         if not isinstance(self.rules, dict) or not set(self.rules) <= set(known):
-            raise ValueError(f"rules={self.rules!r}: wanted a dictionary with some of {', '.join(known)}")
+            odd = [str(name) for name in self.rules if name not in known] if isinstance(self.rules, dict) else []
+            meant = did_you_mean(odd[0], known) if odd else ""
+            raise ValueError(f"rules={self.rules!r}: wanted a dictionary with some of {', '.join(known)}{meant}")
         try:
             return law_rules.parse(**self.rules)
         except (TypeError, ValueError) as error:

@@ -164,6 +164,20 @@ def test_a_warm_start_goes_on_from_the_laws_found():
     assert cold.result_["fvu"] > 1e-3
 
 
+@pytest.mark.parametrize(
+    "given, meant",
+    [
+        ({"proposers": "powr"}, "power"),
+        ({"select": "bci"}, "bic"),
+        ({"decoder": "bean"}, "beam"),
+        ({"rules": {"operator": "+"}}, "operators"),
+    ],
+)
+def test_a_mistyped_parameter_is_told_what_was_meant(given, meant):
+    with pytest.raises(ValueError, match=rf"did you mean {meant}\?$"):
+        SymbolicRegressor(**given).fit(X, Y)
+
+
 def test_random_state_as_scikit_learn_has_it():
     noise = np.random.default_rng(7).normal(size=40)
 

@@ -7,7 +7,6 @@ All that the module of a command needs is reached through this one: options, the
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import os
 import signal
@@ -34,7 +33,7 @@ from fansr.cli.options import (
     shard_range,
     where_option,
 )
-from fansr.errors import DataError, NoAnswer
+from fansr.errors import DataError, NoAnswer, did_you_mean
 from fansr.version import __version__
 
 __all__ = [
@@ -151,8 +150,7 @@ class _Command(click.Command):
         except _ReaderGone:
             return 0  # whoever read us has had enough
         except click.NoSuchOption as error:
-            near = difflib.get_close_matches(error.option_name, self._options(), 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
+            meant = did_you_mean(error.option_name, self._options())
             return self._say(f"no option {error.option_name}{meant} (see {self._name()} --help)", 2)
         except click.UsageError as error:
             return self._say(f"{error.format_message()} (see {self._name()} --help)", 2)

@@ -5,10 +5,10 @@ Knows the commands by name only; a command's module is loaded when it is called.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 
+from fansr.errors import did_you_mean
 from fansr.version import __version__
 
 # name -> (module, what it does); in the order of the pipe.
@@ -48,6 +48,8 @@ def listing() -> str:
 def main() -> None:
     """Entry point of fansr."""
     name, words = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
+    if name == "help" and words:  # `fansr help fit`
+        name, words = words[0], ["--help"]
     if name in ("--help", "-h", "help"):
         print(listing())
         return
@@ -64,8 +66,7 @@ def main() -> None:
         getattr(importlib.import_module(module), function)()
         return
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, [*COMMANDS, *OWN], 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        meant = did_you_mean(name, [*COMMANDS, *OWN])
         print(f"fansr: no command {name!r}{meant} (known are {', '.join(COMMANDS)})", file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"fansr-{name}", *words]

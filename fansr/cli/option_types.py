@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 
 import click
+
+from fansr.errors import did_you_mean
 
 LARGEST = (1 << 63) - 1  # of a whole number where an option says no more
 
@@ -60,8 +61,7 @@ class _Choice(click.Choice):
             return super().convert(value, param, ctx)
         except click.BadParameter:
             names = [str(choice) for choice in self.choices]
-            near = difflib.get_close_matches(str(value), names, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
+            meant = did_you_mean(str(value), names)
             self.fail(f"{str(value)[:40]!r} is none of {', '.join(names)}{meant}", param, ctx)
 
 

@@ -32,6 +32,10 @@ def test_the_list_and_a_command_by_two_names():
         assert done.returncode == 0 and done.stdout.startswith("fansr-gen"), done.stderr
 
 
+def test_help_of_a_command_by_either_order():
+    assert run("help", "gen").stdout == run("gen", "--help").stdout != run("help").stdout == run().stdout
+
+
 @pytest.mark.parametrize("word, meant", [("gne", "did you mean gen?"), ("zzzz", "known are fit, predict, gen")])
 def test_an_unknown_command_is_one_line(word, meant):
     done = run(word)
