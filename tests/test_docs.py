@@ -75,6 +75,16 @@ def test_files_that_prose_names_exist(page):
         assert target.exists() or inside.startswith(made), link
 
 
+def test_every_page_stands_in_the_navigation_of_the_site():
+    """And what it names is written, or made by docs/tools/make_pages.py."""
+    named = set(re.findall(r": ([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M))
+    written = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    made = {"gallery/index.md", "commands/index.md", "operators.md", "contributing.md", "changelog.md"}
+    books = {f"notebooks/{book.stem}.md" for book in (ROOT / "docs/notebooks").glob("*.ipynb")}
+    written = {page for page in written if not page.startswith("tools/")}
+    assert named == written | made | books, "mkdocs.yml: nav has each page of docs/ once"
+
+
 def test_the_first_example_prints_what_the_readme_shows():
     text = (ROOT / "README.md").read_text()
     shown = re.search(r"^    \$ fansr-fit data/planets\.csv.*\n((?:    .*\n|\n)+)", text, re.M).group(1)
