@@ -120,6 +120,33 @@ def test_no_block_hides_from_the_tests():
                 assert not re.search(r"^(fansr[ -]|import |from \w+ import)", text, re.M), f"{page.name}:\n{text}"
 
 
+ALL_PAGES = [ROOT / "README.md", *(page for page in (ROOT / "docs").rglob("*.md") if "tools" not in page.parts)]
+
+
+def test_every_block_is_one_of_its_language_and_names_options_that_exist():
+    """What can be seen without running them: `make test` has no time for all pages."""
+    from fansr.cli import manual
+    from fansr.cli.fansr import COMMANDS
+
+    known = {}
+    for name, (module, _) in COMMANDS.items():
+        params = [param for param in manual.tool_of(module).params if param.param_type_name == "option"]
+        known[f"fansr-{name}"] = {"--help", "-h", *(flag for p in params for flag in (*p.opts, *p.secondary_opts))}
+    for page in ALL_PAGES:
+        for language, text in blocks(page):
+            if language == "python":
+                compile(text, str(page), "exec")
+                continue
+            done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
+            assert done.returncode == 0, f"{page}: {done.stderr}\n{text}"
+            text = re.sub(r"<<'?(\w+)'?.*?^\1$", "", text.replace("\\\n", " "), flags=re.M | re.S)
+            for program, words in re.findall(r"\b(fansr-[a-z]+)\b([^|;&\n]*)", text):
+                flags = set(re.findall(r"(?<!\S)--?[a-z][\w-]*", re.sub(r"'[^']*'|\"[^\"]*\"|#.*", "", words)))
+                assert program not in known or flags <= known[program], (
+                    f"{page}: {program} has no {flags - known[program]}"
+                )
+
+
 def test_a_stand_in_knows_a_file_that_is_missing(tmp_path):
     environment = workplace(tmp_path)
     for line, good in (
