@@ -97,14 +97,17 @@ def notebooks(folder: Path) -> None:
     import nbformat
     from nbclient import NotebookClient
     from nbconvert import MarkdownExporter
+    from traitlets.config import Config
 
+    sockets = Config(KernelManager={"transport": "ipc"})  # files of this machine's user, no ports
     for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
         book = nbformat.read(path, as_version=4)
         os.environ |= {
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "ignore:IProgress",
         }  # a kernel without progress widgets
-        NotebookClient(book, timeout=600, coalesce_streams=True, resources={"metadata": {"path": str(ROOT)}}).execute()
+        here = {"metadata": {"path": str(ROOT)}}
+        NotebookClient(book, timeout=600, coalesce_streams=True, resources=here, config=sockets).execute()
         exporter = MarkdownExporter()
         text, parts = exporter.from_notebook_node(
             book, resources={"output_files_dir": f"{path.stem}_files", "unique_key": path.stem}
