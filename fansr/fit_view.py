@@ -91,7 +91,9 @@ class SearchView:
         table.add_column("law", no_wrap=True, overflow="ellipsis")
         for c in front:
             mark = "*" if c is self.told.best else ""
-            table.add_row(mark, str(c.length), f"{c.fvu:.3g}", to_infix(c.expr, c.consts, self.told.names, digits=6))
+            table.add_row(
+                mark, str(c.length), f"{c.fvu:.3g}", to_infix(c.expr, c.consts, self.told.names, digits=6, pi=True)
+            )
         # To text first: live_lines keeps the place and the width.  Brackets in names are no markup.
         console = Console(
             file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False, emoji=False

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from fansr.evaluation.result import chi2_per_dof, fvu_held_out, outlier_rows
-from fansr.expressions import to_infix
+from fansr.expressions import part_of_pi, to_infix
 from fansr.fitting import Candidate, Problem
 from fansr.search import outliers, rounding, turns, verdict
 
@@ -46,17 +46,20 @@ def report(
             shown = "+- undetermined" if not e < math.inf else f"+- {e:.2g}" if e > 0 else "exact"
             digits = rounding.digits_for([c], [e])[0]
             name = rounding.recognised(float(c)) if options.physics else ""
-            lines.append(f"  c{k + 1:<8d} {c:.{digits}g} {shown}{'   taken for ' + name if name else ''}")
+            text = part_of_pi(float(c)) or f"{c:.{digits}g}"
+            lines.append(f"  c{k + 1:<8d} {text} {shown}{'   taken for ' + name if name else ''}")
     lines += ["", "  length  FVU        law"]
     for c in found.front:
         mark = "*" if c.expr == best.expr and c.fvu == best.fvu else " "
-        lines.append(f" {mark}{c.length:6d}  {c.fvu:<9.3g}  {to_infix(c.expr, c.consts, problem.names, digits=6)}")
+        lines.append(
+            f" {mark}{c.length:6d}  {c.fvu:<9.3g}  {to_infix(c.expr, c.consts, problem.names, digits=6, pi=True)}"
+        )
     return "\n".join(lines)
 
 
 def rounded(candidate: Candidate, errors: np.ndarray, problem: Problem, floor: float) -> str:
     """The law with as many digits as the data support."""
-    return to_infix(candidate.expr, rounded_constants(candidate, errors, problem, floor), problem.names)
+    return to_infix(candidate.expr, rounded_constants(candidate, errors, problem, floor), problem.names, pi=True)
 
 
 def rounded_constants(candidate: Candidate, errors: np.ndarray, problem: Problem, floor: float) -> list[float]:

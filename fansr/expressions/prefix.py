@@ -243,20 +243,38 @@ def format_number(value: float, digits: int | None = None) -> str:
     return re.sub(r"e\+?(-?)0*(\d+)$", r"e\1\2", text) if "e" in text else text
 
 
+def part_of_pi(value: float) -> str:
+    """ "pi/6", "2*pi", "-5*pi/3" for a number that is one to 15 digits, numerator and denominator up to 12; else ""."""
+    share = abs(value) / math.pi
+    if not share < 13:
+        return ""
+    for below in range(1, 13):
+        above = round(share * below)
+        if 1 <= above <= 12 and abs(share * below - above) <= 6e-15 * above:
+            text = ("" if above == 1 else f"{above}*") + "pi" + ("" if below == 1 else f"/{below}")
+            return "-" + text if value < 0 else text
+    return ""
+
+
 def to_infix(
-    expr: Expr, consts: Iterable[float] | None = None, names: Sequence[str] | None = None, digits: int | None = None
+    expr: Expr,
+    consts: Iterable[float] | None = None,
+    names: Sequence[str] | None = None,
+    digits: int | None = None,
+    pi: bool = False,
 ) -> str:
     """An ordinary formula, e.g. ``2*sin(x1) + 0.5``.
 
     `consts` fills the free constants in order (without them they print as ``C``), `names` gives the
-    columns' own names, `digits` the significant digits of every number.  from_infix reads it back.
+    columns' own names, `digits` the significant digits of every number; with `pi`, parts of pi are written as such
+    (``sin(pi/6*t)``).  from_infix reads it back.
     """
     values = list(consts)[: n_constants(expr)] if consts is not None else None
     stack: list[tuple[str, int, tuple | None]] = []  # (text, precedence, (operand, root) of an even root)
     for token in reversed(expr):
         row = OPERATOR.get(token)
         if row is None:
-            stack.append((*_leaf(token, values, names, digits), None))
+            stack.append((*_leaf(token, values, names, digits, pi), None))
         elif len(stack) < row.arity:
             raise ValueError(f"incomplete expression: {token!r} lacks operands")
         elif row.arity == 2:
@@ -269,7 +287,7 @@ def to_infix(
     return stack[0][0]
 
 
-def _leaf(token: str, values, names, digits) -> tuple[str, int]:
+def _leaf(token: str, values, names, digits, pi: bool) -> tuple[str, int]:
     """Text and precedence of a leaf; takes the last of the values."""
     column = _COLUMN.get(token)
     if column is None and token != CONSTANT:
@@ -279,10 +297,13 @@ def _leaf(token: str, values, names, digits) -> tuple[str, int]:
     if token == CONSTANT:
         if values is None:
             return "C", _ATOM
-        text = format_number(values.pop(), digits)
+        value = values.pop()
     else:
         arity(token)  # ValueError for what is no token
-        text = format_number(float(token), digits)
+        value = float(token)
+    if pi and (text := part_of_pi(value)):
+        return text, _ATOM if text == "pi" else OPERATOR["*"].precedence
+    text = format_number(value, digits)
     return text, 3 if text[:1] == "-" else _ATOM
 
 

@@ -6,6 +6,7 @@
     sin(w t + pi/2)                        cos(w t)
     1/(a + b exp(-r t))                    K/(1 + exp(-r (t - t0)))
     1.1/b + c/b                            (1.1 + c)/b
+    x^3/sqrt(x)                            x^2.5
     c exp(1e-8 u), tanh(1e-4 u)            their series, where the rows cannot tell: c + c' u
 
 Trees are nested tuples with floats for numbers, as in shortening.py.  `plain` is applied to what is handed out; `expanded` and
@@ -220,6 +221,59 @@ def _one_bar(terms):
     return ("/", added(over), below)
 
 
+# ---- powers -----------------------------------------------------------------------------------
+
+
+def factors(node, power: float = 1.0) -> Iterator[tuple[object, float]]:
+    """(factor, exponent) of a product of powers; an exponent is whole or half of a whole number where it was found as one."""
+    head = node[0] if isinstance(node, tuple) else None
+    if head in ("*", "/"):
+        yield from factors(node[1], power)
+        yield from factors(node[2], power if head == "*" else -power)
+    elif head == "inv":
+        yield from factors(node[1], -power)
+    elif head == "pow1_2":
+        yield node[1], power / 2
+    elif head in ("pow2", "pow3", "pow4", "pow5"):
+        yield from factors(node[1], power * int(head[3:]))
+    else:
+        yield node, power
+
+
+def one_power(node):
+    """A product that holds a column several times, once as a root, with one power of it."""
+    if not isinstance(node, tuple) or node[0] not in ("*", "/"):
+        return node
+    c, rest = coefficient(node)
+    found = list(factors(rest)) if rest is not None else []
+    for column in dict.fromkeys(base for base, _ in found if isinstance(base, str)):
+        powers = [power for base, power in found if base == column]
+        if len(powers) > 1 and any(power % 1 for power in powers) and sum(powers) % 1:
+            others = [(base, power) for base, power in found if base != column]
+            return scaled(c, _product([*others, (column, sum(powers))]))
+    return node
+
+
+def _product(found):
+    """A tree of (factor, exponent)."""
+    above, below = None, None
+    for base, power in found:
+        size = abs(power)
+        if size % 1 == 0 and size <= 5:
+            one = base if size == 1 else (f"pow{size:g}", base)
+        elif 2 * size in (1, 3, 5):
+            one = ("pow1_2", base) if size == 0.5 else (f"pow{2 * size:g}", ("pow1_2", base))
+        else:
+            one = ("pow", base, size)
+        if power > 0:
+            above = one if above is None else ("*", above, one)
+        else:
+            below = one if below is None else ("*", below, one)
+    if above is None:
+        return ("inv", below)
+    return above if below is None else ("/", above, below)
+
+
 # ---- waves ------------------------------------------------------------------------------------
 
 
@@ -320,9 +374,8 @@ def logistic(X: np.ndarray):
 def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     """The candidate in its plainest form; itself where that is longer, has more constants or fits worse."""
     best = candidate
-    for rule in (waves, in_order, logistic(X)):
-        tree = tree_of(best)
-        best = _if_as_good(best, everywhere(tree, rule), fitter, 1 if rule not in (waves, in_order) else 0)
+    for rule, longer in ((waves, 0), (one_power, 1), (in_order, 0), (logistic(X), 1)):
+        best = _if_as_good(best, everywhere(tree_of(best), rule), fitter, longer)
     return best
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from fansr.expressions import prefix as ex
+from fansr.expressions import evaluate, prefix as ex
 from fansr.expressions.tokens import CONSTANT, OPERATOR, OPERATORS, literal_value, variable_index
 
 LEAVES = st.sampled_from(["x1", "x2", "x3", CONSTANT, "2.5", "-0.75", "3.0"])
@@ -175,3 +175,35 @@ def test_numbers_read_back():
         assert float(ex.format_number(value)) == value
     assert ex.format_number(math.pi, 4) == "3.142"
     assert ex.format_number(1.5e-7, 3) == "1.5e-7"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (math.pi / 6, "pi/6"),
+        (0.523598775598299, "pi/6"),  # 15 digits of it
+        (2 * math.pi, "2*pi"),
+        (-5 * math.pi / 3, "-5*pi/3"),
+        (math.pi, "pi"),
+        (3.1416, ""),
+        (math.pi / 6 * (1 + 1e-13), ""),
+        (0.0, ""),
+        (math.inf, ""),
+    ],
+)
+def test_parts_of_pi_are_told_from_numbers_near_them(value, text):
+    assert ex.part_of_pi(value) == text
+
+
+@pytest.mark.parametrize("c", [math.pi / 6, -2 * math.pi, math.pi])
+@pytest.mark.parametrize("skeleton", ["sin(C*x1 + 1)", "x1/C", "x1**C", "C**x1", "x1 - C", "(x1 + C)/x1"])
+def test_a_law_written_with_pi_reads_back_as_the_same_numbers(skeleton, c):
+    expr, _ = ex.free(ex.from_infix(skeleton.replace("C", "1.7")))
+    values = [c if v == 1.7 else v for v in ex.free(ex.from_infix(skeleton.replace("C", "1.7")))[1]]
+    text = ex.to_infix(expr, values, pi=True)
+    x = np.array([[0.3], [1.7]])
+    with np.errstate(all="ignore"):
+        wanted = evaluate(expr, x, np.array(values))
+        found = evaluate(ex.from_infix(text), x)
+    assert "pi" in text
+    np.testing.assert_allclose(found, wanted, rtol=1e-14)

@@ -37,6 +37,9 @@ def shown(law):
         ("sin(3*x1 + 100)", "sin(3*x1 - 0.530965)"),
         ("1.1/x2 + x3/x2", "(x3 + 1.1)/x2"),
         ("1/(0.01 + 0.9*exp(-2.3*x1))", "100/(exp(2.3*(1.95644 - x1)) + 1)"),
+        ("3*x1**3/sqrt(x1)", "3*x1**2.5"),
+        ("2*sqrt(x1)*x2/x1", "2*x2/sqrt(x1)"),
+        ("x2*x1**2*sqrt(x1)/x3", "x2*x1**2.5/x3"),
         ("x2/(1 + 9*exp(-2.3*x1))", "x2/(exp(2.3*(0.955315 - x1)) + 1)"),
     ],
 )
@@ -52,7 +55,17 @@ def test_the_plain_form(written, plain):
 
 @pytest.mark.parametrize(
     "formula",
-    ["x1*x2", "2*x1 - 3", "exp(-x1) + 1", "sin(x1)*cos(x2)", "3*(x1 - x2)**2", "x1/(x2 + x3)", "sin(x1*x2) - 2"],
+    [
+        "x1*x2",
+        "2*x1 - 3",
+        "exp(-x1) + 1",
+        "sin(x1)*cos(x2)",
+        "3*(x1 - x2)**2",
+        "x1/(x2 + x3)",
+        "sin(x1*x2) - 2",
+        "sqrt(x1)*x2",
+        "x1**3/sqrt(x2)",
+    ],
 )
 def test_what_is_plain_stays(formula):
     before, fitter = candidate(formula)
