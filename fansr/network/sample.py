@@ -15,6 +15,7 @@ import functools
 import itertools
 import math
 import os
+import time
 
 import click
 import numpy as np
@@ -30,6 +31,7 @@ from fansr.network.table_encoding import View, finish, show, to_expr
 from fansr.network.tree_search import tree_search
 from fansr.streams import reader_writer, rng_for
 
+LONG_ROUND = 0.2  # seconds; under a clock the round after one that took so long has no more draws: nobody else gets a turn meanwhile
 FIRST_DRAWS = 64  # of a proposer; doubled each time, so that other proposers get their turn early
 
 
@@ -133,13 +135,16 @@ def propose(
     seen: set[tuple] = set()
     left, size = max(1, int(samples * budget.work)), FIRST_DRAWS
     while left > 0 and not budget.over():
-        n = min(left, size, ROWS)
-        left, size = left - n, 2 * size
+        begun, n = time.monotonic(), min(left, size, ROWS)
+        left -= n
         view = show(problem, network.config, settings, rng, pool)
         if not view.columns:
             return
         drawn = draw_laws(network, view, n, rng, decoder, temperature, top_p, fitter=fitter)
-        yield _fresh(finish(drawn, view)[0], seen)
+        fresh = _fresh(finish(drawn, view)[0], seen)
+        if budget.seconds is None or time.monotonic() - begun < LONG_ROUND:
+            size *= 2
+        yield fresh
 
 
 def _fresh(candidates: list[Candidate], seen: set[tuple]) -> list[Candidate]:

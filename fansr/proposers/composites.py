@@ -8,6 +8,7 @@ polished whole; measured on the whole problem it stands or falls.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,6 +38,7 @@ VIEWS = ("y", "sqrt", "1/y", "exp", "square")  # functions undone on one column
 LIKELY = 0.02  # share of the spread left open up to which a smaller problem is followed
 GOOD = 0.05  # share of the spread that a curve may leave
 COLUMN, TOKEN = 0.5, 0.1
+FIRST_LOOK = 0.1  # seconds that the fronts, which leave exact tables, may take in one turn
 SOURCE = "composite"
 
 
@@ -97,12 +99,14 @@ def _batches(problem: Problem, budget: Budget, rng: np.random.Generator) -> Iter
         yield from cut.solve([nearer], SHIFTED, budget, rng)
     sample = plain_parts.Sample(problem)
     found: list[Reduction] = []
+    begun = time.monotonic()
     for kinds, solvers in ((FRONTS, QUICKEST), (WAVES, [*QUICKEST, *SOLVERS[1:4]]), (SUMMANDS, QUICKEST)):
         new: list[Reduction] = []
         for reduction in (reduction for kind in kinds for reduction in kind(problem, sample)):
             if reduction is not None:
                 new.append(reduction)
-            elif kinds is not FRONTS:  # the first look is one turn: others wait for a tenth of a second
+            elif kinds is not FRONTS or time.monotonic() - begun > FIRST_LOOK:
+                begun = time.monotonic()
                 yield []
             if budget.over():
                 return
