@@ -14,6 +14,7 @@ from fansr.search import turns
 
 LAW_CELLS = 12  # columns; a law cut to less says nothing
 FRONT = 12  # laws of the table at most
+BEFORE_LAW = (("", 1), ("length", 6), ("FVU", 9))  # its columns and their widths
 
 
 class SearchView:
@@ -85,15 +86,15 @@ class SearchView:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
-        table.add_column("", width=1)
-        for name in ("length", "FVU"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("law", no_wrap=True, overflow="ellipsis")
+        for name, least in BEFORE_LAW:
+            table.add_column(name, justify="right", no_wrap=True, min_width=least)
+        table.add_column("law", no_wrap=True)
+        # Cut here: the table would take the room for a long law from all of its columns.
+        room = max(1, width - sum(least + 3 for _, least in BEFORE_LAW))
         for c in front:
             mark = "*" if c is self.told.best else ""
-            table.add_row(
-                mark, str(c.length), f"{c.fvu:.3g}", to_infix(c.expr, c.consts, self.told.names, digits=6, pi=True)
-            )
+            law = live_lines.cut(to_infix(c.expr, c.consts, self.told.names, digits=6, pi=True), room)
+            table.add_row(mark, str(c.length), f"{c.fvu:.3g}", law)
         # To text first: live_lines keeps the place and the width.  Brackets in names are no markup.
         console = Console(
             file=io.StringIO(), width=width, color_system=None, markup=False, highlight=False, emoji=False

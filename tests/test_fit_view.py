@@ -49,6 +49,15 @@ def test_the_front_is_a_table_with_the_leading_law_marked():
     assert rows[3][:3] == ["*", "5", "0.0123"] and max(map(live_lines.cells, lines[:-1])) <= 60
 
 
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_a_long_law_takes_no_room_from_the_other_columns(width):
+    expr = "+ * <constant> x1 ".split() * 12 + ["<constant>"]
+    long = Candidate(expr, np.ones(13), 8.55e-121)
+    rows = [line.split() for line in view_of(long, True, [LAW, long]).lines(width)]
+    assert rows[0] == ["length", "FVU", "law"] and rows[2][:2] == ["5", "0.0123"]
+    assert rows[3][:3] == ["*", "49", "8.55e-121"] and rows[3][-1].endswith("…")
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     rng = np.random.default_rng(0)

@@ -54,6 +54,6 @@ def progress(
         unit=unit,
         disable=not shown,
         dynamic_ncols=True,
-        unit_scale=True,
+        unit_scale=(total or 0) >= 100_000,  # below, 25.0k is longer than the number
         **extra,
     )
