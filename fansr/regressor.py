@@ -52,7 +52,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
     n_jobs : threads; None is 1, -1 all cores.
     random_state : whole number, RandomState or None (another search each time).
     proposers : names, or one text of names with commas.
-    gamma, restarts, starts, tidy, select, within, physics, robust : as the options of fansr-fit.
+    gamma, restarts, starts, tidy, select, within, physics, loss, robust : as the options of fansr-fit.
     model, device, decoder, temperature, top_p : the network's file and how it is asked, as the options of fansr-fit.
     rules : what a law may be, a dictionary of any of operators, without, max_length, max_constants, max_depth, nest, arguments,
         price, positive, bounds, define, each written as the option of fansr-fit of that name: ``{"operators": "+,-,*,exp"}``.

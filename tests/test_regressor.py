@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 import time
 import warnings
 
@@ -162,6 +163,13 @@ def test_a_warm_start_goes_on_from_the_laws_found():
     assert model.result_["fvu"] < 1e-25 and model.predict(X) == pytest.approx(2 * Y)
     cold = SymbolicRegressor(proposers=("waves",), callback=lambda state: True).fit(X, 2 * Y)
     assert cold.result_["fvu"] > 1e-3
+
+
+def test_every_parameter_is_described():
+    """In the docstring, which the documentation and help() show; and none that is not there."""
+    text = SymbolicRegressor.__doc__.partition("Attributes")[0].partition("----------\n")[2]
+    named = {name for line in re.findall(r"^    (\w[\w, ]*) : ", text, re.M) for name in line.split(", ")}
+    assert named == set(SymbolicRegressor().get_params())
 
 
 @pytest.mark.parametrize(
