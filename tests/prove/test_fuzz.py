@@ -32,7 +32,9 @@ pytestmark = pytest.mark.prove
 N, FIRST = int(os.environ.get("FANSR_FUZZ", "100000")), int(os.environ.get("FANSR_FUZZ_FIRST", "0"))
 SECONDS = 20  # for one input; on a loaded machine
 MEMORY = 200  # MB above what good input takes
-BATCH = 2500  # inputs of one process, whose peak memory is then looked at; to start one costs as much as a thousand inputs
+BATCH = (
+    2500  # inputs of one process, whose peak memory is then looked at; to start one costs as much as a thousand inputs
+)
 
 
 def array(values) -> msgpack.ExtType:
