@@ -18,14 +18,27 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from fansr.distillation import basis, block, input_columns, judging, law_layer, stand_in, unit_searches
+from fansr.distill_files import DistillerFiles
+from fansr.distillation import (
+    basis,
+    block,
+    input_columns,
+    judging,
+    law_layer,
+    pruning,
+    saving,
+    stand_in,
+    tuning,
+    unit_searches,
+)
 from fansr.errors import DataError
 from fansr.expressions import to_infix
 from fansr.fitting import Problem
@@ -33,9 +46,12 @@ from fansr.fitting import Problem
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Distiller", "UnitLaw"]
+__all__ = ["Distiller", "Pruner", "UnitLaw"]
+
+Pruner = pruning.Pruner
 
 MOST_UNITS = 64  # that are searched without being asked for by number
+WITH_LAW = ("ok", "interrupted", "chosen", "tuned")  # statuses of a unit whose law may stand for it
 DEAD = 1e-6  # of the largest spread of a unit, below which one never changes
 
 
@@ -64,7 +80,7 @@ class UnitLaw:
         return self.infix()
 
 
-class Distiller:
+class Distiller(DistillerFiles):
     """The part of `model` (a torch.nn.Module) at a path, as laws; a function X -> Y can be recorded and fitted, not switched.
 
     at, argument, output, layout, call: as those of distillation.block.Block.
@@ -96,6 +112,14 @@ class Distiller:
         self.layer: law_layer.LawLayer | None = None
         self.output_basis: basis.Components | None = None
         self.linear: basis.Linear | None = None
+        self.ranges: dict[str, tuple[float, float]] = {}  # of the columns, where laws were found
+        self.unit_ranges: dict[
+            int, dict[str, float]
+        ] = {}  # mean, std, low and high of what laws are for, of every unit there is
+        self.outputs = 0  # m, of the block
+        self.digest = ""
+        self.before_tuning: dict[int, UnitLaw | None] | None = None
+        self._said_training = False
 
     # -- recording
 
@@ -130,6 +154,7 @@ class Distiller:
         m = taken.Y.shape[1]
         self.restore()
         self._frame(names, inputs, columns, pca_in, linear)
+        self.outputs, self.digest = m, self.block.digest()
         self.output_basis = None
         if pca_out is not None:
             rest = taken.Y.double().numpy() - self._linear_part(taken.X)
@@ -142,7 +167,39 @@ class Distiller:
         if units is None and m > MOST_UNITS:
             raise DataError(f"{self.block.name}: {m} outputs: give pca_out=8 (--pca-out 8), or units (--units 0,3-7)")
         self.laws, self.fronts, self.status, self.records = {}, {}, {}, {}
+        self._look()
         return self
+
+    def observe(
+        self,
+        batches: Iterable,
+        rows: int = 4000,
+        held: float = 0.5,
+        run: Callable | None = None,
+        device: str | None = None,
+    ) -> Distiller:
+        """Rows to judge by, for laws that were loaded: the laws and their columns stay as they are."""
+        if self.columns is None:
+            raise ValueError("no laws are loaded: call record(batches)")
+        standing = self.block.is_replaced
+        if standing:
+            raise ValueError("the block is switched: restore() first, its own outputs are wanted")
+        self.recorded = self.block.record(batches, rows, held, self.seed, run, device)
+        return self
+
+    def _look(self) -> None:
+        """Ranges of the columns and of what laws are for, over the recorded rows."""
+        with torch.no_grad():
+            Z = self.columns(self.recorded.X).double()
+        self.ranges = {
+            name: (float(low), float(high))
+            for name, low, high in zip(self.columns.names, Z.min(dim=1)[0], Z.max(dim=1)[0])
+        }
+        T = self.targets(self.recorded.X, self.recorded.Y)
+        self.unit_ranges = {
+            unit: {"mean": float(t.mean()), "std": float(t.std()), "low": float(t.min()), "high": float(t.max())}
+            for unit, t in enumerate(T.T)
+        }
 
     def _frame(self, names, inputs, columns, pca_in, linear) -> None:
         """The columns that laws speak of, and the linear map that is taken off."""
@@ -191,13 +248,14 @@ class Distiller:
         names = [self.offered[j] for j in changing]
         Z_held = self._columns_of(taken.X_held)[:, changing]
         Z = np.ascontiguousarray(Z[:, changing])
-        digest = self.block.digest()
         found = []
+        block_part, basis_id = self.block_part(), saving.arrays_id(self.arrays())
         for unit in self.units:
+            of_unit = self.unit_ranges[unit]
             extra = {
-                "module": self.block.name, "unit": unit, "outputs": T.shape[1], "unit_std": float(T[:, unit].std()),
-                "unit_mean": float(T[:, unit].mean()), "layout": self.block.layout, "digest": digest, "seen": taken.seen,
-                "source": f"{self.block.name}[{unit}]",
+                "module": self.block.name, "unit": unit, "outputs": self.outputs, "layout": self.block.layout, "block": block_part,
+                **{f"unit_{key}": value for key, value in of_unit.items()}, "digest": self.digest, "basis": basis_id,
+                "seen": taken.seen, "source": f"{self.block.name}[{unit}]",
             }  # fmt: skip
             held = {} if not len(Z_held) else {"X_val": np.ascontiguousarray(Z_held), "y_val": held_T[:, unit].copy()}
             found.append(
@@ -265,17 +323,28 @@ class Distiller:
         self.fronts[unit] = front
         self.status[unit] = record.get("status") or "ok"
         chosen = self._law(unit, record, names) if record.get("expr") else None
-        if chosen is not None and not np.isfinite(self._values(chosen, self._taken().X)).all():
+        if (
+            chosen is not None
+            and self.recorded is not None
+            and not np.isfinite(self._values(chosen, self.recorded.X)).all()
+        ):
             self.status[unit] = "not finite on recorded rows"
-        self.laws[unit] = chosen if self.status[unit] in ("ok", "interrupted") else None
+        self.laws[unit] = chosen if self.status[unit] in WITH_LAW else None
 
     def _law(self, unit: int, law: dict, names: tuple[str, ...]) -> UnitLaw:
         consts = tuple(float(c) for c in law["consts"])
-        made = UnitLaw(unit, tuple(law["expr"]), consts, names, float(law["fvu"]), None, law.get("source") or "")
-        held = self._taken().X_held
-        if not len(held):
+        made = UnitLaw(
+            unit, tuple(law["expr"]), consts, names, float(law["fvu"]), law.get("fvu_val"), law.get("source") or ""
+        )
+        return self._measured(made)
+
+    def _measured(self, made: UnitLaw) -> UnitLaw:
+        """A law with its FVU on held-out rows, where there are any."""
+        unit, names, consts = made.unit, made.names, made.consts
+        if self.recorded is None or not len(self.recorded.X_held):
             return made
-        truth = self.targets(held, self._taken().Y_held)[:, unit]
+        held = self.recorded.X_held
+        truth = self.targets(held, self.recorded.Y_held)[:, unit]
         with np.errstate(all="ignore"):
             fvu = 1.0 - float(basis.r2(truth[:, None], self._values(made, held)[:, None])[0])
         return UnitLaw(unit, made.expr, consts, names, made.fvu, fvu, made.source)
@@ -303,14 +372,13 @@ class Distiller:
         """A row a unit: its spread, status, and the law with its length and FVU on recorded and held-out rows."""
         import pandas as pd
 
-        T = self.targets(self._taken().X, self._taken().Y)
         rows = []
         for unit in self.units:
             law = self.laws.get(unit)
             rows.append(
                 {
                     "unit": unit,
-                    "std": float(T[:, unit].std()),
+                    "std": self.unit_ranges[unit]["std"],
                     "status": self.status.get(unit, "not fitted"),
                     "length": None if law is None else law.length,
                     "fvu": None if law is None else law.fvu,
@@ -333,32 +401,28 @@ class Distiller:
         dtype: torch.dtype | None = None,
     ) -> law_layer.LawLayer:
         """The laws as one module of all units, in order; the mean stands for a unit without one."""
-        taken = self._taken()
         laws = {unit: law for unit, law in (self.laws if laws is None else laws).items() if law is not None}
-        T = self.targets(taken.X, taken.Y)
-        listed, values = [], []
+        listed = []
         place = {name: j for j, name in enumerate(self.columns.names)}
-        for unit in range(T.shape[1]):
+        for unit, seen in sorted(self.unit_ranges.items()):
             law = laws.get(unit)
             if law is None:
-                listed.append((["<constant>"], [float(T[:, unit].mean())]))
-                values.append(T[:, unit])
+                listed.append((["<constant>"], [seen["mean"]]))
                 continue
             lost = next((name for name in law.names if name not in place), None)
             if lost is not None:
                 raise DataError(f"the law of unit {unit} speaks of {lost!r}, which {self.block.name} is not given")
             renamed = [f"x{place[law.names[int(t[1:]) - 1]] + 1}" if _is_column(t) else t for t in law.expr]
             listed.append((renamed, law.consts))
-            values.append(self._values(law, taken.X))
-        with torch.no_grad():
-            Z = self.columns(taken.X).double().numpy()  # (k, N)
-        V = np.array(values)
+        ends = np.array([self.ranges.get(name, (-np.inf, np.inf)) for name in self.columns.names])
+        kinds = ("low", "high", "mean")
+        values = tuple(np.array([seen[kind] for _, seen in sorted(self.unit_ranges.items())]) for kind in kinds)
         out = None if self.output_basis is None else (self.output_basis.mean, self.output_basis.rows)
         return law_layer.LawLayer(
             listed,
             self.columns,
-            (Z.min(axis=1), Z.max(axis=1)),
-            (np.minimum(V.min(axis=1), T.min(axis=0)), np.maximum(V.max(axis=1), T.max(axis=0)), T.mean(axis=0)),
+            (ends[:, 0], ends[:, 1]),
+            values,
             guard,
             out,
             None if self.linear is None else (self.linear.weight, self.linear.bias),
@@ -380,13 +444,16 @@ class Distiller:
         """Outputs that the block itself still gives."""
         if self.output_basis is not None or self.linear is not None:
             return []
-        m = self._taken().Y.shape[1]
-        return [unit for unit in range(m) if laws.get(unit) is None]
+        return [unit for unit in range(self.outputs) if laws.get(unit) is None]
 
     def rows_by_laws(self, layer: law_layer.LawLayer, neural: Sequence[int] = ()) -> block.Rows:
         """rows -> outputs by a layer, with the neural units, and under guard "block" the rows beyond its ranges, by the block."""
 
-        def rows(X: torch.Tensor, original: Callable[[], torch.Tensor]) -> torch.Tensor:
+        def rows(X: torch.Tensor, original: Callable[..., torch.Tensor]) -> torch.Tensor:
+            if not self._said_training and getattr(self.model, "training", False) and torch.is_grad_enabled():
+                self._said_training = True
+                text = "the model is in train mode: gradients go through the laws, and their constants are no parameters of it (tune() fits them)"
+                warnings.warn(text, stacklevel=2)
             Y = layer(X)
             if neural:
                 Y = Y.clone()
@@ -449,12 +516,15 @@ class Distiller:
 
     def held_r2(self, layer: law_layer.LawLayer) -> dict[int, float]:
         """R2 of each unit's law, with its guard, on held-out rows (on recorded ones where none are held)."""
-        taken = self._taken()
+        chosen = {unit: law for unit, law in self.laws.items() if law is not None}
+        if self.recorded is None:  # laws that were loaded
+            return {unit: 1.0 - (law.fvu if law.fvu_held is None else law.fvu_held) for unit, law in chosen.items()}
+        taken = self.recorded
         X, Y = (taken.X_held, taken.Y_held) if len(taken.X_held) else (taken.X, taken.Y)
         with torch.no_grad():
             values = layer.values(X.to(self._device(), layer.consts.dtype)).t().double().cpu().numpy()
         T = self.targets(X, Y)
-        return {unit: float(basis.r2(T[:, [unit]], values[:, [unit]])[0]) for unit in self.units if self.laws.get(unit)}
+        return {unit: float(basis.r2(T[:, [unit]], values[:, [unit]])[0]) for unit in chosen}
 
     def restore(self) -> None:
         """The block's own forward again, the same bits as before."""
@@ -518,7 +588,88 @@ class Distiller:
         laws = self._chosen(None, None)
         neural = self._neural(laws)
         layer = self.layer if self.layer is not None and self.block.is_replaced else self.make_layer(laws, guard)
-        return judging.judge(self, loss, list(batches), layer, neural, laws, repeats, rank)
+        before = None if self.before_tuning is None else self.make_layer(self.before_tuning, guard)
+        return judging.judge(self, loss, list(batches), layer, neural, laws, repeats, rank, before)
+
+    # -- what needs the loss of the whole network
+
+    def tune(
+        self,
+        loss: Callable[[Any, Any], Any],
+        batches: Iterable,
+        steps: int = 200,
+        optimizer: str = "lbfgs",
+        rate: float | None = None,
+    ) -> dict[str, float]:
+        """Constants of the laws by gradient on the model's own loss, their forms as they are; the model's weights stay.
+
+        optimizer: "lbfgs" over all batches together, or "adam", a batch a step.  The constants of the least loss are kept.
+        Returns {"before", "after"}, mean losses over the batches.
+        """
+        laws = self._chosen(None, None)
+        neural = self._neural(laws)
+        guard = self.layer.guard if self.layer is not None and self.block.is_replaced else None
+        layer = self.make_layer(laws, "none", "torch", tied=False)
+        outcome, consts = tuning.tune(
+            self.block, layer, self.rows_by_laws(layer, neural), loss, list(batches), steps, optimizer, rate
+        )
+        layer.consts.data.copy_(consts)
+        self.before_tuning = dict(self.laws)
+        for unit, law in laws.items():
+            if law is not None:
+                place = sorted(self.unit_ranges).index(unit)
+                self.laws[unit] = self._refitted(law, layer.constants_of(place))
+                self.status[unit] = "tuned"
+        if guard is not None:
+            self.switch(guard=guard)
+        return outcome
+
+    def _refitted(self, law: UnitLaw, consts: Sequence[float]) -> UnitLaw:
+        """A law with other constants, its FVU measured again where rows are recorded."""
+        made = replace(law, consts=tuple(consts))
+        if self.recorded is None:
+            return made
+        truth = self.targets(self.recorded.X, self.recorded.Y)[:, law.unit]
+        fvu = 1.0 - float(basis.r2(truth[:, None], self._values(made, self.recorded.X)[:, None])[0])
+        return self._measured(replace(made, fvu=fvu))
+
+    def choose_by_loss(
+        self, loss: Callable[[Any, Any], Any], batches: Iterable, budget: float = 0.01
+    ) -> dict[str, float]:
+        """Laws by what the whole network loses: all units begin with their shortest law, and again and again that unit takes a longer
+        law of its front that lowers the loss most a token, until the loss is within `budget` (a share) of the original or no
+        step helps.  Returns {"original", "loss", "tokens"}."""
+        batches = list(batches)
+        standing = {"guard": self.layer.guard} if self.layer is not None and self.block.is_replaced else None
+        self.restore()
+        fronts = {unit: self.fronts[unit] for unit in self.units if self.fronts.get(unit)}
+        if not fronts:
+            raise DataError(f"{self.block.name}: no unit has a front to choose from (fit() first)")
+        original = judging.mean_loss(self.block, loss, batches)
+
+        def loss_of(levels: dict[int, int]) -> float:
+            laws: dict[int, UnitLaw | None] = {unit: fronts[unit][k] for unit, k in levels.items()}
+            rows = self.rows_by_laws(self.make_layer(laws), self._neural(laws))
+            with self.block.replaced(rows):
+                value = judging.mean_loss(self.block, loss, batches)
+            return value if math.isfinite(value) else math.inf
+
+        levels, value = tuning.lengthened(
+            {unit: [law.length for law in front] for unit, front in fronts.items()}, loss_of, original, budget
+        )
+        for unit, k in levels.items():
+            self.laws[unit], self.status[unit] = fronts[unit][k], "chosen"
+        if standing is not None:
+            self.switch(**standing)
+        tokens = sum(fronts[unit][k].length for unit, k in levels.items())
+        return {"original": original, "loss": value, "tokens": float(tokens)}
+
+    def local(self, row: int | Sequence[float], unit: int = 0, **how: Any) -> dict[str, Any]:
+        """A law around one row (an index of the recorded ones, or its d values), of at most 20 tokens, beside a linear map of the
+        same neighbours: distillation.local.explain says how."""
+        from fansr.distillation import local
+
+        return local.explain(self, row, unit, **how)
 
 
 def _amount(name: str, value: float, most: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ COMMANDS = {
     "score": ("fansr.evaluation.score", "how many laws were found, how well, how short, how fast"),
     "plot": ("fansr.evaluation.plot", "pictures of fits, scores and training"),
     "cat": ("fansr.cli.cat", "look into a stream, check it, join several"),
+    "distill": ("fansr.distill_command", "a part of a torch network as laws: record, judge, switch"),
     "mine": ("fansr.simplification.mine", "find the rules of fansr-simplify"),
     "peer": ("fansr.evaluation.peer", "let other tools fit the same problems"),
 }

@@ -5,6 +5,12 @@ from . import (
     input_columns as input_columns,
     judging as judging,
     law_layer as law_layer,
+    local as local,
+    pruning as pruning,
+    saving as saving,
+    script as script,
+    source as source,
     stand_in as stand_in,
+    tuning as tuning,
     unit_searches as unit_searches,
 )

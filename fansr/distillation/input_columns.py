@@ -60,6 +60,8 @@ class InputColumns(torch.nn.Module):
 
     def columns(self, X: torch.Tensor, names: Sequence[str]) -> torch.Tensor:
         """(len(names), N): the columns of these names."""
+        if X.shape[1] != self.width:
+            raise DataError(f"rows of {X.shape[1]} values came, the laws were found on rows of {self.width}")
         places = {name: j for j, name in enumerate(self.raw)}
         if self.keep_raw and not self.made and all(name in places for name in names):
             wanted = [places[name] for name in names]

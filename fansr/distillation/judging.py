@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from fansr.distillation import basis
-from fansr.distillation.block import Block, Recorded, Rows
+from fansr.distillation.block import Block, Recorded, Rows, call
 from fansr.distillation.law_layer import LawLayer
 from fansr.errors import DataError
 
@@ -144,8 +144,9 @@ def judge(
     laws: dict,
     repeats: int = 5,
     rank: int | None = None,
+    before: LawLayer | None = None,
 ) -> dict[str, Any]:
-    """The table of Distiller.judge."""
+    """The table of Distiller.judge; before: the laws as they were before they were tuned."""
     block, taken = distiller.block, distiller._taken()
     if block.module is None:
         raise ValueError("a function has no network around it to be judged")
@@ -158,7 +159,11 @@ def judge(
     X, truth = X.to(layer.consts.device, layer.consts.dtype), Y.double().numpy()
     own = block.own_forward()
     base = None
-    for one in surrogates(block, taken, layer, by_laws, tokens, input_basis, distiller.output_basis, rank):
+    rows = surrogates(block, taken, layer, by_laws, tokens, input_basis, distiller.output_basis, rank)
+    if before is not None:
+        rows.insert(-1, rows[-1].like("laws", distiller.rows_by_laws(before, neural)))
+        rows[-1].name = "laws tuned"
+    for one in rows:
         with block.replaced(one.rows):
             values = losses(block, loss, batches)
         base = values if base is None else base
@@ -196,3 +201,79 @@ def judge(
         "module": block.name, "rows": table, "batches": len(batches), "held_rows": len(X), "outside": outside,
         "neural": list(neural), "guard": layer.guard,
     }  # fmt: skip
+
+
+def text(outcome: dict[str, Any]) -> str:
+    """The table of judge() as lines for a person."""
+    rows = outcome["rows"]
+    width = max(len(row["name"]) for row in rows)
+    head = f"{'':{width}s}  {'loss':>12s} {'change':>12s} {'R2':>9s} {'worst':>9s} {'ms':>9s} {'numbers':>10s} {'bytes':>10s} {'tokens':>6s}"
+    lines = [f"{outcome['module']}: {outcome['batches']} batches, {outcome['held_rows']} held-out rows", "", head]
+    for row in rows:
+        lines.append(
+            f"{row['name']:{width}s}  {_cell(row['loss'], 12)} {_cell(row['change'], 12)} {_cell(row['r2_mean'], 9, 5)} "
+            f"{_cell(row['r2_worst'], 9, 5)} {_cell(row['ms'], 9, 3)} {row['parameters']:>10d} {row['bytes']:>10d} {row['tokens']:>6d}"
+        )
+    lines.append(
+        f"\n{outcome['outside']} of {outcome['held_rows']} held-out rows lie beyond the ranges (guard {outcome['guard']})"
+    )
+    if outcome["neural"]:
+        lines.append(f"units {', '.join(map(str, outcome['neural'][:20]))} have no law and stay neural")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None, width: int, digits: int = 6) -> str:
+    return f"{'-':>{width}s}" if value is None else f"{value:>{width}.{digits}g}"
+
+
+SIZES = (1, 64, 4096)
+
+
+def speed(
+    distiller: Any, batches: Sequence[Any], repeats: int, guard: str, run: Callable | None = None
+) -> dict[str, Any]:
+    """Milliseconds of the block and of its laws at SIZES rows, and of the whole network on the first batch, each in turn."""
+    block, taken = distiller.block, distiller._taken()
+    layer = distiller.make_layer(guard=guard)
+    own = block.own_forward()
+    X = taken.X.to(layer.consts.device, layer.consts.dtype)
+    table = []
+    with torch.no_grad(), block.calm():
+        for size in SIZES:
+            rows = X[torch.arange(size) % len(X)].contiguous()
+            try:
+                mine = milliseconds(lambda rows=rows: block.run_rows(own, rows), repeats)
+            except (RuntimeError, TypeError, DataError):  # a block that cannot be given rows alone
+                mine = None
+            laws = milliseconds(lambda rows=rows: layer(rows), repeats)
+            engine = layer.engines.get(len(rows).bit_length(), layer.engine)
+            table.append(
+                {
+                    "rows": size,
+                    "block_ms": mine,
+                    "laws_ms": laws,
+                    "times": None if mine is None else mine / laws,
+                    "engine": engine,
+                }
+            )
+        forward = (lambda: run(block.model, batches[0])) if run is not None else (lambda: call(block.model, batches[0]))
+        original = milliseconds(forward, repeats)
+        neural = distiller._neural(distiller.laws)
+        with block.replaced(distiller.rows_by_laws(layer, neural)):
+            switched = milliseconds(forward, repeats)
+    return {"module": block.name, "block": table, "network_ms": original, "switched_ms": switched}
+
+
+def speed_text(outcome: dict[str, Any]) -> str:
+    """speed() as lines for a person."""
+    lines = [
+        f"{outcome['module']}: milliseconds, median, {outcome['threads']} thread(s)",
+        "",
+        f"{'rows':>8s} {'block':>10s} {'laws':>10s} {'times':>7s}  engine",
+    ]
+    for row in outcome["block"]:
+        lines.append(
+            f"{row['rows']:>8d} {_cell(row['block_ms'], 10, 4)} {_cell(row['laws_ms'], 10, 4)} {_cell(row['times'], 7, 3)}  {row['engine']}"
+        )
+    lines.append(f"\nthe whole network on a batch: {outcome['network_ms']:.4g}, switched {outcome['switched_ms']:.4g}")
+    return "\n".join(lines) + "\n"

@@ -65,7 +65,7 @@ class LawLayer(torch.nn.Module):
         self.graph = law_graph.Graph(nodes, whole.roots, whole.consts)
         self.columns = columns.only([columns.names[j] for j in used])
         self.consts = torch.nn.Parameter(torch.as_tensor(whole.consts, dtype=dtype))
-        self._rates: dict[int, str] = {}  # number of bits of the number of rows: engine
+        self.engines: dict[int, str] = {}  # number of bits of the number of rows: the engine that was faster
         self._program = None
 
         def buffer(name, value):
@@ -150,9 +150,9 @@ class LawLayer(torch.nn.Module):
         if self.engine == "numba":
             return self._by_kernel(Z)
         size = len(rows).bit_length()
-        if size not in self._rates:
-            self._rates[size] = self._faster(Z, rows)
-        return self._by_kernel(Z) if self._rates[size] == "numba" else self._by_torch(Z, rows)
+        if size not in self.engines:
+            self.engines[size] = self._faster(Z, rows)
+        return self._by_kernel(Z) if self.engines[size] == "numba" else self._by_torch(Z, rows)
 
     def _by_torch(self, Z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         consts = self.consts.to(Z.dtype).unbind(0)
@@ -183,7 +183,7 @@ class LawLayer(torch.nn.Module):
         return min(took, key=lambda name: took[name])
 
     def __getstate__(self):
-        return {**self.__dict__, "_rates": {}, "_program": None}
+        return {**self.__dict__, "engines": {}, "_program": None}
 
 
 def widened(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ Nothing is executed or unpickled: records are checked like any stream's, arrays 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -53,14 +54,20 @@ def write_arrays(path: str, arrays: dict[str, np.ndarray]) -> None:
     data = save(
         {name: np.ascontiguousarray(array, dtype=np.float64) for name, array in arrays.items()}, {"format": str(FORMAT)}
     )
-    _written(path, data)
+    write_bytes(path, data)
 
 
-def _written(path: str, data: bytes) -> None:
-    part = f"{path}.part"
-    with open(part, "wb") as file:
-        file.write(data)
-    os.replace(part, path)
+def write_bytes(path: str, data: bytes) -> None:
+    """A whole file, which appears whole or not at all; DataError where it cannot be written."""
+    scratch = f"{path}.{os.getpid()}.part"
+    try:
+        with open(scratch, "wb") as file:
+            file.write(data)
+        os.replace(scratch, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise DataError(f"{path}: {error.strerror or error}") from None
 
 
 def read_arrays(path: str, wanted_id: str) -> dict[str, np.ndarray]:
@@ -134,7 +141,7 @@ def write_switched(
         raise DataError(f"{path}: the network has a weight {clash!r}, and {PREFIX}* are the laws'")
     tensors |= {PREFIX + name: torch.as_tensor(np.asarray(array, dtype=np.float64)) for name, array in arrays.items()}
     header = {"format": FORMAT, "how": how, "laws": [plain(record) for record in records]}
-    _written(path, save(tensors, {HEADER: json.dumps(header)}))
+    write_bytes(path, save(tensors, {HEADER: json.dumps(header)}))
 
 
 def read_switched(path: str) -> tuple[dict[str, torch.Tensor], list[dict], dict[str, np.ndarray], dict]:

@@ -17,6 +17,7 @@ COMMANDS = {
     "simplify": "simplification.simplify:simplify_command", "mine": "simplification.mine:mine_command",
     "fit": "fit:fit", "score": "evaluation.score:score", "plot": "evaluation.plot:plot", "peer": "evaluation.peer:peer",
     "sample": "network.sample:sample", "train": "network.train:train", "cat": "cli.cat:cat", "predict": "predict:predict",
+    "distill": "distill_command:distill",
 }  # fmt: skip
 
 

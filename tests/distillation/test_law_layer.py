@@ -220,9 +220,9 @@ def test_the_engine_is_measured_once_and_kept():
     made = layer(("sin x1", []), dtype=torch.float32)
     with torch.no_grad():
         made(torch.rand(100, 3))
-        assert list(made._rates) == [7] and made._rates[7] in ("torch", "numba")
+        assert list(made.engines) == [7] and made.engines[7] in ("torch", "numba")
     made(torch.rand(1000, 3))  # with gradients torch alone can
-    assert list(made._rates) == [7]
+    assert list(made.engines) == [7]
     with pytest.raises(ValueError, match="engine='gpu': wanted one of auto"):
         layer(("x1", []), engine="gpu")
 
