@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -119,7 +118,6 @@ class Distiller(DistillerFiles):
         self.outputs = 0  # m, of the block
         self.digest = ""
         self.before_tuning: dict[int, UnitLaw | None] | None = None
-        self._said_training = False
 
     # -- recording
 
@@ -450,10 +448,6 @@ class Distiller(DistillerFiles):
         """rows -> outputs by a layer, with the neural units, and under guard "block" the rows beyond its ranges, by the block."""
 
         def rows(X: torch.Tensor, original: Callable[..., torch.Tensor]) -> torch.Tensor:
-            if not self._said_training and getattr(self.model, "training", False) and torch.is_grad_enabled():
-                self._said_training = True
-                text = "the model is in train mode: gradients go through the laws, and their constants are no parameters of it (tune() fits them)"
-                warnings.warn(text, stacklevel=2)
             Y = layer(X)
             if neural:
                 Y = Y.clone()
@@ -480,13 +474,18 @@ class Distiller(DistillerFiles):
         units: only these (all that have a law).  level: the k-th law of every front instead of the chosen one (0 the shortest,
         -1 the longest).  guard: what becomes of rows beyond the recorded ranges: "clip" brings them back, "block" gives them to
         the block itself, "none" leaves them to the law.  Returns {"r2": {unit: on held-out rows}, "neural": units left as they
-        are} and, with loss and batches, "original" and "loss".
+        are, "training": whether the model is in train mode, in which gradients pass the laws but do not move their constants} and,
+        with loss and batches, "original" and "loss".
         """
         self.restore()
         laws = self._chosen(units, level)
         neural = self._neural(laws)
         self.layer = self.make_layer(laws, guard, engine)
-        outcome: dict[str, Any] = {"r2": self.held_r2(self.layer), "neural": neural}
+        outcome: dict[str, Any] = {
+            "r2": self.held_r2(self.layer),
+            "neural": neural,
+            "training": bool(getattr(self.model, "training", False)),
+        }
         if loss is not None:
             batches = list(_wanted(batches, "batches, to say what the loss becomes"))
             outcome["original"] = judging.mean_loss(self.block, loss, batches)

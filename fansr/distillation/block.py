@@ -124,9 +124,9 @@ class Block:
                 f"{self.name} is {what} shape {tuple(T.shape)}: the layout {'patch' if patch else 'channels'} wants (B, C, H, W)"
             )
         if patch:
-            B, _, H, W = T.shape
+            B, C, H, W = T.shape
             around = torch.nn.functional.unfold(T, patch, padding=patch // 2)  # (B, C * patch^2, H * W)
-            return around.transpose(1, 2).reshape(B, H, W, -1)
+            return around.transpose(1, 2).reshape(B, H, W, C * patch * patch)
         return T.movedim(1, -1)
 
     def outputs(self, value: Any) -> tuple[torch.Tensor, bool]:
@@ -166,6 +166,8 @@ class Block:
                 "each row in; another --at, --argument or --layout"
             )
         m = 1 if squeezed else Y.shape[-1]
+        if not X.shape[-1] or not m:
+            raise DataError(f"{self.name} makes shape {tuple(whole.shape)} of {tuple(X.shape)}: rows of no values")
         if self.squeezed is not None and self.squeezed != squeezed:
             raise DataError(f"{self.name}: the shape of what it gives changes between calls")
         self.squeezed = squeezed
@@ -226,6 +228,10 @@ class Block:
         if state["bad"] == state["seen"]:
             raise DataError(
                 f"{self.name}: none of its {state['seen']} rows is finite: look at the weights or the batches"
+            )
+        if not len(kept):
+            raise DataError(
+                f"{self.name}: no finite row in the batches that are not held out: other batches, or another --held"
             )
         X, Y = kept.rows()
         X_held, Y_held = tried.rows() if len(tried) else (X[:0], Y[:0])

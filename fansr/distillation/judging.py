@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,12 @@ def losses(block: Block, loss: Loss, batches: Sequence[Any]) -> np.ndarray:
     return np.array(found)
 
 
+def standard_error(values: np.ndarray) -> float | None:
+    """Of the mean of values (B,); None for one value."""
+    with np.errstate(all="ignore"):
+        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+
+
 def mean_loss(block: Block, loss: Loss, batches: Sequence[Any]) -> float:
     """The mean of losses()."""
     return float(losses(block, loss, batches).mean())
@@ -56,18 +63,15 @@ def milliseconds(function: Callable[[], Any], repeats: int, least: float = 2e-3)
     return 1e3 * statistics.median(took)
 
 
+@dataclass
 class Surrogate:
-    """A name, rows -> outputs as Block.replace takes it, and how many numbers it is made of."""
+    """Something that may stand for a block: rows -> outputs as Block.replace takes it, and how many numbers it is made of."""
 
-    def __init__(self, name: str, rows: Rows, parameters: int, size: int, tokens: int = 0, own: bool = False):
-        self.name, self.rows, self.parameters, self.size, self.tokens, self.own = (
-            name,
-            rows,
-            parameters,
-            size,
-            tokens,
-            own,
-        )
+    name: str
+    rows: Rows
+    parameters: int
+    size: int  # bytes
+    tokens: int = 0
 
 
 def _affine(name: str, linear: basis.Linear, like: torch.Tensor, parameters: int | None = None) -> Surrogate:
@@ -95,7 +99,7 @@ def surrogates(
     size = sum(p.numel() * p.element_size() for p in weights)
     m = Y.shape[1]
     found = [
-        Surrogate("original", lambda _, original: original(), n, size, own=True),
+        Surrogate("original", lambda _, original: original(), n, size),
         Surrogate("mean", lambda X, _: mean.to(X.dtype).expand(len(X), m), m, m * like.element_size()),
         _affine("linear map", basis.linear_map(X, Y), like),
     ]
@@ -161,7 +165,7 @@ def judge(
     base = None
     rows = surrogates(block, taken, layer, by_laws, tokens, input_basis, distiller.output_basis, rank)
     if before is not None:
-        rows.insert(-1, rows[-1].like("laws", distiller.rows_by_laws(before, neural)))
+        rows.insert(-1, replace(rows[-1], rows=distiller.rows_by_laws(before, neural)))
         rows[-1].name = "laws tuned"
     for one in rows:
         with block.replaced(one.rows):
@@ -178,15 +182,15 @@ def judge(
             except (RuntimeError, TypeError, DataError):  # a block that cannot be given rows alone
                 fitted, took = None, None
         r2 = None if fitted is None else basis.r2(truth, fitted.double().cpu().numpy())
-        change = values - base
-        se = lambda v: float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else None  # noqa: E731
+        with np.errstate(all="ignore"):
+            change = values - base
         table.append(
             {
                 "name": one.name,
                 "loss": float(values.mean()),
-                "loss_se": se(values),
+                "loss_se": standard_error(values),
                 "change": float(change.mean()),
-                "change_se": se(change),
+                "change_se": standard_error(change),
                 "r2_mean": None if r2 is None else float(r2.mean()),
                 "r2_worst": None if r2 is None else float(r2.min()),
                 "ms": took,
