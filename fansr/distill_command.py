@@ -339,18 +339,21 @@ def _laws(script: Any, path: str, options: dict) -> Any:
     """A Distiller with the laws of a file, for the script's model."""
     from fansr.distill import Distiller
 
-    return Distiller.load(path, script.model, force=options["force"], basis_path=_basis_of(path, options))
+    return Distiller.of_records(*_read(path, options), script.model, force=options["force"], where=path)
 
 
-def _basis_of(laws: str, options: dict) -> str:
-    """Where the bases of laws are: as told, beside the laws, or where `record` wrote them."""
+def _read(laws: str, options: dict) -> tuple[list[dict], dict]:
+    """(fit records, arrays of their bases): those are where told, beside the laws, or where `record` wrote them."""
     from fansr.distillation import saving
 
-    if options["basis"]:
-        return options["basis"]
+    records = saving.read_records(laws)
+    wanted = records[0].get("basis") or ""
+    if not wanted:
+        return records, {}
     beside = saving.basis_path(laws)
-    named = saving.read_records(laws)[0].get("basis_file")
-    return named if named and not os.path.exists(beside) else beside
+    named = records[0].get("basis_file")
+    path = options["basis"] or (named if named and not os.path.exists(beside) else beside)
+    return records, saving.read_arrays(path, wanted)
 
 
 def _judge(path: str, laws: str, **options: Any) -> None:
@@ -448,9 +451,10 @@ def _local(path: str, **options: Any) -> None:
 
 
 def _export(laws: str, **options: Any) -> None:
-    from fansr.distillation import saving, source
+    from fansr.distillation import source
 
-    records = [record for record in saving.read_records(laws) if record.get("expr")]
+    every, arrays = _read(laws, options)
+    records = [record for record in every if record.get("expr")]
     if not records:
         raise DataError(f"{laws}: no unit has a law")
     if options["form"] == "c":
@@ -458,7 +462,7 @@ def _export(laws: str, **options: Any) -> None:
     elif options["form"] == "python":
         from fansr.distill import Distiller
 
-        text = source.module(Distiller.load(laws, None, basis_path=_basis_of(laws, options)), records)
+        text = source.module(Distiller.of_records(every, arrays, None, where=laws), records)
     else:
         text = source.lines(records, options["form"])
     files.write_text(options["output"], text)

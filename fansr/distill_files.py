@@ -118,11 +118,19 @@ class DistillerFiles:
         records = saving.read_records(path)
         wanted = records[0].get("basis") or ""
         arrays = saving.read_arrays(basis_path or saving.basis_path(path), wanted) if wanted else {}
-        return cls._of(records, arrays, model, inputs, force, path)
+        return cls.of_records(records, arrays, model, inputs, force, path)
 
     @classmethod
-    def _of(cls, records, arrays, model, inputs, force, where) -> Distiller:
-        """A Distiller with the laws of records."""
+    def of_records(
+        cls,
+        records: list[dict],
+        arrays: dict[str, np.ndarray],
+        model: Any,
+        inputs: dict[str, input_columns.Made] | None = None,
+        force: bool = False,
+        where: str = "laws",
+    ) -> Distiller:
+        """A Distiller with the laws of fit records and the arrays of their bases; `where` names them in errors."""
         part = records[0]["block"]
         try:
             at = part["at"] if model is not None else _no_network
@@ -190,7 +198,7 @@ class DistillerFiles:
         except RuntimeError as error:
             text = " ".join(str(error).split())
             raise DataError(f"{path}: its weights do not fit this model: {text[:300]}") from None
-        d = cls._of(records, arrays, model, inputs, False, path)
+        d = cls.of_records(records, arrays, model, inputs, False, path)
         d.switch(**how)
         return d
 
