@@ -163,6 +163,7 @@ def test_closed_standard_streams_are_one_line(name, tmp_path):
         "plot": f"-o {tmp_path}/p.png",
         "peer": "--method gplearn --time 1",
         "predict": f"{tmp_path}/law.json",
+        "distill": "export - --as latex",
     }.get(name, "")
     for closed in ("<&-", ">&-", "<&- >&-"):
         if name == "gen" and closed == "<&-":
