@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import itertools
 import math
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from fansr.cli import kernels
 from fansr.expressions import n_constants, to_infix
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import (
+    between,
     clocks,
     large_tables,
     plain_forms,
@@ -98,6 +100,7 @@ LONG, PATIENCE = (
 WHOLE_SHARE = 0.25  # of a time budget, kept for fitting the answer to all rows of a table longer than MAX_ROWS
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
 AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
+TAME = 16.0  # nats by which a law with a pole or an excursion between the rows may lead and still stand back
 MORE = 10  # candidates looked at besides the FINISHERS where all of those are undetermined
 
 
@@ -349,6 +352,7 @@ class _State:
         )
         self.floor = selection.fvu_floor(problem.y, problem.weights)
         self.known = selection.known_fvu(problem)
+        self.between = between.Between(problem)
         self.rules = options.rules if options.rules else None
         self.probes = rules.probes(problem, options.rules.positive)
         self.checker = shapes.Checker(problem, options.rules.shapes) if options.rules.shapes else None
@@ -629,11 +633,15 @@ class _State:
         ]
         errors = {id(candidate): self._errors(candidate) for candidate in finals}
         best = min(finals, key=self._final_value, default=None)
-        if best is not None and not determined(best, errors[id(best)]):
-            more = [self._plain(candidate, over) for candidate in self.pool[FINISHERS : FINISHERS + MORE]]
+        sound = {id(c): determined(c, errors[id(c)]) and not self.between.wild(c) for c in finals}
+        if best is not None and not sound[id(best)]:
+            more, bar = self.pool[FINISHERS : FINISHERS + MORE], self._final_value(best) + AS_WELL
+            if self.between.wild(best):
+                more, bar = self._tame(MORE), self._final_value(best) + TAME
+            more = [self._plain(candidate, over) for candidate in more]
             errors.update((id(candidate), self._errors(candidate)) for candidate in more)
-            bar = self._final_value(best) + AS_WELL
-            others = [c for c in (*finals, *more) if determined(c, errors[id(c)]) and self._final_value(c) <= bar]
+            sound |= {id(c): determined(c, errors[id(c)]) and not self.between.wild(c) for c in more}
+            others = [c for c in (*finals, *more) if sound[id(c)] and self._final_value(c) <= bar]
             best = min(others, key=self._final_value, default=best)
             finals += [c for c in more if c is best]
         if by_drop and best is not None:
@@ -690,6 +698,10 @@ class _State:
         return rounding.law_errors(
             candidate, problem.X, problem.y, self.floor, problem.weights, self.known, self.options.physics
         )
+
+    def _tame(self, count: int) -> list[Candidate]:
+        """The first of the pool that do nothing odd between the rows."""
+        return list(itertools.islice((c for c in self.pool[FINISHERS:] if not self.between.wild(c)), count))
 
     def _leaders(self) -> list[Candidate]:
         best = self.pool.best

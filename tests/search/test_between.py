@@ -1,0 +1,59 @@
+"""A law with a pole between the rows of a small noisy table stands back behind one that has none; a real pole stays."""
+
+import numpy as np
+import pytest
+
+from fansr.expressions import free, from_infix
+from fansr.fitting import Budget, Candidate, Problem
+from fansr.search import between, turns
+
+x = np.linspace(0.0, 10.0, 15)[:, None]
+
+
+def candidate(formula: str, fvu: float) -> Candidate:
+    expr, consts = free(from_infix(formula))
+    return Candidate(expr, np.array(consts, dtype=float), fvu)
+
+
+@pytest.mark.parametrize(
+    ("formula", "wild"),
+    [
+        ("2*x1 + 1", False),
+        ("1/(x1 - 4.3)", True),  # a pole between two rows
+        ("1/(x1 + 4.3)", False),
+        ("log(x1 - 0.5)", True),  # undefined near the first row
+        ("50*sin(9*x1)", True),  # an excursion
+    ],
+)
+def test_what_is_wild_between_the_rows(formula, wild):
+    problem = Problem(x, 2 * x[:, 0] + 1, ["x"])
+    assert between.Between(problem).wild(candidate(formula, 0.1)) is wild
+    assert not between.Between(problem).wild(candidate(formula, 1e-9))  # a fit that good shows it to be real
+
+
+def test_columns_of_few_values_keep_to_them():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.uniform(0, 1, 40), rng.integers(0, 2, 40)])
+    points = between.Between(Problem(X, X[:, 0], ["a", "b"])).points
+    assert set(points[:, 1]) == {0.0, 1.0} and len(set(points[:, 0])) > 900
+    assert points[:, 0].min() >= X[:, 0].min() and points[:, 0].max() <= X[:, 0].max()
+
+
+def test_a_choice_without_poles_on_a_few_noisy_rows():
+    """On rows of pure scatter round a line, many laws with a pole next to a row fit best; none is chosen."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = rng.uniform(0, 10, (14, 4))
+        y = X[:, 0] + rng.normal(size=14) * 4
+        problem = Problem(X, y, list("abcd"))
+        found = turns.search(problem, turns.Options(proposers=("power", "sums", "rational", "curves")), Budget(None))
+        assert not between.Between(problem).wild(found.best)
+
+
+def test_a_pole_that_the_rows_show_is_kept():
+    rng = np.random.default_rng(1)
+    X = rng.uniform(0, 10, (200, 1))
+    y = 1 / (X[:, 0] - 4.3)
+    y += rng.normal(size=200) * 0.02 * y.std()
+    found = turns.search(Problem(X, y, ["x"]), turns.Options(proposers=("power", "rational", "curves")), Budget(None))
+    assert found.best.fvu < 0.01 and between.Between(Problem(X, y, ["x"])).wild(found.best)
