@@ -5,7 +5,7 @@ WORKERS ?= 2
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slurm lint types format docs docs-test prove dist rules bench campaign clean
+.PHONY: help venv demo test test-slurm lint types format docs docs-test prove dist rules bench scaling campaign clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/%/PACKAGE/' | expand -t 16
@@ -66,6 +66,9 @@ rules: venv  ## mine rules/ again
 
 bench: venv  ## a slice of the measurements in docs/benchmarks/
 	bin/bench
+
+scaling: venv  ## the scaling study on two cores: an hour; goes on when called again
+	bin/scaling
 
 campaign: venv  ## go on with training the shipped model
 	bin/campaign

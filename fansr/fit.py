@@ -30,6 +30,7 @@ from fansr.network import DECODERS
 from fansr.search import relative_noise, selection, turns
 from fansr.streams import files, reader_writer
 from fansr.tables import column_options
+from fansr.written_fit import SELECTORS
 
 
 def _is_stream(head: bytes) -> bool:
@@ -70,7 +71,7 @@ def _proposers(context, param, value):
 GROUPS = {  # of --help
     "Table": "--target --inputs --ignore --derive --lag --categories --dates --val --predict",
     "Time": "--time --deadline --jobs",
-    "Answer": "--select --within --gamma --tidy --physics --strict",
+    "Answer": "--select --within --gamma --tidy --constants --physics --strict",
     "Noise": "--sigma --weights --loss --robust",
     "Laws": "--operators --without --max-length --max-constants --max-depth --nest --arguments --price --positive --bounds --define",
     "Shape": "--through --monotone --even --odd --periodic --convex --limit",
@@ -131,6 +132,13 @@ GROUPS = {  # of --help
     default=True,
     show_default=True,
     help="Cut down, respell and round the laws that are found; without, the law is one as it was proposed.",
+)
+@click.option(
+    "--constants",
+    type=click.Choice(("refine", "keep")),
+    default="refine",
+    show_default=True,
+    help="Of a stream's candidates. refine: fitted. keep: as they are written, and nothing else is tried (--proposers none).",
 )
 @click.option(
     "--select",
@@ -207,6 +215,7 @@ def fit(
     restarts,
     starts,
     tidy,
+    constants,
     select,
     within,
     model,
@@ -278,6 +287,7 @@ def fit(
             "restarts": restarts,
             "starts": starts,
             "tidy": tidy,
+            "constants": constants,
             "select": select,
             "within": within,
             "model": model,
@@ -327,8 +337,13 @@ def fit(
         table = ("predict", "plot", "report", "save", "val", "as_json", "strict", "deadline")
         _only(wanted, table, "goes with a table", f"{source} is a stream")
         options.jobs = 1  # the problems themselves are spread over the workers
-        fit_stream(source, output or "-", options, seconds, jobs, quiet, entry, resume)
+        if constants == "keep" and (proposers or select not in SELECTORS):
+            wanted = "--proposers none" if proposers else f"--select {' or '.join(SELECTORS)}"
+            raise click.UsageError(f"--constants keep only ranks what the stream brings: add {wanted}")
+        fit_stream(source, output or "-", options, seconds, jobs, quiet, entry, resume, constants == "keep")
         return
+    if constants == "keep":
+        raise click.UsageError(f"--constants keep goes with a stream of candidates, but {source} is a table")
     if not proposers:
         raise click.UsageError(f"--proposers none goes with a stream of candidates, but {source} is a table")
     with _kept(output, entry) as keep:

@@ -20,6 +20,7 @@ from fansr.evaluation import result
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import outliers, turns
 from fansr.streams import reader_writer
+from fansr.written_fit import written_record
 
 COUNTED = 1 << 28  # bytes; a larger file is not read once more for the bar's total
 
@@ -33,10 +34,12 @@ def fit_stream(
     quiet: bool,
     entry: dict,
     resume: bool,
+    keep: bool = False,
 ) -> None:
     """Fit every problem of a stream on `jobs` worker processes and write the fit records in order.
 
     seconds: --time of each problem; entry: this command's history entry; resume: go on with a killed run's file.
+    keep: candidates are taken with the numbers they are written with (--constants keep).
     """
     with reader_writer.open_reader(source, holds=("problem", "candidate")) as reader:
         history = [*reader.history, entry]
@@ -56,7 +59,7 @@ def fit_stream(
         command.write_stream(
             output,
             items,
-            _Worker(options, seconds),
+            _Worker(options, seconds, keep),
             holds="fit",
             history=history,
             jobs=jobs,
@@ -89,12 +92,15 @@ def problems_of(source: str) -> int | None:
 class _Worker:
     """Fits one group in a worker process and packs the record there."""
 
-    def __init__(self, options: turns.Options, seconds: float | None):
-        self.options, self.seconds = options, seconds
+    def __init__(self, options: turns.Options, seconds: float | None, keep: bool = False):
+        self.options, self.seconds, self.keep = options, seconds, keep
 
     def __call__(self, group):
         problem, candidates = group
-        record = fit_record(problem, self.options, self.seconds, candidates)
+        if self.keep:
+            record = written_record(problem, candidates, self.options.select, self.options.gamma)
+        else:
+            record = fit_record(problem, self.options, self.seconds, candidates)
         packed = reader_writer.pack(record)
         dropped = Counter()  # a failed problem is kept, with its status
         return packed, 1, reader_writer.digest(packed), dropped, 1

@@ -15,7 +15,7 @@ ROOT = Path(fansr.__file__).parent
 # A package imports only packages named before it; modules at the top of fansr (fit, fit_table, fit_stream, regressor, warm) may import all.
 ORDER = [
     "streams", "expressions", "cli", "simplification", "corpus", "fitting", "network", "proposers", "search", "tables",
-    "evaluation", "distillation",
+    "evaluation", "distillation", "scaling",
 ]  # fmt: skip
 FOR_ALL = {"fansr.version", "fansr.errors"}  # know nothing themselves
 # What trains or runs elsewhere than on a CPU; the rest, sampling on a CPU with it, works where torch is not loaded.
@@ -24,8 +24,8 @@ TORCH = {
     "distill",
     *(f"distillation.{name}" for name in ("block", "input_columns", "judging", "law_layer", "law_values", "local", "pruning", "stand_in", "tuning")),
     *(f"network.{name}" for name in
-      ("architecture", "batches", "checkpoints", "device", "in_order", "layout", "optimizers", "torch_inference",
-       "training_loop", "training_run")),
+      ("architecture", "batches", "checkpoints", "device", "in_order", "layout", "network_parts", "optimizers", "torch_inference",
+       "table_encoder", "training_loop", "training_run")),
 }  # fmt: skip
 # Commands that look at streams must start fast: none of these at their top, nor at the top of what they import.
 HEAVY = {"torch", "numba", "scipy", "pandas", "simplipy", "matplotlib", "sympy"}
@@ -39,6 +39,7 @@ LIGHT = [
     "network.train",
     "network.sample",
     "fit",
+    "scaling.law",
 ]
 
 

@@ -35,7 +35,8 @@ def read_toml(path: str | os.PathLike) -> dict:
     places = [str(path)]
     if not os.path.exists(path):
         base = os.path.basename(str(path))
-        places.append(str(resources.path("configs", base if base.endswith(".toml") else base + ".toml")))
+        base = base if base.endswith(".toml") else base + ".toml"
+        places += [str(resources.path("configs", *folder, base)) for folder in ((), ("scale",))]
     place = next((place for place in places if os.path.exists(place)), places[0])
     raw = files.read_file(place, "a TOML file", MAX_TOML, packed=False)
     try:

@@ -1,6 +1,7 @@
 # What other packages may import from this one.
 from . import (
     draw_kernels as draw_kernels,
+    insertion as insertion,
     prior as prior,
     problem_bytes as problem_bytes,
     render_torch as render_torch,

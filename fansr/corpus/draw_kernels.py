@@ -32,7 +32,7 @@ from fansr.expressions import (
 )
 from fansr.streams import key_for
 
-NORMAL, LOG, INTEGER, FRACTION, EDGES, POSITIVE, SCALED, UNIFORM = range(8)
+NORMAL, LOG, INTEGER, FRACTION, EDGES, POSITIVE, SCALED, UNIFORM, MIXTURE = range(9)
 _CODE = {
     "normal": NORMAL,
     "log": LOG,
@@ -42,11 +42,13 @@ _CODE = {
     "positive": POSITIVE,
     "scaled": SCALED,
     "uniform": UNIFORM,
+    "mixture": MIXTURE,
 }
 assert set(_CODE) == {*CONSTANT_KINDS, *COLUMN_KINDS}
 
 BLOCK = 256  # points evaluated at once, so that all intermediate values stay in the second-level cache
 PROBE = 8  # points tried first
+PARTS = 5  # most of a mixture
 NOT_FINITE, TOO_LARGE = -1, -2  # what draw_rows says of a rejected record
 
 _GOLDEN, _MIX1, _MIX2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -185,14 +187,47 @@ def begin_column(state, draw, column):
     elif kind == SCALED:
         column[1] = 10.0 ** (low + (high - low) * uniform(state))
         column[2] = spread * normal(state)
+    elif kind == MIXTURE:  # its parts are drawn from these two numbers again whenever the column goes on
+        column[1], column[2] = uniform(state), nb.float64(k)
     if negative > 0.0 and uniform(state) < negative:
         column[3] = -1.0
 
 
-@nb.shared(nb.void(nb.W1, nb.F1, nb.F1, nb.int64, nb.int64))
-def go_on_column(state, column, x, start, stop):
-    """x[start:stop] = the next values of a column."""
+@nb.inner
+def go_on_mixture(state, column, numbers, table, x, start, stop):
+    """x[start:stop] = the next values of a column of a mixture.
+
+    table: the word from which all columns of a table draw how many parts there are, their weights and each row's part;
+    the centres and deviations are drawn from the column's own number.
+    """
+    work, own, weights = np.zeros(1, np.uint64), np.zeros(1, np.uint64), np.zeros(PARTS)
+    work[0], own[0] = table, nb.uint64(column[1] * 2.0**53)
+    parts = whole(work, 1.0, nb.float64(PARTS))
+    total = 0.0
+    for k in range(parts):  # exponential variables over their sum: Dirichlet(1)
+        total += -math.log(1.0 - uniform(work))
+        weights[k] = total
+    low, high, spread = numbers[0], numbers[1], numbers[2]
+    centres, deviations = np.zeros(PARTS), np.zeros(PARTS)
+    for k in range(parts):
+        centres[k] = spread * normal(own)
+        deviations[k] = 10.0 ** (low + (high - low) * uniform(own))
+    begin = mix(work[0])
+    for i in range(start, stop):
+        work[0] = mix(begin + nb.uint64(i) * _GOLDEN)
+        u, k = uniform(work) * total, 0
+        while k < parts - 1 and u >= weights[k]:
+            k += 1
+        x[i] = column[3] * (centres[k] + deviations[k] * normal(state))
+
+
+@nb.shared(nb.void(nb.W1, nb.F1, nb.F2, nb.uint64, nb.F1, nb.int64, nb.int64))
+def go_on_column(state, column, numbers, table, x, start, stop):
+    """x[start:stop] = the next values of a column; numbers: those of the prior's draws; table: a word all columns of a table share."""
     kind, p, q, sign = nb.int64(column[0]), column[1], column[2], column[3]
+    if kind == MIXTURE:
+        go_on_mixture(state, column, numbers[nb.int64(q)], table, x, start, stop)
+        return
     if kind == EDGES or kind == POSITIVE:
         for i in range(start, stop):
             x[i] = sign * (p + q * uniform(state))
@@ -377,13 +412,15 @@ def draw_rows(request, key, settings, drawn):
             for k in range(stop):
                 if tape.op[k] == op.FREE:
                     consts[tape.link[k]] = draw_constant(random, settings.constants)
+            table = mix(random[0] ^ _MIX2)
             begin_columns(used, settings, random[0], states, numbers, filled)
             first, fault = 0, 0
             while first < points and fault == 0:
                 last = min(first + (PROBE if first == 0 else BLOCK), points)
                 for j in range(D):
                     if filled[j] > 0:
-                        go_on_column(states[j : j + 1], numbers[j], X[j], first, last)
+                        drawn_from = settings.columns.numbers
+                        go_on_column(states[j : j + 1], numbers[j], drawn_from, table, X[j], first, last)
                 values_at(tape, stop, X, first, last, consts, y)
                 fault = verdict(tape.V[0], last - first, settings.reach)
                 first = last

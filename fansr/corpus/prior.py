@@ -62,6 +62,8 @@ class Draw:
                 u ~ U(c - w/2, c + w/2) with a centre c ~ U(low, high) and a width w ~ U(0, spread) decades
     scaled      s * N(m, 1) with s = 10**U(low, high) and m ~ N(0, spread) drawn once a column
     uniform     U(low, high); constants only.  U(1, 5) is the constants of the paper's ablation
+    mixture     a mixture of normal distributions, columns only: of 1 to 5 parts, centres N(0, spread), deviations 10**U(low, high)
+                drawn anew for each column, weights Dirichlet(1); all columns of a table follow the same parts row by row
     integer     a whole number from low to high, ends included
     fraction    p / q, p and q whole numbers from 1 to high; q also from 1
     `negative` is the chance of the opposite sign: of a constant (log, uniform, integer, fraction), or of a whole
@@ -78,7 +80,7 @@ class Draw:
 
 WEIGHT = 1e6  # the largest share or weight
 CONSTANT_KINDS = ("normal", "log", "uniform", "integer", "fraction")
-COLUMN_KINDS = ("edges", "positive", "log", "scaled", "integer")
+COLUMN_KINDS = ("edges", "positive", "log", "scaled", "integer", "mixture")
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,9 @@ class Prior:
     max_points: int = 1024
     redraws: int = 4  # after the first draw
     reach: float = 3e38
+    inserted: float = (
+        0.0  # chance that a leaf, or an operand t of a binary operator, becomes c*t or c + t (as often), c a constant
+    )
     irrelevant: float = 0.0  # chance that a column the law does not use holds numbers nevertheless
     noisy: float = 0.0  # chance that a problem has noise; its level is log-uniform between the two below
     noise_low: float = 1e-3
@@ -175,7 +180,7 @@ def _check(prior: Prior, name: str):
         )
     if not 0 < prior.noise_low <= prior.noise_high or not prior.reach > 0:
         raise DataError(f"{name}: wanted 0 < noise_low <= noise_high and reach > 0")
-    for key in ("irrelevant", "noisy"):
+    for key in ("inserted", "irrelevant", "noisy"):
         if not 0 <= getattr(prior, key) <= 1:
             raise DataError(f"{name}: {key} is {getattr(prior, key)}, wanted a probability")
     for i, part in enumerate(prior.skeletons):
@@ -219,9 +224,9 @@ def _check_draw(draw: Draw, kinds: tuple[str, ...], name: str):
         raise DataError(f"{name}: kind is {draw.kind!r}, wanted one of {', '.join(kinds)}")
     if not 0 <= draw.share <= WEIGHT or not 0 <= draw.negative <= 1 or draw.spread < 0:
         raise DataError(f"{name}: wanted share from 0 to {WEIGHT:g}, spread >= 0 and negative between 0 and 1")
-    if draw.kind in ("log", "scaled", "uniform", "integer") and draw.low > draw.high:
+    if draw.kind in ("log", "scaled", "uniform", "integer", "mixture") and draw.low > draw.high:
         raise DataError(f"{name}: low {draw.low} is above high {draw.high}")
-    if draw.kind in ("log", "scaled") and max(abs(draw.low), abs(draw.high)) + draw.spread > 37:
+    if draw.kind in ("log", "scaled", "mixture") and max(abs(draw.low), abs(draw.high)) + draw.spread > 37:
         raise DataError(f"{name}: a magnitude of 10**{max(abs(draw.low), abs(draw.high)):g} is beyond float32")
     if draw.kind == "fraction" and not draw.high >= 1:
         raise DataError(f"{name}: high is {draw.high}, wanted at least 1")

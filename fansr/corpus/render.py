@@ -94,6 +94,10 @@ class SkeletonRenderer:
         s = self.settings
         rows, sources = np.repeat(rows, s.repeats, axis=0), np.repeat(sources, s.repeats)
         ids = sources * np.uint64(s.repeats) + np.tile(np.arange(s.repeats, dtype=np.uint64), len(sources) // s.repeats)
+        if self.prior.inserted > 0:
+            from fansr.corpus import insertion
+
+            rows = insertion.insert(rows, ids, self.prior.inserted, s.seed)
         fit = self._points(ids)
         drawn = draw_kernels.draw(
             self.prior,

@@ -155,11 +155,22 @@ def _whole(u: torch.Tensor, low: float, high: float) -> torch.Tensor:
 class _Columns:
     """P columns with their own parameters, whose values are drawn piece by piece."""
 
-    def __init__(self, random: _Random, draws: tuple[Draw, ...], P: int):
-        self.random, self.draws = random, draws
+    def __init__(self, random: _Random, draws: tuple[Draw, ...], rows: torch.Tensor):
+        """rows (P,): the row of the batch that each column belongs to; columns of one row share a mixture's parts."""
+        P = len(rows)
+        self.random, self.draws, self.rows = random, draws, rows
         self.kind = random.kinds(draws, P)
         self.p, self.q, self.sign = (torch.zeros(P, dtype=torch.float64, device=random.device) for _ in range(3))
         self.sign += 1.0
+        if any(draw.kind == "mixture" for draw in draws):
+            B = int(rows.max()) + 1 if P else 0
+            parts = _whole(random.uniform(B, 1), 1, draw_kernels.PARTS)  # (B, 1)
+            weights = -torch.log1p(-random.uniform(B, draw_kernels.PARTS))
+            weights = torch.where(torch.arange(draw_kernels.PARTS, device=random.device) < parts, weights, 0.0).cumsum(
+                1
+            )
+            self.shares = weights / weights[:, -1:].clamp(min=1e-300)  # (B, PARTS)
+            self.centres, self.deviations = random.normal(P, draw_kernels.PARTS), random.uniform(P, draw_kernels.PARTS)
         for k, draw in enumerate(draws):
             here = self.kind == k
             p, q = self._begin(draw, P)
@@ -185,7 +196,9 @@ class _Columns:
     def take(self, which: torch.Tensor) -> _Columns:
         """The columns at these indices, to be gone on with."""
         taken = object.__new__(_Columns)
-        taken.random, taken.draws = self.random, self.draws
+        taken.random, taken.draws, taken.rows = self.random, self.draws, self.rows[which]
+        if hasattr(self, "shares"):
+            taken.shares, taken.centres, taken.deviations = self.shares, self.centres[which], self.deviations[which]
         taken.kind, taken.p, taken.q, taken.sign = (t[which] for t in (self.kind, self.p, self.q, self.sign))
         return taken
 
@@ -194,7 +207,12 @@ class _Columns:
         shape, p, q = (len(self.kind), n), self.p[:, None], self.q[:, None]
         out = torch.zeros(*shape, dtype=torch.float64, device=self.random.device)
         for k, draw in enumerate(self.draws):
-            if draw.kind == "scaled":
+            if draw.kind == "mixture":
+                u = self.random.uniform(len(self.shares), n)[self.rows]  # (P, n), the same for the columns of a row
+                part = torch.searchsorted(self.shares[self.rows], u, right=True).clamp(max=draw_kernels.PARTS - 1)
+                deviation = 10.0 ** (draw.low + (draw.high - draw.low) * self.deviations.gather(1, part))
+                value = draw.spread * self.centres.gather(1, part) + deviation * self.random.normal(*shape)
+            elif draw.kind == "scaled":
                 value = p * (q + self.random.normal(*shape))
             elif draw.kind == "log":
                 value = 10.0 ** (p + q * (self.random.uniform(*shape) - 0.5))
@@ -303,7 +321,7 @@ def _attempt(rows, M, prior, random, n_constants):
     if prior.irrelevant > 0:
         filled += 2 * (~used & (random.uniform(*used.shape) < prior.irrelevant)).to(torch.uint8)
     places = filled.nonzero()
-    columns = _Columns(random, prior.columns, len(places))
+    columns = _Columns(random, prior.columns, places[:, 0])
     consts = draw_constants(random, prior.constants, len(rows), n_constants)
     X = torch.zeros(len(rows), prior.variables, first, dtype=torch.float64, device=random.device)
     X[places[:, 0], places[:, 1]] = columns.values(first)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fansr.evaluation import solved
 from fansr.expressions import ARITY, CONSTANT, literal_value, prefix as expressions
 from fansr.streams import rng_for
 
@@ -46,6 +47,12 @@ METRICS = (
     Metric("exact", "FVU <= 1e-20", "mean", True, "up"),
     Metric("equivalent", "equivalent", "mean", True, "up"),
     Metric("srr", "SRR", "mean", True, "up"),
+    Metric("solved", "solved", "mean", True, "up"),
+    Metric("solved_form", "solved, by form", "mean", True, "up"),
+    Metric("solved_value", "solved, by value", "mean", True, "up"),
+    Metric("r2_99", "R2 > 0.99", "mean", True, "up"),
+    Metric("r2_99_val", "R2 > 0.99, unseen", "mean", True, "up"),
+    Metric("valid", "draws with values", "mean", True, "up"),
     Metric("log10_fvu", "log10 FVU, imperfect", "mean", False, "down"),
     Metric("length_ratio", "length ratio", "mean", False, "one"),
     Metric("length_ratio_recovered", "length ratio, recovered", "mean", False, "one"),
@@ -271,6 +278,9 @@ def score_fit(fit: dict, reference_seconds: float | None = None) -> dict:
     if validated or not found:
         scores["vnrr"] = found and _at_most(fit.get("fvu_val"), EPS32)
         scores["exact"] = found and _at_most(fit.get("fvu_val"), EXACT)
+        scores["r2_99_val"] = found and solved.good_fit(fit.get("fvu_val"))
+    scores["r2_99"] = found and solved.good_fit(fit.get("fvu"))
+    scores["valid"] = fit.get("valid")
     if found:
         judged = fit["fvu_val"] if validated else fit.get("fvu")
         if judged is not None and np.isfinite(judged) and judged > EPS32:
@@ -294,7 +304,7 @@ def _at_most(value, limit: float) -> bool:
 def _against_truth(fit: dict, found: bool, recovered: bool) -> dict:
     """The metrics of score_fit that need the true law."""
     if not found:
-        return {"srr": False, "equivalent": False}
+        return {"srr": False, "equivalent": False, "solved": False, "solved_form": False, "solved_value": False}
     truth = fit["truth"]
     predicted, law = skeleton(_printed(fit)), truth_skeleton(truth)
     reduced = simplified(_printed(fit), relax=True)
@@ -312,6 +322,7 @@ def _against_truth(fit: dict, found: bool, recovered: bool) -> dict:
     }
     if fit.get("low") is not None and fit.get("high") is not None:
         scores["equivalent"] = equivalent(fit["expr"], fit.get("consts"), truth, fit["low"], fit["high"])
+    scores.update(solved.solved(fit))
     return scores
 
 

@@ -5,6 +5,7 @@ from . import (
     export as export,
     kernel_folder as kernel_folder,
     mathml as mathml,
+    notations as notations,
     opcodes as opcodes,
     prefix as prefix,
 )

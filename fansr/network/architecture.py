@@ -16,6 +16,8 @@ Where we depart from the paper, and why:
   same family of functions, better centred; and a table of two columns costs two columns of work in
   a network for seventeen, because whole absent columns are cut off before the first product.
 - The target comes first, so that this cut is one slice.
+- With encoder = "table" (table_encoder.py) all of it is the scaling study's instead: LayerNorm, biases everywhere, a plain
+  last layer; its memory has a vector for each row, S = M.
 - Inducing points and seeds are not projected before they act as queries: the product of two learned
   matrices is one learned matrix.  With it the counts of Table 3 come out to the printed digits.
 """
@@ -26,7 +28,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fansr.network.configuration import EPSILON, ROPE_BASE, ModelConfig
+from fansr.network.configuration import ROPE_BASE, ModelConfig
+from fansr.network.network_parts import (
+    SET_NORMS,
+    FeedForward,
+    PointNorm,
+    RMSNorm,
+    attend,
+    join_heads,
+    split_heads,
+)
+from fansr.network.table_encoder import TableEncoder
 
 # ---------------------------------------------------------------------------------------------- input
 
@@ -46,116 +58,7 @@ def to_bits(values: Tensor, bits: int = 32) -> Tensor:
     return (whole.unsqueeze(-1) >> shifts) & 1
 
 
-# ---------------------------------------------------------------------------------------------- norms
-
-
-class RMSNorm(nn.Module):
-    """x / sqrt(mean over d of x^2 + epsilon) * weight, for each token by itself."""
-
-    def __init__(self, d: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(d))
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), EPSILON)
-
-
-class RMSSetNorm(nn.Module):
-    """Equations 6 and 7: one root mean square over all valid points and features of a set.
-
-    x (B, M, d), mask (B, M) bool or None when all points are valid -> (B, M, d).  Rows under a false
-    mask come out scaled like the others; whoever reads them later masks them again.
-    """
-
-    def __init__(self, d: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(d))  # beta in the paper
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if mask is None:
-            mean_square = x.float().square().mean((1, 2), keepdim=True)
-        else:
-            count = (mask.sum(1) * x.shape[-1]).clamp(min=1)[:, None, None]
-            # where, not times: a padded row may hold anything, NaN included.
-            squares = torch.where(mask[..., None], x.float().square(), 0.0)
-            mean_square = squares.sum((1, 2), keepdim=True) / count
-        scale = torch.rsqrt(mean_square + EPSILON)  # (B, 1, 1) float32
-        return x * (scale * self.weight).to(x.dtype)
-
-
-class SetNorm(nn.Module):
-    """Mean and deviation over all valid points and features of a set, then weight and bias (ablation)."""
-
-    def __init__(self, d: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(d))
-        self.bias = nn.Parameter(torch.zeros(d))
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        wide = x.float()
-        if mask is None:
-            mean = wide.mean((1, 2), keepdim=True)
-            variance = (wide - mean).square().mean((1, 2), keepdim=True)
-        else:
-            count = (mask.sum(1) * x.shape[-1]).clamp(min=1)[:, None, None]
-            valid = mask[..., None]
-            mean = torch.where(valid, wide, 0.0).sum((1, 2), keepdim=True) / count
-            variance = torch.where(valid, (wide - mean).square(), 0.0).sum((1, 2), keepdim=True) / count
-        return ((wide - mean) * torch.rsqrt(variance + EPSILON) * self.weight + self.bias).to(x.dtype)
-
-
-class PointNorm(nn.LayerNorm):
-    """LayerNorm of each point by itself (ablation)."""
-
-    def __init__(self, d: int):
-        super().__init__(d, eps=EPSILON)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        return super().forward(x)
-
-
-SET_NORMS = {"rms": RMSSetNorm, "set": SetNorm, "layer": PointNorm}
-
-
-# ------------------------------------------------------------------------------------------ attention
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(B, L, d) -> (B, H, L, E), a view."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def join_heads(x: Tensor) -> Tensor:
-    """(B, H, L, E) -> (B, L, d)."""
-    return x.transpose(1, 2).flatten(2)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-    """Scaled dot-product attention; q (B, H, Q, E), k and v (B, H, K, E), mask broadcastable bool -> (B, H, Q, E).
-
-    On an accelerator: torch's fused (Flash) kernel.  On a CPU while training: the plain product, because
-    the fused backward pass there costs 4 to 9 times as much in bfloat16 and 1.1 to 1.6 times in float32
-    at the sizes that a CPU trains (batch 256, at most 64 points; torch 2.13, AVX-512).
-    """
-    if q.device.type != "cpu" or not torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    if causal:
-        length = scores.shape[-1]
-        mask = torch.ones(length, length, dtype=torch.bool).tril()
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return torch.softmax(scores, -1) @ v
-
-
-class FeedForward(nn.Module):
-    def __init__(self, d: int, hidden: int):
-        super().__init__()
-        self.up = nn.Linear(d, hidden, bias=False)
-        self.down = nn.Linear(hidden, d, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x)))
+# ------------------------------------------------------------------------------------------ set encoder
 
 
 class SetAttention(nn.Module):
@@ -260,6 +163,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos.to(x.dtype) + torch.cat((-b, a), -1) * sin.to(x.dtype)
 
 
+def decoder_norm(config: ModelConfig) -> type[nn.Module]:
+    """RMSNorm, or with the table encoder the scaling study's LayerNorm."""
+    return PointNorm if config.plain else RMSNorm
+
+
 class DecoderLayer(nn.Module):
     """Causal self-attention with RoPE, attention to the memory, feed-forward.
 
@@ -271,11 +179,12 @@ class DecoderLayer(nn.Module):
         super().__init__()
         d = config.width
         self.heads, self.post_norm = config.heads, config.post_norm
-        self.norm_self, self.norm_cross, self.norm_inner = RMSNorm(d), RMSNorm(d), RMSNorm(d)
+        norm = decoder_norm(config)
+        self.norm_self, self.norm_cross, self.norm_inner = norm(d), norm(d), norm(d)
         self.self_qkv, self.self_out = nn.Linear(d, 3 * d), nn.Linear(d, d)
         self.cross_query, self.cross_out = nn.Linear(d, d), nn.Linear(d, d)
         self.cross_key_value = nn.Linear(d, 2 * d)
-        self.feed_forward = FeedForward(d, config.feed_forward)
+        self.feed_forward = FeedForward(d, config.feed_forward, bias=config.plain)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, memory: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -289,11 +198,11 @@ class DecoderLayer(nn.Module):
         told = self.feed_forward(self.before(self.norm_inner, x))
         return self.after(self.norm_inner, x + self.dropout(told))
 
-    def before(self, norm: RMSNorm, x: Tensor) -> Tensor:
+    def before(self, norm: nn.Module, x: Tensor) -> Tensor:
         """What one of the three parts sees of x."""
         return x if self.post_norm else norm(x)
 
-    def after(self, norm: RMSNorm, x: Tensor) -> Tensor:
+    def after(self, norm: nn.Module, x: Tensor) -> Tensor:
         """What is handed on of the sum of x and one of the three parts."""
         return norm(x) if self.post_norm else x
 
@@ -310,7 +219,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(config.vocabulary, config.width)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
-        self.norm = RMSNorm(config.width)
+        self.norm = decoder_norm(config)(config.width)
 
 
 class Model(nn.Module):
@@ -320,10 +229,12 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         d = config.width
-        self.encoder = Encoder(config)
-        self.memory_norm = RMSNorm(d)
+        self.encoder: nn.Module = TableEncoder(config) if config.encoder == "table" else Encoder(config)
+        self.memory_norm = decoder_norm(config)(d)
         self.decoder = Decoder(config)
-        self.head = nn.Sequential(nn.Linear(d, d), nn.GELU(), nn.Linear(d, config.vocabulary))
+        self.head: nn.Module = nn.Linear(d, config.vocabulary)
+        if not config.plain:
+            self.head = nn.Sequential(nn.Linear(d, d), nn.GELU(), nn.Linear(d, config.vocabulary))
         # Tables, no weights: they are not part of a checkpoint.
         cos, sin = rope_table(d // config.heads, config.max_length)
         self.register_buffer("cos", cos, persistent=False)

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fansr.corpus import Prior
-from fansr.expressions import BOS_ID, EOS_ID, FIRST_VARIABLE_ID, PAD_ID, VOCABULARY
+from fansr.corpus import Prior, insertion
+from fansr.expressions import BOS_ID, EOS_ID, FIRST_VARIABLE_ID, PAD_ID, VOCABULARY, notations
 from fansr.network.column_scaling import scale_exponents, scaled
 from fansr.network.configuration import Settings
 from fansr.network.skeleton_pool import Pool
@@ -105,14 +105,37 @@ def make(
     tokens = spread(tokens[:, :length], columns, wide, rng)
     law = dataclasses.replace(settings.prior, variables=wide)
     valid = None if own is None else torch.arange(points, device=device) < torch.as_tensor(own, device=device)[:, None]
-    X, y, filled, ok = _numbers(law, tokens, points, int(rng.integers(1 << 62)), device, valid)
+    seed = int(rng.integers(1 << 62))
+    if law.inserted > 0:
+        tokens = insertion.insert(tokens, np.arange(len(tokens)), law.inserted, seed)
+    X, y, filled, ok, consts = _numbers(law, tokens, points, seed, device, valid)
     ids = torch.as_tensor(tokens.astype(np.int64), device=device)
-    X, ids, exists = pack(X[ok], ids[ok], filled[ok])
-    return assemble(X, y[ok], exists, frame(ids), settings.scale_columns, None if valid is None else valid[ok])
+    kept = ok.nonzero()[:, 0]
+    X, ids, exists = pack(X[kept], ids[kept], filled[kept])
+    if settings.notation != "skeleton":
+        ids, fits = spelled(ids, consts[kept], settings)
+        X, exists, kept = X[fits], exists[fits], kept[fits]
+    valid = None if valid is None else valid[kept]
+    return assemble(X, y[kept], exists, frame(ids), settings.scale_columns, valid)
+
+
+def spelled(ids: Tensor, consts: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Rows (B, L) of vocabulary ids with their constants (B, C), whole numbers, in the notation of the settings.
+
+    Returns the rows (B', L') that have a spelling of at most max_length with its frame, and which those are, (B,) bool.
+    """
+    notation = notations.NOTATIONS[settings.notation]
+    found = [notation.write(notations.bound(row, numbers)) for row, numbers in zip(ids.tolist(), consts.cpu().tolist())]
+    fits = [words is not None and len(words) <= settings.max_length - 2 for words in found]
+    kept = [words for words, good in zip(found, fits) if good]
+    rows = np.zeros((len(kept), max(map(len, kept), default=1)), np.int64)
+    for row, words in zip(rows, kept):
+        row[: len(words)] = words
+    return torch.as_tensor(rows, device=ids.device), torch.tensor(fits, dtype=torch.bool, device=ids.device)
 
 
 def _numbers(law: Prior, tokens: np.ndarray, points: int, seed: int, device: torch.device, valid: Tensor | None):
-    """Fresh constants and points: X (B, M, D) and y (B, M) float64, filled (B, D) bool, ok (B,) bool."""
+    """Fresh numbers: X (B, M, D) and y (B, M) float64, filled (B, D) bool, ok (B,) bool, constants (B, C) float64."""
     ids = np.arange(len(tokens))
     if device.type == "cpu":
         from fansr.corpus import draw_kernels
@@ -122,12 +145,14 @@ def _numbers(law: Prior, tokens: np.ndarray, points: int, seed: int, device: tor
         from fansr.corpus import render_torch
 
         drawn = render_torch.draw(law, tokens, ids, points, seed, device)
-    X, y, filled, status = (torch.as_tensor(drawn[key], device=device) for key in ("X", "y", "filled", "status"))
+    X, y, filled, status, consts = (
+        torch.as_tensor(drawn[key], device=device) for key in ("X", "y", "filled", "status", "consts")
+    )
     # A law that is flat on its points says nothing about itself.
     own = y if valid is None else torch.where(valid, y, y[:, :1])
     single = points == 1 if valid is None else valid.sum(1) == 1
     ok = (status >= 0) & ((own.amax(1) > own.amin(1)) | single)
-    return X.transpose(1, 2), y, filled > 0, ok
+    return X.transpose(1, 2), y, filled > 0, ok, consts
 
 
 def spread(tokens: np.ndarray, columns: np.ndarray, wide: int, rng: np.random.Generator) -> np.ndarray:

@@ -31,6 +31,7 @@ from fansr.network.configuration import ModelConfig
 from fansr.network.model_file import FORMAT, read_model, read_tensors
 
 READS = 5  # of `latest`, while a run moves it on
+SINGLE = ("bound", "multiplier")  # AdamCPR's, one number a matrix
 PART_BYTES = 16 * 1024 * 1024
 _HEADER_ROOM = 64 * 1024  # of a part, for names and offsets
 
@@ -189,11 +190,17 @@ def load_optimizer(checkpoint: Path, state: dict, model: Model, optimizer: torch
     try:
         for name, parameter in model.named_parameters():
             found = {
-                key: tensors[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in tensors
+                key: tensors[f"{name}/{key}"]
+                for key in ("step", "exp_avg", "exp_avg_sq", *SINGLE)
+                if f"{name}/{key}" in tensors
             }
             if found:  # a matrix under Muon has no step and no second moment
                 optimizer.state[parameter] = {
-                    key: value.reshape(()) if key == "step" else layout.like(value.view(parameter.shape), parameter)
+                    key: value.reshape(()).to(parameter.device)
+                    if key in SINGLE
+                    else value.reshape(())
+                    if key == "step"
+                    else layout.like(value.view(parameter.shape), parameter)
                     for key, value in found.items()
                 }
     except (KeyError, RuntimeError) as error:

@@ -13,8 +13,11 @@ from fansr.errors import DataError
 EPSILON = 1e-6  # inside the root of every norm; the paper's equation 6 leaves its size open
 ROPE_BASE = 10000.0
 NORMS = ("rms", "layer", "set")
-SCHEDULES = ("wsd", "plateau", "decay")
-OPTIMIZERS = ("adamw", "muon")
+EXPONENTS = 16.0  # by which the table encoder divides a cell's exponent of two
+ENCODERS = ("set", "table")
+SCHEDULES = ("wsd", "cosine", "plateau", "decay")
+OPTIMIZERS = ("adamw", "muon", "adamcpr")
+NOTATIONS = ("skeleton", "prefix", "latex")  # of what the network writes; in all but the first numbers are digits
 LARGEST = 1 << 16  # of a model's sizes; a file that claims more is not believed
 LAYOUTS = ("replicated", "sharded")  # of weights, gradients and moments over the processes of a joint run
 DTYPES = ("float32", "bfloat16")  # of the matrix products while training
@@ -59,6 +62,8 @@ class ModelConfig:
     norm: str = "rms"  # of the sets: rms (equations 6, 7), set (mean and deviation over the set), layer
     post_norm: bool = False
     bit_noise: float = 0.0  # deviation of Gaussian noise on the bits while training
+    encoder: str = "set"  # table: cells by mantissa and exponent, attention along rows and columns (arXiv 2510.26064)
+    encoder_layers: int = 3  # of the table encoder
 
     def __post_init__(self):
         for f in fields(self):
@@ -72,10 +77,21 @@ class ModelConfig:
                 raise ValueError(f"{f.name} is {value}; it must be from {least} to {most}")
         if self.norm not in NORMS:
             raise ValueError(f"norm is {self.norm!r}; it must be one of {', '.join(NORMS)}")
+        if self.encoder == "table" and self.post_norm:
+            raise ValueError(
+                "post_norm is an ablation of the set encoder's network; the table encoder's has norms before"
+            )
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder is {self.encoder!r}; it must be one of {', '.join(ENCODERS)}")
         if self.bits not in (16, 32):
             raise ValueError(f"bits is {self.bits}; it must be 16 or 32")
         if self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} must be a multiple of twice the {self.heads} heads")
+
+    @property
+    def plain(self) -> bool:
+        """Whether layers are the scaling study's: LayerNorm, biases everywhere, a plain last layer."""
+        return self.encoder == "table"
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -93,6 +109,7 @@ class Settings:
     columns: int = 17  # of the network
     max_length: int = 64  # of its token sequences, <bos> included
     scale_columns: bool = True
+    notation: str = "skeleton"  # of the targets: skeletons, or expressions with their numbers in digits
     prior: Prior = field(default_factory=Prior)
 
 
@@ -104,6 +121,9 @@ class Options:
     settings: Settings = field(default_factory=Settings)
     steps: int | None = None
     minutes: float | None = None
+    tokens: float | None = None  # predicted, of the whole run
+    branches: tuple[float, ...] = ()  # tokens, rising, after each of which a decay of its own ends
+    size: str = ""  # what the records of the run call the network
     schedule: str = "wsd"
     optimizer: str = "adamw"
     lr: float = 1e-4

@@ -34,8 +34,10 @@ CHANGE = np.array([ARITY.get(token, 0) - 1 for token in VOCABULARY], dtype=np.in
 class Grammar:
     """Which tokens may come next, given how many operands are missing and how many positions are left.
 
-    columns: variables x1 .. x`columns` exist; length: longest expression in tokens.
+    columns: variables x1 .. x`columns` exist; length: longest expression in tokens.  A prefix's state is how many operands it misses.
     """
+
+    start = 1
 
     def __init__(self, columns: int, length: int):
         self.columns, self.length = columns, length
@@ -51,13 +53,19 @@ class Grammar:
         spare = self.length - t - 1 - (missing - 1)
         return self.allowed[np.clip(spare, 0, 2)]
 
+    def advance(self, missing: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Operands missing (N,) after one more token of each prefix."""
+        return missing + CHANGE[tokens]
+
     def done(self, rows) -> np.ndarray:
         """(N,) bool: which prefixes are whole expressions."""
-        return rows.missing == 0
+        return rows.state == 0
 
 
 class Free:
     """No grammar: any token but padding, the end token ends; for measuring what the mask is worth."""
+
+    start = 0
 
     def __init__(self, length: int):
         self.length = length
@@ -66,6 +74,9 @@ class Free:
 
     def mask(self, missing: np.ndarray, t: int) -> np.ndarray:
         return np.broadcast_to(self.usable, (len(missing), len(self.usable)))
+
+    def advance(self, missing: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        return np.zeros(len(tokens), np.int64)
 
     def done(self, rows) -> np.ndarray:
         """Ended by the end token (which stays the last id), or by the length."""
@@ -112,32 +123,33 @@ class Drawn:
 class _Rows:
     """Prefixes of t tokens alive in the loop, one row each."""
 
-    def __init__(self):
+    def __init__(self, grammar):
+        self.grammar = grammar
         self.ids = np.zeros((1, 0), np.uint8)
         self.logp = np.zeros(1)  # by the network
-        self.missing = np.ones(1, np.int64)
+        self.state = np.full(1, grammar.start, np.int64)  # of the grammar
 
     def extend(self, parents: np.ndarray, tokens: np.ndarray, logp: np.ndarray):
         self.ids = np.concatenate((self.ids[parents], tokens[:, None].astype(np.uint8)), 1)
         self.logp = self.logp[parents] + logp[parents, tokens]
-        self.missing = self.missing[parents] + CHANGE[tokens]
+        self.state = self.grammar.advance(self.state[parents], tokens)
 
     def keep(self, rows: np.ndarray):
-        self.ids, self.logp, self.missing = self.ids[rows], self.logp[rows], self.missing[rows]
+        self.ids, self.logp, self.state = self.ids[rows], self.logp[rows], self.state[rows]
 
 
-def grow(network, memory, grammar: Grammar, chooser, temperature: float = 1.0, top_p: float = 1.0) -> Drawn:
+def grow(network, memory, grammar, chooser, temperature: float = 1.0, top_p: float = 1.0) -> Drawn:
     """Grow prefixes token by token until all are complete; `chooser` decides how they branch.
 
-    memory: the network's, of one table.  chooser.split(logp, drawn_logp, rows) -> (parents, tokens) of the next rows;
+    memory: the network's, of one table.  grammar: Grammar, or the Automaton of a notation.  chooser.split(logp, drawn_logp, rows) -> (parents, tokens) of the next rows;
     chooser.settle(done, rows) takes away the complete ones and returns which of the rows stay.
     """
     sequences = network.sequences(memory, 1, grammar.length)
-    rows, last, decoded = _Rows(), np.array([BOS_ID]), 0
+    rows, last, decoded = _Rows(grammar), np.array([BOS_ID]), 0
     for t in range(grammar.length):
         logits = sequences.step(last)
         decoded += len(logits)
-        logp = log_softmax(logits, grammar.mask(rows.missing, t))
+        logp = log_softmax(logits, grammar.mask(rows.state, t))
         parents, tokens = chooser.split(logp, sharpen(logp, temperature, top_p), rows)
         rows.extend(parents, tokens, logp)
         stay = chooser.settle(grammar.done(rows), rows)
@@ -268,7 +280,7 @@ def _collect(found: list[tuple]) -> Drawn:
 def draw(
     network,
     memory,
-    grammar: Grammar,
+    grammar,
     samples: int,
     rng: np.random.Generator,
     decoder: str = "tree",

@@ -124,6 +124,8 @@ class InOrder:
             if reason:
                 self.dropped[reason] += 1
                 continue
+            if record.get("held") is True:
+                continue
             rows[len(ids), : len(record["expr"])] = [TOKEN_ID[token] for token in record["expr"]]
             ids.append(record["id"] if type(record.get("id")) is int else first + i)
             ends.append((turn, file, first + i + 1))

@@ -31,7 +31,8 @@ def distribute(model: Model, layout: str, where: device.Device) -> nn.Module:
         except ImportError:
             raise DataError(f"--layout sharded needs torch 2.6 or newer, here is {torch.__version__}") from None
         mesh = init_device_mesh(where.device.type, (device.world(),))
-        for part in (model.encoder.gather, model.encoder.spread, model.encoder.refine, model.decoder.layers):
+        encoder = ("layers",) if model.config.encoder == "table" else ("gather", "spread", "refine")
+        for part in (*(getattr(model.encoder, name) for name in encoder), model.decoder.layers):
             for layer in part:
                 fully_shard(layer, mesh=mesh)
         return fully_shard(model, mesh=mesh)

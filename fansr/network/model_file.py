@@ -40,7 +40,8 @@ def read_model(path: str | os.PathLike) -> tuple[ModelConfig, dict[str, np.ndarr
                 raise ValueError(f"its {key} is a {type(info[key]).__name__}, wanted a {kind.__name__}")
         if not all(isinstance(entry, dict) for entry in info["history"]):
             raise ValueError("its history is no list of maps")
-        layers = config.isab_layers + config.sab_layers + config.decoder_layers
+        encoder = config.encoder_layers if config.encoder == "table" else config.isab_layers + config.sab_layers
+        layers = encoder + config.decoder_layers
         if layers > len(weights):  # before their names are written out
             raise ValueError(f"its config has {layers} layers, but the file has {len(weights)} weights")
         odd = sorted(set(weight_shapes(config).items()) ^ {(name, array.shape) for name, array in weights.items()})

@@ -25,7 +25,7 @@ import functools
 import numpy as np
 import threadpoolctl
 
-from fansr.network.configuration import EPSILON, ROPE_BASE, ModelConfig
+from fansr.network.configuration import EPSILON, EXPONENTS, ROPE_BASE, ModelConfig
 from fansr.network.decoder_kernels import attend_pool, gelu, normed
 
 Weights = dict[str, np.ndarray]
@@ -40,14 +40,16 @@ class NumpyNetwork:
 
     def __init__(self, config: ModelConfig, weights: Weights, threads: int = 1):
         self.config, self.threads = config, threads
-        self.encoder = _Encoder(config, _part(weights, "encoder"))
-        self.memory_scale = weights["memory_norm.weight"]
+        encoder = _TableEncoder if config.encoder == "table" else _Encoder
+        self.encoder = encoder(config, _part(weights, "encoder"))
+        self.memory_scale, self.memory_shift = weights["memory_norm.weight"], weights.get("memory_norm.bias")
         self.embed = weights["decoder.embed.weight"]
         self.layers = [
             _DecoderLayer(config, _part(weights, f"decoder.layers.{i}")) for i in range(config.decoder_layers)
         ]
-        self.head, self.head_bias = _folded(weights, "head.0", "decoder.norm")
-        self.last, self.last_bias = _matrix(weights, "head.2"), weights["head.2.bias"]
+        self.head, self.head_bias = _folded(weights, "head" if config.plain else "head.0", "decoder.norm")
+        if not config.plain:
+            self.last, self.last_bias = _matrix(weights, "head.2"), weights["head.2.bias"]
         self.cos, self.sin = rope_table(config.width // config.heads, config.max_length)
 
     def memory(self, values: np.ndarray, mask=None, present=None) -> np.ndarray:
@@ -57,7 +59,8 @@ class NumpyNetwork:
         """
         with _blas().limit(limits=self.threads, user_api="blas"):
             out = self.encoder(values, mask, present)
-        return (_normed(out.reshape(-1, out.shape[-1])) * self.memory_scale).reshape(out.shape)
+        flat = _normed(out.reshape(-1, out.shape[-1]), self.config.plain) * self.memory_scale
+        return (flat if self.memory_shift is None else flat + self.memory_shift).reshape(out.shape)
 
     def sequences(self, memory: np.ndarray, rows: int = 1, length: int | None = None) -> NumpySequences:
         """`rows` empty sequences of at most `length` tokens over one memory (1, S, d)."""
@@ -89,6 +92,7 @@ class NumpySequences:
         network, cos, sin = self.network, self.network.cos[t], self.network.sin[t]
         x = network.embed[tokens]  # (N, d)
         out = np.empty_like(x)
+        plain = network.config.plain
         for layer, look, keys, values in zip(network.layers, self.look, self.keys, self.values):
             qkv = layer.before(x) @ layer.qkv
             qkv += layer.qkv_bias
@@ -99,10 +103,16 @@ class NumpySequences:
             x += look(layer.before(x))
             x += layer.tell_bias
             x = layer.after(1, x)
-            x += _gelu(layer.before(x) @ layer.up) @ layer.down
+            inner = layer.before(x) @ layer.up
+            if plain:
+                inner += layer.up_bias
+                x += layer.down_bias
+            x += _gelu(inner) @ layer.down
             x = layer.after(2, x)
-        x = _normed(x) @ network.head
+        x = _normed(x, plain) @ network.head
         x += network.head_bias
+        if plain:
+            return x
         x = _gelu(x) @ network.last
         return x + network.last_bias
 
@@ -140,7 +150,10 @@ def _matrix(weights: Weights, name: str) -> np.ndarray:
 
 def _folded(weights: Weights, name: str, norm: str) -> tuple[np.ndarray, np.ndarray | None]:
     """A linear map after the norm of this name: its matrix (inputs, outputs) with the norm's weights in it, its bias."""
-    return np.ascontiguousarray((weights[f"{name}.weight"] * weights[f"{norm}.weight"]).T), weights.get(f"{name}.bias")
+    matrix, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
+    if f"{norm}.bias" in weights:  # LayerNorm's goes through the map
+        bias = matrix @ weights[f"{norm}.bias"] + (0 if bias is None else bias)
+    return np.ascontiguousarray((matrix * weights[f"{norm}.weight"]).T), bias
 
 
 def rope_table(head_width: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +174,7 @@ class _DecoderLayer:
     """
 
     def __init__(self, config: ModelConfig, w: Weights):
-        self.heads = config.heads
+        self.heads, self.centred = config.heads, config.plain
         norms = ("norm_self", "norm_cross", "norm_inner")
         self.scales = [w[f"{name}.weight"] for name in norms] if config.post_norm else None
         if config.post_norm:
@@ -173,12 +186,12 @@ class _DecoderLayer:
         self.query, self.query_bias = query * scale, bias * scale
         self.key_value, self.key_value_bias = _matrix(w, "cross_key_value"), w["cross_key_value.bias"]
         self.tell, self.tell_bias = _matrix(w, "cross_out"), w["cross_out.bias"]
-        self.up = _folded(w, "feed_forward.up", "norm_inner")[0]
-        self.down = _matrix(w, "feed_forward.down")
+        self.up, self.up_bias = _folded(w, "feed_forward.up", "norm_inner")
+        self.down, self.down_bias = _matrix(w, "feed_forward.down"), w.get("feed_forward.down.bias")
 
     def before(self, x: np.ndarray) -> np.ndarray:
         """What one of the layer's three parts sees of x (N, d)."""
-        return _normed(x) if self.scales is None else x
+        return _normed(x, self.centred) if self.scales is None else x
 
     def after(self, part: int, x: np.ndarray) -> np.ndarray:
         """What is handed on of the sum of x and the first, second or third part."""
@@ -266,6 +279,45 @@ class _Encoder:
         return signs.reshape(*values.shape[:2], -1) @ self.w["embed.weight"][:, : n * bits].T + self.w["embed.bias"]
 
 
+class _TableEncoder:
+    """table_encoder.TableEncoder."""
+
+    def __init__(self, config: ModelConfig, w: Weights):
+        self.config, self.w = config, w
+        self.layers = [_part(w, f"layers.{i}") for i in range(config.encoder_layers)]
+
+    def __call__(self, values: np.ndarray, mask, present) -> np.ndarray:
+        n = values.shape[-1]
+        if n > self.config.columns + 1:
+            raise ValueError(f"{n - 1} columns came; this network takes at most {self.config.columns}")
+        if mask is not None:
+            values = np.where(mask[..., None], values, np.float32(0))
+        mantissa, exponent = np.frexp(values.astype(np.float32))
+        exponent = exponent.astype(np.float32) / np.float32(EXPONENTS)
+        x = sum(
+            _linear(self.w, f"{name}.2", _gelu(_linear(self.w, f"{name}.0", part[..., None])))
+            for name, part in (("mantissa", mantissa), ("exponent", exponent))
+        )
+        x = x + self.w["column.weight"][:n]  # (B, M, K, d)
+        for w in self.layers:
+            x = x + self._attention(w, "row", x, present)
+            x = x + self._attention(w, "column", x.transpose(0, 2, 1, 3), mask).transpose(0, 2, 1, 3)
+            inner = _gelu(_linear(w, "feed_forward.up", _set_norm("layer", w, "norm_inner", x)))
+            x = x + _linear(w, "feed_forward.down", inner)
+        return np.ascontiguousarray(x[:, :, 0])
+
+    def _attention(self, w: Weights, name: str, x, mask):
+        """Attention among the third axis of x (B, G, K, d); mask (B, K) says which of it are there."""
+        heads = self.config.heads
+        qkv = _linear(w, f"{name}_qkv", _set_norm("layer", w, f"norm_{name}", x))
+        q, k, v = (u.reshape(*u.shape[:3], heads, -1).transpose(0, 1, 3, 2, 4) for u in np.split(qkv, 3, -1))
+        scores = (q * np.float32(q.shape[-1] ** -0.5)) @ k.swapaxes(-1, -2)  # (B, G, H, K, K)
+        if mask is not None:
+            scores = np.where(mask[:, None, None, None, :], scores, np.float32(-np.inf))
+        attended = (_softmax(scores) @ v).transpose(0, 1, 3, 2, 4)
+        return _linear(w, f"{name}_out", attended.reshape(*x.shape))
+
+
 class _SetAttention:
     """Queries (B, Q, d) look at a set (B, K, d) (architecture.SetAttention)."""
 
@@ -328,8 +380,10 @@ def _set_norm(kind: str, w: Weights, name: str, x: np.ndarray, mask=None) -> np.
     return x / np.sqrt(average(np.square(x)) + np.float32(EPSILON)) * weight + w[f"{name}.bias"]
 
 
-def _normed(x: np.ndarray) -> np.ndarray:
-    """Each row of x (N, d) over its root mean square; the norm's weights are in the matrix after it."""
+def _normed(x: np.ndarray, centred: bool = False) -> np.ndarray:
+    """Each row of x (N, d), less its mean where `centred`, over its root mean square; weights are in the matrix after it."""
+    if centred:
+        x = x - x.mean(-1, keepdims=True)
     out = np.empty_like(x)
     normed(x, np.float32(EPSILON), out)
     return out

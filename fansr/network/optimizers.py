@@ -1,4 +1,4 @@
-"""Muon: an optimizer whose steps for weight matrices are orthogonal matrices, and AdamW for everything else.
+"""Muon: an optimizer whose steps for weight matrices are orthogonal matrices, and AdamW for everything else; and AdamCPR.
 
 A step of Adam is dominated by a few directions of a gradient matrix; Muon takes all of its directions
 equally (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"): the momentum G = U S V'
@@ -78,12 +78,53 @@ class Muon(torch.optim.AdamW):
         return parameter.grad.lerp(average, self.momentum)
 
 
+class AdamCPR(torch.optim.AdamW):
+    """Adam whose matrices are bounded in the place of weight decay: constrained parameter regularization (Franke et al.
+    2024, arXiv 2311.09058, algorithm 1, bounds from the end of warm-up).
+
+    A matrix W has R(W), its mean square, a bound k that `bound` sets to R, and a multiplier l from 0 on.  After each step of
+    Adam:  l <- max(0, l + mu (R(W) - k)),  W <- W - l W.  Departure: R is a mean, not half a sum, so that one mu serves
+    matrices of all sizes, and it is taken after Adam's step.
+    """
+
+    def __init__(self, groups, mu: float = 1.0, **adam):
+        super().__init__([{"bounded": False, **group} for group in groups], **adam)
+        self.mu = mu
+
+    def _matrices(self):
+        return (p for group in self.param_groups if group["bounded"] for p in group["params"])
+
+    @torch.no_grad()
+    def bound(self) -> None:
+        """Fix the bounds of those matrices that have none yet."""
+        for parameter in self._matrices():
+            state = self.state[parameter]
+            if "exp_avg" in state and "bound" not in state:
+                state["bound"] = parameter.square().mean()
+                state["multiplier"] = torch.zeros_like(state["bound"])
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        super().step(closure)
+        for parameter in self._matrices():
+            state = self.state[parameter]
+            if parameter.grad is not None and "bound" in state:
+                excess = parameter.square().mean() - state["bound"]
+                state["multiplier"].add_(excess, alpha=self.mu).clamp_(min=0.0)
+                parameter.sub_(parameter * state["multiplier"])
+
+
 def build(model, name: str, lr: float, weight_decay: float, beta2: float) -> torch.optim.Optimizer:
-    """AdamW or Muon for this network: matrices decay, vectors do not; embeddings and the last layer are AdamW's."""
-    groups: dict[tuple, list] = {}
+    """AdamW, Muon or AdamCPR for this network: matrices decay (under AdamCPR are bounded), vectors do not; embeddings and the
+    last layer are AdamW's under Muon."""
+    if name == "adamcpr":
+        matrices, vectors = ([p for p in model.parameters() if (p.dim() > 1) == wide] for wide in (True, False))
+        groups = [{"params": matrices, "bounded": True}, {"params": vectors}]
+        return AdamCPR(groups, lr=lr, betas=(0.9, beta2), weight_decay=0.0, fused=True)
+    members: dict[tuple, list] = {}
     for key, parameter in model.named_parameters():
         inner = name == "muon" and turned_by_muon(key, model.config)
         parts = (3 if "qkv" in key else 2 if "key_value" in key else 1) if inner else 0
-        groups.setdefault((parts, weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
-    groups = [{"params": params, "parts": parts, "weight_decay": decay} for (parts, decay), params in groups.items()]
+        members.setdefault((parts, weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
+    groups = [{"params": params, "parts": parts, "weight_decay": decay} for (parts, decay), params in members.items()]
     return (Muon if name == "muon" else torch.optim.AdamW)(groups, lr=lr, betas=(0.9, beta2), fused=True)

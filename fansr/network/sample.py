@@ -22,12 +22,12 @@ import numpy as np
 
 from fansr.cli import command, kernels, resources
 from fansr.errors import DataError
-from fansr.expressions import FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, VOCABULARY, sort_commutative
+from fansr.expressions import FIRST_VARIABLE_ID, MAX_VARIABLES, PAD_ID, VOCABULARY, notations, sort_commutative
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.network import configuration, model_file
 from fansr.network.decoders import DECODERS, ROWS, Drawn, Grammar, draw
 from fansr.network.skeleton_pool import compact
-from fansr.network.table_encoding import View, finish, show, to_expr
+from fansr.network.table_encoding import View, finish, finish_written, show, to_expr
 from fansr.network.tree_search import tree_search
 from fansr.streams import reader_writer, rng_for
 
@@ -65,10 +65,16 @@ def load(name: str | None = None, device: str = "cpu", threads: int = 1):
 
         network, info = torch_inference.load(path, device, threads)
     config, settings = network.config, info["training"].get("settings", {})
-    if config.vocabulary != len(VOCABULARY) or config.columns > MAX_VARIABLES or config.max_length < 3:
+    notation = settings.get("notation", "skeleton") if isinstance(settings, dict) else "skeleton"
+    if notation not in configuration.NOTATIONS:
+        raise DataError(
+            f"{path}: its notation is {notation!r}; this version reads {', '.join(configuration.NOTATIONS)}"
+        )
+    words = VOCABULARY if notation == "skeleton" else notations.NOTATIONS[notation].vocabulary
+    if config.vocabulary != len(words) or config.columns > MAX_VARIABLES or config.max_length < 3:
         raise DataError(
             f"{path}: a network of {config.vocabulary} tokens, {config.columns} columns and sequences of "
-            f"{config.max_length}; this version samples from {len(VOCABULARY)} tokens, up to {MAX_VARIABLES} columns and 3 or more"
+            f"{config.max_length}; this version samples from {len(words)} tokens, up to {MAX_VARIABLES} columns and 3 or more"
         )
     most = settings.get("max_points", 64) if isinstance(settings, dict) else settings
     if not isinstance(most, int) or most < 1:
@@ -87,6 +93,12 @@ def check_model(name: str | None, device: str) -> None:
         raise DataError(f"model {path}: no such file; leave it out for the shipped one")
 
 
+def reads_numbers(path: str) -> bool:
+    """Whether a model writes its numbers in digits, so that its laws need no fit."""
+    settings = load(path)[1].get("settings", {})
+    return settings.get("notation", "skeleton") != "skeleton"
+
+
 def draw_laws(
     network,
     view: View,
@@ -97,6 +109,7 @@ def draw_laws(
     top_p: float = 1.0,
     max_length: int | None = None,
     fitter=None,
+    notation: str = "skeleton",
 ) -> Drawn:
     """Sequences from the network for what it is shown; max_length: longest law in tokens, the network's for None.
 
@@ -105,7 +118,13 @@ def draw_laws(
     if decoder not in DECODERS:
         raise ValueError(f"decoder is {decoder!r}; it must be one of {', '.join(DECODERS)}")
     memory, longest = network.memory(view.values), network.config.max_length - 2
-    grammar = Grammar(len(view.columns), min(max_length or longest, longest))
+    longest = min(max_length or longest, longest)
+    if notation != "skeleton":
+        if decoder == "mcts":
+            raise DataError("--decoder mcts knows skeletons alone, and this model writes its numbers: --decoder tree")
+        words = notations.NOTATIONS[notation].automaton(len(view.columns), longest + 1)
+        return draw(network, memory, words, samples, rng, decoder, temperature, top_p)
+    grammar = Grammar(len(view.columns), longest)
     if decoder == "mcts":
         return tree_search(network, memory, grammar, samples, rng, lambda ids: _reward(ids, view, fitter))
     return draw(network, memory, grammar, samples, rng, decoder, temperature, top_p)
@@ -140,8 +159,10 @@ def propose(
         view = show(problem, network.config, settings, rng, pool)
         if not view.columns:
             return
-        drawn = draw_laws(network, view, n, rng, decoder, temperature, top_p, fitter=fitter)
-        fresh = _fresh(finish(drawn, view)[0], seen)
+        notation = settings.get("notation", "skeleton")
+        drawn = draw_laws(network, view, n, rng, decoder, temperature, top_p, fitter=fitter, notation=notation)
+        found, _ = finish(drawn, view) if notation == "skeleton" else finish_written(drawn, view, notation)
+        fresh = _fresh(found, seen)
         if budget.seconds is None or time.monotonic() - begun < LONG_ROUND:
             size *= 2
         yield fresh
@@ -225,8 +246,12 @@ def candidates_of(record: dict, options: dict) -> tuple[list[dict], dict]:
         return [], {"no column varies": 1}
     told = {name: options[name] for name in ("decoder", "temperature", "top_p", "max_length")}
     fitter = _fitter(problem, options["seed"]) if options["decoder"] == "mcts" else None
-    drawn = draw_laws(network, view, options["samples"], rng, **told, fitter=fitter)
-    found, dropped = finish(drawn, view, options["relax"])
+    notation = training.get("settings", {}).get("notation", "skeleton")
+    drawn = draw_laws(network, view, options["samples"], rng, **told, fitter=fitter, notation=notation)
+    if notation == "skeleton":
+        found, dropped = finish(drawn, view, options["relax"])
+    else:
+        found, dropped = finish_written(drawn, view, notation)
     return [
         {"kind": "candidate", "problem": problem.id, "expr": c.expr, "logp": c.logp, "n": c.n, "source": "model"}
         for c in found

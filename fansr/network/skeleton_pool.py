@@ -16,7 +16,7 @@ from collections import Counter
 import numpy as np
 
 from fansr.errors import DataError
-from fansr.expressions import ARITY, FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, MAX_VARIABLES, TOKEN_ID
+from fansr.expressions import ARITY, CONSTANT, FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, MAX_VARIABLES, TOKEN_ID
 from fansr.network.configuration import Settings
 from fansr.streams import reader_writer
 
@@ -38,6 +38,8 @@ def fault(expr, settings: Settings) -> str | None:
     """Why a skeleton cannot be learned from, or None; the reasons are the keys under which drops are counted."""
     if not isinstance(expr, list) or not expr:
         return "no expression"
+    if settings.notation != "skeleton" and CONSTANT in expr:
+        return "holds <constant>, which has no digits"
     if len(expr) > settings.max_length - 2:
         return "too long"
     need, used = 1, set()
@@ -60,7 +62,7 @@ class Pool:
     """Skeletons as rows of tokens; grows while a pipe feeds it, and forgets its oldest beyond `limit`.
 
     Duplicates stay: the stream's frequencies are the prior, and without them short laws starve.
-    A share `hold` of the distinct skeletons is kept apart for validation.
+    A share `hold` of the distinct skeletons is kept apart for validation, and so is what its record says is held.
     """
 
     def __init__(self, settings: Settings, limit: int = 4_000_000, hold: float = 0.0):
@@ -79,6 +81,7 @@ class Pool:
     def add(self, records: list[dict]) -> None:
         """Take skeleton records in; those that cannot be learned from are counted in `dropped`."""
         rows = np.zeros((len(records), self.width), np.uint8)
+        marked = np.zeros(len(records), bool)  # fansr-forms keeps some apart, whatever --hold is
         n = 0
         for record in records:
             expr = record.get("expr")
@@ -87,9 +90,10 @@ class Pool:
                 self.dropped[reason] += 1
                 continue
             rows[n, : len(expr)] = [TOKEN_ID[token] for token in expr]
+            marked[n] = record.get("held") is True
             n += 1
         tokens, columns = compact(rows[:n])
-        out = held_out(tokens, self.hold)
+        out = held_out(tokens, self.hold) | marked[:n]
         with self.lock:
             self.held = np.concatenate((self.held, tokens[out][: HELD - len(self.held)]))
             self._store(tokens[~out], columns[~out].astype(np.uint8))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fansr.expressions import CONSTANT, decode, variable_index
+from fansr.expressions import CONSTANT, decode, notations, variable_index
 from fansr.fitting import Candidate, Problem
 from fansr.network.column_scaling import scale_exponents, scaled
 from fansr.network.decoders import Drawn
@@ -95,6 +95,26 @@ def finish(drawn: Drawn, view: View, relax: bool = True) -> tuple[list[Candidate
             dropped[reason] = dropped.get(reason, 0) + int(n)
             continue
         entry = merged.setdefault(tuple(expr), [-math.inf, 0])
+        entry[0] = float(np.logaddexp(entry[0], logp))
+        entry[1] += int(n)
+    found = [
+        Candidate(list(expr), source="model", logp=min(0.0, logp), n=n, draw=expr) for expr, (logp, n) in merged.items()
+    ]
+    return sorted(found, key=lambda c: (-c.logp, c.expr)), dropped
+
+
+def finish_written(drawn: Drawn, view: View, name: str) -> tuple[list[Candidate], dict]:
+    """Candidates from sequences of a notation, as they were written: equal ones merged, likeliest first; and the drops."""
+    notation = notations.NOTATIONS[name]
+    merged: dict[tuple, list] = {}
+    dropped: dict[str, int] = {}
+    for ids, logp, n in zip(drawn.ids, drawn.logp, drawn.n):
+        expr = notation.read(ids)
+        if expr is None:
+            dropped["no formula"] = dropped.get("no formula", 0) + int(n)
+            continue
+        renamed = (f"x{view.columns[j] + 1}" if (j := variable_index(token)) is not None else token for token in expr)
+        entry = merged.setdefault(tuple(renamed), [-math.inf, 0])
         entry[0] = float(np.logaddexp(entry[0], logp))
         entry[1] += int(n)
     found = [

@@ -15,15 +15,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pathlib
 
 import click
 
 from fansr.cli import command, kernels
 from fansr.corpus import prior
 from fansr.errors import DataError
+from fansr.expressions import VOCABULARY, notations
 from fansr.network.configuration import (
     DTYPES,
     LAYOUTS,
+    NOTATIONS,
     OPTIMIZERS,
     POINTS_PER,
     SCHEDULES,
@@ -41,8 +44,10 @@ def build_options(values: dict, sections: dict) -> Options:
     unknown = set(sections.get("model", {})) - fields
     if unknown:
         raise DataError(f"[model]: unknown key {sorted(unknown)[0]}; known are {', '.join(sorted(fields))}")
+    literal = values["constants"] == "literal"
+    words = len(notations.NOTATIONS[values["notation"]].vocabulary) if literal else len(VOCABULARY)
     try:
-        model = ModelConfig(**sections.get("model", {}))
+        model = ModelConfig(**{"vocabulary": words, **sections.get("model", {})})
     except (TypeError, ValueError) as error:
         raise DataError(f"[model]: {error}") from None
     settings = Settings(
@@ -54,11 +59,57 @@ def build_options(values: dict, sections: dict) -> Options:
         max_length=model.max_length,
         scale_columns=values["scale_columns"],
         prior=prior.load(values["prior"]),
+        notation=values["notation"] if literal else "skeleton",
     )
+    if model.vocabulary != words:
+        raise DataError(f"[model]: vocabulary is {model.vocabulary}; the targets have {words} tokens: leave it out")
+    if literal:
+        _check_literal(settings)
     if settings.min_points > settings.max_points:
         raise DataError(f"min-points {settings.min_points} is above max-points {settings.max_points}")
     names = {f.name for f in dataclasses.fields(Options)} - {"model", "settings"}
     return Options(model=model, settings=settings, **{k: v for k, v in values.items() if k in names})
+
+
+def _check_literal(settings: Settings):
+    """DataError for a prior whose laws have no spelling in digits."""
+    if settings.scale_columns:
+        raise DataError(
+            "--constants literal: a scaled column would need a factor that is no whole number: --no-scale-columns"
+        )
+    odd = [draw.kind for draw in settings.prior.constants if draw.kind != "integer"]
+    if settings.prior.inserted > 0 and odd:
+        raise DataError(
+            f"--constants literal: the prior draws {odd[0]} constants; wanted [[constants]] of kind integer alone"
+        )
+    if any(max(abs(draw.low), abs(draw.high)) >= 1e9 for draw in settings.prior.constants if draw.kind == "integer"):
+        raise DataError("--constants literal: the prior draws whole numbers of more than 9 digits")
+
+
+def _amount(context, param, text: str | float | None) -> str | None:
+    """--tokens: a number or, with an x behind it, a number for each parameter."""
+    if text is None:
+        return None
+    number = str(text).strip().removesuffix("x")
+    try:
+        good = 0 < float(number) < 1e18
+    except ValueError:
+        good = False
+    if not good:
+        raise click.BadParameter(f"{str(text)[:40]!r}: wanted a positive number such as 2e8, or 20x for 20 a parameter")
+    return str(text).strip()
+
+
+def _amounts(context, param, text: str | None) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in str(text or "").split(",") if part.strip())
+    for part in parts:
+        _amount(context, param, part)
+    return parts
+
+
+def in_tokens(text: str, params: int) -> float:
+    """What --tokens says, as a number of tokens, for a network of so many parameters."""
+    return float(text[:-1]) * params if text.endswith("x") else float(text)
 
 
 _P = click.IntRange(1)
@@ -88,20 +139,35 @@ _P = click.IntRange(1)
 )
 @click.option("--steps", type=_P, default=None, help="Optimizer steps of the whole run.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=None, help="Instead of --steps.")
+@click.option(
+    "--tokens",
+    default=None,
+    callback=_amount,
+    metavar="N|Rx",
+    help="Instead of --steps: tokens predicted, or so many for each parameter (20x).",
+)
+@click.option(
+    "--branch",
+    "branches",
+    default=None,
+    callback=_amounts,
+    metavar="LIST",
+    help="Instead of --steps: one plateau, and for each of these tokens a decay over its last fifth, in OUT/branch-*.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in --out.")
 @click.option(
     "--schedule",
     type=click.Choice(SCHEDULES),
     default="wsd",
     show_default=True,
-    help="plateau: never decay. decay: with --resume, only decay, over --steps or --minutes more.",
+    help="wsd: warm up, stay, decay. cosine: warm up, then half a cosine. plateau: never decay. decay: with --resume, only decay, over --steps or --minutes more.",
 )
 @click.option(
     "--optimizer",
     type=click.Choice(OPTIMIZERS),
     default="adamw",
     show_default=True,
-    help="adamw: the paper's. muon: orthogonal steps for the inner matrices.",
+    help="adamw: the paper's. muon: orthogonal steps for the inner matrices. adamcpr: matrices bounded instead of decayed.",
 )
 @click.option("--lr", type=float, default=1e-4, show_default=True, help="Largest learning rate.")
 @click.option(
@@ -142,6 +208,20 @@ _P = click.IntRange(1)
     show_default=True,
     help="Show columns with an rms outside [0.01, 100] over a power of two.",
 )
+@click.option(
+    "--constants",
+    type=click.Choice(("placeholder", "literal")),
+    default="placeholder",
+    show_default=True,
+    help="In the targets. placeholder: <constant>, fitted later. literal: whole numbers, digit by digit.",
+)
+@click.option(
+    "--notation",
+    type=click.Choice(NOTATIONS[1:]),
+    default="prefix",
+    show_default=True,
+    help="Of the targets, with --constants literal.",
+)
 @click.option("--prior", default=None, metavar="FILE", help="Prior of constants and points (live: of skeletons too).")
 @click.option("--simplify/--no-simplify", default=True, show_default=True, help="Live: simplify the skeletons.")
 @click.option(
@@ -170,7 +250,12 @@ _P = click.IntRange(1)
     show_default=True,
     help="Share of the distinct skeletons kept for validation.",
 )
-@click.option("--val", type=click.Path(), default=None, help="Skeleton stream to validate on, instead of --hold.")
+@click.option(
+    "--val",
+    type=click.Path(),
+    default=None,
+    help="Stream to validate on, of skeletons or of problems, instead of --hold.",
+)
 @click.option("--log-every", type=_P, default=20, show_default=True, help="Steps between metric records.")
 @click.option("--eval-seconds", type=float, default=120.0, show_default=True, help="Between validations.")
 @click.option("--save-seconds", type=float, default=300.0, show_default=True, help="Between checkpoints.")
@@ -197,25 +282,52 @@ def train(inputs, config, dry_run, as_json, **values):
     Constants and points are drawn afresh each time a skeleton is seen.
     """
     options = build_options(values, click.get_current_context().meta.get("config_sections", {}))
+    options.size = pathlib.Path(config).stem if config else ""
     if dry_run:
         return report_size(options, as_json)
-    if (options.steps is None) == (options.minutes is None):
-        if options.steps is None:
-            raise click.UsageError("say how long: --steps N or --minutes T")
-        options.steps = None if _given("minutes") else options.steps
-        options.minutes = None if options.steps is not None else options.minutes
+    _say_how_long(options, values)
     if options.schedule == "decay" and not values["resume"]:
         raise click.UsageError("--schedule decay goes on from a plateau: add --resume and the run's --out")
     if options.in_order and (not inputs or "-" in inputs):
         raise click.UsageError("--in-order reads files: name them")
-    if options.layout == "sharded" and options.optimizer == "muon":
-        raise click.UsageError("--layout sharded cuts matrices in parts, and Muon needs them whole: --optimizer adamw")
+    if options.in_order and options.branches:
+        raise click.UsageError(
+            "--branch goes back to batches it has seen, and --in-order reads on: leave one of them out"
+        )
+    if options.layout == "sharded" and options.optimizer != "adamw":
+        raise click.UsageError(
+            f"--layout sharded cuts matrices in parts, and {options.optimizer} needs them whole: --optimizer adamw"
+        )
     require_torch("training")
     kernels.ensure("drawing", quiet=values["quiet"])
     from fansr.network import training_loop
 
     if not training_loop.train(inputs, options, values, as_json):
         raise KeyboardInterrupt
+
+
+LENGTHS = ("steps", "minutes", "tokens", "branches")
+
+
+def _say_how_long(options: Options, values: dict):
+    """Leave one of steps, minutes, tokens and branches in the options: of several the one on the command line."""
+    said = [name for name in LENGTHS if values[name]]
+    if len(said) > 1:
+        said = [name for name in said if _given(name)] or said
+    if len(said) != 1:
+        raise click.UsageError("say how long, once: --steps N, --minutes T, --tokens N or --branch LIST")
+    params = count(options.model)["params_total"]
+    for name in LENGTHS:
+        kept = values[name] if name in said else None
+        if kept and name == "tokens":
+            kept = in_tokens(kept, params)
+        if name == "branches":
+            kept = tuple(sorted(in_tokens(part, params) for part in kept or ()))
+        setattr(options, name, kept)
+    if options.branches:
+        if options.schedule not in ("wsd", "plateau"):
+            raise click.UsageError(f"--branch is a plateau with decays: --schedule {options.schedule} is none")
+        options.schedule = "plateau"
 
 
 def _given(name: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,7 +21,7 @@ from fansr.network.configuration import Options
 from fansr.network.in_order import InOrder
 from fansr.network.skeleton_pool import read_pool
 from fansr.network.skeleton_sources import Feeder, open_data
-from fansr.network.training_run import Run, public, validation_batches
+from fansr.network.training_run import Run, problem_batches, public, validation_batches
 from fansr.streams import reader_writer
 
 
@@ -79,7 +81,7 @@ def fit(run: Run, loader, validation: list, feeder: Feeder | None = None) -> boo
                 metrics.validation(run.evaluate(validation))
                 last_eval = clock()
             # The end of a plateau is kept: from there it can be continued.
-            turns = options.schedule == "wsd" and flat and run.lr_factor() < 1.0
+            turns = (options.schedule == "wsd" and flat and run.lr_factor() < 1.0) or run.due()
             if turns or now - last_save >= options.save_seconds:
                 run.save(pinned=turns)
                 last_save = clock()
@@ -135,6 +137,11 @@ class Metrics:
                     "step": state["step"],
                     "split": split,
                     **values,
+                    "params": sum(self.run.sizes),
+                    "ratio": state["tokens"] / sum(self.run.sizes),
+                    "size": self.run.options.size,
+                    "lr_max": self.run.options.lr,
+                    "batch": self.run.options.settings.batch * (state["accumulate"] or 1),
                     "tokens": state["tokens"],
                     "samples": state["samples"],
                     "flops": state["flops"],
@@ -200,6 +207,38 @@ def ship(run: Run):
         (run.out / "model.json").write_text(text + "\n")
 
 
+def branch_off(run: Run, loader, validation: list, compiled: bool, feeder: Feeder | None = None) -> bool:
+    """After a plateau: the decay of each branch, in a folder of its own; False when a signal ended one of them.
+
+    A branch that has shipped its model is done; one that was stopped goes on from its own checkpoint.
+    """
+    params = sum(run.sizes)
+    for tokens in run.options.branches:
+        folder = run.out / f"branch-{tokens / params:g}x"
+        if (folder / "model.safetensors").exists():
+            continue
+        if run.chief and checkpoints.load_state(folder) is None:
+            pinned = f"step-{run.state['pins'][str(tokens)]:08d}"
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(run.out / pinned, folder / pinned)
+            (folder / "latest").write_text(pinned + "\n")
+        agreed(0.0)  # the others wait for the copy
+        options = replace(run.options, branches=(), schedule="decay", tokens=run.options.decay * tokens)
+        one = Run(options, run.where, folder, compiled, run.quiet)
+        one.load()
+        one.history = run.history
+        if not fit(one, loader, validation, feeder):
+            return False
+        ship(one)
+    return True
+
+
+def holds_problems(path: str) -> bool:
+    """Whether a stream is one of problems, not of skeletons."""
+    with reader_writer.open_reader(path, holds=("problem", "skeleton")) as reader:
+        return reader.header["holds"] == "problem"
+
+
 # ---- the whole
 
 
@@ -217,6 +256,8 @@ def train(inputs, options: Options, values: dict, as_json: bool) -> bool:
 
 def _train(inputs, options: Options, values: dict, as_json: bool, where: device.Device) -> bool:
     out, quiet = Path(values["out"]), values["quiet"]
+    if options.branches:  # the plateau goes as far as the last of them turns off
+        options.tokens = (1.0 - options.decay) * options.branches[-1]
     compiled = where.device.type == "cuda" if values["compile_"] is None else values["compile_"]
     run = Run(options, where, out, compiled, quiet)
     if run.chief:
@@ -246,14 +287,20 @@ def _train(inputs, options: Options, values: dict, as_json: bool, where: device.
         loader, held = batches.Loader(pool, options.settings, options.seed, where.device), pool.held
     try:
         run.history = (run.history or history) + [command.history_entry(options.seed, values["prior"])]
-        rows = read_pool([values["val"]], options.settings)[0].tokens if values["val"] else held
+        judged = holds_problems(values["val"]) if values["val"] else False
+        rows = read_pool([values["val"]], options.settings)[0].tokens if values["val"] and not judged else held
         if run.chief and not options.in_order and (pool.dropped or not quiet):
             told = ", ".join(f"{n:,} {why}" for why, n in sorted(pool.dropped.items()))
             command.remark(
                 f"{len(pool):,} skeletons{' (left out: ' + told + ')' if told else ''}, {len(rows):,} held out", quiet
             )
-        validation = validation_batches(rows, options.settings, where.device) if len(rows) else []
+        if judged:
+            validation = problem_batches(values["val"], options.settings, where.device)
+        else:
+            validation = validation_batches(rows, options.settings, where.device) if len(rows) else []
         finished = fit(run, loader, validation, feeder)
+        if finished and options.branches:
+            finished = branch_off(run, loader, validation, compiled, feeder)
     finally:
         if feeder is not None:
             feeder.stop()

@@ -20,13 +20,13 @@ import torch.nn.functional as F
 
 from fansr.corpus import prior
 from fansr.errors import DataError
-from fansr.expressions import PAD_ID
+from fansr.expressions import CONSTANT, PAD_ID, TOKEN_ID, notations
 from fansr.network import batches, checkpoints, device, layout, optimizers
 from fansr.network.architecture import Model
 from fansr.network.configuration import Options, Settings
 from fansr.network.skeleton_pool import compact
-from fansr.network.weight_shapes import flops_per_sample
-from fansr.streams import key_for, rng_for
+from fansr.network.weight_shapes import flops_per_sample, input_tokens
+from fansr.streams import key_for, reader_writer, rng_for
 
 STRIKES = 10  # steps in a row without a finite gradient, after which the run stops
 SPIKE = 3.0  # times the running mean gradient norm: named in the metrics
@@ -39,12 +39,14 @@ def factor(schedule: str, position: float, total: float, warm: float, decay: flo
     """Learning rate over its maximum at `position` (steps or seconds since the beginning of the run).
 
     wsd: rises over the first `warm`, stays, falls linearly to 0 over the last `decay` share of `total`.
-    plateau: the same without the fall.  decay: falls from `decay_from` to 0 over `total` more.
+    cosine: rises as they do, then falls to 0 along half a cosine.  plateau: the same as wsd without the fall.  decay: falls from `decay_from` to 0 over `total` more.
     """
     if schedule == "decay":
         return max(0.0, 1.0 - (position - (decay_from or 0.0)) / max(total, 1e-9))
     if position < warm:
         return position / warm
+    if schedule == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (position - warm) / max(total - warm, 1e-9))))
     if schedule == "plateau" or decay <= 0:
         return 1.0
     return min(1.0, max(0.0, (total - position) / (decay * total)))
@@ -94,6 +96,7 @@ class Run:
             "warm": None,
             "decay_from": None,
             "best": None,
+            "pins": {},  # tokens of a branch -> the step where its decay begins
         }
         self.history: list = []
         if compile:
@@ -116,7 +119,7 @@ class Run:
             [
                 sum(b.n_tokens for b in data),
                 sum(map(len, data)),
-                sum(flops_per_sample(*self.sizes, b.n_points, b.tokens.shape[1] - 1) * len(b) for b in data),
+                sum(self.flops(b) for b in data),
             ],
             dtype=torch.float64,
         )
@@ -155,6 +158,11 @@ class Run:
             "lr": lr,
         }
 
+    def flops(self, data: batches.Batch) -> float:
+        """Floating-point operations of a step on these, by the rule of weight_shapes.flops_per_sample."""
+        points = input_tokens(self.options.model, data.n_points, data.values.shape[2] - 1)
+        return flops_per_sample(*self.sizes, points, data.tokens.shape[1] - 1) * len(data)
+
     def _summed(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all processes of a small float64 vector."""
         if device.world() > 1:
@@ -166,6 +174,8 @@ class Run:
         """Take the step, unless its gradient is not finite; name spikes; stop after too many bad steps in a row."""
         if math.isfinite(norm):
             self.optimizer.step()
+            if hasattr(self.optimizer, "bound") and self.position() >= (self.state["warm"] or 0.0):
+                self.optimizer.bound()
             self.strikes = 0
             if self.mean_norm is not None and norm > SPIKE * self.mean_norm:
                 self.state["spikes"] += 1
@@ -183,11 +193,15 @@ class Run:
     # ---- position in the schedule
 
     def position(self) -> float:
-        """Steps, or seconds when the run is bounded by time."""
-        return float(self.state["step"]) if self.options.steps is not None else self.state["seconds"]
+        """Steps, or tokens or seconds when the run is bounded by those."""
+        if self.options.steps is not None:
+            return float(self.state["step"])
+        return float(self.state["tokens"]) if self.options.tokens is not None else self.state["seconds"]
 
     def total(self) -> float:
-        return float(self.options.steps) if self.options.steps is not None else self.options.minutes * 60.0
+        if self.options.steps is not None:
+            return float(self.options.steps)
+        return self.options.tokens if self.options.tokens is not None else self.options.minutes * 60.0
 
     def begin(self):
         """Fix what the schedule measures from: called once a leg, after a checkpoint was loaded."""
@@ -198,7 +212,7 @@ class Run:
                 "start fewer, or say --accumulate (the steps are others then)"
             )
         if self.state["warm"] is None:
-            self.state["warm"] = self.options.warmup * self.total()
+            self.state["warm"] = self.options.warmup * (min(self.options.branches, default=0.0) or self.total())
         if self.options.schedule == "decay" and self.state["decay_from"] is None:
             self.state["decay_from"] = self.position()
         elif self.options.schedule != "decay":
@@ -210,6 +224,8 @@ class Run:
     def lr_factor(self) -> float:
         # The rate of the step about to be taken; counted from 1, so that the first one moves.
         ahead = 1.0 if self.options.steps is not None else 0.0
+        if self.options.tokens is not None:
+            ahead = max(1.0, self.state["tokens"] / max(self.state["step"], 1))
         return factor(
             self.options.schedule,
             self.position() + ahead,
@@ -290,6 +306,15 @@ class Run:
             "device": str(self.where),
         }
 
+    def due(self) -> bool:
+        """Whether a branch's decay begins here, which `pins` then says."""
+        found = False
+        for tokens in self.options.branches:
+            if str(tokens) not in self.state["pins"] and self.state["tokens"] >= (1.0 - self.options.decay) * tokens:
+                self.state["pins"][str(tokens)] = self.state["step"]
+                found = True
+        return found
+
 
 def shared_out(first: int, accumulate: int) -> range:
     """The numbers of this process's batches in a step: first, first + 1, ... are dealt to the processes in turn."""
@@ -318,3 +343,51 @@ def validation_batches(rows: np.ndarray, settings: Settings, where: torch.device
             points = batches.numbers_of_points(settings, rng, len(part))
         made.append(batches.make(rows[part], columns[part], points, settings, rng, where))
     return [part for part in made if len(part)]
+
+
+def problem_batches(path: str, settings: Settings, where: torch.device, together: int = 256) -> list:
+    """Fixed batches from a stream of problems that carry their laws: what every run is judged on alike.
+
+    DataError for a problem without a law, with more columns than the network takes, or whose law the network cannot write.
+    """
+    groups: dict[tuple[int, int], list] = {}
+    with reader_writer.open_reader(path, holds="problem") as reader:
+        for record in reader:
+            told = f"{path}: problem {record['id']}"
+            truth = record.get("truth") or {}
+            if not truth.get("expr"):
+                raise DataError(f"{told} carries no law to predict; give what fansr-render wrote")
+            if record["X"].shape[1] > settings.columns:
+                raise DataError(
+                    f"{told} has {record['X'].shape[1]} columns; this network takes at most {settings.columns}"
+                )
+            if not (np.isfinite(record["X"]).all() and np.isfinite(record["y"]).all()):
+                raise DataError(f"{told} holds a cell that is no finite number")
+            ids = _target(truth, settings)
+            if ids is None or len(ids) > settings.max_length - 2:
+                raise DataError(f"{told}: its law {' '.join(truth['expr'])[:80]} cannot be written for this network")
+            groups.setdefault(record["X"].shape, []).append((record["X"], record["y"], ids))
+    made = []
+    for members in groups.values():
+        members.sort(key=lambda member: len(member[2]))
+        for start in range(0, len(members), together):
+            X, y, words = zip(*members[start : start + together])
+            rows = np.zeros((len(words), max(map(len, words))), np.int64)
+            for row, ids in zip(rows, words):
+                row[: len(ids)] = ids
+            arrays = (torch.as_tensor(np.stack(part), device=where) for part in (X, y))
+            X, y = arrays
+            exists = torch.ones(X.shape[0], X.shape[2], dtype=torch.bool, device=where)
+            tokens = batches.frame(torch.as_tensor(rows, device=where))
+            made.append(batches.assemble(X, y, exists, tokens, settings.scale_columns))
+    return made
+
+
+def _target(truth: dict, settings: Settings) -> list[int] | None:
+    """The ids of a problem's law as the network writes it, None where it cannot."""
+    expr = truth["expr"]
+    if settings.notation == "skeleton":
+        return [TOKEN_ID[token] for token in expr] if all(token in TOKEN_ID for token in expr) else None
+    numbers = iter(truth.get("consts") if truth.get("consts") is not None else ())
+    spelled = [str(round(float(next(numbers)))) if token == CONSTANT else token for token in expr]
+    return notations.NOTATIONS[settings.notation].write(notations.without_ones(spelled))

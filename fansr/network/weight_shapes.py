@@ -35,6 +35,8 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         linear(f"{prefix}.out", d, d)
         feed_forward(prefix)
 
+    if config.encoder == "table":
+        return _of_table(config)
     linear("encoder.embed", config.bits * (config.columns + 1), d)
     for i in range(config.isab_layers):
         shapes[f"encoder.inducing.{i}"] = (1, config.inducing, d)
@@ -63,6 +65,54 @@ def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def _of_table(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The weights of a network with the table encoder: every norm and every linear map has a bias."""
+    d, wide = config.width, config.feed_forward
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def linears(prefix: str, **sizes: tuple[int, int]):
+        for name, (inputs, outputs) in sizes.items():
+            shapes[f"{prefix}.{name}.weight"], shapes[f"{prefix}.{name}.bias"] = (outputs, inputs), (outputs,)
+
+    def norms(prefix: str, *names: str):
+        for name in names:
+            shapes[f"{prefix}.{name}.weight"] = shapes[f"{prefix}.{name}.bias"] = (d,)
+
+    def feed_forward(prefix: str):
+        linears(f"{prefix}.feed_forward", up=(d, wide), down=(wide, d))
+
+    for name in ("mantissa", "exponent"):
+        linears(f"encoder.{name}", **{"0": (1, d), "2": (d, d)})
+    shapes["encoder.column.weight"] = (config.columns + 1, d)
+    for i in range(config.encoder_layers):
+        prefix = f"encoder.layers.{i}"
+        norms(prefix, "norm_row", "norm_column", "norm_inner")
+        linears(prefix, row_qkv=(d, 3 * d), row_out=(d, d), column_qkv=(d, 3 * d), column_out=(d, d))
+        feed_forward(prefix)
+    shapes["decoder.embed.weight"] = (config.vocabulary, d)
+    for i in range(config.decoder_layers):
+        prefix = f"decoder.layers.{i}"
+        norms(prefix, "norm_self", "norm_cross", "norm_inner")
+        linears(
+            prefix,
+            self_qkv=(d, 3 * d),
+            self_out=(d, d),
+            cross_query=(d, d),
+            cross_out=(d, d),
+            cross_key_value=(d, 2 * d),
+        )
+        feed_forward(prefix)
+    for name in ("memory_norm", "decoder.norm"):
+        shapes[f"{name}.weight"] = shapes[f"{name}.bias"] = (d,)
+    shapes["head.weight"], shapes["head.bias"] = (config.vocabulary, d), (config.vocabulary,)
+    return shapes
+
+
+def input_tokens(config: ModelConfig, points: float, columns: int | None = None) -> float:
+    """Vectors that the encoder works on: one a point, or with the table encoder one a cell of the target and the columns."""
+    return points * ((config.columns if columns is None else columns) + 1) if config.encoder == "table" else points
+
+
 def count(config: ModelConfig, points: int = 512, tokens: int = 26) -> dict:
     """Parameters and training cost of one sample, for --dry-run.
 
@@ -78,7 +128,7 @@ def count(config: ModelConfig, points: int = 512, tokens: int = 26) -> dict:
         "params_total": total,
         "params_encoder": encoder,
         "params_decoder": decoder,
-        "flops_per_sample": flops_per_sample(encoder, total - encoder, points, tokens),
+        "flops_per_sample": flops_per_sample(encoder, total - encoder, input_tokens(config, points), tokens),
         "points": points,
         "tokens": tokens,
     }
@@ -116,7 +166,9 @@ def memory(config: ModelConfig, optimizer: str = "adamw") -> dict:
 
 def turned_by_muon(name: str, config: ModelConfig) -> bool:
     """Whether Muon takes orthogonal steps for this weight: an inner matrix."""
-    return len(weight_shapes(config)[name]) == 2 and not name.endswith(("embed.weight", "head.2.weight"))
+    return len(weight_shapes(config)[name]) == 2 and not name.endswith(
+        ("embed.weight", "head.2.weight", "head.weight", "column.weight")
+    )
 
 
 def flops_per_sample(encoder: int, rest: int, points: float, tokens: float) -> float:

@@ -10,19 +10,9 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from fansr.network.architecture import (
-    DecoderLayer,
-    Model,
-    RMSNorm,
-    RMSSetNorm,
-    SetAttention,
-    SetNorm,
-    attend,
-    rope_table,
-    rotate,
-    to_bits,
-)
+from fansr.network.architecture import DecoderLayer, Model, SetAttention, rope_table, rotate, to_bits
 from fansr.network.configuration import EPSILON, ModelConfig
+from fansr.network.network_parts import RMSNorm, RMSSetNorm, SetNorm, attend
 from fansr.network.weight_shapes import count
 
 SMALL = dict(

@@ -35,6 +35,8 @@ VARIANTS["many seeds"] = dataclasses.replace(SMALL, seeds=64)  # attention to th
 VARIANTS["many heads"] = dataclasses.replace(SMALL, heads=12)
 VARIANTS["deep"] = dataclasses.replace(SMALL, isab_layers=3, sab_layers=0, decoder_layers=4)
 VARIANTS["no set layers"] = dataclasses.replace(SMALL, isab_layers=0, sab_layers=2)
+for _name, _norm in (("table", "layer"), ("table deep", "rms")):
+    VARIANTS[_name] = dataclasses.replace(SMALL, encoder="table", encoder_layers=1 + (_norm == "rms"), norm=_norm)
 CONFIGS = ("tiny", "3m", "20m", "120m", "1b")
 
 

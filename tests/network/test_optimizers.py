@@ -77,3 +77,74 @@ def test_state_round_trips(tmp_path):
     again.step()
     for a, b in zip(model.parameters(), other.parameters()):
         torch.testing.assert_close(a, b)
+
+
+def test_adamcpr_is_adam_and_then_a_bounded_matrix_by_hand():
+    """Four steps on three numbers and on a vector, by plain floats: moments, bound after the second step, multiplier."""
+    w = torch.nn.Parameter(torch.tensor([[1.0, -2.0, 0.5]]))
+    free = torch.nn.Parameter(torch.tensor([1.0, -2.0, 0.5]))
+    optimizer = optimizers.AdamCPR(
+        [{"params": [w], "bounded": True}, {"params": [free]}],
+        mu=0.5,
+        lr=0.1,
+        betas=(0.9, 0.98),
+        eps=1e-8,
+        weight_decay=0.0,
+    )
+    x, m, v, bound, multiplier = [1.0, -2.0, 0.5], [0.0] * 3, [0.0] * 3, None, 0.0
+    largest = 0.0
+    for t in range(1, 5):
+        gradient = [-1.0 * t, 2.0, -0.3]
+        w.grad, free.grad = torch.tensor([gradient]), torch.tensor(gradient)
+        optimizer.step()
+        for i, g in enumerate(gradient):
+            m[i], v[i] = 0.9 * m[i] + 0.1 * g, 0.98 * v[i] + 0.02 * g * g
+            x[i] -= 0.1 * (m[i] / (1 - 0.9**t)) / ((v[i] / (1 - 0.98**t)) ** 0.5 + 1e-8)
+        if bound is not None:
+            multiplier = max(0.0, multiplier + 0.5 * (sum(a * a for a in x) / 3 - bound))
+            x = [a - multiplier * a for a in x]
+            largest = max(largest, multiplier)
+        if t == 2:
+            optimizer.bound()
+            bound = sum(a * a for a in x) / 3
+        torch.testing.assert_close(w.detach(), torch.tensor([x]), rtol=1e-5, atol=1e-6)
+    assert largest > 0
+    assert (free.detach() ** 2).mean() > (w.detach() ** 2).mean()  # without a bound it went further
+
+
+def test_adamcpr_holds_a_norm_at_its_bound():
+    """A pull outwards without end: the mean square stays within a few percent of the bound."""
+    w = torch.nn.Parameter(torch.full((4, 4), 0.5))
+    optimizer = optimizers.AdamCPR([{"params": [w], "bounded": True}], lr=0.01, betas=(0.9, 0.98), weight_decay=0.0)
+    for t in range(600):
+        w.grad = -torch.ones(4, 4)
+        optimizer.step()
+        if t == 9:
+            optimizer.bound()
+    bound = float(optimizer.state[w]["bound"])
+    assert float(w.detach().square().mean()) == pytest.approx(bound, rel=0.15)
+
+
+def test_adamcpr_comes_back_from_a_checkpoint(tmp_path):
+    torch.manual_seed(0)
+    model = Model(CONFIG)
+    optimizer = optimizers.build(model, "adamcpr", 1e-2, 0.1, 0.98)
+    for t in range(4):
+        for p in model.parameters():
+            p.grad = torch.randn_like(p)
+        optimizer.step()
+        if t == 1:
+            optimizer.bound()
+    checkpoints.save_state(tmp_path, model, {"step": 1}, optimizer)
+    folder, state = checkpoints.load_state(tmp_path)
+    again = Model(CONFIG)
+    again.load_state_dict(model.state_dict())
+    other = optimizers.build(again, "adamcpr", 1e-2, 0.1, 0.98)
+    checkpoints.load_optimizer(folder, state, again, other)
+    for p, q in zip(model.parameters(), again.parameters()):
+        p.grad = torch.ones_like(p)
+        q.grad = torch.ones_like(q)
+    optimizer.step()
+    other.step()
+    for p, q in zip(model.parameters(), again.parameters()):
+        torch.testing.assert_close(p, q)

@@ -1,0 +1,255 @@
+"""fansr-law: exponents against numpy and scipy, planted truths inside the bands, the published points, and bad input."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import optimize
+
+from fansr.errors import DataError
+from fansr.scaling import bands, curves, joint_laws, law
+from fansr.streams import open_writer
+
+# The five models of arXiv 2510.26064 at their largest compute: FLOPs, solved, R2 > 0.99, loss.
+PUBLISHED = np.array(
+    [
+        (7.20e16, 0.149, 0.526, 0.424),
+        (2.88e17, 0.271, 0.667, 0.312),
+        (9.81e17, 0.378, 0.762, 0.240),
+        (3.53e18, 0.519, 0.835, 0.168),
+        (1.47e19, 0.597, 0.883, 0.105),
+    ]
+)
+
+
+def test_published_points_give_the_exponents_of_polyfit():
+    x, solved, _, loss = PUBLISHED.T
+    unsolved = curves.fit("unsolved", x, solved)
+    slope, level = np.polyfit(np.log(x), np.log(1 - solved), 1)
+    assert unsolved.parameters["a"] == pytest.approx(-slope) == pytest.approx(0.145, abs=0.0005)
+    assert np.log(unsolved.parameters["A"]) == pytest.approx(level)
+    power = curves.fit("power", x, loss)
+    assert (
+        power.parameters["a"]
+        == pytest.approx(-np.polyfit(np.log(x), np.log(loss), 1)[0])
+        == pytest.approx(0.26, abs=0.005)
+    )
+    # The forms differ by two decades where 80 % are solved.
+    assert unsolved.where(0.8) == pytest.approx(1.8e21, rel=0.05)
+    assert curves.fit("logistic", x, solved).where(0.8) == pytest.approx(1.2e20, rel=0.1)
+    assert curves.fit("power", x, solved).where(0.8) == pytest.approx(2.6e19, rel=0.05)
+
+
+def test_standard_errors_and_shifted_are_those_of_curve_fit():
+    rng = np.random.default_rng(0)
+    x = np.geomspace(1e3, 1e9, 30)
+    y = (0.3 + 40.0 * x**-0.4) * np.exp(0.01 * rng.normal(size=30))
+    found = curves.fit("shifted", x, y)
+    wanted, covariance = optimize.curve_fit(
+        lambda u, e, a, b: np.log(np.exp(e) + np.exp(a - b * u)), np.log(x), np.log(y), p0=[-1.0, 3.0, 0.5]
+    )
+    assert found.parameters["E"] == pytest.approx(np.exp(wanted[0]), rel=1e-4)
+    assert found.parameters["a"] == pytest.approx(wanted[2], rel=1e-4)
+    assert found.errors["a"] == pytest.approx(np.sqrt(covariance[2, 2]), rel=1e-2)
+    straight = curves.fit("power", x, y)
+    _, covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
+    assert straight.errors["a"] == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-9)
+    assert found.aicc < straight.aicc - 10  # the level is in these data
+
+
+def test_aicc_of_another_scale_counts_the_density_of_y():
+    """Log-normal data favour the log scale over a logistic of the same straight line's quality, by the likelihood of y itself."""
+    x, solved = PUBLISHED[:, 0], PUBLISHED[:, 1]
+    one = curves.fit("logistic", x, solved)
+    g = np.log(solved / (1 - solved))
+    residuals = g - np.polyval(np.polyfit(np.log(x), g, 1), np.log(x))
+    n, variance = 5, np.mean(residuals**2)
+    density = -0.5 * n * np.log(2 * np.pi * variance) - n / 2 - np.sum(np.log(solved * (1 - solved)))
+    assert one.aicc == pytest.approx(-2 * density + 6 + 2 * 3 * 4 / (5 - 3 - 1))
+
+
+def test_bands_hold_the_truth():
+    """300 planted sets of runs, 4 sizes x 3 seeds x 3 lengths with an error of each cluster: 90 to 99 % of bands hold the law."""
+    rng = np.random.default_rng(3)
+    held, in_parameters = 0, 0
+    for trial in range(300):
+        x, y, clusters = [], [], []
+        for size in range(4):
+            for seed in range(3):
+                shared = 0.03 * rng.normal()
+                for length in range(3):
+                    flops = 10.0 ** (10 + 0.7 * size + 0.4 * length)
+                    x.append(flops)
+                    y.append(30 * flops**-0.15 * np.exp(shared + 0.01 * rng.normal()))
+                    clusters.append((size, seed))
+        x, y = np.array(x), np.array(y)
+        curve = curves.fit("power", x, y)
+        grid = np.array([1e12])
+        low, high, limits = bands.band(curve, x, y, clusters, grid, times=200, seed=trial)
+        held += bool(low[0] <= 30 * 1e12**-0.15 <= high[0])
+        in_parameters += bool(limits["a"][0] <= 0.15 <= limits["a"][1])
+    assert 270 <= held <= 297
+    assert 270 <= in_parameters <= 297
+
+
+def test_chinchilla_finds_what_was_planted():
+    """Four planted sets: of 20 intervals of 95 % at least 16 hold the truth (those of A and a, and of B and b, go together)."""
+    N = np.repeat(np.geomspace(1e5, 1e8, 7), 6)
+    D = N * np.tile(np.geomspace(3, 100, 6), 7)
+    truth = {"E": 0.4, "A": 60.0, "a": 0.35, "B": 300.0, "b": 0.37}
+    inside = 0
+    for trial in range(4):
+        noise = np.exp(0.002 * np.random.default_rng(trial).normal(size=42))
+        loss = (truth["E"] + truth["A"] * N ** -truth["a"] + truth["B"] * D ** -truth["b"]) * noise
+        found = joint_laws.chinchilla(N, D, loss, starts=12)
+        limits = joint_laws.chinchilla_bands(N, D, loss, found, np.arange(42), times=100)
+        inside += sum(limits[name][0] <= value <= limits[name][1] for name, value in truth.items())
+        again = found["E"] + found["A"] * N ** -found["a"] + found["B"] * D ** -found["b"]
+        np.testing.assert_allclose(again, loss, rtol=0.01)
+    assert inside >= 16
+    # scipy's own minimizer, begun at the truth, finds nothing better.
+    u, v, g = np.log(N), np.log(D), np.log(loss)
+    begin = [np.log(0.4), np.log(60), 0.35, np.log(300), 0.37]
+    other = optimize.minimize(
+        lambda p: joint_laws.huber(np.logaddexp.reduce(joint_laws.parts_of(p[None], u, v)[0], axis=0) - g), begin,
+        method="Nelder-Mead", options={"maxiter": 20000, "maxfev": 20000, "xatol": 1e-9, "fatol": 1e-9},
+    )  # fmt: skip
+    assert found["huber"] <= other.fun * 1.001
+
+
+def test_best_ratio_and_isoflop_find_a_planted_valley():
+    rows = []
+    for N in np.geomspace(1e4, 1e6, 9):
+        for ratio in (5, 10, 20, 40, 80):
+            C = 6 * N * N * ratio
+            best = 15 * (C / 1e12) ** 0.1
+            rows.append((C, ratio, np.exp(-0.1 * np.log(C) + 0.05 * np.log(ratio / best) ** 2), N))
+    C, ratio, loss, N = np.array(rows).T
+    found = joint_laws.valley(C, ratio, loss, N, times=100)
+    middle = 15 * (found.middle / 1e12) ** 0.1
+    assert found.ratio == pytest.approx(middle, rel=0.01)
+    assert found.slope == pytest.approx(0.1, abs=0.01)
+    assert found.size_exponent + found.data_exponent == pytest.approx(1.0)
+    levels = [level for level in joint_laws.isoflop(C, ratio, loss, N) if level["best"]]
+    assert levels
+    for level in levels:
+        assert level["best"] == pytest.approx(15 * (level["flops"] / 1e12) ** 0.1, rel=0.25)
+
+
+def test_frontier_is_what_nothing_beats():
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(1, 30, 200).astype(float), rng.normal(size=200)
+    for high in (False, True):
+        kept = set(joint_laws.frontier(x, y, high).tolist())
+        better = (lambda a, b: a > b) if high else (lambda a, b: a < b)
+        for i in range(200):
+            beaten = any(x[j] <= x[i] and (better(y[j], y[i])) for j in range(200))
+            assert (i in kept) == (not beaten)
+
+
+def runs_file(path, n=12, **changes):
+    with open_writer(str(path), holds="run", history=[]) as writer:
+        for i in range(n):
+            flops = 10.0 ** (10 + i / 4)
+            record = {
+                "kind": "run", "id": f"r{i}", "size": "ab"[i % 2], "seed": i % 3, "flops": flops, "params": 1e4 * 2**i,
+                "tokens": 2e5 * 2**i, "loss": 20 * flops**-0.1 * (1 + 0.01 * (i % 3)), "solved": 1 - 3 * flops**-0.1,
+                "status": "finished",
+            }  # fmt: skip
+            writer.write({**record, **{key: make(i) for key, make in changes.items()}})
+    return str(path)
+
+
+def run(*words):
+    return CliRunner().invoke(law.law, [*words])
+
+
+def test_the_command_prints_all_that_are_tied_and_draws(tmp_path):
+    file = runs_file(tmp_path / "runs.zst")
+    shown = run(
+        file,
+        "--y",
+        "solved",
+        "--by",
+        "size",
+        "--pooled",
+        "--predict",
+        "solved=0.8",
+        "--upto",
+        "1e16",
+        "--plot",
+        str(tmp_path / "a.png"),
+    )
+    assert shown.exit_code == 0, shown.output
+    assert "unsolved" in shown.output and "beyond the data" in shown.output
+    assert (tmp_path / "a.png").stat().st_size > 5000
+    found = json.loads(run(file, "--y", "solved", "--json", "--predict", "0.8", "-q").stdout)
+    best = found["laws"][0]
+    assert best["form"] == "unsolved" and best["parameters"]["a"] == pytest.approx(0.1, rel=1e-6)
+    assert best["predictions"]["predict"]["x"] == pytest.approx((3 / 0.2) ** 10, rel=1e-4)
+    again = json.loads(run(file, "--frontier", "--isoflop", "--by", "size", "--json", "-q").stdout)
+    assert again["frontier"] and again["laws"][0]["by"] == "frontier"
+
+
+def test_free_form_is_found_by_the_search(tmp_path):
+    file = runs_file(tmp_path / "runs.zst", loss=lambda i: 20 * (10.0 ** (10 + i / 4)) ** -0.5)
+    found = json.loads(run(file, "--free", "--time", "1", "--json", "-q", "--upto", "1e14").stdout)
+    free = [one for one in found["laws"] if one["form"] == "free"]
+    chosen = next(one for one in free if one["chosen"])
+    assert chosen["predictions"]["upto"]["y"] == pytest.approx(20 * 1e14**-0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "status", "said"),
+    [
+        ({}, ["--y", "nothing"], 1, "no record has numbers in both flops and nothing"),
+        ({"status": lambda i: "failed" if i > 2 else "finished"}, [], 1, "3 points"),
+        ({"flops": lambda i: 1e12}, [], 1, "at 1 value of flops"),
+        ({"loss": lambda i: -1.0}, [], 3, "y must be positive"),
+        ({}, ["--y", "solved", "--predict", "1.5"], 2, "between 0 and 1"),
+        ({}, ["--form", "cubic"], 2, "known forms are"),
+        ({"tokens": lambda i: 0}, ["--isoflop"], 1, "need params, tokens and flops"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(tmp_path, changes, words, status, said):
+    shown = run(runs_file(tmp_path / "runs.zst", **changes), *words)
+    assert shown.exit_code == status
+    assert said in shown.output
+
+
+def test_diverged_runs_are_left_out_and_counted(tmp_path):
+    shown = run(runs_file(tmp_path / "runs.zst", status=lambda i: "failed" if i == 3 else "finished"))
+    assert "left out: 1 status failed" in shown.output
+    with pytest.raises(DataError, match="at least 4"):
+        curves.fit("power", np.array([1.0, 2, 3]), np.array([1.0, 2, 3]))
+
+
+def test_the_study_is_one_picture_of_all_that_runs_answer(tmp_path):
+    records = []
+    for size, N in (("a", 1e4), ("b", 3e4), ("c", 9e4)):
+        for seed in (0, 1):
+            for ratio in (5.0, 20.0, 80.0):
+                flops = 6 * N * N * ratio
+                some = {"loss": flops**-0.1 * (1 + 0.01 * seed), "solved": 0.3, "solved_held": 0.2, "r2_99": 0.5}
+                records.append(
+                    {"size": size, "seed": seed, "ratio": ratio, "flops": flops, "params": N, "batch": 32, **some}
+                )
+    for lr in (1e-3, 2e-3):
+        records.append({**records[0], "stage": "grid", "lr": lr})
+    with open_writer(str(tmp_path / "runs.zst"), holds="run", history=[]) as writer:
+        for i, record in enumerate(records):
+            told = {
+                "kind": "run",
+                "id": str(i),
+                "stage": "ratios",
+                "lr": 1e-3,
+                "status": "finished",
+                "solved_at": {"1": 0.1, "8": 0.3},
+            }
+            writer.write({**told, **record})
+    shown = run(str(tmp_path / "runs.zst"), "--study", str(tmp_path / "study.png"))
+    assert shown.exit_code == 0, shown.output
+    assert (tmp_path / "study.png").stat().st_size > 30_000
+    nothing = run(str(tmp_path / "runs.zst"), "--where", "status == 'failed'", "--study", str(tmp_path / "no.png"))
+    assert nothing.exit_code == 3 and "no finished runs" in nothing.output
