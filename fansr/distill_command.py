@@ -25,7 +25,7 @@ from fansr.streams import files, open_writer
 STEPS = {  # step: (words after it, options that are its own)
     "record": (
         "SCRIPT",
-        "at argument result axes call rows held units names inputs columns pca_in pca_out linear basis",
+        "at argument result axes call rows held units names inputs columns pca_in pca_out linear rotate basis",
     ),
     "judge": ("SCRIPT LAWS", "force basis rows held guard repeats rank as_json"),
     "switch": ("SCRIPT LAWS", "force basis guard units level"),
@@ -38,7 +38,7 @@ SHARED = ("step", "words", "output", "device", "seed", "quiet", "config")
 GROUPS = {
     "Where": "--at --argument --result --axes --call --device",
     "Rows": "--rows --held --names --input --columns --seed",
-    "Units and bases": "--units --pca-in --pca-out --linear --basis",
+    "Units and bases": "--units --pca-in --pca-out --linear --rotate --basis",
     "Laws": "--force --guard --level --time --select --as",
     "Pruning": "--into --offset --keep --steps --schedule --rate",
     "Reports": "--row --repeats --rank --json",
@@ -175,6 +175,9 @@ def _linear(context, param, text) -> str | int:
     metavar="FILE",
     default=None,
     help="Where the bases are written or read (safetensors).  [default: beside the stream]",
+)
+@click.option(
+    "--rotate", is_flag=True, help="Laws are for the independent components of few outputs, which may be mixtures."
 )
 @click.option("--force", is_flag=True, help="Take laws of a block with other weights.")
 @click.option(
@@ -315,7 +318,9 @@ def _record(path: str, **options: Any) -> None:
 
     script = _script(path, options)
     output = options["output"]
-    d = _recorded(script, options, **{name: options[name] for name in ("units", "pca_in", "pca_out", "linear")})
+    d = _recorded(
+        script, options, **{name: options[name] for name in ("units", "pca_in", "pca_out", "linear", "rotate")}
+    )
     arrays = d.arrays()
     basis = options["basis"] or (None if output == "-" else saving.basis_path(output))
     if arrays and basis is None:

@@ -58,6 +58,8 @@ class DistillerFiles:
             found["in_components"] = self.columns.components.double().cpu().numpy()
         if self.output_basis is not None:
             found["out_mean"], found["out_components"] = self.output_basis.mean, self.output_basis.rows
+            if self.output_basis.project is not None:
+                found["out_project"] = self.output_basis.project
         if self.linear is not None:
             found["linear_weight"], found["linear_bias"] = self.linear
         return found
@@ -163,7 +165,9 @@ class DistillerFiles:
         d.columns = input_columns.InputColumns(raw, given, arrays.get("in_mean"), arrays.get("in_components"), keep_raw)
         if "out_mean" in arrays:
             shares = np.zeros(len(arrays["out_components"]))
-            d.output_basis = basis.Components(arrays["out_mean"], arrays["out_components"], shares)
+            d.output_basis = basis.Components(
+                arrays["out_mean"], arrays["out_components"], shares, arrays.get("out_project")
+            )
         if "linear_weight" in arrays:
             d.linear = basis.Linear(arrays["linear_weight"], arrays["linear_bias"])
         d.unit_ranges = {u: {"mean": 0.0, "std": 0.0, "low": -np.inf, "high": np.inf} for u in range(targets)}

@@ -22,6 +22,7 @@ FOR_ALL = {"fansr.version", "fansr.errors"}  # know nothing themselves
 TORCH = {
     "corpus.render_torch",
     "distill",
+    "distill_switching",
     *(f"distillation.{name}" for name in ("block", "input_columns", "judging", "law_layer", "law_values", "local", "pruning", "stand_in", "tuning")),
     *(f"network.{name}" for name in
       ("architecture", "batches", "checkpoints", "device", "in_order", "layout", "network_parts", "optimizers", "torch_inference",

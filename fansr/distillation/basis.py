@@ -5,6 +5,7 @@ Arrays in, arrays out (float64); knows nothing of torch, of laws or of files.
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +14,19 @@ RIDGE = 1e-6  # of the mean square of the inputs, added to it: of columns that a
 
 
 class Components(NamedTuple):
-    """Principal components of rows (n, d): `mean` (d,), orthonormal `rows` (k, d), and the share of variance (k,) of each."""
+    """Components of rows (n, d): x = mean + z @ rows with `mean` (d,), `rows` (k, d), and the share of variance (k,) of each.
+
+    z = (x - mean) @ project.T; principal components are orthonormal and `project` is `rows` (None).
+    """
 
     mean: np.ndarray
     rows: np.ndarray
     shares: np.ndarray
+    project: np.ndarray | None = None
+
+    def of(self, X: np.ndarray) -> np.ndarray:
+        """z (n, k) of rows X (n, d)."""
+        return (X - self.mean) @ (self.rows if self.project is None else self.project).T
 
 
 def components(X: np.ndarray, k: int | None = None, share: float | None = None) -> Components:
@@ -36,6 +45,26 @@ def components(X: np.ndarray, k: int | None = None, share: float | None = None) 
     rows = rows[:k]
     signs = np.sign(rows[np.arange(k), np.abs(rows).argmax(axis=1)])
     return Components(mean, rows * signs[:, None], shares[:k])
+
+
+MOST_MIXED = 8  # outputs that are unmixed; more are rarely a plain mixture
+
+
+def independent(Y: np.ndarray, seed: int = 0) -> Components:
+    """The independent components of few outputs Y (n, m), of unit variance (FastICA, Hyvarinen 1999): where a network's outputs are
+    a mixture of plain quantities, such as messages of the components of a force, each of these is simpler than the mixtures."""
+    from sklearn.decomposition import FastICA
+
+    Y = np.asarray(Y, dtype=np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of slow convergence: what came out is a basis in any case
+        found = FastICA(whiten="unit-variance", random_state=seed, max_iter=1000, tol=1e-6).fit(Y)
+    mixing = found.mixing_.T  # (k, m)
+    shares = (mixing**2).sum(axis=1) / (mixing**2).sum()
+    order = np.argsort(-shares, kind="stable")
+    rows, project = mixing[order], found.components_[order]
+    signs = np.sign(rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)])
+    return Components(found.mean_, rows * signs[:, None], shares[order], project * signs[:, None])
 
 
 class Linear(NamedTuple):

@@ -125,10 +125,13 @@ def _bases(input_basis, output_basis, like, n, size) -> Surrogate:
         else:
             Y = original()
         if output_basis is not None:
-            mean, components = (
-                torch.as_tensor(part, dtype=Y.dtype, device=Y.device) for part in (output_basis.mean, output_basis.rows)
+            mean, back = (torch.as_tensor(part, dtype=Y.dtype, device=Y.device) for part in output_basis[:2])
+            into = (
+                back
+                if output_basis.project is None
+                else torch.as_tensor(output_basis.project, dtype=Y.dtype, device=Y.device)
             )
-            Y = mean + (Y - mean) @ components.t() @ components
+            Y = mean + (Y - mean) @ into.t() @ back
         return Y
 
     numbers = sum(
@@ -164,7 +167,9 @@ def judge(
     own = block.own_forward()
     base = None
     rows = surrogates(block, taken, layer, by_laws, tokens, input_basis, distiller.output_basis, rank)
-    if before is not None:
+    if not laws:
+        rows.pop()
+    elif before is not None:
         rows.insert(-1, replace(rows[-1], rows=distiller.rows_by_laws(before, neural)))
         rows[-1].name = "laws tuned"
     for one in rows:

@@ -10,6 +10,7 @@ compiled kernel is taken where it is faster, which is measured at the first call
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ from fansr.distillation.input_columns import InputColumns
 ENGINES = ("auto", "torch", "numba")
 GUARDS = ("clip", "block", "none")
 WIDER = 0.1  # of its range, by which a column may leave it
-TRIALS = 3
+TRIALS = 5
 
 
 class LawLayer(torch.nn.Module):
@@ -171,15 +172,13 @@ class LawLayer(torch.nn.Module):
     def _faster(self, Z: torch.Tensor, rows: torch.Tensor) -> str:
         """The engine that took less time for these rows, the better of TRIALS."""
         engines = {"torch": lambda: self._by_torch(Z, rows), "numba": lambda: self._by_kernel(Z)}
-        took = {}
-        for name, run in engines.items():
-            run()
-            times = []
-            for _ in range(TRIALS):
+        took = dict.fromkeys(engines, math.inf)
+        for turn in range(TRIALS + 1):  # in turn, so that a busy moment meets both; the first is to warm up
+            for name, run in engines.items():
                 begun = time.perf_counter()
                 run()
-                times.append(time.perf_counter() - begun)
-            took[name] = min(times)
+                if turn:
+                    took[name] = min(took[name], time.perf_counter() - begun)
         return min(took, key=lambda name: took[name])
 
     def __getstate__(self):

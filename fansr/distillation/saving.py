@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HEADER = "fansr"  # key of a safetensors header
 PREFIX = "fansr."
 FORMAT = 1
-ARRAYS = ("in_mean", "in_components", "out_mean", "out_components", "linear_weight", "linear_bias")
+ARRAYS = ("in_mean", "in_components", "out_mean", "out_components", "out_project", "linear_weight", "linear_bias")
 
 
 def arrays_id(arrays: dict[str, np.ndarray]) -> str:

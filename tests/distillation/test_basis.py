@@ -52,3 +52,16 @@ def test_r2():
     flat = np.ones((5, 1))
     assert basis.r2(flat, flat)[0] == 0 and basis.r2(flat, flat + 1)[0] == -np.inf
     assert basis.r2(Y, np.full_like(Y, np.nan))[0] == -np.inf
+
+
+def test_a_planted_mixture_is_unmixed_to_a_degree():
+    rng = np.random.default_rng(5)
+    sources = np.column_stack([rng.uniform(-1, 1, 4000), np.sin(rng.uniform(0, 20, 4000))])
+    mixing = np.array([[0.8, -0.5], [0.3, 1.1]])
+    Y = sources @ mixing + np.array([2.0, -1.0])
+    found = basis.independent(Y)
+    assert np.allclose(found.mean + found.of(Y) @ found.rows, Y)
+    assert np.allclose(found.of(Y).std(axis=0), 1)
+    unit = lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)  # noqa: E731
+    degrees = np.degrees(np.arccos(np.clip(np.abs(unit(found.rows) @ unit(mixing).T), 0, 1)))
+    assert degrees.min(axis=1).max() < 1 and sorted(degrees.argmin(axis=1)) == [0, 1]

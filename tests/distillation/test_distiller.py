@@ -89,6 +89,14 @@ def test_the_judge_knows_the_mean_and_the_linear_map(net):
     assert not d.block.is_replaced
 
 
+def test_without_a_law_the_baselines_stand_alone(net):
+    d = Distiller(net, "body").record(networks.batches(), rows=200)
+    rows = d.judge(networks.square_loss, networks.batches(2), repeats=1)["rows"]
+    assert [row["name"] for row in rows] == ["original", "mean", "linear map"]
+    with pytest.raises(DataError, match="no unit has a law"):
+        d.switch()
+
+
 def test_replace_is_surgery(net):
     d, (batch,) = told(net), networks.batches(1, seed=2)
     before = net(*batch)
