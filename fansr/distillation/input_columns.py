@@ -5,6 +5,7 @@ A torch module from X (N, d) to columns (k, N), contiguous, so that a law reads 
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Sequence
 
@@ -51,8 +52,8 @@ class InputColumns(torch.nn.Module):
         return len(self.raw)
 
     def only(self, names: Sequence[str]) -> InputColumns:
-        """The same with those names alone, in that order, for laws that use no others."""
-        return _Some(self, names)
+        """A copy with those names alone, in that order, for laws that use no others; it may go to another device."""
+        return _Some(copy.deepcopy(self), names)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(k, N) columns of rows X (N, d), in X's dtype."""
@@ -102,7 +103,7 @@ class InputColumns(torch.nn.Module):
 
 
 class _Some(torch.nn.Module):
-    """Some of the columns of another module of columns, which it shares."""
+    """Some of the columns of another module of columns."""
 
     def __init__(self, whole: InputColumns, names: Sequence[str]):
         super().__init__()

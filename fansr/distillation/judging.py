@@ -120,7 +120,7 @@ def _bases(input_basis, output_basis, like, n, size) -> Surrogate:
 
     def rows(X, original):
         if input_basis is not None:
-            mean, components = (part.to(X.dtype) for part in input_basis)
+            mean, components = (part.to(X.device, X.dtype) for part in input_basis)
             Y = original(mean + (X - mean) @ components.t() @ components)
         else:
             Y = original()
