@@ -7,6 +7,7 @@ The search is that of any table.  It runs as the command, so that no process tha
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from fansr.fitting import Problem
 from fansr.streams import open_reader, open_writer
 
 FIRST = 2.0  # seconds of a first pass at most, or a third of the time
+PATIENCE = 3.0  # seconds for a search to end by itself after Ctrl-C
 PASSED = 40  # laws of other units, the shortest fronts first, that a second pass is given
 
 
@@ -77,9 +79,13 @@ def _fits(problems, options, jobs, quiet, candidates) -> Iterator[dict]:
         process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE if quiet else None, text=True)
         try:
             _, said = process.communicate()
-        except KeyboardInterrupt:  # it has reached the process too, which closes its stream
+        except KeyboardInterrupt:  # as a rule it has reached the process too, which closes its stream
             stopped = True
-            _, said = process.communicate()
+            try:
+                _, said = process.communicate(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate()
         except BaseException:
             process.kill()
             process.wait()
