@@ -39,6 +39,20 @@ def test_the_planted_laws_are_found_and_change_nothing(net):
     assert list(d.table()["unit"]) == [0, 1] and d.table()["law"][1] == d.laws[1].infix()
 
 
+@pytest.mark.prove
+def test_both_planted_laws_are_found_whole(net):
+    """With all proposers and ten seconds each: the laws themselves, also far outside the rows they were told."""
+    d = Distiller(net, "body").record(networks.batches(), rows=500)
+    d.fit(time=20, jobs=1)
+    X = torch.as_tensor(np.random.default_rng(1).uniform(0, 4, (200, 3)))
+    truth = networks.Planted()(X).numpy()
+    for unit in (0, 1):
+        assert np.allclose(d._values(d.laws[unit], X), truth[:, unit], rtol=1e-4, atol=1e-4), str(d.laws[unit])
+    held = networks.batches(3, seed=5)
+    became = d.switch(loss=networks.square_loss, batches=held)
+    assert abs(became["loss"] - became["original"]) < 1e-6
+
+
 def test_switching_to_the_truth_changes_nothing_and_restore_gives_the_same_bits(net):
     d, held = told(net), networks.batches(3, seed=5)
     before = [net(*batch) for batch in held]
@@ -46,7 +60,7 @@ def test_switching_to_the_truth_changes_nothing_and_restore_gives_the_same_bits(
     became = d.switch(loss=networks.square_loss, batches=held)
     assert abs(became["loss"] - became["original"]) < 1e-6 and min(became["r2"].values()) > 1 - 1e-9
     assert all(torch.allclose(net(*batch), out, atol=1e-5) for batch, out in zip(held, before))
-    assert d.block.is_replaced
+    assert d.block.is_replaced and became["neural"] == []
     d.restore()
     assert all(torch.equal(net(*batch), out) for batch, out in zip(held, before))
     assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
@@ -89,6 +103,23 @@ def test_the_judge_knows_the_mean_and_the_linear_map(net):
     assert not d.block.is_replaced
 
 
+def test_rows_beyond_the_ranges_go_through_the_block(net):
+    """Guard "block": those rows have the block's own bits, the others the laws' values; and the judge counts them."""
+    d = told(net)
+    d.choose(
+        1, law=UnitLaw(1, ("*", "<constant>", "x1"), (7.0,), ("x1", "x2", "x3"), 0.5)
+    )  # a wrong law shows who answered
+    x = torch.rand(30, 3)
+    x[:10] += 5
+    own = net.body(x)
+    d.switch(guard="block")
+    out = net.body(x)
+    assert torch.equal(out[:10], own[:10]) and torch.allclose(out[10:, 1], 7 * x[10:, 0])
+    d.restore()
+    d.recorded.X_held[:5] += 5
+    assert d.judge(networks.square_loss, networks.batches(1), repeats=1)["outside"] == 5
+
+
 def test_without_a_law_the_baselines_stand_alone(net):
     d = Distiller(net, "body").record(networks.batches(), rows=200)
     rows = d.judge(networks.square_loss, networks.batches(2), repeats=1)["rows"]
@@ -115,5 +146,19 @@ def test_what_it_says_of_wrong_calls(net):
         Distiller(net, "body").record(networks.batches(2, (5, 3)))
     with pytest.raises(DataError, match="no unit 7"):
         Distiller(net, "body").record(networks.batches(), units=[7])
+    with pytest.raises(DataError, match="100 outputs: give pca_out=8 .--pca-out 8., or units"):
+        Distiller(torch.nn.Sequential(torch.nn.Linear(3, 100)), "0").record(networks.batches())
+    d = told(net)
+    d.choose(1, law=UnitLaw(1, ("x2",), (), ("x1", "speed"), 0.1))
+    with pytest.raises(DataError, match="the law of unit 1 speaks of 'speed', which body is not given"):
+        d.switch()
+    with pytest.raises(DataError, match="no law of at most 3 tokens"):
+        d.choose(0, length=3)
+    with pytest.raises(ValueError, match="guard='clamp': wanted one of clip"):
+        told(net).switch(guard="clamp")
+    with pytest.raises(ValueError, match="linear='half': wanted"):
+        Distiller(net, "body").record(networks.batches(), linear="half")
+    with pytest.raises(DataError, match="rows of 4 values came, the laws were found on rows of 3"):
+        told(net).make_layer()(torch.rand(2, 4))
     with pytest.raises(DataError, match="never called"):
         Distiller(net, "spare").record(networks.batches())
