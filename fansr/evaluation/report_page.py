@@ -250,7 +250,7 @@ def _constants(fitted: Fitted, result: dict) -> str:
 def _found(fitted: Fitted, result: dict, source: str, settings: dict[str, Any], when: str) -> str:
     given = [f"{name} {value}" for name, value in settings.items() if value not in (None, False)]
     lines = [
-        ("table", f"{source}: {len(fitted.y)} rows, {len(fitted.names)} columns; {result['dropped_rows']} rows left out"),
+        ("table", f"{source}: {len(fitted.y)} rows, columns for the law: {len(fitted.names)}, rows left out: {result['dropped_rows']}"),
         ("columns", ", ".join(shown(name, 60) for name in fitted.names[:40]) + (" ..." if len(fitted.names) > 40 else "")),
         ("found by", f"{result['source']}, one of {result['candidates']} candidates"),
         ("time", f"{result['seconds']:.3g} s of search after {result['loading_seconds']:.3g} s of loading"

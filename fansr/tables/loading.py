@@ -140,9 +140,13 @@ def collect(
         if len(column.bad) and not text[j]:
             m = column.bad[0]
             words = raw[j]
-            shown = f" is {str(words[m])[:30]!r}" if words is not None else ""
-            what = "no numbers" if reading is None or reading.kind not in ("date", "clock") else "no dates"
-            warnings.append(f"column {name}: {len(column.bad)} cells are {what}, the first{shown} in {where(m)}")
+            shown = repr(str(words[m])[:30]) if words is not None else ""
+            what = "no number" if reading is None or reading.kind not in ("date", "clock") else "no date"
+            if len(column.bad) == 1:
+                said = f"the cell {shown} in {where(m)} is {what}".replace("  ", " ")
+            else:
+                said = f"{len(column.bad)} cells are {what}s, the first{' is ' if shown else ''}{shown} in {where(m)}"
+            warnings.append(f"column {name}: {said}")
     held = {name: words for name, words, is_text in zip(names, raw, text) if is_text and words is not None}
     table = Table(source, names, values, unreadable, text, warnings, found, causes, held)
     return made_columns.remade(table, readings) if readings else table

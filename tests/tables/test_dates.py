@@ -88,7 +88,7 @@ def test_the_user_decides_day_or_month():
 
 def test_a_bad_date_costs_its_row():
     table = parse_table(b"when,y\n2024-01-01,1\n2024-02-30,2\n2024-01-05,3\n,4\n", "t")
-    assert "'2024-02-30' in line 3" in table.warnings[0] and "no dates" in table.warnings[0]
+    assert "'2024-02-30' in line 3" in table.warnings[0] and "no date" in table.warnings[0]
     problem, _, dropped = table_problem(table)
     assert problem.X.tolist() == [[0], [4]] and dropped == {"not a number": 1, "missing": 1}
 
