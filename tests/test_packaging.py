@@ -180,6 +180,7 @@ def test_what_linters_of_containers_ask():
     assert re.search(r"^From: (\S+)$", apptainer, re.M).group(1) == base and not base.endswith("latest")
     assert all(folder.startswith("/") for folder in re.findall(r"^WORKDIR (\S+)$", docker, re.M))
     assert re.search(r'^CMD \["fansr"\]$', docker, re.M)
+    assert docker.index("touch -d") < docker.index("-m fansr.warm")  # else a layer's whole seconds make kernels stale
     assert not re.search(r"\b(curl|wget|apt-get|sudo|ADD)\b", docker + apptainer)
 
 
