@@ -188,8 +188,11 @@ def score(inputs, by, n_bootstrap, form, reference, truth, output, seed, quiet, 
     for name in inputs or ["-"]:
         with open_reader(name, holds="fit") as reader:
             history = history or reader.history
-            for fit in command.progress(reader, quiet=quiet, unit="fit"):
-                records.append(score_record(fit if truth else {**fit, "truth": None}, seconds.get(fit["problem"])))
+            for k, fit in enumerate(command.progress(reader, quiet=quiet, unit="fit")):
+                try:
+                    records.append(score_record(fit if truth else {**fit, "truth": None}, seconds.get(fit["problem"])))
+                except ValueError as error:  # a law or a truth that is no expression
+                    raise DataError(f"{name}: record {k + 1} (problem {fit['problem']!r}): {error}") from None
     if not records:
         raise NoAnswer("no fit records to score")
     if output:

@@ -12,6 +12,7 @@ import difflib
 import itertools
 import math
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 
 from fansr.expressions.tokens import (
@@ -395,7 +396,9 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
         if not name.isidentifier() or name in ("lambda",):
             source = source.replace(name, f"_column{places[name]}_")
     try:
-        body = ast.parse(source, mode="eval").body
+        with warnings.catch_warnings():  # Python's remarks on what it reads are none of the user's
+            warnings.simplefilter("ignore", SyntaxWarning)
+            body = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = getattr(error, "offset", None)
         raise ValueError(f"cannot read the formula {text!r}" + (f" near character {where}" if where else "")) from None

@@ -150,3 +150,16 @@ def test_bad_input_is_one_line(stream, tmp_path):
         pass
     code, _, err = run(empty)
     assert code == 3 and "no fit records" in err
+
+
+@pytest.mark.parametrize("where", ["expr", "truth"])
+def test_a_law_of_unknown_words_is_named_with_its_record(tmp_path, where):
+    bad = FITS[1]
+    bad = bad | ({"expr": ["e", "x1"]} if where == "expr" else {"truth": {**bad["truth"], "expr": ["+", "z1", "x1"]}})
+    path = str(tmp_path / "bad.zst")
+    with open_writer(path, holds="fit") as writer:
+        for record in (FITS[0], bad):
+            writer.write(record)
+    code, _, err = run(path)
+    assert code == 1 and len(err.splitlines()) == 1
+    assert "record 2 (problem 1): unknown token" in err

@@ -1,6 +1,7 @@
 """prefix.py against Python's own parser, the paper's worked examples and round trips."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -207,3 +208,10 @@ def test_a_law_written_with_pi_reads_back_as_the_same_numbers(skeleton, c):
         found = evaluate(ex.from_infix(text), x)
     assert "pi" in text
     np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+def test_pythons_remarks_on_a_formula_are_not_the_users():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=r"cannot read .*0in"):
+            ex.from_infix("x1*0in(2.5*x2)")
