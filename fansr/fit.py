@@ -26,8 +26,9 @@ from fansr.evaluation import result
 from fansr.fit_rules import rules_options
 from fansr.fit_stream import fit_stream
 from fansr.fit_table import PAGES, Wanted, check_plot, fit_table
+from fansr.fitting import losses
 from fansr.network import DECODERS
-from fansr.search import relative_noise, selection, turns
+from fansr.search import selection, turns
 from fansr.streams import files, reader_writer
 from fansr.tables import column_options
 from fansr.written_fit import SELECTORS
@@ -68,8 +69,16 @@ def _proposers(context, param, value):
     return names
 
 
+def _loss(context, param, value):
+    try:
+        losses.parse(value)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from None
+    return value
+
+
 GROUPS = {  # of --help
-    "Table": "--target --inputs --ignore --derive --lag --categories --dates --val --predict",
+    "Table": "--target --inputs --ignore --derive --lag --categories --dates --units --val --predict",
     "Time": "--time --deadline --jobs",
     "Answer": "--select --within --gamma --tidy --constants --physics --strict",
     "Noise": "--sigma --weights --loss --robust",
@@ -168,10 +177,12 @@ GROUPS = {  # of --help
 @rules_options
 @click.option(
     "--loss",
-    type=click.Choice(relative_noise.LOSSES),
     default="auto",
     show_default=True,
-    help="What is made small: squares of the errors, squares of the relative errors, or which of the two the residuals ask for.",
+    callback=_loss,
+    metavar="NAME",
+    help="What is made small: squares of the errors, absolute, huber, relative, poisson (counts), binomial (classes 0 and 1), "
+    "quantile:0.9; auto: squares, of relative errors where the residuals ask for it.",
 )
 @click.option("--robust", "is_robust", is_flag=True, help="Set rows aside that no law explains, and say which.")
 @click.option(
@@ -307,6 +318,10 @@ def fit(
         check_model(model, device)
     if loss == "relative" and (columns.weights or columns.sigma):
         raise click.UsageError("--loss relative gives every row the weight 1/value^2: leave out --weights and --sigma")
+    if is_robust and loss not in ("auto", "squares", "relative"):
+        raise click.UsageError(
+            f"--robust sets rows aside for squares of the errors: leave out one of it and --loss {loss}"
+        )
     if save_path:
         _check_folder("--save", save_path)
     wanted = Wanted(

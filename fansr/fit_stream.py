@@ -18,7 +18,7 @@ from fansr.cli import command, kernels, live_lines
 from fansr.errors import DataError
 from fansr.evaluation import result
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import outliers, turns
+from fansr.search import loss_search, outliers, turns
 from fansr.streams import reader_writer
 from fansr.written_fit import written_record
 
@@ -131,6 +131,7 @@ def fit_record(problem: Problem, options: turns.Options, seconds: float | None, 
     }
     start = time.monotonic()
     try:
+        loss_search.check(problem, options.loss, options.robust)
         found = outliers.find(problem, options, Budget(seconds), candidates)
     except Exception as error:  # our slip on one problem of many must not cost the others
         if os.environ.get("FANSR_DEBUG") == "1":
@@ -140,7 +141,9 @@ def fit_record(problem: Problem, options: turns.Options, seconds: float | None, 
     best = found.best
     if best is None:
         return {**none, "status": "failed", "seconds": found.seconds, "candidates": found.candidates}
-    fvu_val = result.fvu_held_out(best, problem) if problem.y_val is not None else None
+    fvu_val = None
+    if problem.y_val is not None:
+        fvu_val = result.fvu_held_out(best, problem) if found.loss is None else found.loss.held_out(best, problem)
     front = [
         {"expr": c.expr, "consts": np.asarray(c.consts), "fvu": float(c.fvu), "length": c.length, "source": c.source}
         for c in found.front

@@ -25,8 +25,8 @@ from fansr.evaluation import printed_report, result
 from fansr.expressions import variables
 from fansr.fit_view import SearchView
 from fansr.fitting import Budget, Problem
-from fansr.search import outliers, rules, saved_law, turns, verdict
-from fansr.tables import Choice
+from fansr.search import loss_search, outliers, rules, saved_law, turns, verdict
+from fansr.tables import Choice, unit_texts
 
 PICTURES = (".png", ".svg", ".pdf")  # that --plot can draw
 PAGES = (".html", ".htm", ".xhtml")  # that --report can write
@@ -88,6 +88,7 @@ def fit_table(
     try:
         for problem, _, _ in tasks:
             rules.check(options.rules, problem)
+            loss_search.check(problem, options.loss, options.robust)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None
     rows = _new_rows([problem for problem, _, _ in tasks], wanted.predict) if wanted.predict else [None] * len(tasks)
@@ -209,6 +210,11 @@ def _read(data: bytes, source: str, wanted: Wanted, seed: int) -> list[tuple[Pro
     tasks = loading.table_problems(loading.parse_table(data, source, wanted.columns.dates), wanted.columns)
     for problem, _, _ in tasks:
         problem.extra["source"] = source
+        if wanted.columns.units:
+            try:
+                problem.units = unit_texts.of_problem(problem, wanted.columns.units)
+            except ValueError as error:
+                raise click.UsageError(f"--{error}") from None
         if wanted.val:
             _hold_out(problem, wanted.val, seed)
     return tasks
@@ -248,7 +254,17 @@ def _predictions_csv(columns: list[np.ndarray], targets: list[str]) -> str:
 def _plot(found: turns.Found, problem: Problem, options: turns.Options, path: str) -> None:
     from fansr.evaluation import plot
 
-    plot.draw_fit(problem, found.best, found.front, path, found.outliers, found.floor, options.physics, found.weights)
+    plot.draw_fit(
+        problem,
+        found.best,
+        found.front,
+        path,
+        found.outliers,
+        found.floor,
+        options.physics,
+        found.weights,
+        found.loss,
+    )
 
 
 def _report(
@@ -257,9 +273,9 @@ def _report(
     from fansr.evaluation import fitted, report_page
 
     law = fitted.Fitted.of(
-        problem, found.best, found.front, found.outliers, found.floor, options.physics, found.weights
+        problem, found.best, found.front, found.outliers, found.floor, options.physics, found.weights, found.loss
     )
-    consts = printed_report.rounded_constants(found.best, found.errors, law.kept_rows, found.floor)
+    consts = printed_report.rounded_constants(found.best, found.errors, law.kept_rows, found.floor, found.loss)
     settings = {name: ", ".join(value) if isinstance(value, list) else value for name, value in entry["config"].items()}
     page = report_page.page(law, numbers, consts, source, report_page.command_line(entry), settings, entry["utc"])
     report_page.write(page, path)
@@ -296,6 +312,8 @@ def _hold_out(problem: Problem, share: float, seed: int):
     problem.X, problem.y = np.ascontiguousarray(problem.X[kept]), problem.y[kept]
     if problem.weights is not None:
         problem.weights, problem.weights_val = problem.weights[kept], problem.weights[held]
+    if problem.ends is not None:
+        problem.ends, problem.ends_val = problem.ends[kept], problem.ends[held]
     if "rows" in problem.extra:
         problem.extra["rows"] = problem.extra["rows"][kept]
 

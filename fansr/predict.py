@@ -62,7 +62,7 @@ def law_rows(law: saved_law.SavedLaw, path: str, k: int | None = None) -> np.nda
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=None,
     metavar="SHARE",
-    help="Two more columns: within them a new row lies with this share, such as 0.95.",
+    help="Two more columns: within them a new row lies with this share, such as 0.95 (of classes and quantiles: the law).",
 )
 @click.option("--list", "listed", is_flag=True, help="List the laws of the file instead.")
 @command.output_option()
@@ -86,7 +86,7 @@ def predict(law_path, new, k, band, listed, output, quiet):
             command.remark(f"note: {outside['text']}", quiet)
         columns = {law.target: law.predict(X, k)}
         if band is not None:
-            columns[f"{law.target}_low"], columns[f"{law.target}_high"] = law.bands(X, band, k)
+            columns[f"{law.target}_low"], columns[f"{law.target}_high"] = law.bands(X, band, k, law.band)
         text = values_csv(columns)
     files.write_text(output, text)
 

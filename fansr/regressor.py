@@ -33,7 +33,7 @@ from fansr.law_exports import per_target
 from fansr.regressor_parameters import RegressorParameters
 from fansr.regressor_pictures import RegressorPictures
 from fansr.regressor_views import RegressorViews
-from fansr.search import outliers, rules as law_rules, saved_law, selection, turns
+from fansr.search import loss_search, outliers, rules as law_rules, saved_law, selection, turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +54,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
     proposers : names, or one text of names with commas.
     gamma, restarts, starts, tidy, select, within, physics, loss, robust : as the options of fansr-fit.
     model, device, decoder, temperature, top_p : the network's file and how it is asked, as the options of fansr-fit.
+    units : units of columns and target, "x=m, t=s, y=m/s**2" or a dictionary, as --units; quantities and columns of pint tell theirs.
     rules : what a law may be, a dictionary of any of operators, without, max_length, max_constants, max_depth, nest, arguments,
         price, positive, bounds, define, each written as the option of fansr-fit of that name: ``{"operators": "+,-,*,exp"}``.
     target_fvu : the search ends when the law it would choose leaves no more of the variance than this.
@@ -111,6 +112,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         robust: bool = False,
         deadline: float | None = None,
         rules: dict | None = None,
+        units: str | dict | None = None,
         target_fvu: float | None = None,
         callback: Callable[[turns.Progress], Any] | None = None,
         warm_start: bool = False,
@@ -139,6 +141,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         self.robust = robust
         self.deadline = deadline
         self.rules = rules
+        self.units = units
         self.target_fvu = target_fvu
         self.callback = callback
         self.warm_start = warm_start
@@ -172,6 +175,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         """
         begun = clock.monotonic()
         options = self._options()
+        X, y, self._told_units = regressor_data.magnitudes(X, y)
         regressor_data.refuse_what_no_estimator_takes(X, least=2)
         validate_data(self, X, y, skip_check_array=True)
         targets = regressor_data.targets(y)
@@ -181,7 +185,9 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         for name in ("estimators_", "_shown"):
             self.__dict__.pop(name, None)
         problem, notes, dropped = self._problem(X, values, target, sample_weight, sigma)
+        problem.units = self._units(problem)
         law_rules.check(options.rules, problem)
+        loss_search.check(problem, options.loss, options.robust)
         budget = fit_table.search_budget(self.time, self.deadline, clock.monotonic() - begun)
         if self.deadline is not None:
             options.deadline = begun + self.deadline
@@ -194,7 +200,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
             warnings.warn(text, stacklevel=2)
         judgement = result.judged(found, problem, options)
         self._saved = saved_law.of(found, problem, options, judgement)
-        self._table = (problem, found.outliers, found.weights)
+        self._table = (problem, found.outliers, found.weights, found.loss)
         self._take(result.result_dict(found, problem, options, notes, sum(dropped.values()), judgement=judgement))
         return self
 
@@ -234,6 +240,22 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         regressor_data.put_together(found[0], rows)
         return found
 
+    def _units(self, problem: Any) -> Any:
+        """The units of columns and target, as `units` and quantities told them; None for none.  What `units` says comes first."""
+        from fansr.tables import unit_texts
+
+        told, wanted = self._told_units, self.units
+        if not told and not wanted:
+            return None
+        if wanted is not None and not isinstance(wanted, (str, dict)):
+            raise ValueError(f"units={wanted!r}: wanted a text such as 'x=m, t=s' or a dictionary of units by name")
+        known = {name: unit for name, unit in told.items() if name in (*problem.names, problem.target)}
+        try:
+            named, words = unit_texts.parse(wanted) if wanted else ({}, set())
+            return unit_texts.of_problem(problem, {**known, **named}, words)
+        except (ValueError, DataError) as error:
+            raise ValueError(f"units={wanted!r}: {error}") from None
+
     def _laws_before(self) -> list[Candidate]:
         """The laws of the last fit, their constants to be fitted anew; none without warm_start."""
         saved = getattr(self, "_saved", None)
@@ -259,11 +281,14 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
 
         A data frame has the columns of fit in their order; what the law does not look at may be missing cells.
         """
+        return self._values(X, law)
+
+    def _values(self, X: Any, law: int | None) -> np.ndarray:
         check_is_fitted(self)
         many = getattr(self, "estimators_", None)
         if many:
             validate_data(self, X, reset=False, skip_check_array=True)
-            return np.column_stack([model.predict(X, law) for model in many])
+            return np.column_stack([model._values(X, law) for model in many])
         rows = self._rows(X)
         self._law(law)
         outside = self._saved.outside(rows, law)
@@ -308,6 +333,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         """New rows as (M', D) float64 in the columns of the law, NaN for what is missing."""
         from fansr.tables import loading
 
+        X = regressor_data.in_units(X, self._saved.units)
         regressor_data.refuse_what_no_estimator_takes(X)
         try:
             validate_data(self, X, reset=False, skip_check_array=True)
@@ -340,13 +366,20 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         names = getattr(self, "feature_names_in_", None)
         self._saved.extra = {
             "estimator": {"params": params, "n_features_in": self.n_features_in_,
-                          "feature_names_in": None if names is None else [str(n) for n in names]},
+                          "feature_names_in": None if names is None else [str(n) for n in names], **self._facts()},
             "result": self.result_,
         }  # fmt: skip
         try:
             saved_law.save(self._saved, path)
         except DataError as error:
             raise ValueError(str(error)) from None
+
+    def _facts(self) -> dict[str, Any]:
+        """What an estimator made of this one keeps in a file."""
+        return {}
+
+    def _take_facts(self, facts: dict[str, Any]) -> None:
+        """The same from a file."""
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> SymbolicRegressor:
@@ -367,6 +400,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         model.n_features_in_ = count if isinstance(count, int) else len(names or saved.columns)
         if isinstance(names, list) and len(names) == model.n_features_in_:
             model.feature_names_in_ = np.array([str(n) for n in names], dtype=object)
+        model._take_facts(own)
         model._take(_summary(saved) | (saved.extra.get("result") or {}))
         return model
 

@@ -52,6 +52,8 @@ def put_together(problem: Problem, met: np.ndarray | None) -> None:
             problem.X, problem.y, rows = np.ascontiguousarray(problem.X[order]), problem.y[order], rows[order]
             if problem.weights is not None:
                 problem.weights = problem.weights[order]
+            if problem.ends is not None:
+                problem.ends = problem.ends[order]
     if not np.array_equal(rows, np.arange(M)):
         problem.extra["rows"] = rows
 
@@ -73,6 +75,8 @@ def targets(y) -> list[tuple[str, Any]]:
         return [(name, pick[:, t] if pick is not None else y[name]) for t, name in enumerate(names)]
     if getattr(y, "name", None) is not None:
         return [(str(y.name), y)]
+    if str(getattr(y, "dtype", "")).startswith("interval"):
+        return [("y", y)]
     values = y if isinstance(y, np.ndarray) else np.asarray(y)
     if values.ndim == 2 and values.shape[1] > MOST_TARGETS:
         raise ValueError(f"y has {values.shape[1]} columns, wanted at most {MOST_TARGETS} targets")
@@ -86,3 +90,68 @@ def named(values, name: str):
     import pandas
 
     return values if getattr(values, "name", None) == name else pandas.Series(np.asarray(values), name=name)
+
+
+# ---- quantities of pint, which is not loaded here ---------------------------------------------
+
+
+def _quantity(values: Any) -> bool:
+    return hasattr(values, "magnitude") and hasattr(values, "units")
+
+
+def _plain(values: Any) -> tuple[Any, str]:
+    """(numbers, unit) of a quantity, a column of pint's or one of cells that are quantities; ("", as it was) for others."""
+    if _quantity(values):
+        return values.magnitude, str(values.units)
+    dtype: Any = getattr(values, "dtype", None)
+    if hasattr(dtype, "units") and hasattr(values, "pint"):
+        import pandas
+
+        return pandas.Series(np.asarray(values.pint.magnitude, dtype=float), index=values.index, name=values.name), str(
+            dtype.units
+        )
+    if getattr(dtype, "kind", "") == "O" and len(values) and _quantity(next(iter(values))):
+        first = next(iter(values)).units
+        numbers = np.array([cell.to(first).magnitude if _quantity(cell) else np.nan for cell in values], dtype=float)
+        if hasattr(values, "index"):
+            import pandas
+
+            return pandas.Series(numbers, index=values.index, name=values.name), str(first)
+        return numbers, str(first)
+    return values, ""
+
+
+def magnitudes(X: Any, y: Any) -> tuple[Any, Any, dict[str, str]]:
+    """X and y as numbers, and the units that quantities among them have, by name."""
+    told: dict[str, str] = {}
+    y, unit = _plain(y)
+    if unit:
+        told[str(getattr(y, "name", None) or "y")] = unit
+    if _quantity(X):
+        X, unit = _plain(X)
+        told.update({f"x{j + 1}": unit for j in range(np.shape(X)[1] if np.ndim(X) > 1 else 1)})
+    elif hasattr(X, "columns") and hasattr(X, "iloc"):
+        for j, name in enumerate(X.columns):
+            column = X.iloc[:, j]
+            if column.dtype == object or hasattr(column.dtype, "units"):
+                numbers, unit = _plain(column)
+                if unit:
+                    X = X.copy(deep=False) if not told else X
+                    X = X.assign(**{name: numbers}) if isinstance(name, str) else X
+                    told[str(name)] = unit
+    return X, y, told
+
+
+def in_units(X: Any, units: dict | None) -> Any:
+    """New rows as numbers in the units of a fit; what has none is taken to be in them."""
+    if not units:
+        return magnitudes(X, np.zeros(0))[0]
+    if _quantity(X):
+        texts = set(units["columns"].values())
+        return X.to(next(iter(texts))).magnitude if len(texts) == 1 else X.magnitude
+    if hasattr(X, "columns") and hasattr(X, "iloc"):
+        for j, name in enumerate(X.columns):
+            column, wanted = X.iloc[:, j], units["columns"].get(str(name))
+            if wanted and hasattr(column.dtype, "units"):
+                X = X.assign(**{name: np.asarray(column.pint.to(wanted).pint.magnitude, dtype=float)})
+    return magnitudes(X, np.zeros(0))[0]

@@ -15,8 +15,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fansr.errors import DataError, did_you_mean
+from fansr.fitting import losses
 from fansr.network import DECODERS, check_model
-from fansr.search import relative_noise, rules as law_rules, selection, turns
+from fansr.search import rules as law_rules, selection, turns
 from fansr.streams import parallel
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ class RegressorParameters:
             raise ValueError(f"proposers={self.proposers!r}: wanted some of {', '.join(turns.PROPOSERS)}{meant}")
         for name, choices in (
             ("select", selection.SELECTORS),
-            ("loss", relative_noise.LOSSES),
             ("decoder", DECODERS),
             ("starts", turns.STARTS),
         ):
@@ -69,6 +69,10 @@ class RegressorParameters:
             if value not in choices:
                 meant = did_you_mean(str(value), choices)
                 raise ValueError(f"{name}={value!r}: wanted one of {', '.join(choices)}{meant}")
+        try:
+            losses.parse(self.loss)
+        except ValueError as error:
+            raise ValueError(f"loss={self.loss!r}: {error}") from None
         for name in ("time", "deadline", "target_fvu"):
             if getattr(self, name) is not None:
                 self._number(name, 0.0, math.inf)

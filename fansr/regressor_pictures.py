@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fansr.evaluation import fitted
-    from fansr.search import saved_law
+    from fansr.search import loss_search, saved_law
 
 
 class RegressorPictures:
@@ -26,9 +26,8 @@ class RegressorPictures:
 
     _saved: saved_law.SavedLaw
     _law: Callable[[int | None], saved_law.Law]
-    _table: tuple[
-        Problem, np.ndarray, np.ndarray | None
-    ]  # fitted to; rows set aside; weights that the search gave the rows
+    # What was fitted to; rows set aside; weights that the search gave the rows; the loss where it was not squares.
+    _table: tuple[Problem, np.ndarray, np.ndarray | None, loss_search.Outcome | None]
     result_: dict
 
     def plot(
@@ -56,7 +55,7 @@ class RegressorPictures:
         law = shown.law
         best = Candidate(list(law.prefix), np.array(law.constants), law.fvu, law.source)
         errors = np.array([np.inf if e is None else e for e in self.result_["standard_errors"]])
-        consts = printed_report.rounded_constants(best, errors, shown.kept_rows, self._saved.floor)
+        consts = printed_report.rounded_constants(best, errors, shown.kept_rows, self._saved.floor, shown.loss)
         page = report_page.page(shown, self.result_, consts, "arrays in memory", f"{self!r}.fit(X, y)")
         report_page.write(page, path)
 
@@ -67,7 +66,7 @@ class RegressorPictures:
         chosen = self._law(law)
         if not hasattr(self, "_table"):
             raise RuntimeError("there is no table to draw: a loaded law has none; call fit first")
-        problem, outlying, weights = self._table
+        problem, outlying, weights, loss = self._table
         if weights is not None:
             problem = replace(problem, weights=weights)
         kept = np.ones(len(problem.y), bool)
@@ -76,4 +75,4 @@ class RegressorPictures:
             {"length": one.length, "fvu": one.fvu, "expr": list(one.prefix), "consts": np.array(one.constants)}
             for one in self._saved.laws
         ]
-        return fitted.Fitted(problem, chosen, kept, front)
+        return fitted.Fitted(problem, chosen, kept, front, loss)

@@ -101,7 +101,18 @@ def test_what_is_imported_is_declared():
     """Every library imported anywhere in fansr, outside the optional ones, is named in setup.cfg; no other is."""
     needed = {re.split(r"[<>=]", line)[0] for line in SETUP["options"]["install_requires"].split()}
     called = {"lazy_loader": "lazy-loader", "sklearn": "scikit-learn", "yaml": "PyYAML"}
-    optional = {"jax", "matplotlib", "sympy", "pyoperon", "gplearn", "pysr", "flash_ansr", "nesymres", "omegaconf"}
+    optional = {
+        "jax",
+        "matplotlib",
+        "pint",
+        "sympy",
+        "pyoperon",
+        "gplearn",
+        "pysr",
+        "flash_ansr",
+        "nesymres",
+        "omegaconf",
+    }
     optional.add("symbolicregression")
     text = "\n".join(path.read_text() for path in (ROOT / "fansr").rglob("*.py"))
     found = set(re.findall(r"^ *(?:from|import) ([A-Za-z_]\w*)", text, re.M)) - set(sys.stdlib_module_names) - {"fansr"}

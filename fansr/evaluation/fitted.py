@@ -16,7 +16,7 @@ import numpy as np
 from fansr.errors import DataError
 from fansr.expressions import to_infix, variables
 from fansr.fitting import Candidate, Problem
-from fansr.search import outliers, saved_law, selection
+from fansr.search import loss_search, outliers, saved_law, selection
 
 CONFIDENCE = 0.95
 
@@ -30,6 +30,7 @@ class Fitted:
     law: saved_law.Law
     kept: np.ndarray
     front: Sequence[dict[str, Any]] = ()
+    loss: loss_search.Outcome | None = None
 
     @classmethod
     def of(
@@ -41,16 +42,17 @@ class Fitted:
         floor: float = selection.EXACT,
         physics: bool = True,
         weights: np.ndarray | None = None,
+        loss: loss_search.Outcome | None = None,
     ) -> Fitted:
         """From what a search found; outlying: rows of the problem that were set aside; weights (M,): those that the search gave
-        the rows because their noise is in proportion to the values."""
+        the rows because their noise is in proportion to the values; loss: what was made small where it was not squares."""
         relative = weights is not None
         problem = replace(problem, weights=weights) if relative else problem
         kept = np.ones(len(problem.y), bool)
         kept[np.asarray(outlying, dtype=int)] = False
         points = [{"length": c.length, "fvu": float(c.fvu), "expr": c.expr, "consts": c.consts} for c in front]
-        law = saved_law.law_of(best, outliers.rows_of(problem, kept), floor, physics, relative)
-        return cls(problem, law, kept, points)
+        law = saved_law.law_of(best, outliers.rows_of(problem, kept), floor, physics, relative, loss)
+        return cls(problem, law, kept, points, loss)
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Fitted:
@@ -60,7 +62,9 @@ class Fitted:
         problem = Problem.from_record({"id": record.get("problem", 0), **record})
         best = Candidate(list(record["expr"]), np.asarray(record["consts"], dtype=np.float64), float(record["fvu"]))
         outlying = np.asarray(record.get("outliers", ()), dtype=int)
-        fitted = cls.of(problem, best, (), outlying[(outlying >= 0) & (outlying < len(problem.y))])
+        loss = loss_search.outcome_of(best, problem, str(record.get("loss") or "squares"))
+        kept = outlying[(outlying >= 0) & (outlying < len(problem.y))]
+        fitted = cls.of(problem, best, (), kept, loss=loss)
         fitted.front = record.get("front") or []
         return fitted
 
@@ -152,6 +156,10 @@ class Fitted:
     def scaled_residual(self) -> np.ndarray:
         """Residuals (M,) in units of their own standard error: stated, or by weights, or one for all."""
         weights = self.problem.weights
+        if self.loss is not None:
+            from fansr.streams import rng_for
+
+            return self.loss.aim.scores(self.loss.bare_values(self.fitted), rng_for(0, "verdict.scores", 0))
         if weights is not None and self.problem.known:
             return self.residual * np.sqrt(weights)
         root = np.ones(len(self.y)) if weights is None else np.sqrt(weights / weights.max())
@@ -186,6 +194,8 @@ class Fitted:
         None where the rows do not determine the constants, and for new rows where rows are weighted, unless in proportion to the
         law: what error a new one would have is not known then.
         """
+        if new_rows and self.loss is not None:
+            return None
         if not self.law.freedom or (new_rows and self.weighted and not self.law.relative):
             return None
         spread = self.law.spread(X)

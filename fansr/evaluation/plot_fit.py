@@ -29,7 +29,7 @@ from fansr.evaluation.plot_style import (
     shown,
     wants_logarithm,
 )
-from fansr.search import selection
+from fansr.search import loss_search, selection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -397,9 +397,10 @@ def draw_fit(
     floor: float = selection.EXACT,
     physics: bool = True,
     weights: np.ndarray | None = None,
+    loss: loss_search.Outcome | None = None,
 ) -> None:
     """Picture of one answer, written to `path`; the rest as in Fitted.of."""
-    save(fit_figure(Fitted.of(problem, best, front, outlying, floor, physics, weights)), path)
+    save(fit_figure(Fitted.of(problem, best, front, outlying, floor, physics, weights, loss)), path)
 
 
 def column_values(fitted: Fitted) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from fansr.evaluation.metrics import fvu
 from fansr.expressions import to_infix
 from fansr.fitting import Candidate, Problem
-from fansr.search import rounding, selection, turns, verdict
+from fansr.search import loss_verdict, rounding, selection, turns, unit_rules, verdict
 from fansr.tables import loading
 from fansr.version import __version__
 
@@ -31,6 +31,10 @@ def predict(candidate: Candidate, X: np.ndarray) -> np.ndarray:
 
 def judged(found: turns.Found, problem: Problem, options: turns.Options) -> verdict.Judged:
     """How good the law is, and what its user should look at."""
+    if found.loss is not None:
+        judgement = loss_verdict.judge(found.loss, problem, found.best, found.errors, found.unheard, options.seed)
+        judgement.remarks.extend([*unit_rules.remarks(found.best, problem), *loading.remarks(problem)])
+        return judgement
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
     relative = found.weights is not None
@@ -41,7 +45,7 @@ def judged(found: turns.Found, problem: Problem, options: turns.Options) -> verd
             f"no step of the front gains {selection.DROP_NATS:g} nats of FVU a token, as --select drop wants of a law"
         )
         judgement = judgement._replace(verdict="no law", text=text)
-    judgement.remarks.extend(loading.remarks(problem))
+    judgement.remarks.extend([*unit_rules.remarks(found.best, problem), *loading.remarks(problem)])
     return judgement
 
 
@@ -79,6 +83,7 @@ def result_dict(
         "fvu": float(best.fvu),
         "r2": 1.0 - float(best.fvu),
         "length": best.length,
+        "loss": None if found.loss is None else found.loss.told(best),
         "score": selection.score(best.fvu, best.length, options.gamma, found.floor),
         "source": best.source,
         "logp": best.logp,
@@ -102,6 +107,7 @@ def result_dict(
         "conversions": problem.extra.get("conversions", {}),
         "dropped_rows": dropped_rows,
         "warnings": list(warnings),
+        "units": unit_rules.told(best, problem),
         "recognised": [rounding.recognised(float(c)) if options.physics else "" for c in best.consts],
         **robust_part(found, problem),
         "predictions": None if predicted is None else [_finite(float(v)) for v in predicted],
@@ -132,13 +138,18 @@ def robust_part(found: turns.Found, problem: Problem) -> dict:
     from fansr.proposers import fvu_of
 
     everywhere = None
+    held_out = None
+    if problem.y_val is not None:
+        held_out = _finite(
+            fvu_held_out(found.best, problem) if found.loss is None else found.loss.held_out(found.best, problem)
+        )
     if len(found.outliers):
         everywhere = fvu_of(problem.y, predict(found.best, problem.X), problem.weights)
     return {
         "outliers": [int(row) for row in outlier_rows(found, problem)],
         "fvu_all_rows": everywhere if everywhere is not None and everywhere < math.inf else None,
         "chi2_per_dof": chi2_per_dof(found, problem) if problem.known else None,
-        "fvu_val": _finite(fvu_held_out(found.best, problem)) if problem.y_val is not None else None,
+        "fvu_val": held_out,
     }
 
 
@@ -204,6 +215,10 @@ def table_record(found: turns.Found, problem: Problem, source: str, judgement: v
     }
     if len(found.outliers):
         record["outliers"] = found.outliers
+    if found.loss is not None:
+        record["loss"] = str(found.loss.loss)
+        if problem.ends is not None:
+            record["ends"] = problem.ends
     if problem.weights is not None:
         record.update(weights=problem.weights, known=problem.known)
     if problem.y_val is not None:

@@ -2,6 +2,7 @@
 from . import (
     compilation as compilation,
     definitions as definitions,
+    dimensions as dimensions,
     export as export,
     kernel_folder as kernel_folder,
     mathml as mathml,

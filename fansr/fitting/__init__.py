@@ -2,6 +2,7 @@
 
 Knows nothing of where candidates come from or which is chosen.  Begin with problem.py and refiner.py; linear_constants.py
 says which constants a solve gives, variable_projection.py gives them, levenberg_marquardt.py moves the others.
+Other losses than squares begin with losses.py; loss_refiner.py makes them small.
 """
 
 import lazy_loader

@@ -9,8 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from fansr.expressions import dimensions
 
 
 @dataclass
@@ -20,7 +24,8 @@ class Problem:
     X (M, D) and y (M,) are float64 and finite; names has D entries; X_val and y_val are unseen rows
     used for reporting only; weights (M,) multiply the squared residuals, weights_val (M',) those of the unseen rows.
     `known` says that the weights are 1/sigma^2 of stated standard errors, so that the size of the noise is known and
-    not only its pattern.  `extra` carries the record's further fields (truth, group, ...) from input to output.
+    not only its pattern.  ends (M, 2): the ends, perhaps infinite, of the intervals in which the target is only known to lie; y is
+    then their middle, and ends_val (M', 2) those of the unseen rows.  `extra` carries the record's further fields (truth, group, ...) from input to output.
     """
 
     X: np.ndarray
@@ -33,9 +38,26 @@ class Problem:
     weights: np.ndarray | None = None
     known: bool = False
     weights_val: np.ndarray | None = None
+    ends: np.ndarray | None = None
+    ends_val: np.ndarray | None = None
+    units: dimensions.Units | None = None  # of columns and target, where they are known
     extra: dict = field(default_factory=dict)
 
-    _OWN = ("kind", "id", "X", "y", "names", "target", "X_val", "y_val", "weights", "known", "weights_val")
+    _OWN = (
+        "kind",
+        "id",
+        "X",
+        "y",
+        "names",
+        "target",
+        "X_val",
+        "y_val",
+        "weights",
+        "known",
+        "weights_val",
+        "ends",
+        "ends_val",
+    )
 
     @classmethod
     def from_record(cls, record: dict) -> Problem:
@@ -51,6 +73,8 @@ class Problem:
             weights=record.get("weights"),
             known=bool(record.get("known")),
             weights_val=record.get("weights_val"),
+            ends=record.get("ends"),
+            ends_val=record.get("ends_val"),
             extra={k: v for k, v in record.items() if k not in cls._OWN},
         )
 
@@ -64,7 +88,7 @@ class Problem:
             "names": self.names,
             "target": self.target,
         }
-        for name in ("X_val", "y_val", "weights", "weights_val"):
+        for name in ("X_val", "y_val", "weights", "weights_val", "ends", "ends_val"):
             if getattr(self, name) is not None:
                 record[name] = getattr(self, name)
         if self.known:

@@ -1,5 +1,7 @@
 # What other packages may import from this one.
 from . import (
+    loss_search as loss_search,
+    loss_verdict as loss_verdict,
     outliers as outliers,
     relative_noise as relative_noise,
     rounding as rounding,
@@ -7,6 +9,7 @@ from . import (
     saved_law as saved_law,
     selection as selection,
     turns as turns,
+    unit_rules as unit_rules,
     verdict as verdict,
 )
 from .selection import score as score

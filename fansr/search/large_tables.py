@@ -118,6 +118,8 @@ def narrowed(problem: Problem, columns: list[int]) -> Problem:
         y_val=problem.y_val,
         weights=problem.weights,
         known=problem.known,
+        ends=problem.ends,
+        units=None if problem.units is None else problem.units.of_columns(columns),
     )
 
 
@@ -133,6 +135,8 @@ def thinned(problem: Problem, rows: int, seed: int) -> Problem:
         id=problem.id,
         weights=weights,
         known=problem.known,
+        ends=None if problem.ends is None else problem.ends[kept],
+        units=problem.units,
     )
 
 

@@ -82,6 +82,7 @@ def rows_of(problem: Problem, kept: np.ndarray) -> Problem:
         X=np.ascontiguousarray(problem.X[kept]),
         y=problem.y[kept],
         weights=None if problem.weights is None else problem.weights[kept],
+        ends=None if problem.ends is None else problem.ends[kept],
     )
 
 

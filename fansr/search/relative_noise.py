@@ -21,7 +21,6 @@ import numpy as np
 from fansr.fitting import Candidate, Problem
 from fansr.search import selection
 
-LOSSES = ("auto", "squares", "relative")
 MIN_ROWS = 12
 RANGE = 10.0  # largest over smallest |y| from which the two kinds can be told apart
 LOOKED_AT = 60  # candidates whose residuals are judged

@@ -234,6 +234,9 @@ def snap(
 
 def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: float, over) -> tuple[Candidate, float]:
     """One spelling of a law with its constants rounded, and the nats saved in all."""
+    from fansr.fitting import LossRefiner
+
+    aimed = isinstance(fitter, LossRefiner)
     X, y, weights = fitter.columns.T, fitter.y, (fitter.sw * fitter.scale) ** 2
     expr, consts, fvu = list(candidate.expr), np.asarray(candidate.consts, dtype=np.float64), candidate.fvu
     total = 0.0
@@ -243,7 +246,11 @@ def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: 
     for _ in range(4 * len(consts) + 4):
         if over():
             break
-        errors = standard_errors(expr, consts, X, y, fvu, floor, weights)
+        if aimed:
+            y, weights, known = fitter.measured(expr, consts)
+            errors = standard_errors(expr, consts, fitter.table, y, floor, floor, weights, known)
+        else:
+            errors = standard_errors(expr, consts, X, y, fvu, floor, weights)
         taken = False
         for saved, k, value in _proposals(expr, consts, errors, physics, tokens, refused):
             at = _place(expr, k)

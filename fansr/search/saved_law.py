@@ -30,7 +30,7 @@ import numpy as np
 from fansr.errors import DataError
 from fansr.expressions import n_constants, problems, to_infix, variables
 from fansr.fitting import Candidate, Problem
-from fansr.search import rounding, selection, verdict
+from fansr.search import loss_search, rounding, selection, unit_rules, verdict
 from fansr.streams import files
 from fansr.version import __version__
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MOST_BYTES = 1 << 26
 MOST_LAWS = 10_000
+ONLY_MEANS = {"binomial": "a new row is 0 or 1", "quantile": "the law is itself an end of where new rows lie"}
 
 
 @dataclass
@@ -123,6 +124,8 @@ class SavedLaw:
     remarks: list[dict[str, str]] = field(default_factory=list)
     conversions: dict | None = None
     floor: float = selection.EXACT  # an FVU below it is rounding
+    units: dict | None = None  # of the columns, the target and the chosen law's constants, as --json has them
+    loss: str = ""  # what was made small where it was not squares
     extra: dict = field(default_factory=dict)  # of whoever saved it, such as the settings of SymbolicRegressor
     version: str = __version__
     fansr: str = "law"
@@ -158,13 +161,25 @@ class SavedLaw:
             raise ValueError(f"of={of!r}: wanted prediction or mean")
         from scipy.special import stdtrit
 
+        if of == "prediction" and self.band != "prediction":
+            raise ValueError(f"of={of!r}: {ONLY_MEANS[self.loss.partition(':')[0]]}; of='mean' says where the law lies")
         law = self.law(k)
         spread, value = law.spread(X), law.predict(X)
         if of == "prediction":
-            spread = np.hypot(spread, law.noise * np.abs(value) if law.relative else law.noise)
+            size = np.abs(value) if law.relative else np.sqrt(np.abs(value)) if self.loss == "poisson" else 1.0
+            spread = np.hypot(spread, law.noise * size)
         times = float(stdtrit(law.freedom, 0.5 + level / 2)) if law.freedom > 0 else math.inf
         half = np.where(spread > 0, spread * times, 0.0)
+        if self.loss == "binomial":  # the band is one of the odds, so that it stays between 0 and 1
+            with np.errstate(all="ignore"):
+                odds, half = np.log(value / (1 - value)), half / (value * (1 - value))
+                return 1 / (1 + np.exp(half - odds)), 1 / (1 + np.exp(-half - odds))
         return value - half, value + half
+
+    @property
+    def band(self) -> str:
+        """What `bands` can tell: "prediction", or "mean" where a new row has no band about the law."""
+        return "mean" if self.loss.partition(":")[0] in ONLY_MEANS else "prediction"
 
     def outside(self, X: np.ndarray, k: int | None = None) -> dict[str, str] | None:
         """The remark {"code", "text"} where rows X lie far outside the data in a column the law uses, or None."""
@@ -185,12 +200,12 @@ def of(
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
     part = outliers.rows_of(problem, kept)
-    laws = [law_of(c, part, found.floor, options.physics, relative) for c in found.front]
+    laws = [law_of(c, part, found.floor, options.physics, relative, found.loss) for c in found.front]
     chosen = next(
         (i for i, c in enumerate(found.front) if c.expr == found.best.expr and c.fvu == found.best.fvu), len(laws)
     )
     if chosen == len(laws):
-        laws.append(law_of(found.best, part, found.floor, options.physics, relative))
+        laws.append(law_of(found.best, part, found.floor, options.physics, relative, found.loss))
     return SavedLaw(
         columns=[str(name) for name in problem.names],
         target=problem.target,
@@ -205,11 +220,22 @@ def of(
         conversions=problem.extra.get("conversions"),
         floor=float(found.floor),
         extra=dict(extra or {}),
+        units=unit_rules.told(found.best, problem),
+        loss="" if found.loss is None else str(found.loss.loss),
     )
 
 
-def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool, relative: bool = False) -> Law:
+def law_of(
+    candidate: Candidate,
+    problem: Problem,
+    floor: float,
+    physics: bool,
+    relative: bool = False,
+    loss: loss_search.Outcome | None = None,
+) -> Law:
     """One candidate with its covariance and noise on the rows of a problem; relative: its weights are 1 / y^2, of such noise."""
+    if loss is not None:
+        return _law_of_loss(candidate, problem, floor, physics, loss)
     y, w, consts = problem.y, problem.weights, np.asarray(candidate.consts, dtype=np.float64)
     known = selection.known_fvu(problem)
     covariance = rounding.law_covariance(candidate, problem.X, y, floor, w, known, physics)
@@ -235,6 +261,28 @@ def law_of(candidate: Candidate, problem: Problem, floor: float, physics: bool, 
         shares = (y - law.predict(problem.X)) / y
         law.noise = math.sqrt(float(shares @ shares) / max(1, rows - free))
     return law
+
+
+def _law_of_loss(candidate: Candidate, problem: Problem, floor: float, physics: bool, loss: loss_search.Outcome) -> Law:
+    """The same under a loss other than squares."""
+    bare, fitter = loss.bare(candidate), loss.fitter()
+    consts = np.asarray(candidate.consts, dtype=np.float64)
+    y, weights, known = fitter.measured(bare.expr, consts)
+    told = replace(bare, fvu=min(candidate.fvu, known * max(0.5, 1 - len(consts) / len(y))))
+    covariance = rounding.law_covariance(told, fitter.table, y, floor, weights, known, physics)
+    free = len(consts) if covariance is None else int((np.diag(covariance) > 0).sum())
+    noise = loss.aim.noise(loss.values(candidate), free)
+    return Law(
+        prefix=list(candidate.expr),
+        constants=[float(c) for c in consts],
+        fvu=float(candidate.fvu),
+        source=candidate.source,
+        covariance=None if covariance is None else [[float(v) for v in row] for row in covariance],
+        noise=noise if math.isfinite(noise) else 0.0,
+        freedom=max(0, len(y) - free),
+        relative=loss.loss.name == "relative",
+        expression=to_infix(candidate.expr, consts, problem.names),
+    )
 
 
 # ---- files ------------------------------------------------------------------------------------
@@ -310,6 +358,8 @@ def _checked(found: dict[str, Any]) -> SavedLaw:
         conversions=conversions,
         floor=_numbers([found.get("floor", selection.EXACT)], "floor", 1)[0],
         extra=extra,
+        units=found["units"] if isinstance(found.get("units"), dict) else None,
+        loss=str(found.get("loss") or ""),
         version=str(found.get("version")),
         format=found["format"],
     )

@@ -292,9 +292,11 @@ class Pool:
         prices: Sequence[tuple[str, float]] = (),
         exact: float = 0.0,
         prior: Callable[[Candidate], float] | None = None,
+        extra: Callable[[Candidate], float] | None = None,
     ):
         self.admit, self.prices = admit, prices
         self.M, self.floor, self.method, self.gamma, self.keep, self.known = M, floor, method, gamma, keep, known
+        self.extra = extra  # nats that units add, under `mdl`
         self.exact, self.prior = exact, prior  # prior: nats that what is known of the columns takes off, under `mdl`
         self.seen = 0  # candidates offered
         self._values: list[float] = []
@@ -306,6 +308,8 @@ class Pool:
         """The candidate's number under the pool's selection."""
         value = selection(self.method, candidate, self.M, self.gamma, self.floor, None, self.known, self.exact)
         value -= self.prior(candidate) if self.prior and self.method == "mdl" else 0.0
+        if self.extra is not None and self.method == "mdl":
+            value += self.extra(candidate)
         return value + self.surcharge(candidate) if self.prices else value
 
     def surcharge(self, candidate: Candidate) -> float:

@@ -25,6 +25,7 @@ from fansr.search import (
     between,
     clocks,
     large_tables,
+    loss_search,
     plain_forms,
     relative_noise,
     rounding,
@@ -34,6 +35,7 @@ from fansr.search import (
     shapes,
     shortening,
     spelling,
+    unit_rules,
 )
 from fansr.streams import rng_for
 
@@ -55,6 +57,7 @@ PROPOSERS = {
     "waves": ("fansr.proposers.waves", "propose", 2.0),
     "control": ("fansr.network.sample", "propose_control", 1.0),
     "evolve": ("fansr.proposers.local_search.evolve", "propose", 1.5),
+    "groups": ("fansr.proposers.dimensional_groups", "propose", 8.0),  # where a table has units
     "own": ("fansr.proposers.own_functions", "propose", 4.0),  # where functions are defined or asked for
 }
 NEEDS = {"waves": {"sin", "cos"}, "kinks": {"abs", "min", "max", "step"}}  # a proposer is spared where rules allow none
@@ -81,7 +84,7 @@ DEFAULT_PROPOSERS = (
 )
 STARTS = ("mixed", "paper")  # where the constants of proposed laws begin: as in refiner.py, or as in section 3.5
 # These run first and whole, by counts: no clock and no load takes the commonest laws away.
-FLOOR = ("power", "kinks", "own", "sums", "curves")
+FLOOR = ("power", "kinks", "groups", "own", "sums", "curves")
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
@@ -140,7 +143,7 @@ class Options:
     jobs: int = 1
     model: str | None = None
     physics: bool = True
-    loss: str = "auto"  # "squares", "relative" (rows weigh 1 / y^2), or told from the residuals
+    loss: str = "auto"  # a name of fitting.losses, or squares of errors or of relative ones as the residuals tell
     robust: bool = False
     device: str = "cpu"  # of the model, as are the next three
     decoder: str = "tree"
@@ -178,6 +181,7 @@ class Found:
     loading: float = 0.0
     unheard: tuple[str, ...] = ()
     weights: np.ndarray | None = None  # (M,) of the problem's rows where the search gave them weights itself
+    loss: loss_search.Outcome | None = None  # where it was not squares; FVUs are then shares of it
 
 
 class _Turn:
@@ -205,14 +209,15 @@ def search(
     """
     started = time.monotonic()
     budget = budget or Budget(None)
-    if not np.ptp(problem.y) > 0:
+    if not np.ptp(problem.y) > 0 and problem.ends is None:
         return _constant(problem, started, options)
     loading = _load(options.quiet)
     budget.start += loading
-    told, columns = problem.weights, None
-    if options.loss == "relative" and told is None:
-        problem = relative_noise.weighed(problem)
-    y = problem.y
+    given, columns = problem, None
+    candidates = loss_search.unlinked(candidates, options.loss)
+    by_weights = loss_search.by_weights(problem, options.loss, options.robust)
+    if by_weights:
+        problem, options = relative_noise.weighed(problem), replace(options, loss="squares")
     if problem.X.shape[1] > large_tables.MAX_COLUMNS:
         columns = large_tables.relevant_columns(problem.X, problem.y)
         problem = large_tables.narrowed(problem, columns)
@@ -237,8 +242,10 @@ def search(
     if columns is not None and found.best is not None:
         found.best = large_tables.widened(found.best, columns)
         found.front = [large_tables.widened(c, columns) for c in found.front]
-    if told is None and (state.relative or options.loss == "relative"):
-        found.weights = relative_noise.weights_of(y)
+    if state.relative or by_weights:
+        found.weights = relative_noise.weights_of(given.y)
+    if found.best is not None:
+        found.loss = loss_search.conclude(found.best, found.front, given, options.loss, options.robust)
     return found
 
 
@@ -289,7 +296,13 @@ def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float,
     """
     from fansr.fitting import Refiner
 
-    fitter = Refiner(problem.X, problem.y, restarts=1, seed=options.seed, weights=problem.weights)
+    aim = loss_search.aim_of(problem, options.loss, options.robust)
+    fitter: Any = None
+    if aim is None:
+        fitter = Refiner(problem.X, problem.y, restarts=1, seed=options.seed, weights=problem.weights)
+    else:
+        fitter, _ = loss_search.aimed(problem, aim, 1, options.seed)
+        aim.refer(fitter.values(found.best.expr, found.best.consts))
     front = [c for c in found.front if c is not found.best]
     found.front = [found.best]
     for candidate in [found.best, *front]:
@@ -306,6 +319,9 @@ def _on_all_rows(found: Found, problem: Problem, options: Options, floor: float,
             if fvu < plain * (1 - 0.5 / len(problem.y)) and (not options.rules or options.rules.holds(fitted, problem)):
                 candidate.fvu, candidate.consts = fvu, fitted.consts
     found.front = selection.front_of(found.front, len(problem.y), floor, found.best)
+    if aim is not None:
+        found.errors = loss_search.errors(found.best, fitter, floor, options.physics)
+        return
     found.errors = rounding.law_errors(
         found.best, problem.X, problem.y, floor, problem.weights, selection.known_fvu(problem), options.physics
     )
@@ -330,6 +346,10 @@ class _State:
     def __init__(self, problem: Problem, options: Options, budget: Budget):
         self.options, self.budget = options, budget
         self.relative = False  # the rows weigh 1 / y^2 because the residuals said so
+        self.told = problem
+        self.aim = loss_search.aim_of(problem, options.loss, options.robust)  # None for squares
+        self.units = None if problem.units is None or problem.units.only_judged else problem.units
+        self.aimed_at = math.inf  # the selection's number of the law near which least squares stands for the loss
         self._take(problem)
         self.yields: Counter = Counter()
         self.failures: dict[str, str] = {}
@@ -340,18 +360,24 @@ class _State:
         self.loading = 0.0
         self.unheard: tuple[str, ...] = ()
 
-    def _take(self, problem: Problem):
-        """What follows from the problem's rows and weights: the fitter, what is exact, an empty pool."""
+    def _take(self, problem: Problem, near: np.ndarray | None = None):
+        """What follows from the problem's rows and weights: the fitter, what is exact, an empty pool.
+
+        near (M,): the values of a law near which least squares is to stand for another loss.
+        """
         from fansr.fitting import CurveFitter, Refiner
         from fansr.proposers import calendar_columns, prior_nats
 
         options = self.options
+        if self.aim is not None:
+            self.fitter, problem = loss_search.aimed(problem, self.aim, options.restarts, options.seed, near)
+        else:
+            self.fitter = (CurveFitter if options.starts == "paper" else Refiner)(
+                problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights
+            )
         self.problem = problem
-        self.fitter = (CurveFitter if options.starts == "paper" else Refiner)(
-            problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights
-        )
         self.floor = selection.fvu_floor(problem.y, problem.weights)
-        self.known = selection.known_fvu(problem)
+        self.known = selection.known_fvu(problem) if self.aim is None else self.aim.known
         self.between = between.Between(problem)
         self.rules = options.rules if options.rules else None
         self.probes = rules.probes(problem, options.rules.positive)
@@ -361,11 +387,13 @@ class _State:
         if self.budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
             # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.
             self.enough = max(self.enough, EPS32)
+        if self.aim is not None and self.aim.kind.told:
+            self.exact = self.enough = 0.0  # counts and classes are never exact
         columns = calendar_columns(problem)
         self.prior = (lambda candidate: prior_nats(candidate, columns)) if columns else None
         self.pool = selection.Pool(
             len(problem.y), self.floor, options.select, options.gamma, known=self.known, exact=self.exact,
-            prior=self.prior, admit=self._admitted if self.rules else None, prices=options.rules.prices,
+            prior=self.prior, admit=self._admitted if self.rules or self.aim is not None or self.units else None, extra=self._of_units if self.units else None, prices=options.rules.prices,
         )  # fmt: skip
         self.settled: set[tuple] = set()
         self.pruned: set[tuple] = set()
@@ -378,17 +406,44 @@ class _State:
         for candidate in before:
             self.pool.add(self._again(candidate))
 
+    def _aim(self, news: float = loss_search.NEWS) -> bool:
+        """Let least squares stand for the loss near the best law so far, where that is better by `news` nats than the one before."""
+        best = self.pool.best
+        if self.aim is None or best is None or self.pool.value(best) > self.aimed_at - news:
+            return False
+        near = self.fitter.values(best.expr, best.consts)
+        self.aim.refer(near)
+        before, seen = list(self.pool), self.pool.seen
+        self._take(self.told, near)
+        self.pool.seen = seen - len(before)
+        for candidate in before:
+            self.pool.add(candidate)
+        self.aimed_at = self.pool.value(self.pool.best) if self.pool.best is not None else math.inf
+        return True
+
     def _again(self, candidate: Candidate) -> Candidate:
         """A candidate found under other weights, its constants fitted under these."""
         fvu, consts = self.fitter.polish(candidate.expr, candidate.consts, iterations=16)
         return replace(candidate, fvu=float(fvu), consts=np.asarray(consts, dtype=np.float64))
 
     def _admitted(self, candidate: Candidate) -> Candidate | None:
-        return self.options.rules.admit(candidate, self.fitter, self.probes, self.checker)
+        if self.aim is not None:
+            best = self.pool.best
+            at = math.inf if best is None else self.pool.value(best)
+            candidate = loss_search.carried_on(candidate, self.fitter, self.pool.value, at)
+        if self.units is not None:
+            right = unit_rules.admitted(candidate, self.units)
+            if right is None:
+                return None
+            candidate = right
+        return self.options.rules.admit(candidate, self.fitter, self.probes, self.checker) if self.rules else candidate
+
+    def _of_units(self, candidate: Candidate) -> float:
+        return 0.0 if self.units is None else unit_rules.nats(candidate, self.units)
 
     def _kept(self, rewritten: Candidate, *before: Candidate) -> Candidate:
         """A rewritten law, or the last of the forms before it that keeps the rules."""
-        if self.rules is None:
+        if self.rules is None and self.units is None:
             return rewritten
         for form in (rewritten, *before):
             admitted = self._admitted(form)
@@ -415,6 +470,8 @@ class _State:
         """Names of the proposers that have something to say under the rules, the floor's first."""
         names = [name for name in self.options.proposers if name not in self.left_out]
         wanted = self.options.rules
+        if self.units is not None and "groups" not in names and "groups" not in self.left_out:
+            names.insert(1, "groups")
         if wanted.own and "own" not in names:
             names.insert(max((k + 1 for k, name in enumerate(names) if name in FLOOR), default=0), "own")
         if wanted.operators is not None:
@@ -432,7 +489,8 @@ class _State:
         self._loaded(time.monotonic() - begun)
         extra = {}
         if name in ("model", "control"):
-            extra = {"samples": self.options.samples, "model": self.options.model, "fitter": self.fitter}
+            fitter = self.fitter if self.aim is None else self.fitter.plain
+            extra = {"samples": self.options.samples, "model": self.options.model, "fitter": fitter}
             if name == "model":
                 extra |= {key: getattr(self.options, key) for key in ("device", "decoder", "temperature", "top_p")}
         elif name == "own":
@@ -495,7 +553,7 @@ class _State:
             name for name in ("power", "model", "evolve") if name == "power" or name in self.options.proposers
         )
         options = replace(self.options, proposers=theirs, seed=self.options.seed + 1, jobs=1)
-        return second_core.Partner(lambda: _State(self.problem, options, self.work))
+        return second_core.Partner(lambda: _State(self.told, options, self.work))
 
     def run_steps(self):
         """A generator that yields after every turn of a proposer."""
@@ -509,12 +567,16 @@ class _State:
         ):
             self._weigh()
             yield from self._floor(waiting)
+        for _ in range(loss_search.ROUNDS):
+            if self._aim():
+                yield from self._floor(waiting)
         waiting = [name for name in waiting if name not in FLOOR]
         turns: list[_Turn] = []
         started, cutting = time.monotonic(), 0.0
         while (waiting or turns) and not self.work.over():
             # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
             if waiting and (not turns or (timed and all(t.seconds > 0 for t in turns))):
+                self._aim()
                 turns.append(self._start(waiting.pop(0)))
             turn = min(turns, key=_Turn.due) if timed else turns[0]
             if not self._step(turn):
@@ -570,7 +632,8 @@ class _State:
                 self.pool.add(candidate)
 
     def _fit(self, candidates: list[Candidate]):
-        fvus, consts = self.fitter.fit([c.expr for c in candidates], jobs=self.options.jobs)
+        fitter = self.fitter if self.aim is None else self.fitter.plain  # the pool carries on what is worth it
+        fvus, consts = fitter.fit([c.expr for c in candidates], jobs=self.options.jobs)
         for candidate, fvu, values in zip(candidates, fvus, consts):
             candidate.fvu = float(fvu)
             candidate.consts = None if values is None else np.asarray(values, dtype=np.float64)
@@ -621,6 +684,7 @@ class _State:
         clock = Budget(0.7) if hurry else self.budget
         least = 0.0 if hurry else clocks.LEAST_SECONDS
         self._prune(self._allowance(clock, least / 2))
+        self._aim(-math.inf)
         over = self._allowance(clock, least)
         if self.checker is not None:
             self._drop_unproven()
@@ -628,7 +692,7 @@ class _State:
         finals = [self._plain(candidate, over) for candidate in (self.pool.front() if by_drop else self._leaders())]
         finals += [
             self._plain(limit, over)
-            for candidate in (finals if self.rules is None and not self.prior else ())
+            for candidate in (finals if self.rules is None and self.units is None and not self.prior else ())
             for limit in plain_forms.limits(candidate, self.problem.X, self.fitter)
         ]
         errors = {id(candidate): self._errors(candidate) for candidate in finals}
@@ -695,6 +759,8 @@ class _State:
 
     def _errors(self, candidate: Candidate) -> np.ndarray:
         problem = self.problem
+        if self.aim is not None:
+            return loss_search.errors(candidate, self.fitter, self.floor, self.options.physics)
         return rounding.law_errors(
             candidate, problem.X, problem.y, self.floor, problem.weights, self.known, self.options.physics
         )
@@ -730,6 +796,7 @@ class _State:
         if self.options.select != "mdl":
             return value
         value -= self.prior(candidate) if self.prior else 0.0
+        value += self._of_units(candidate)
         return value + told + rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)
 
 

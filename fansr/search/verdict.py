@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -77,18 +78,26 @@ def judge(
         residual = y - evaluate(best.expr, X, best.consts)
     free = int((np.asarray(errors) > 0).sum())
     word, text = _verdict(problem, X, y, w, residual, best, free, floor, seed, relative)
-    used = variables(best.expr)
+    part = problem if kept.all() else replace(problem, X=X, y=y)
     remarks = [
         *(_in_proportion() if relative else ()),
         *(_uneven(y, residual) if word in ("noise", "rough") and w is None else ()),
-        *_undetermined(best, errors),
-        *_few_rows(len(y), free),
-        *_fast_waves(best, X, problem.names),
-        *_holes(best, X, problem.names, used, seed),
-        *_error_columns(problem.names),
-        *_unheard(unheard),
+        *remarks_of(best, errors, part, unheard, seed),
     ]
     return Judged(word, text, [{"code": code, "text": text} for code, text in remarks])
+
+
+def remarks_of(
+    best: Candidate, errors: np.ndarray, problem: Problem, unheard: Sequence[str], seed: int
+) -> Iterator[tuple[str, str]]:
+    """Remarks (code, text) that hold whatever was made small."""
+    X, names = problem.X, problem.names
+    yield from _undetermined(best, errors)
+    yield from _few_rows(len(X), int((np.asarray(errors) > 0).sum()))
+    yield from _fast_waves(best, X, names)
+    yield from _holes(best, X, names, variables(best.expr), seed)
+    yield from _error_columns(names)
+    yield from _unheard(unheard)
 
 
 def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: int, relative: bool) -> tuple[str, str]:

@@ -58,6 +58,12 @@ OPTIONS = (
         metavar="NAME",
         help="Column of standard errors of the target: weights 1/sigma^2, and the noise is known.",
     ),
+    click.option(
+        "--units",
+        metavar="LIST",
+        help="Units of columns and target, 'x=m, t=s, y=m/s**2', or table for those of names such as T [K]: laws are dimensionally "
+        "right.  check: only judge; pure: constants have no unit.",
+    ),
 )
 
 
@@ -65,7 +71,9 @@ def column_options(function: Callable) -> Callable:
     """Adds the options to a command and hands them over as one Choice, `columns`."""
 
     @functools.wraps(function)
-    def wrapped(*args: Any, target, inputs, ignore, derive, lag, categories, dates, weights, sigma, **more: Any) -> Any:
+    def wrapped(
+        *args: Any, target, inputs, ignore, derive, lag, categories, dates, weights, sigma, units, **more: Any
+    ) -> Any:
         if weights and sigma:
             raise click.UsageError("--weights and --sigma: give one of them (weights are 1/sigma^2)")
         columns = Choice(
@@ -78,6 +86,7 @@ def column_options(function: Callable) -> Callable:
             lag=tuple(lag),
             categories=categories or "",
             dates=dates or "",
+            units=units or "",
         )
         return function(*args, columns=columns, **more)
 

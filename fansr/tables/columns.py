@@ -22,7 +22,8 @@ class Table(NamedTuple):
 
     `unreadable` lists, for each column, the rows whose cell is neither a number nor missing; `text` (K,) marks the
     columns that are text as a whole; `warnings` are sentences for the user.  `readings` says, by name, how columns that are
-    no plain numbers became some; `causes` why a column is text though its cells look like numbers; `raw` the cells of text.
+    no plain numbers became some; `causes` why a column is text though its cells look like numbers; `raw` the cells of text; `ends` the ends (M, 2) of columns of
+    intervals, whose values are their middles.
     """
 
     source: str
@@ -34,13 +35,14 @@ class Table(NamedTuple):
     readings: dict[str, Reading] = {}
     causes: dict[str, str] = {}
     raw: dict[str, Sequence[Any]] = {}
+    ends: dict[str, np.ndarray] = {}
 
 
 @dataclass(frozen=True)
 class Choice:
     """What a user says of the columns: targets (names or patterns such as y*), inputs (None: all others), what to ignore,
     weights or standard errors, formulas of new columns ("v = dx/dt"), lags ("x:1..3"), and whether text columns of few values
-    become 0/1 columns (categories "onehot")."""
+    become 0/1 columns (categories "onehot"), and units as unit_texts.parse has them."""
 
     targets: tuple[str, ...] = ()
     inputs: tuple[str, ...] | None = None
@@ -51,11 +53,12 @@ class Choice:
     lag: tuple[str, ...] = ()
     categories: str = ""
     dates: str = field(default="")
+    units: str = ""
 
     @property
     def several(self) -> bool:
         """Whether a list of laws was asked for, be it of one."""
-        return len(self.targets) > 1 or any(is_pattern(name) for name in self.targets)
+        return len(self.targets) > 1 or any(is_pattern(name) and "," not in name for name in self.targets)
 
 
 def is_pattern(name: str) -> bool:

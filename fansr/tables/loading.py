@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fansr.errors import DataError
-from fansr.tables import csv_reader, dates, frames, made_columns
+from fansr.tables import csv_reader, dates, frames, intervals, made_columns
 from fansr.tables.cells import Column, Reading, Style
 from fansr.tables.columns import (
     MADE,
@@ -243,9 +243,20 @@ def load_problem(
 
 def table_problems(table: Table, choice: Choice) -> list[tuple[Problem, list[str], Counter]]:
     """A problem for each target of a choice, with made columns; a target is no input of another.  See table_problem."""
-    table = made_columns.with_made(table, choice)
+    table = made_columns.with_made(intervals.with_cells(table), choice)
+    hidden: list[str] = []
+    wanted = []
+    for target in choice.targets:
+        table, target, ends = intervals.paired(table, target)
+        wanted.append(target)
+        hidden += ends
     usable = ~table.text & np.isfinite(table.values).any(axis=0)
-    places = matching(table, choice.targets, usable)
+    places = [
+        j
+        for target in wanted
+        for j in ([table.names.index(target)] if target in table.ends else matching(table, [target], usable))
+    ]
+    places = list(dict.fromkeys(places))
     targets: list[str | None] = [table.names[j] for j in places] or [None]
     some = [
         table_problem(
@@ -255,7 +266,7 @@ def table_problems(table: Table, choice: Choice) -> list[tuple[Problem, list[str
             choice.weights,
             choice.sigma,
             choice.ignore,
-            others=[table.names[j] for j in places if table.names[j] != target],
+            others=[*hidden, *(table.names[j] for j in places if table.names[j] != target)],
         )
         for target in targets
     ]
@@ -338,6 +349,8 @@ def table_problem(
     problem = Problem(X=X, y=y, names=names, target=table.names[t], id=0)
     if dropped:
         problem.extra["rows"] = np.flatnonzero(keep)
+    if problem.target in table.ends:
+        problem.ends = table.ends[problem.target][keep]
     if table.readings:
         problem.extra["conversions"] = readings_of(table, [*names, problem.target])
     if w is not None:
@@ -420,7 +433,8 @@ def array_problem(
     names = list(names) if names is not None else found
     if len(names) != len(columns):
         raise DataError(f"X has {len(columns)} columns but {len(names)} names were given")
-    y_values = _real(y, "y")
+    ends = intervals.of_pandas(y)
+    y_values = _real(y, "y") if ends is None else intervals.middles(ends)
     if y_values.ndim == 2 and y_values.shape[1] == 1:
         y_values = y_values[:, 0]
     if y_values.ndim != 1:
@@ -442,8 +456,9 @@ def array_problem(
                 raise DataError(f"{name[1:-1]} have shape {given.shape}, wanted {y_values.shape}")
             columns, names = [*columns, given], [*names, name]
     choice = choice or Choice()
+    y_ends = {} if ends is None else {target: ends}
     table = collect("the arrays", names, columns, [], date_order=ORDERS.get(choice.dates, ""))
-    table = made_columns.with_made(table, choice)
+    table = made_columns.with_made(table._replace(ends=y_ends), choice)
     w, s = (name if given is not None else None for name, given in extra.items())
     return table_problem(table, target, choice.inputs, w, s, choice.ignore)
 
