@@ -10,7 +10,7 @@ under the binomial loss (docs/losses.md) in everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +20,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from fansr import regressor_data
 from fansr.regressor import SymbolicRegressor
-from fansr.search import selection, turns
+from fansr.search import turns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike
 
 MOST_CLASSES = 100
@@ -34,58 +32,19 @@ SURE = 1e-12  # probabilities nearer to 0 and 1 have the log odds of these
 class SymbolicClassifier(ClassifierMixin, SymbolicRegressor):
     """Finds a formula for the probability of a class over the columns of X.
 
-    Parameters are those of SymbolicRegressor but for loss and robust.  Attributes are its own, and `classes_`, the labels in
-    order; with more than two of them `estimators_` holds a model for each, and what speaks of laws gives a list.
+    Parameters are those of SymbolicRegressor; loss is the binomial one, and rows are not set aside (robust).  Attributes are its
+    own, and `classes_`, the labels in order; with more than two of them `estimators_` holds a model for each, and what speaks of
+    laws gives a list.
     """
 
-    loss = "binomial"
-    robust = False
-
-    def __init__(
-        self,
-        time: float | None = None,
-        samples: int = 4096,
-        n_jobs: int | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-        proposers: str | Sequence[str] = turns.DEFAULT_PROPOSERS,
-        gamma: float = selection.GAMMA,
-        restarts: int = 8,
-        select: str = "mdl",
-        model: str | None = None,
-        device: str = "cpu",
-        decoder: str = "tree",
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        physics: bool = True,
-        deadline: float | None = None,
-        rules: dict | None = None,
-        units: str | dict | None = None,
-        target_fvu: float | None = None,
-        callback: Callable[[turns.Progress], Any] | None = None,
-        warm_start: bool = False,
-        verbose: int = 0,
-    ):
-        self.time = time
-        self.samples = samples
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.proposers = proposers
-        self.gamma = gamma
-        self.restarts = restarts
-        self.select = select
-        self.model = model
-        self.device = device
-        self.decoder = decoder
-        self.temperature = temperature
-        self.top_p = top_p
-        self.physics = physics
-        self.deadline = deadline
-        self.rules = rules
-        self.units = units
-        self.target_fvu = target_fvu
-        self.callback = callback
-        self.warm_start = warm_start
-        self.verbose = verbose
+    def _options(self) -> turns.Options:
+        if self.loss not in ("auto", "binomial"):
+            raise ValueError(f"loss={self.loss!r}: a classifier's is binomial; SymbolicRegressor takes others")
+        if self.robust:
+            raise ValueError(
+                f"robust={self.robust!r}: sets rows aside for squares of the errors, which classes do not have"
+            )
+        return replace(super()._options(), loss="binomial")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -211,7 +211,9 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         for t, (name, values) in enumerate(targets):
             model = before[t] if self.warm_start and len(before) == len(targets) else clone(self)
             one = sigma if sigma is None or np.ndim(sigma) == 1 else np.asarray(sigma)[:, t]
-            estimators.append(model.fit(X, regressor_data.named(values, name), sample_weight, one))
+            estimators.append(
+                model.fit(X, regressor_data.named(values, name), sample_weight, *(() if one is None else (one,)))
+            )
         for name in ("_saved", "_table"):
             self.__dict__.pop(name, None)
         self.estimators_ = estimators

@@ -102,22 +102,22 @@ def _quantity(values: Any) -> bool:
 def _plain(values: Any) -> tuple[Any, str]:
     """(numbers, unit) of a quantity, a column of pint's or one of cells that are quantities; ("", as it was) for others."""
     if _quantity(values):
-        return values.magnitude, str(values.units)
+        return values.magnitude, f"{values.units:~C}"
     dtype: Any = getattr(values, "dtype", None)
     if hasattr(dtype, "units") and hasattr(values, "pint"):
         import pandas
 
-        return pandas.Series(np.asarray(values.pint.magnitude, dtype=float), index=values.index, name=values.name), str(
-            dtype.units
-        )
+        return pandas.Series(
+            np.asarray(values.pint.magnitude, dtype=float), index=values.index, name=values.name
+        ), f"{dtype.units:~C}"
     if getattr(dtype, "kind", "") == "O" and len(values) and _quantity(next(iter(values))):
         first = next(iter(values)).units
         numbers = np.array([cell.to(first).magnitude if _quantity(cell) else np.nan for cell in values], dtype=float)
         if hasattr(values, "index"):
             import pandas
 
-            return pandas.Series(numbers, index=values.index, name=values.name), str(first)
-        return numbers, str(first)
+            return pandas.Series(numbers, index=values.index, name=values.name), f"{first:~C}"
+        return numbers, f"{first:~C}"
     return values, ""
 
 

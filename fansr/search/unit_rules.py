@@ -128,11 +128,12 @@ def spelled(unit: np.ndarray, units: dimensions.Units) -> str:
             cost = float(np.abs(plain).sum()) + float(np.sum(np.abs(plain - np.round(plain)) > 1e-6)) + 0.1 * count
             if best is None or cost < best[0] - 1e-9:
                 best = cost, _product(some, plain)
-    powers = np.where(np.abs(unit[:-1] - np.round(unit[:-1])) < 1e-6, np.round(unit[:-1]), unit[:-1])
-    if best is not None and (abs(unit[-1]) > 1e-6 or best[0] <= float(np.abs(powers).sum())):
+    if abs(unit[-1]) < 1e-9:
+        plain = _product(units.bases, unit[:-1])
+        return best[1] if best is not None and len(best[1]) < len(plain) else plain
+    if best is not None:
         return best[1]
-    size = "" if abs(unit[-1]) < 1e-9 else f"{10 ** unit[-1]:.6g} "
-    return (size + _product(units.bases, unit[:-1])).strip()
+    return f"{10 ** unit[-1]:.6g} {_product(units.bases, unit[:-1])}".strip()
 
 
 def _product(texts: Sequence[str], powers: Sequence[float]) -> str:
