@@ -78,11 +78,12 @@ def _loss(context, param, value):
 
 
 GROUPS = {  # of --help
-    "Table": "--target --inputs --ignore --derive --lag --categories --dates --units --val --predict",
+    "Table": "--target --inputs --ignore --derive --lag --categories --group --dates --units --val --predict",
     "Time": "--time --deadline --jobs",
     "Answer": "--select --within --gamma --tidy --constants --physics --strict",
     "Noise": "--sigma --weights --loss --robust",
     "Laws": "--operators --without --max-length --max-constants --max-depth --nest --arguments --price --positive --bounds --define",
+    "Form": "--form --guess",
     "Shape": "--through --monotone --even --odd --periodic --convex --limit",
     "Search": "--proposers --restarts --starts --samples --model --decoder --temperature --top-p --device --seed",
     "Output": "--json --output --save --report --plot --verbose --quiet",
@@ -176,6 +177,19 @@ GROUPS = {  # of --help
 )
 @rules_options
 @click.option(
+    "--form",
+    metavar="FORMULA",
+    multiple=True,
+    help="The law's form, such as 'A*exp(-k*t) + f(x)': letters are constants, f, g, ... laws to be found, of which 'f: max-length 6' "
+    "may follow after a semicolon.",
+)
+@click.option(
+    "--guess",
+    metavar="LAW",
+    multiple=True,
+    help="A law to start from, 'a*sin(b*x) + 2', or a file of laws: lines, the JSON of --json or --save, a stream of fits.",
+)
+@click.option(
     "--loss",
     default="auto",
     show_default=True,
@@ -237,6 +251,8 @@ def fit(
     physics,
     rules,
     rule_texts,
+    form,
+    guess,
     loss,
     is_robust,
     val,
@@ -278,6 +294,8 @@ def fit(
         top_p=top_p,
         physics=physics,
         rules=rules,
+        form=form,
+        guess=_laws(guess),
         loss=loss,
         robust=is_robust,
         deadline=deadline,
@@ -310,6 +328,8 @@ def fit(
             "loss": loss,
             "robust": is_robust,
             **rule_texts,
+            **({"form": list(form)} if form else {}),
+            **({"guess": list(guess)} if guess else {}),
         },
     )
     if "model" in proposers and (model is not None or device != "cpu"):
@@ -322,6 +342,8 @@ def fit(
         raise click.UsageError(
             f"--robust sets rows aside for squares of the errors: leave out one of it and --loss {loss}"
         )
+    if form and guess:
+        raise click.UsageError("--guess: a law to start from cannot be told to be of the --form; give one of them")
     if save_path:
         _check_folder("--save", save_path)
     wanted = Wanted(
@@ -351,6 +373,9 @@ def fit(
             raise click.UsageError(f"{name} goes with a table, but {source} is a stream")
         table = ("predict", "plot", "report", "save", "val", "as_json", "strict", "deadline")
         _only(wanted, table, "goes with a table", f"{source} is a stream")
+        for name, given in (("form", form), ("guess", guess)):
+            if given:
+                raise click.UsageError(f"--{name} goes with a table, whose columns it names, but {source} is a stream")
         options.jobs = 1  # the problems themselves are spread over the workers
         if constants == "keep" and (proposers or select not in SELECTORS):
             wanted = "--proposers none" if proposers else f"--select {' or '.join(SELECTORS)}"
@@ -363,6 +388,15 @@ def fit(
         raise click.UsageError(f"--proposers none goes with a stream of candidates, but {source} is a table")
     with _kept(output, entry) as keep:
         fit_table(table_bytes, "stdin" if source == "-" else source, options, wanted, entry, keep)
+
+
+def _laws(guess: tuple[str, ...]) -> tuple[str, ...]:
+    """The laws of --guess, those of files read."""
+    if not guess:
+        return ()
+    from fansr.search import guesses
+
+    return guesses.texts_of(guess)
 
 
 def _only(wanted: Wanted, names: tuple[str, ...], where: str, but: str) -> None:

@@ -25,7 +25,7 @@ from fansr.evaluation import printed_report, result
 from fansr.expressions import variables
 from fansr.fit_view import SearchView
 from fansr.fitting import Budget, Problem
-from fansr.search import loss_search, outliers, rules, saved_law, turns, verdict
+from fansr.search import loss_search, outliers, saved_law, turns, verdict
 from fansr.tables import Choice, unit_texts
 
 PICTURES = (".png", ".svg", ".pdf")  # that --plot can draw
@@ -87,7 +87,7 @@ def fit_table(
     tasks = _read(data, source, wanted, options.seed)
     try:
         for problem, _, _ in tasks:
-            rules.check(options.rules, problem)
+            turns.check(options, problem)
             loss_search.check(problem, options.loss, options.robust)
     except ValueError as error:
         raise click.UsageError(f"--{error}") from None

@@ -33,7 +33,7 @@ from fansr.law_exports import per_target
 from fansr.regressor_parameters import RegressorParameters
 from fansr.regressor_pictures import RegressorPictures
 from fansr.regressor_views import RegressorViews
-from fansr.search import loss_search, outliers, rules as law_rules, saved_law, selection, turns
+from fansr.search import loss_search, outliers, saved_law, selection, turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,11 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
     units : units of columns and target, "x=m, t=s, y=m/s**2" or a dictionary, as --units; quantities and columns of pint tell theirs.
     rules : what a law may be, a dictionary of any of operators, without, max_length, max_constants, max_depth, nest, arguments,
         price, positive, bounds, define, each written as the option of fansr-fit of that name: ``{"operators": "+,-,*,exp"}``.
+    form : the law's form, "A*exp(-k*x1) + f(x2)", or a list with rules for its functions, as --form; guess : laws to start from, or
+        files of them, as --guess.
+    inputs, ignore : columns that the law may depend on, and may not (names or patterns; arrays have x1, x2, ...); derive, lag,
+        categories : columns made on the way, "v = dx/dt", "x:1..3" and "onehot" for text; each as the option of that name, several as a list.
+    group : the column of groups, each with constants of its own.
     target_fvu : the search ends when the law it would choose leaves no more of the variance than this.
     callback : called with the state of the search after every turn of a proposer; the search ends when it gives back True.
         The state has `seconds`, `proposer`, `candidates`, `best` (its `fvu` and `length`), `expression` and `front()`.
@@ -113,6 +118,14 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         deadline: float | None = None,
         rules: dict | None = None,
         units: str | dict | None = None,
+        form: str | Sequence[str] | None = None,
+        guess: str | Sequence[str] | None = None,
+        inputs: str | Sequence[str] | None = None,
+        ignore: str | Sequence[str] | None = None,
+        derive: str | Sequence[str] | None = None,
+        lag: str | Sequence[str] | None = None,
+        categories: str | None = None,
+        group: str | None = None,
         target_fvu: float | None = None,
         callback: Callable[[turns.Progress], Any] | None = None,
         warm_start: bool = False,
@@ -142,6 +155,14 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         self.deadline = deadline
         self.rules = rules
         self.units = units
+        self.form = form
+        self.guess = guess
+        self.inputs = inputs
+        self.ignore = ignore
+        self.derive = derive
+        self.lag = lag
+        self.categories = categories
+        self.group = group
         self.target_fvu = target_fvu
         self.callback = callback
         self.warm_start = warm_start
@@ -186,7 +207,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
             self.__dict__.pop(name, None)
         problem, notes, dropped = self._problem(X, values, target, sample_weight, sigma)
         problem.units = self._units(problem)
-        law_rules.check(options.rules, problem)
+        turns.check(options, problem)
         loss_search.check(problem, options.loss, options.robust)
         budget = fit_table.search_budget(self.time, self.deadline, clock.monotonic() - begun)
         if self.deadline is not None:
@@ -233,7 +254,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
             X, y, sample_weight = regressor_data.picked(X, rows), regressor_data.picked(y, rows), None
         try:
             found = array_problem(
-                X, y, None if names is None else [str(n) for n in names], target, sample_weight, sigma
+                X, y, None if names is None else [str(n) for n in names], target, sample_weight, sigma, self._choice()
             )
         except DataError as error:
             if np.asarray(y).dtype.kind == "f" and not np.isfinite(y).any():

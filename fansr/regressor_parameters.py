@@ -19,6 +19,7 @@ from fansr.fitting import losses
 from fansr.network import DECODERS, check_model
 from fansr.search import rules as law_rules, selection, turns
 from fansr.streams import parallel
+from fansr.tables import Choice, column_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,14 @@ class RegressorParameters:
     loss: str
     robust: bool
     rules: dict | None
+    form: str | Sequence[str] | None
+    guess: str | Sequence[str] | None
+    inputs: str | Sequence[str] | None
+    ignore: str | Sequence[str] | None
+    derive: str | Sequence[str] | None
+    lag: str | Sequence[str] | None
+    categories: str | None
+    group: str | None
     target_fvu: float | None
     callback: Callable[[turns.Progress], Any] | None
     verbose: int
@@ -113,6 +122,8 @@ class RegressorParameters:
             temperature=float(self.temperature),
             top_p=float(self.top_p),
             rules=self._rules(),
+            form=self._texts("form"),
+            guess=self._guesses(),
             target_fvu=None if self.target_fvu is None else float(self.target_fvu),
             watch=self._watch(),
         )
@@ -130,6 +141,40 @@ class RegressorParameters:
             return law_rules.parse(**self.rules)
         except (TypeError, ValueError) as error:
             raise ValueError(f"rules={self.rules!r}: {error}") from None
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        """A parameter that is a text or several."""
+        value = getattr(self, name)
+        some = (value,) if isinstance(value, str) else () if value is None else value
+        if not isinstance(some, (list, tuple)) or not all(isinstance(text, str) for text in some):
+            raise ValueError(f"{name}={value!r}: wanted a text or a list of texts")
+        return tuple(some)
+
+    def _choice(self) -> Choice:
+        """What is said of the columns."""
+        if self.categories not in (None, "onehot", "group"):
+            raise ValueError(f"categories={self.categories!r}: wanted onehot or group")
+        if self.group is not None and not isinstance(self.group, str):
+            raise ValueError(f"group={self.group!r}: wanted the name of a column")
+        listed = {name: column_options.split(self._texts(name)) for name in ("inputs", "ignore")}
+        return Choice(
+            inputs=listed["inputs"] or None, ignore=listed["ignore"], derive=self._texts("derive"), lag=self._texts("lag"),
+            categories=self.categories or "",
+            group=self.group or "",
+        )  # fmt: skip
+
+    def _guesses(self) -> tuple[str, ...]:
+        """Laws to start from, those of files read."""
+        if self.form and self.guess:
+            raise ValueError("guess: a law to start from cannot be told to be of the form; give one of them")
+        if not self.guess:
+            return ()
+        from fansr.search import guesses
+
+        try:
+            return guesses.texts_of(self._texts("guess"))
+        except DataError as error:
+            raise ValueError(f"guess={self.guess!r}: {error}") from None
 
     def _seed(self) -> int:
         """random_state as a whole number; a new one each time for None and for a generator."""

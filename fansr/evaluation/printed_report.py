@@ -25,7 +25,9 @@ def report(
     kept[found.outliers] = False
     law = rounded(best, found.errors, outliers.rows_of(problem, kept), found.floor, found.loss)
     lines = [f"{problem.target} = {law}", "", f"  {judgement.verdict}: {judgement.text}"]
-    lines += [f"  {'' if remark['code'] == 'reading' else '! '}{remark['text']}" for remark in judgement.remarks]
+    lines += [
+        f"  {'' if remark['code'] in ('reading', 'groups') else '! '}{remark['text']}" for remark in judgement.remarks
+    ]
     lines.append("")
     r2 = 1 - best.fvu
     lines.append(

@@ -45,6 +45,10 @@ def judged(found: turns.Found, problem: Problem, options: turns.Options) -> verd
             f"no step of the front gains {selection.DROP_NATS:g} nats of FVU a token, as --select drop wants of a law"
         )
         judgement = judgement._replace(verdict="no law", text=text)
+    if "grouping" in problem.extra:
+        from fansr.search import group_search
+
+        judgement.remarks.insert(0, group_search.remark(found.best.expr, found.best.consts, problem))
     judgement.remarks.extend([*unit_rules.remarks(found.best, problem), *loading.remarks(problem)])
     return judgement
 

@@ -101,7 +101,8 @@ class Candidate:
     """A proposed expression; `consts` (C,) and `fvu` are there once it has been fitted.
 
     A draw of the network has its log-probability `logp` and keeps the expression it was as `draw`, whatever becomes of it
-    when it is cut down and its constants are rounded.
+    when it is cut down and its constants are rounded.  ties (C,): which constants are one (numbers from 0 in the order met), None
+    where all are their own.
     """
 
     expr: list[str]
@@ -111,6 +112,7 @@ class Candidate:
     logp: float | None = None
     n: int = 1
     draw: tuple[str, ...] | None = None
+    ties: tuple[int, ...] | None = None
 
     def rewritten(self, expr: Sequence[str], consts: np.ndarray, fvu: float) -> Candidate:
         """The same law in another form, of the same origin."""

@@ -175,9 +175,9 @@ class Refiner:
         consts = np.array(consts, np.float64).reshape(-1)
         if len(consts) == 0:
             return float(self.run(programs, self.schedule)[0][0]), consts
-        if len(consts) > MAX_CONSTANTS:
-            raise ValueError(f"{len(consts)} constants; at most {MAX_CONSTANTS} can be fitted")
         start_fvu = self.fvu(expr, consts)
+        if len(consts) > MAX_CONSTANTS:  # of a law with constants by group
+            return self._gauss_newton(expr, start_fvu, consts)
         plan = Schedule(points=min(len(self.y), 16384), starts=1, first=iterations, more=iterations, keep=1,
                         last=iterations, last_points=min(len(self.y), 16384), unwrap=0)  # fmt: skip
         fvu, found = self.run(programs, plan, given=consts[None, :])

@@ -1,5 +1,7 @@
 # What other packages may import from this one.
 from . import (
+    group_search as group_search,
+    guesses as guesses,
     loss_search as loss_search,
     loss_verdict as loss_verdict,
     outliers as outliers,

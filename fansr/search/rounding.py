@@ -103,12 +103,13 @@ def _jump_widths(expr: Sequence[str], consts: np.ndarray, X: np.ndarray) -> np.n
     return widths
 
 
-def _uncertainty(expr, consts, X, y, fvu, floor, weights, known):
+def _uncertainty(expr, consts, X, y, fvu, floor, weights, known, ties=None):
     """(sigma^2, eigenvalues (C,), eigenvectors (C, C), norms (C,)) of the Jacobian with rows of unit norm; None where a
-    constant moves nothing.  The covariance is sigma^2 V diag(1 / values) V^T over the outer product of the norms."""
+    constant moves nothing.  The covariance is sigma^2 V diag(1 / values) V^T over the outer product of the norms.  ties (C,): which
+    constants are one; C is then how many there are."""
     from fansr.expressions import value_and_jacobian
 
-    C, M = len(consts), len(y)
+    C, M = len(consts) if ties is None else int(ties.max()) + 1, len(y)
     if C == 0:
         return 0.0, np.zeros(0), np.zeros((0, 0)), np.zeros(0)
     scale = float(np.abs(y).max()) or 1.0
@@ -119,6 +120,7 @@ def _uncertainty(expr, consts, X, y, fvu, floor, weights, known):
     sigma2 = max(total / max(1, rows - C), known * float(w @ centred**2) / M)
     with np.errstate(all="ignore"):
         _, J = value_and_jacobian(expr, X, np.asarray(consts, dtype=np.float64))
+        J = J if ties is None else np.stack([J[ties == k].sum(axis=0) for k in range(C)])
         J = J / scale * np.sqrt(w)
         J[:, ~np.isfinite(J).all(axis=0)] = 0.0  # a row where a part overflows (1 / exp(1000)) tells nothing
         size = np.abs(J).max(axis=1, initial=0.0)
@@ -140,6 +142,9 @@ def law_errors(
     physics: bool = True,
 ) -> np.ndarray:
     """standard_errors (C,) of a finished law: its round constants are held, with an error of 0, and the others free."""
+    if candidate.ties is not None:
+        covariance = law_covariance(candidate, X, y, floor, weights, known, physics)
+        return np.full(len(candidate.consts), np.inf) if covariance is None else np.sqrt(np.diag(covariance))
     expr, held = _with_round_held(candidate, len(y), floor, physics)
     errors = np.zeros(len(held))
     errors[~held] = standard_errors(
@@ -159,6 +164,16 @@ def law_covariance(
 ) -> np.ndarray | None:
     """Covariance (C, C) of a finished law's constants, whose diagonal is the square of law_errors; None where a constant
     is undetermined or the numbers leave the floats."""
+    if candidate.ties is not None:
+        ties = np.asarray(candidate.ties)
+        parts = _uncertainty(candidate.expr, candidate.consts, X, y, candidate.fvu, floor, weights, known, ties)
+        if parts is None:
+            return None
+        sigma2, values, vectors, norms = parts
+        with np.errstate(all="ignore"):
+            root = (vectors / np.sqrt(values) / norms[:, None] * math.sqrt(sigma2))[ties]
+            tied = root @ root.T
+        return (tied + tied.T) / 2 if np.isfinite(tied).all() else None
     expr, held = _with_round_held(candidate, len(y), floor, physics)
     free = np.asarray(candidate.consts, dtype=np.float64)[~held]
     jumps = np.zeros(len(held))

@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,9 @@ from fansr.expressions import (
     variable_index,
 )
 from fansr.fitting import Candidate, Problem
-from fansr.search import shapes as law_shapes
+
+if TYPE_CHECKING:
+    from fansr.search import shapes as law_shapes
 
 POWERS = ("pow", "pow2", "pow3", "pow4", "pow5")
 # What each name of an operator allows; others are the functions of formulas, by any of their names.
@@ -153,7 +155,11 @@ class Rules:
         points = probes(problem, self.positive)
         if points is not None and not _finite(candidate, points):
             return False
-        return not self.shapes or law_shapes.Checker(problem, self.shapes).proven(candidate)
+        if not self.shapes:
+            return True
+        from fansr.search import shapes as law_shapes
+
+        return law_shapes.Checker(problem, self.shapes).proven(candidate)
 
     def _within(self, candidate: Candidate, fitter: Any) -> Candidate:
         """Constants outside their bounds put on them, the others fitted again."""
@@ -356,10 +362,16 @@ def parse(
         range_,
         tuple(own),
         tuple(_argument(part) for part in _listed(arguments or ())),
-        law_shapes.parse(
-            through=through, monotone=monotone, even=even, odd=odd, periodic=periodic, convex=convex, limit=limit
-        ),
+        _shapes(through=through, monotone=monotone, even=even, odd=odd, periodic=periodic, convex=convex, limit=limit),
     )
+
+
+def _shapes(**texts: Any) -> tuple[law_shapes.Shape, ...]:
+    if not any(texts.values()):
+        return ()
+    from fansr.search import shapes as law_shapes
+
+    return law_shapes.parse(**texts)
 
 
 ASKED = ("sign", "floor", "logistic")  # that no proposer tries unless they are asked for
@@ -449,7 +461,10 @@ def _bounds(text: str) -> tuple[float, float]:
 
 def check(rules: Rules, problem: Problem) -> None:
     """ValueError where the rules cannot be kept on a table: a column that is not there, or is not positive."""
-    law_shapes.check(rules.shapes, problem.names)
+    if rules.shapes:
+        from fansr.search import shapes as law_shapes
+
+        law_shapes.check(rules.shapes, problem.names)
     for name in rules.positive:
         if name not in problem.names:
             near = difflib.get_close_matches(name, problem.names, 1)

@@ -182,6 +182,14 @@ def check(shapes: Sequence[Shape], names: Sequence[str]) -> None:
                     raise ValueError(f"{one.kind}: no law is both {other} and {one}")
 
 
+def named(shapes: Sequence[Shape], names: Sequence[str]) -> tuple[Shape, ...]:
+    """The shapes with points whose columns go by name, so that columns may be left out."""
+    return tuple(
+        replace(s, point=tuple((name or names[k], x) for k, (name, x) in enumerate(s.point))) if s.point else s
+        for s in shapes
+    )
+
+
 # ---- on a table -------------------------------------------------------------------------------
 
 
@@ -212,7 +220,8 @@ class Checker:
         base = self._box(lines)
         if shape.kind == "through":
             for k, (name, x) in enumerate(shape.point):
-                base[:, self.places[name] if name else k] = x
+                if not name or name in self.places:  # no law looks at a column that was left out
+                    base[:, self.places[name] if name else k] = x
             return base[:, None, :]
         j = self.places[shape.column]
         X = np.repeat(base[:, None, :], steps, axis=1)

@@ -32,7 +32,6 @@ from fansr.search import (
     rules,
     second_core,
     selection,
-    shapes,
     shortening,
     spelling,
     unit_rules,
@@ -150,6 +149,8 @@ class Options:
     temperature: float = 1.0
     top_p: float = 1.0
     rules: rules.Rules = rules.Rules()  # what a law may be
+    form: tuple[str, ...] = ()  # what is known of it, for forms.parse
+    guess: tuple[str, ...] = ()  # laws to start from
     starts: str = "mixed"  # one of STARTS
     tidy: bool = True  # cut down, respelled and rounded; else the answer is a law as it was proposed
     target_fvu: float | None = None  # at which a search ends: when the law it would choose fits as well
@@ -218,7 +219,13 @@ def search(
     by_weights = loss_search.by_weights(problem, options.loss, options.robust)
     if by_weights:
         problem, options = relative_noise.weighed(problem), replace(options, loss="squares")
-    if problem.X.shape[1] > large_tables.MAX_COLUMNS:
+    if options.rules.shapes:
+        from fansr.search import shapes
+
+        named = shapes.named(options.rules.shapes, problem.names)
+        options = replace(options, rules=replace(options.rules, shapes=named))
+    whole_table = options.form or "grouping" in problem.extra  # which name their columns themselves
+    if problem.X.shape[1] > large_tables.MAX_COLUMNS and not whole_table:
         columns = large_tables.relevant_columns(problem.X, problem.y)
         problem = large_tables.narrowed(problem, columns)
         candidates = ()  # they speak of columns that may be gone
@@ -249,6 +256,29 @@ def search(
     return found
 
 
+def check(options: Options, problem: Problem) -> None:
+    """ValueError where what is said of the law cannot be said of this problem, with the option's name first."""
+    rules.check(options.rules, problem)
+    if options.form or "grouping" in problem.extra:
+        other = "form" if options.form else "group"
+        if options.loss not in ("auto", "squares", "relative"):
+            raise ValueError(f"{other}: fitted by squares of the errors; leave out one of it and --loss {options.loss}")
+        if problem.units is not None:
+            raise ValueError(f"{other}: knows nothing of units; leave out one of it and --units")
+    if "grouping" in problem.extra:
+        from fansr.search import group_search
+
+        group_search.check(problem, options.form)
+    if options.form:
+        from fansr.search import forms
+
+        forms.parse(options.form, problem.names, problem.target)
+    if options.guess:
+        from fansr.search import guesses
+
+        guesses.parse(options.guess, problem.names)
+
+
 def _load(quiet: bool) -> float:
     """Load the kernels of the fit; the seconds it took, which are none of the search's."""
     begun, collecting = time.monotonic(), gc.isenabled()
@@ -266,12 +296,28 @@ def gather(
     problem: Problem, options: Options, budget: Budget, candidates: Sequence[Candidate] = ()
 ) -> tuple[_State, str]:
     """(state, status) of a search of a whole table up to the choice: everything that was found is in `state.pool`."""
-    state, status = _State(problem, options, budget), "ok"
+    if options.form:
+        from fansr.search.form_search import FormState
+
+        state: _State = FormState(problem, options, budget)
+    elif "grouping" in problem.extra:
+        from fansr.search.group_search import GroupState
+
+        state = GroupState(problem, options, budget)
+    else:
+        state = _State(problem, options, budget)
+    status = "ok"
     try:
         mean = float(np.average(problem.y, weights=problem.weights))
         always = [Candidate(["<constant>"], np.array([mean]), 1.0, "mean")] if options.tidy else []
         state.offer([*always, *candidates])
+        if options.guess:
+            from fansr.search import guesses
+
+            state.offer(guesses.candidates(options.guess, problem.names, state.fitter))
         if options.rules.shapes:
+            from fansr.search import shapes
+
             state.offer([Candidate(expr, source="shape") for expr in shapes.proposals(options.rules.shapes, problem)])
         state.run()
     except KeyboardInterrupt:
@@ -335,8 +381,8 @@ def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:
 
 def _constant(problem: Problem, started: float, options: Options) -> Found:
     """The law of a target that never changes."""
-    told = options.rules.broken(["<constant>"], problem.y[:1]) is not None
-    if told or shapes.Checker(problem, options.rules.shapes).broken(["<constant>"], problem.y[:1]) is not None:
+    constant = Candidate(["<constant>"], np.array([float(problem.y[0])]), 0.0)
+    if options.rules and not options.rules.holds(constant, problem):
         return Found(None, [], np.zeros(0), time.monotonic() - started, 1, Counter(), "failed", selection.EXACT)
     best = Candidate(["<constant>"], np.array([float(problem.y[0])]), 0.0, "constant")
     return Found(best, [best], np.zeros(1), time.monotonic() - started, 1, Counter(constant=1), "ok", selection.EXACT)
@@ -381,7 +427,11 @@ class _State:
         self.between = between.Between(problem)
         self.rules = options.rules if options.rules else None
         self.probes = rules.probes(problem, options.rules.positive)
-        self.checker = shapes.Checker(problem, options.rules.shapes) if options.rules.shapes else None
+        self.checker: Any = None
+        if options.rules.shapes:
+            from fansr.search import shapes
+
+            self.checker = shapes.Checker(problem, options.rules.shapes)
         printed = selection.printed_fvu(problem.y, problem.weights)
         self.exact = self.enough = max(100 * self.floor, 1e-24, 4 * printed if printed < TYPED else 0.0)
         if self.budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:

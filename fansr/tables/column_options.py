@@ -42,9 +42,14 @@ OPTIONS = (
     ),
     click.option(
         "--categories",
-        type=click.Choice(["onehot"]),
+        type=click.Choice(["onehot", "group"]),
         default=None,
-        help="Make 0/1 columns of text columns of few values.",
+        help="Make 0/1 columns of text columns of few values, or groups of the only one.",
+    ),
+    click.option(
+        "--group",
+        metavar="NAME",
+        help="Column of groups: one law for all, with constants by group; which are common is found.",
     ),
     click.option(
         "--dates",
@@ -72,7 +77,7 @@ def column_options(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapped(
-        *args: Any, target, inputs, ignore, derive, lag, categories, dates, weights, sigma, units, **more: Any
+        *args: Any, target, inputs, ignore, derive, lag, categories, group, dates, weights, sigma, units, **more: Any
     ) -> Any:
         if weights and sigma:
             raise click.UsageError("--weights and --sigma: give one of them (weights are 1/sigma^2)")
@@ -87,6 +92,7 @@ def column_options(function: Callable) -> Callable:
             categories=categories or "",
             dates=dates or "",
             units=units or "",
+            group=group or "",
         )
         return function(*args, columns=columns, **more)
 

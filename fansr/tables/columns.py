@@ -41,8 +41,9 @@ class Table(NamedTuple):
 @dataclass(frozen=True)
 class Choice:
     """What a user says of the columns: targets (names or patterns such as y*), inputs (None: all others), what to ignore,
-    weights or standard errors, formulas of new columns ("v = dx/dt"), lags ("x:1..3"), and whether text columns of few values
-    become 0/1 columns (categories "onehot"), and units as unit_texts.parse has them."""
+    weights or standard errors, formulas of new columns ("v = dx/dt"), lags ("x:1..3"), whether text columns of few values
+    become 0/1 columns (categories "onehot") or groups ("group"), and the column that says to which group a row belongs, and
+    units as unit_texts.parse has them."""
 
     targets: tuple[str, ...] = ()
     inputs: tuple[str, ...] | None = None
@@ -54,6 +55,7 @@ class Choice:
     categories: str = ""
     dates: str = field(default="")
     units: str = ""
+    group: str = ""
 
     @property
     def several(self) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fansr.errors import DataError
-from fansr.tables import csv_reader, dates, frames, intervals, made_columns
+from fansr.tables import csv_reader, dates, frames, grouping, intervals, made_columns
 from fansr.tables.cells import Column, Reading, Style
 from fansr.tables.columns import (
     MADE,
@@ -243,7 +243,7 @@ def load_problem(
 
 def table_problems(table: Table, choice: Choice) -> list[tuple[Problem, list[str], Counter]]:
     """A problem for each target of a choice, with made columns; a target is no input of another.  See table_problem."""
-    table = made_columns.with_made(intervals.with_cells(table), choice)
+    table, choice, groups = grouping.grouped(made_columns.with_made(intervals.with_cells(table), choice), choice)
     hidden: list[str] = []
     wanted = []
     for target in choice.targets:
@@ -272,6 +272,8 @@ def table_problems(table: Table, choice: Choice) -> list[tuple[Problem, list[str
     ]
     for k, (problem, _, _) in enumerate(some):
         problem.id = k
+        if groups:
+            problem.extra["grouping"] = groups
     return some
 
 
@@ -458,9 +460,13 @@ def array_problem(
     choice = choice or Choice()
     y_ends = {} if ends is None else {target: ends}
     table = collect("the arrays", names, columns, [], date_order=ORDERS.get(choice.dates, ""))
-    table = made_columns.with_made(table._replace(ends=y_ends), choice)
+    made = made_columns.with_made(table._replace(ends=y_ends), choice)
+    table, choice, groups = grouping.grouped(made, choice)
     w, s = (name if given is not None else None for name, given in extra.items())
-    return table_problem(table, target, choice.inputs, w, s, choice.ignore)
+    answer = table_problem(table, target, choice.inputs, w, s, choice.ignore)
+    if groups:
+        answer[0].extra["grouping"] = groups
+    return answer
 
 
 def _is_masked(values) -> bool:

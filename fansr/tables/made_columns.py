@@ -26,15 +26,15 @@ _LAG = re.compile(r"(.+):\s*(\d{1,9})(?:\s*\.\.\s*(\d{1,9}))?")
 def with_made(table: Table, choice: Choice) -> Table:
     """The table with its made columns behind its own; DataError says which formula is wrong and what is near."""
     for text in choice.derive:
-        table = _add(table, *_derived(table, text))
+        table = add(table, *_derived(table, text))
     for text in choice.lag:
         for name, reading in _lags(table, text):
-            table = _add(table, name, reading)
+            table = add(table, name, reading)
     if choice.categories == "onehot":
         spared = {*choice.ignore, *choice.targets}
         for name in [name for name in table.raw if name not in spared]:
             for made, reading in _levels(table, name):
-                table = _add(table, made, reading)
+                table = add(table, made, reading)
     return table
 
 
@@ -44,11 +44,12 @@ def remade(table: Table, readings: dict[str, Reading]) -> Table:
     for name, reading in readings.items():
         sources = reading.sources or (reading.column,)
         if reading.kind in MADE and name not in table.names and all(source in table.names for source in sources):
-            table = _add(table, name, reading)
+            table = add(table, name, reading)
     return table
 
 
-def _add(table: Table, name: str, reading: Reading) -> Table:
+def add(table: Table, name: str, reading: Reading) -> Table:
+    """The table with one more column, made as a reading says."""
     if name in table.names:
         raise DataError(
             f"{table.source}: {name} = {reading.text}: there is a column {name} already; give the new one another name"
@@ -71,16 +72,22 @@ def _values(table: Table, name: str, reading: Reading) -> tuple[np.ndarray, list
         values[reading.rows :] = table.values[: len(values) - reading.rows, places[reading.column]]
         return values, []
     if reading.kind == "level":
-        words = [str(cell).strip() for cell in table.raw.get(reading.column, [])]
-        if not words:  # 0 and 1 of new rows need the words; a column of numbers has none
-            return np.full(len(table.values), np.nan), [
-                f"column {reading.column} holds none of {listed(reading.levels)}"
-            ]
+        words = level_words(table, reading.column)
         known = {level: float(level == reading.level) for level in reading.levels}
-        return np.array([known.get(word, np.nan) for word in words]), []
+        values = np.array([known.get(word, np.nan) for word in words], dtype=np.float64)
+        told = [] if np.isfinite(values).any() else [f"column {reading.column} holds none of {listed(reading.levels)}"]
+        return values, told
     if reading.kind == "rate":
         return _rate(table, name, reading, places)
     return _formula(table, reading, places), []
+
+
+def level_words(table: Table, name: str) -> list[str]:
+    """The cells of a column of words or of numbers as text that tells them apart; "" for what is missing."""
+    if name in table.raw:
+        return ["" if missing(cell) else str(cell).strip() for cell in table.raw[name]]
+    values = table.values[:, table.names.index(name)]
+    return ["" if not np.isfinite(v) else f"{v:.15g}" for v in values]
 
 
 def _numeric(table: Table) -> np.ndarray:
