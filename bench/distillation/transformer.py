@@ -352,7 +352,7 @@ def sentence(one: dict) -> str:
 @plot_style.drawn
 def draw(found: list[dict]):
     """Perplexity against speed, a panel for each block; up and to the left is worse."""
-    canvas, axes = plot_style.figure(len(found), width=3.3, height=3.2)
+    canvas, axes = plot_style.figure(len(found), width=max(3.3, 6.4 / len(found)), height=3.8)
     for axis, one in zip(axes, found):
         for k, row in enumerate(one["rows"]):
             look = plot_style.style(k)
@@ -362,7 +362,7 @@ def draw(found: list[dict]):
         plot_style.log_axis(axis, "y")
         axis.set_title(f"MLP {one['layer'] + 1} of {LAYERS}")
         axis.set_xlabel("tokens a second, original = 1")
-    axes[0].set_ylabel("perplexity on held-out text")
+    axes[0].set_ylabel("held-out perplexity")
     plot_style.legend_outside(canvas, axes)
     return canvas
 
