@@ -268,7 +268,7 @@ def distilled(equation: Equation, seed: int, physics: bool, model: Solver, took:
         found["mse_tuned"] = float(np.mean((values(best, at) - u) ** 2))
         found["coefficient_tuned"] = coefficient_of(equation, best)
         found["learned_tuned"] = best.coefficient.item()
-        found["constants_tuned"] = [float(c) for c in best.net.layer.consts]
+        found["constants_tuned"] = best.net.layer.consts.tolist()
     return found
 
 
