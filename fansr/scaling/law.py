@@ -384,7 +384,15 @@ def _target(context, param, value: str | None) -> float | None:
     return number
 
 
-@command.command(example="fansr-sweep collect runs/cpu | fansr-law --y loss --by size --frontier --isoflop")
+@command.command(
+    example="fansr-sweep collect runs/cpu | fansr-law --y loss --by size --frontier --isoflop",
+    groups={
+        "Points": "--x --y --by --pooled --where --better --study",
+        "Laws": "--form --frontier --isoflop --free --gamma --time",
+        "Bands": "--bootstrap --cluster --seed",
+        "Answer": "--upto --predict --plot --json --output --quiet",
+    },
+)
 @click.argument("inputs", nargs=-1, metavar="[RECORDS]...")
 @click.option("--x", "x", default="flops", show_default=True, metavar="FIELD", help="Field along which the law runs.")
 @click.option("--y", "y", default="loss", show_default=True, metavar="FIELD", help="Field that it gives.")

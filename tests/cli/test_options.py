@@ -14,6 +14,7 @@ SHORT = {"-o": "--output", "-j": "--jobs", "-n": "--number", "-q": "--quiet", "-
 OTHERWISE = {
     "--json": "fansr-cat and fansr-score: one of several forms",
     "--val": "what is held out: a share of a table, as many points more, or a file",
+    "--by": "of fansr-score several, every combination; of fansr-law one series",
     "--shards": "fansr-gen --plan counts them, fansr-cat names their folder",
 }
 
@@ -80,9 +81,10 @@ def test_every_command_can_be_quiet_and_says_where_it_writes():
 
 def test_many_options_stand_under_headings():
     for name, tool in TOOLS.items():
-        if len(tool.params) > 15:
+        options = sum(isinstance(param, click.Option) for param in tool.params)
+        if options > 14:
             grouped = " ".join(tool.groups.values()).split()
-            assert len(grouped) >= len(tool.params) / 2 and len(grouped) == len(set(grouped)), name
+            assert len(grouped) >= options / 2 and len(grouped) == len(set(grouped)), name
 
 
 def test_every_option_says_what_it_is_for():
