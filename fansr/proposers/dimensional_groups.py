@@ -20,8 +20,8 @@ from fansr.expressions import bind, dimensions, evaluate, from_tree, to_tree, va
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.parts.candidates import finish, fvu_of
 
-INNER = ("power", "few_term_sums", "one_column_curves", "rational", "library_sums")
-CHOICES = 4  # of repeating columns
+INNER = ("power", "one_column_curves", "few_term_sums")
+CHOICES = 2  # of repeating columns
 MOST_COLUMNS = 9
 SPAN = 1e-9  # relative spread below which a group is the same on every row
 
