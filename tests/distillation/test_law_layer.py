@@ -159,6 +159,7 @@ def test_compiling_it_gives_the_eager_values():
 
 
 @pytest.mark.prove
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its compiler
 def test_compiled_to_machine_code_it_gives_the_eager_values():
     made = layer(
         ("+ * <constant> sin * <constant> x1 / pow2 x2 + <constant> x3", [2.0, 3.0, 1.0]),
