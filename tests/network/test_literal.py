@@ -144,6 +144,22 @@ def test_cosine_rises_and_falls():
 
 
 @pytest.mark.prove
+def test_a_branch_is_the_whole_run_of_its_schedule(corpus, tmp_path):
+    """One branch of 1 token a parameter against warm-up, plateau and decay in one go, and against another seed."""
+    found = {}
+    for name, words in {
+        "branch": ["--schedule", "plateau", "--branch", "1x", "--decay", "0.2"],
+        "whole": ["--schedule", "wsd", "--tokens", "1x", "--decay", "0.2"],
+        "other seed": ["--schedule", "wsd", "--tokens", "1x", "--decay", "0.2", "--seed", "1"],
+    }.items():
+        out = tmp_path / name
+        shown = CliRunner().invoke(train, [corpus, *ARGS, *words, "--hold", "0", "--out", str(out)])
+        assert shown.exit_code == 0, shown.output
+        found[name] = curve(out / "branch-1x" if name == "branch" else out)[-1]["loss"]
+    assert abs(found["branch"] - found["whole"]) <= max(abs(found["other seed"] - found["whole"]), 0.02)
+
+
+@pytest.mark.prove
 def test_tokens_are_counted_over_processes(corpus, tmp_path):
     """Two processes by torchrun do what one does: the same tokens and the same loss to 1e-5."""
     words = [corpus, *ARGS, "--tokens", "1500", "--accumulate", "2", "--schedule", "cosine", "--log-every", "1"]
