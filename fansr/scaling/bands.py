@@ -18,6 +18,12 @@ from fansr.scaling import curves
 from fansr.streams import rng_for
 
 COVERAGE = 0.95
+FEWEST = 5  # clusters that can be resampled; of fewer, most resamples are one of them alone
+
+
+def resampled_together(clusters: Sequence) -> list:
+    """The clusters, or where they are fewer than FEWEST each run by itself, as if runs were independent."""
+    return list(clusters) if len(set(map(str, clusters))) >= FEWEST else list(range(len(clusters)))
 
 
 def resamples(clusters: Sequence, times: int, seed: int = 0) -> np.ndarray:

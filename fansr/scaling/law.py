@@ -28,6 +28,7 @@ FORMS = ("power", "shifted", "unsolved", "logistic", "chinchilla")
 SHARES = ("acc", "solved", "r2_", "valid", "vnrr", "fnrr", "srr", "exact", "success", "equivalent")
 FAR = 2.0  # decades beyond the data from which an extrapolation is marked
 GRID = 200  # places of a band
+FEWEST = 5  # clusters that are resampled whole (bands.py)
 
 
 # ---- records to points ------------------------------------------------------------------------
@@ -114,7 +115,8 @@ def laws_of(points: dict, forms: tuple[str, ...], wanted: dict[str, Any]) -> tup
     grid = np.geomspace(x.min(), top, GRID)
     records = []
     for curve in fitted:
-        low, high, limits = bands.band(curve, x, y, points["cluster"], grid, wanted["bootstrap"], wanted["seed"])
+        clusters = bands.resampled_together(points["cluster"])
+        low, high, limits = bands.band(curve, x, y, clusters, grid, wanted["bootstrap"], wanted["seed"])
 
         def again(x, y, form=curve.form):
             return curves.fit(form, x, y)
@@ -134,6 +136,7 @@ def laws_of(points: dict, forms: tuple[str, ...], wanted: dict[str, Any]) -> tup
                 "aicc": curve.aicc,
                 "tied": curve.form in tied,
                 "n": curve.n,
+                "clusters": len(set(points["cluster"])),
                 "range": [curve.low, curve.high],
                 "predictions": predictions(curve, curve.where, x, wanted),
                 "without": {name: law.parameters for name, law in without.items()},
@@ -204,6 +207,7 @@ def free_laws(points: dict, wanted: dict[str, Any]) -> list[dict]:
                 "aicc": None,
                 "tied": True,
                 "n": len(x),
+                "clusters": len(set(points["cluster"])),
                 "range": [float(x.min()), float(x.max())],
                 "predictions": told,
             }
@@ -228,7 +232,7 @@ def crossing(value, target: float, x: np.ndarray) -> float | None:
 
 def studied(points: dict, forms: tuple[str, ...], wanted: dict[str, Any]) -> dict:
     """Everything fansr-law says of some points: {laws, refused, frontier, isoflop, valley, chinchilla}."""
-    from fansr.scaling import joint_laws
+    from fansr.scaling import bands, joint_laws
 
     x, y = np.array(points["x"]), np.array(points["y"])
     result: dict[str, Any] = {
@@ -269,10 +273,14 @@ def studied(points: dict, forms: tuple[str, ...], wanted: dict[str, Any]) -> dic
         if wanted["isoflop"]:
             sizes = [r.get("size", r["params"]) for r in records]
             result["isoflop"] = joint_laws.isoflop(C, D / N, y, sizes)
-            result["valley"] = joint_laws.valley(C, D / N, y, points["cluster"], wanted["bootstrap"], wanted["seed"])
+            result["valley"] = joint_laws.valley(
+                C, D / N, y, bands.resampled_together(points["cluster"]), wanted["bootstrap"], wanted["seed"]
+            )
         if "chinchilla" in forms:
             found = joint_laws.chinchilla(N, D, y, seed=wanted["seed"])
-            found["intervals"] = joint_laws.chinchilla_bands(N, D, y, found, points["cluster"], seed=wanted["seed"])
+            found["intervals"] = joint_laws.chinchilla_bands(
+                N, D, y, found, bands.resampled_together(points["cluster"]), seed=wanted["seed"]
+            )
             result["chinchilla"] = found
     return result
 
@@ -287,7 +295,8 @@ def told(result: dict, left_out: Counter, wanted: dict[str, Any]) -> str:
         if law["by"] != name:
             name = law["by"]
             low, high = law["range"]
-            lines += ["", f"{name or 'all'}: {law['n']} points, {law['x']} {low:.3g} to {high:.3g}", _HEAD]
+            few = "" if law["clusters"] >= FEWEST else f", {law['clusters']} clusters: runs are resampled singly"
+            lines += ["", f"{name or 'all'}: {law['n']} points, {law['x']} {low:.3g} to {high:.3g}{few}", _HEAD]
         lines.append(_row(law))
     lines += [f"  no {form}: {why}" for form, why in result["refused"].items()]
     if any(law["tied"] for law in result["laws"]):

@@ -218,6 +218,12 @@ def test_bad_input_is_told_in_a_line(tmp_path, changes, words, status, said):
     assert said in shown.output
 
 
+def test_few_clusters_are_resampled_run_by_run():
+    """Of two clusters most resamples are one alone; a band of them would end at the fit itself."""
+    assert bands.resampled_together([0, 0, 1, 1, 1]) == [0, 1, 2, 3, 4]
+    assert bands.resampled_together([0, 1, 2, 3, 4, 4]) == [0, 1, 2, 3, 4, 4]
+
+
 def test_diverged_runs_are_left_out_and_counted(tmp_path):
     shown = run(runs_file(tmp_path / "runs.zst", status=lambda i: "failed" if i == 3 else "finished"))
     assert "left out: 1 status failed" in shown.output
