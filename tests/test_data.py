@@ -146,6 +146,7 @@ def draw(law, n, rng):
         x = 10 ** rng.uniform(np.log10(low), np.log10(high), n) if v["dist"] == "log" else rng.uniform(low, high, n)
         if v["sign"] == "pos_neg":
             x = x * rng.choice([-1.0, 1.0], n)
+        x = -x if v["sign"] == "neg" else x
         columns.append(np.rint(x) if v["dist"] == "int" else x)
     return np.column_stack(columns)
 
@@ -158,7 +159,7 @@ def test_shape_of_the_benchmark():
     for law in LAWS.values():
         assert [v["name"] for v in law["variables"]] == [f"v{j + 1}" for j in range(len(law["variables"]))]
         for v in law["variables"]:
-            assert v["dist"] in ("log", "uni", "int") and v["sign"] in ("pos", "pos_neg") and v["low"] < v["high"]
+            assert v["dist"] in ("log", "uni", "int") and v["sign"] in ("pos", "neg", "pos_neg") and v["low"] < v["high"]
             assert v["low"] > 0 or v["dist"] != "log"
 
 
@@ -199,6 +200,13 @@ def test_law_is_finite_on_its_ranges_and_uses_all_columns(key):
 
 
 HBAR, EPSILON, C, KB, G = 6.626e-34 / (2 * np.pi), 8.854e-12, 2.99792458e8, 1.380649e-23, 6.6743e-11
+def test_the_london_current_is_that_of_a_metal():
+    """SRSD's carriers of III.21.20: as many as a metal has, 8.5e28 of copper among them, charged like electrons."""
+    rho, q, _, m = LAWS["III.21.20"]["variables"]
+    assert rho["low"] < 8.5e28 < rho["high"] and m["low"] < 9.11e-31 * 10 < m["high"]
+    assert rho["sign"] == q["sign"] == "neg" and "SRSD" in LAWS["III.21.20"]["note"]
+
+
 BY_HAND = {
     "I.12.2": lambda q, p, r: q * p / (4 * np.pi * EPSILON * r**2),
     "I.18.4": lambda m, r, n, s: (m * r + n * s) / (m + n),
