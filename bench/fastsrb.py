@@ -1,6 +1,7 @@
 """bench-fastsrb: the sweeps of section 4 of the paper as cells that can be stopped, resumed and spread over machines.
 
     bin/bench-fastsrb ladder noise --methods fansr,operon --budgets 1,10 --repeats 5 --out out/fastsrb
+    bin/bench-fastsrb samples --repeats 10 --fit-options "--starts paper" --out out/samples
 
 A *cell* is one method on all laws under one setting (budget, points, noise, irrelevant columns).  Its result is one
 stream of fit records, FITS/<cell>.zst, whose header says which commands made it.  A cell runs the very commands a user
@@ -21,6 +22,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,15 @@ EXPERIMENTS = {  # the paper's axes: name -> (field of a cell, default values)
     "sparsity": ("points", tuple(2**k for k in range(12))),
     "noise": ("noise", (0.0, 1e-3, 1e-2, 1e-1)),
     "dummies": ("dummies", (0, 1, 3, 10)),
+    "samples": ("samples", tuple(2**k for k in range(15))),  # Table 1: draws of the network alone
+}
+# The network alone, as in section 3.5: its draws in the place of seconds, equation 3, nothing tidied.
+NETWORK = "--proposers model --select score --no-tidy"
+NETWORKS = {
+    "network": "",
+    "network-iid": "--decoder iid",
+    "network-beam": "--decoder beam",
+    "network-mcts": "--decoder mcts",
 }
 
 
@@ -46,7 +57,8 @@ EXPERIMENTS = {  # the paper's axes: name -> (field of a cell, default values)
 class Cell:
     """One method under one setting; `options` are further words for fansr-fit; `clock` says which seconds count.
 
-    `marks` are a peer's smaller budgets on the way to `budget`; `every` takes each k-th law of every difficulty only.
+    `marks` are a peer's smaller budgets on the way to `budget`; `every` takes each k-th law of every difficulty only.  `samples` are
+    the draws of a method of NETWORKS, which has no budget.
     """
 
     method: str
@@ -58,25 +70,36 @@ class Cell:
     clock: str = "wall"
     marks: tuple[float, ...] = ()
     every: int = 1
+    samples: int = 0
 
     @property
     def name(self) -> str:
-        seconds = "+".join(f"{mark:g}" for mark in self.marks or (self.budget,)) + ("c" if self.clock == "cpu" else "")
         share = f"-e{self.every}" if self.every > 1 else ""
+        if self.samples:
+            return f"{self.method}-k{self.samples}-m{self.points}-n{self.noise:g}-d{self.dummies}{share}"
+        seconds = "+".join(f"{mark:g}" for mark in self.marks or (self.budget,)) + ("c" if self.clock == "cpu" else "")
         return f"{self.method}-t{seconds}-m{self.points}-n{self.noise:g}-d{self.dummies}{share}"
 
 
-def cells_of(experiments, methods, budgets, at: float, values=None, marked: bool = False, **more) -> list[Cell]:
+def cells_of(
+    experiments, methods, budgets, at: float, values=None, marked: bool = False, draws: int = 1024, **more
+) -> list[Cell]:
     """Every cell of the experiments once; sweeps other than the ladder run at the budget `at`.
 
-    `values` stand in for a sweep's own; `marked` makes the ladder of a peer one cell; `more` are fields of every cell.
+    `values` stand in for a sweep's own; `marked` makes the ladder of a peer one cell; `more` are fields of every cell.  Methods of
+    NETWORKS take `draws` in the place of the budget, and have no ladder but that of samples.
     """
     cells: dict[str, Cell] = {}
     for experiment in experiments:
         field, usual = EXPERIMENTS[experiment]
         for method in methods:
-            fields = {**more, "method": method, "options": more.get("options", "") if method == "fansr" else ""}
-            if experiment == "ladder" and marked and method != "fansr":
+            ours = method == "fansr" or method in NETWORKS
+            fields = {**more, "method": method, "options": more.get("options", "") if ours else ""}
+            if (experiment == "samples") != (method in NETWORKS) and experiment in ("samples", "ladder"):
+                continue
+            if method in NETWORKS:
+                some = [Cell(**{**fields, "samples": draws, field: value}) for value in values or usual]
+            elif experiment == "ladder" and marked and method != "fansr":
                 some = [Cell(**fields, budget=max(budgets), marks=tuple(sorted(set(budgets))))]
             else:
                 some = [
@@ -210,7 +233,8 @@ def _write_todo(cell: Cell, problems: Path, todo: Path, done: set[int], shard: i
         with open_writer(str(todo), "problem", history) as writer:
             for i, record in enumerate(reader):
                 if chosen(record) and i % shards == shard and record["id"] not in done:
-                    writer.write({**cut(record, cell.points), "method": cell.method, "clock": cell.clock})
+                    told = {"samples": cell.samples} if cell.samples else {}
+                writer.write({**cut(record, cell.points), "method": cell.method, "clock": cell.clock, **told})
             return writer.n
 
 
@@ -227,10 +251,13 @@ class _Every:
 
 def _fit(cell: Cell, todo: Path, part: Path, jobs: int, seed: int, resume: bool = False):
     peer = [*program("fansr-peer", cell.clock), "--method", cell.method]
-    words = program("fansr-fit", cell.clock) if cell.method == "fansr" else peer
-    seconds = (
-        ["--marks", ",".join(f"{mark:g}" for mark in cell.marks)] if cell.marks else ["--time", f"{cell.budget:g}"]
-    )
+    words = program("fansr-fit", cell.clock) if cell.method == "fansr" or cell.samples else peer
+    if cell.samples:
+        seconds = ["--samples", str(cell.samples), *shlex.split(f"{NETWORK} {NETWORKS[cell.method]}")]
+    elif cell.marks:
+        seconds = ["--marks", ",".join(f"{mark:g}" for mark in cell.marks)]
+    else:
+        seconds = ["--time", f"{cell.budget:g}"]
     words += [*seconds, "-j", str(jobs), "--seed", str(seed), "-q", "-o", str(part), str(todo)]
     run([*words, *shlex.split(cell.options), *(["--resume"] if resume else [])])
 
@@ -316,6 +343,14 @@ def swept(records: list[dict], at: float, field: str) -> list[dict]:
     return [r for r in some if len(values[r.get("method")]) > 1]
 
 
+def varied(records: list[dict], field: str) -> list[dict]:
+    """Records of the network alone in which only `field` is not as usual, at the draws that most of these have."""
+    usual = {"points": BASE_POINTS, "noise": 0, "dummies": 0}
+    some = [r for r in records if all((r.get(f) or 0) == value for f, value in usual.items() if f != field)]
+    draws = Counter(r["samples"] for r in some if (r.get(field) or 0) != usual[field])
+    return [r for r in some if draws and r["samples"] == draws.most_common(1)[0][0]]
+
+
 def _cell(metric, summary) -> str:
     value = summary[metric.name]
     if value is None:
@@ -333,18 +368,19 @@ def report(folder: Path, at: float, say=click.echo):
     records = scores_in(folder / "fits")
     if not records:
         raise DataError(f"{folder}: no finished cell to report on")
+    networks = [r for r in records if r.get("samples")]
+    records = [r for r in records if not r.get("samples")]
     base = [r for r in records if r.get("points") == BASE_POINTS and not r.get("noise") and not r.get("dummies")]
     chosen = [r for r in base if r["budget"] == at]
     text = []
 
-    def section(title: str, some: list[dict], by: tuple[str, ...], kind: str | None = None):
+    def section(title: str, some: list[dict], by: tuple[str, ...], kind: str | None = None, prefix: str = ""):
         if len({tuple(r.get(field) for field in by) for r in some}) > 1 or (some and title == "All"):
             text.append(f"## {title}\n\n{markdown(some, by)}\n")
             if kind:
-                plot.save(
-                    plot.draw(kind, "score", {"": [{**r, "label": r.get("method")} for r in some]}, True),
-                    str(folder / f"{kind}.png"),
-                )
+                labelled = {"": [{**r, "label": r.get("method")} for r in some]}
+                plot.save(plot.draw(kind, "score", labelled, True), str(folder / f"{prefix}{kind}.png"))
+                plot.save(plot.draw(kind, "score", labelled, False, True), str(folder / f"{prefix}{kind}-all.png"))
 
     section("All", base, ("method", "budget"), "time" if len({r["budget"] for r in base}) > 1 else None)
     section("The laws that all of these ran", shared(base), ("method", "budget"))
@@ -352,6 +388,10 @@ def report(folder: Path, at: float, say=click.echo):
     section("Points", swept(records, at, "points"), ("method", "points"), "points")
     section("Noise", swept(records, at, "noise"), ("method", "noise"), "noise")
     section("Irrelevant columns", swept(records, at, "dummies"), ("method", "dummies"))
+    drawn = [r for r in networks if r.get("points") == BASE_POINTS and not r.get("noise") and not r.get("dummies")]
+    section("Draws of the network alone", drawn, ("method", "samples"), "draws")
+    for field, axis in (("points", "points"), ("noise", "noise")):
+        section(f"The network alone, {axis}", varied(networks, field), ("method", field), axis, "network-")
     for method in sorted({r.get("method") for r in chosen}):
         picture = plot.draw("laws", "score", {"": [r for r in chosen if r.get("method") == method]}, False)
         plot.save(picture, str(folder / f"laws-{method}.png"))
@@ -375,16 +415,28 @@ def _numbers(context, param, value):
 
 
 @command.command(example="bin/bench-fastsrb ladder --methods fansr,operon --budgets 1 --repeats 1 --out out/quick")
-@click.argument("experiments", nargs=-1, metavar="[ladder|sparsity|noise|dummies ...]")
+@click.argument("experiments", nargs=-1, metavar="[ladder|sparsity|noise|dummies|samples ...]")
 @click.option(
     "--out", default="out/fastsrb", show_default=True, metavar="DIR", help="Where streams, tables, pictures go."
 )
 @click.option(
     "--laws", default="data/fastsrb.json", show_default=True, metavar="FILE", help="JSON or text file of laws."
 )
-@click.option("--methods", default="fansr", show_default=True, help="fansr and any of fansr-peer's, with commas.")
+@click.option(
+    "--methods",
+    default="fansr",
+    show_default=True,
+    help="fansr, network (and -iid, -beam, -mcts) and any of fansr-peer's, with commas.",
+)
 @click.option("--budgets", default="1,3,10,30", show_default=True, callback=_numbers, help="Seconds of the ladder.")
 @click.option("--at", default=10.0, show_default=True, help="Seconds a law in the other experiments.")
+@click.option(
+    "--draws",
+    default=1024,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Of a network in experiments by other things.",
+)
 @click.option("--marks", is_flag=True, help="A peer's ladder as one search, recorded at each budget; fansr as ever.")
 @click.option(
     "--every",
@@ -429,6 +481,7 @@ def bench_fastsrb(
     methods,
     budgets,
     at,
+    draws,
     marks,
     every,
     repeats,
@@ -455,9 +508,11 @@ def bench_fastsrb(
     if not only_report:
         if values:
             if len(experiments) != 1 or experiments[0] == "ladder":
-                raise click.UsageError("--values goes with exactly one of sparsity, noise, dummies")
+                raise click.UsageError("--values goes with exactly one of sparsity, noise, dummies, samples")
             number = float if experiments[0] == "noise" else int
             values = [number(value) for value in _numbers(None, click.Option(["--values"]), values)]
+        if experiments == ("samples",) and methods == "fansr":
+            methods = "network"
         cells = cells_of(
             experiments or ("ladder",),
             methods.split(","),
@@ -465,6 +520,7 @@ def bench_fastsrb(
             at,
             values,
             marks,
+            draws,
             options=fit_options,
             clock=clock,
             every=every,

@@ -1,21 +1,22 @@
 """Time and length of simplification: fansr, the bare engine, and SymPy, on the same skeletons in the same run.
 
-    bin/bench-simplify [-n 65536] [--variables 17] [--sympy 400] [--out FOLDER]
+    bin/bench-simplify [-n 65536] [--variables 17] [--sympy 400] [--tiers 3-2,4-3,3-2:0] [--out FOLDER]
     bin/bench-simplify --fuzz 1000000
     bin/bench-simplify --again 100000 [--first 5000000] [--variables 17]
     bin/bench-simplify --forms 10000 [--first 5000000] [--variables 17]
 
 Skeletons of the paper's prior (section 3.3) go through three simplifiers:
 
-    fansr        fansr.simplification.simplify, from tokens to tokens of Table 5, one at a time
-    engine       two bare passes of simplipy's engine with the same rules, no translation
+    fansr TIER   fansr.simplification.simplify with each tier of rules, from tokens to tokens of Table 5, one at a time
+    engine       two bare passes of simplipy's engine with the first tier's rules, no translation
     sympy        sympy.simplify after U(-10, 10) was put in for every constant (section 4.5), at most 1 s each;
                  only its own call is timed, and numbers become constants again before the length is taken
 
 and a whole command, stream to stream, with one worker and with two.  Times are CPU seconds, SymPy's limit too, so
 that other work on the machine counts little.  An expression that SymPy does not finish counts as 1 s and as
 not simplified.  Writes simplify.tsv (every quantile) and simplify.png (both distribution
-functions) to FOLDER and prints a table.  SymPy takes its time: 400 of the skeletons, unless told otherwise.
+functions) to FOLDER and prints a table.  SymPy takes its time: 400 of the skeletons drawn
+at random, unless told otherwise.
 """
 
 import argparse
@@ -395,7 +396,14 @@ def draw_figure(path, times, ratios):
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
     for axes, table in ((left, times), (right, ratios)):
         for name, found in table.items():
-            axes.ecdf(found, label=name, color=f"C{list(times).index(name)}")  # the engine has no lengths
+            colour = (
+                "C3"
+                if name == "sympy"
+                else "0.6"
+                if name == "engine"
+                else f"C{(0, 2, 4, 5, 6, 7)[list(times).index(name) % 6]}"
+            )
+            axes.ecdf(found, label=f"{name} ({len(found):,})", color=colour)  # the engine has no lengths
         axes.set_ylim(0, 1)
         axes.grid(alpha=0.3)
     left.set_xscale("log")
@@ -407,11 +415,61 @@ def draw_figure(path, times, ratios):
     figure.savefig(path, dpi=150)
 
 
+def tier_of(word: str) -> Simplifier:
+    """The simplifier of "3-2", "4-3" or a folder, and of the same with ":N", patterns of up to N tokens alone."""
+    rules, _, longest = word.partition(":")
+    return Simplifier(rules, int(longest) if longest else None)
+
+
+def compare(exprs, tiers):
+    """(seconds, length ratios, remarks): for each tier, and seconds for the bare engine of the first, over the same skeletons.
+
+    Blocks in turn, so that a slow spell of the machine falls on all.
+    """
+    ones = {f"fansr {word}": tier_of(word) for word in tiers}
+    for one in ones.values():
+        for expr in exprs[:200]:
+            try:
+                one(expr)
+            except Rejected:
+                pass
+    found: dict = {name: [] for name in ones}
+    engine, together = [], dict.fromkeys(ones, 0.0)
+    for first in range(0, len(exprs), 2048):
+        part = exprs[first : first + 2048]
+        for name, one in ones.items():
+            found[name].append(timed(one, part))
+            start = time.thread_time()
+            one.many(part)
+            together[name] += time.thread_time() - start
+        engine.append(timed(engine_passes(next(iter(ones.values()))), part)[0])
+    times = {name: np.concatenate([seconds for seconds, _ in blocks]) for name, blocks in found.items()}
+    forms = {name: [form for _, block in blocks for form in block] for name, blocks in found.items()}
+    times["engine"] = np.concatenate(engine)
+    ratios = {
+        name: np.array([len(form) / len(expr) for expr, form in zip(exprs, some) if form is not None])
+        for name, some in forms.items()
+    }
+    told, first = [], next(iter(ones))
+    for name, one in ones.items():
+        kept = [(a, b) for a, b in zip(forms[first], forms[name]) if a is not None and b is not None]
+        told.append(
+            f"{name}: {len(one._whole.simplification_rules)} rules, rejected {np.mean([f is None for f in forms[name]]):.2%}; many at "
+            f"once, as the command does: {together[name] / len(exprs) * 1e6:.0f} us each, {together[name] / times['engine'].sum():.2f} of "
+            f"the engine's two passes; shorter than {first}'s {sum(len(b) < len(a) for a, b in kept)}, longer "
+            f"{sum(len(b) > len(a) for a, b in kept)} of {len(kept)}"
+        )
+    return times, ratios, told
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=1 << 16)
     parser.add_argument("--variables", type=int, default=17)
     parser.add_argument("--sympy", type=int, default=400, help="how many of them SymPy gets (about 0.3 s each)")
+    parser.add_argument(
+        "--tiers", default="3-2,4-3", help="rules, with commas; 4-3:2 has its patterns of up to 2 tokens alone"
+    )
     parser.add_argument("--command", type=int, default=100_000, help="skeletons for the whole command; 0 leaves it out")
     parser.add_argument(
         "--fuzz", type=int, default=0, metavar="N", help="instead of all that: simplify N odd inputs and say what came"
@@ -436,31 +494,12 @@ def main():
     if options.fuzz:
         return report_fuzz(options.fuzz)
     exprs = sample_skeletons(Prior(variables=options.variables), np.arange(options.n), seed=0)
-    one = Simplifier()
-    for expr in exprs[:200]:
-        try:
-            one(expr)
-        except Rejected:
-            pass
-
-    times, ratios = {}, {}
-    # Blocks in turn, so that a slow spell of the machine falls on both.
-    parts = [exprs[i : i + 2048] for i in range(0, len(exprs), 2048)]
-    together = 0.0
-    found = []
-    for part in parts:
-        found.append((timed(one, part), timed(engine_passes(one), part)))
-        start = time.thread_time()
-        one.many(part)
-        together += time.thread_time() - start
-    times["fansr"] = np.concatenate([ours[0] for ours, _ in found])
-    times["engine"] = np.concatenate([bare[0] for _, bare in found])
-    results = [result for ours, _ in found for result in ours[1]]
-    ratios["fansr"] = np.array([len(s) / len(e) for e, s in zip(exprs, results) if s is not None])
+    times, ratios, told = compare(exprs, options.tiers.split(","))
     if options.sympy:
-        seconds, lengths = with_sympy(exprs[: options.sympy], np.random.default_rng(0))
+        some = np.sort(np.random.default_rng(1).choice(len(exprs), min(options.sympy, len(exprs)), replace=False))
+        seconds, lengths = with_sympy([exprs[i] for i in some], np.random.default_rng(0))
         times["sympy"] = seconds
-        ratios["sympy"] = lengths / np.array([len(e) for e in exprs[: len(lengths)]])
+        ratios["sympy"] = lengths / np.array([len(exprs[i]) for i in some[: len(lengths)]])
 
     print(f"{options.n} skeletons, {options.variables} variables, mean length {np.mean([len(e) for e in exprs]):.2f}")
     for name, seconds in times.items():
@@ -469,16 +508,14 @@ def main():
             if name in ratios
             else ""
         )
-        print(f"{name:7s} median {np.median(seconds) * 1e6:.0f} us, mean {seconds.mean() * 1e6:.0f} us{ratio}")
-    print(
-        f"rejected {sum(r is None for r in results) / len(results):.2%}; "
-        f"fansr / engine's two passes {times['fansr'].sum() / times['engine'].sum():.2f}; many at once, as the command "
-        f"does: {together / len(exprs) * 1e6:.0f} us each, {together / times['engine'].sum():.2f}"
-    )
+        median = np.median(seconds) * 1e6
+        print(f"{name:12s} {len(seconds)}: median {median:.0f} us, mean {seconds.mean() * 1e6:.0f} us{ratio}")
+    for line in told:
+        print(line)
     if options.sympy:
-        unfinished = np.mean(times["sympy"] >= 1.0)
+        unfinished, first = np.mean(times["sympy"] >= 1.0), next(iter(times))
         print(
-            f"sympy's median / fansr's {np.median(times['sympy']) / np.median(times['fansr']):.0f}; "
+            f"sympy's median / {first}'s {np.median(times['sympy']) / np.median(times[first]):.0f}; "
             f"sympy unfinished after 1 s {unfinished:.1%}"
         )
     if options.command:

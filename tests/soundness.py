@@ -360,14 +360,14 @@ def _best(program, X, y, grid, n):
     return grid[np.argsort(scores, kind="stable")[:n]]
 
 
-def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40, keep=None):
+def run(exprs, n_variables, seed=0, relax=False, report=None, starts=40, keep=None, rules=None):
     """Counter of verdicts and the examples of those that are not fine; `keep` gets each of these when it is found."""
     from fansr.simplification.simplify import simplify_many
 
     rng = np.random.default_rng(seed)
     verdicts, examples = Counter(), []
     for i, raw in enumerate(exprs):
-        ((simple, reason),) = simplify_many([raw], relax=relax)
+        ((simple, reason),) = simplify_many([raw], relax=relax, rules=rules)
         if simple is None:
             verdict, example = f"rejected: {reason}", None
             if reason == "nonfinite":
@@ -406,6 +406,7 @@ def main():
     parser.add_argument(
         "--starts", type=int, default=12, help="starts of the fit, for each of up to 4 draws of the constants"
     )
+    parser.add_argument("--rules", help="a tier or a folder of rules; the default is fansr-simplify's")
     parser.add_argument("--out")
     options = parser.parse_args()
     from fansr.corpus.gen import sample_skeletons
@@ -418,6 +419,7 @@ def main():
             exprs,
             options.variables,
             starts=options.starts,
+            rules=options.rules,
             report=lambda i, v: print(i, dict(v), file=sys.stderr, flush=True),
             keep=lambda example: print(json.dumps(example), file=file, flush=True),
         )

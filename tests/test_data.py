@@ -159,7 +159,9 @@ def test_shape_of_the_benchmark():
     for law in LAWS.values():
         assert [v["name"] for v in law["variables"]] == [f"v{j + 1}" for j in range(len(law["variables"]))]
         for v in law["variables"]:
-            assert v["dist"] in ("log", "uni", "int") and v["sign"] in ("pos", "neg", "pos_neg") and v["low"] < v["high"]
+            assert (
+                v["dist"] in ("log", "uni", "int") and v["sign"] in ("pos", "neg", "pos_neg") and v["low"] < v["high"]
+            )
             assert v["low"] > 0 or v["dist"] != "log"
 
 
@@ -200,6 +202,8 @@ def test_law_is_finite_on_its_ranges_and_uses_all_columns(key):
 
 
 HBAR, EPSILON, C, KB, G = 6.626e-34 / (2 * np.pi), 8.854e-12, 2.99792458e8, 1.380649e-23, 6.6743e-11
+
+
 def test_the_london_current_is_that_of_a_metal():
     """SRSD's carriers of III.21.20: as many as a metal has, 8.5e28 of copper among them, charged like electrons."""
     rho, q, _, m = LAWS["III.21.20"]["variables"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fansr.cli import resources
-from fansr.evaluation.metrics import EPS32, bootstrap
+from fansr.evaluation.metrics import EPS32, METRICS, bootstrap
 from fansr.evaluation.plot_style import (
     INK,
     MUTED,
@@ -39,6 +39,12 @@ VERDICTS = (("o", "#0072B2", "recovered"), ("s", "#E69F00", f"approximate, FVU <
 FLOOR = 1e-32  # smaller FVUs are drawn here: below it float64 says nothing
 NAME = 34  # characters of a law's name
 
+NAMES = {
+    "vnrr": "recovered on unseen points, % (vNRR)",
+    "length_ratio": "length ratio, all laws",
+    "length_ratio_recovered": "length ratio of recovered laws",
+}
+
 # ---- recovery against something ---------------------------------------------------------------
 
 
@@ -60,15 +66,25 @@ def estimate(records: list[dict], key: str) -> tuple[float, float, float] | None
     return (float(np.mean(values)), *bootstrap(values, laws))
 
 
+RECOVERY = ("vnrr", "length_ratio", "length_ratio_recovered")  # figures 2, 5 and 6
+# Figures 14 to 16: appendix L, in the order of metrics.METRICS; medians stand in tables.
+EVERYTHING = tuple(m.name for m in METRICS if m.name not in ("length_ratio_median", "seconds_median", "seconds_mean"))
+IN_A_ROW = 4  # panels of a picture of everything
+
+
 @drawn
-def draw_against(records: list[dict], field: str, label: str, published: bool = False) -> Figure:
-    """vNRR and, where laws were recovered, their length ratio against `field`, with 95 % intervals over laws."""
+def draw_against(
+    records: list[dict], field: str, label: str, published: bool = False, metrics: tuple[str, ...] = RECOVERY
+) -> Figure:
+    """Metrics against `field`, means with 95 % intervals over laws; one that no record has is left out."""
     found = series_of(records, field)
     names = [*PLACES, *sorted(name for name in found if name not in PLACES)]
-    curves: dict[str, list] = {"vnrr": [], "length_ratio_recovered": []}
+    factors = {m.name: 100.0 if m.rate else 1.0 for m in METRICS}
+    curves: dict[str, list] = {key: [] for key in metrics}
     for k, name in ((k, name) for k, name in enumerate(names) if name in found):
         by_x = found[name]
-        for key, factor in (("vnrr", 100.0), ("length_ratio_recovered", 1.0)):
+        for key in metrics:
+            factor = factors[key]
             points = [(x, estimate(some, key)) for x, some in sorted(by_x.items())]
             if field == "budget":  # what was used, not what was allowed
                 points = [(float(np.mean([r["seconds"] for r in by_x[x]])), e) for x, e in points]
@@ -76,7 +92,8 @@ def draw_against(records: list[dict], field: str, label: str, published: bool = 
             if whole:
                 curves[key].append((k, name, whole))
     keys = [key for key, some in curves.items() if some]
-    canvas, axes = figure(len(keys))
+    columns = min(len(keys), IN_A_ROW)
+    canvas, axes = figure(columns, -(-len(keys) // columns), 4.2 if columns < IN_A_ROW else 3.4, cells=range(len(keys)))
     for axis, key in zip(axes, keys):
         for k, name, points in curves[key]:
             x, middle, low, high = map(np.array, zip(*points))
@@ -86,11 +103,12 @@ def draw_against(records: list[dict], field: str, label: str, published: bool = 
             quote(axis)
         _scale_x(axis, field, [record[field] for record in records if record.get(field) is not None])
         axis.set_xlabel(label)
-        if key == "vnrr":
-            axis.set(ylabel="recovered on unseen points, % (vNRR)", ylim=(0, 100))
-        else:
-            axis.axhline(1.0, color=MUTED, linewidth=0.8)
-            axis.set(ylabel="length ratio of recovered laws")
+        metric = next(m for m in METRICS if m.name == key)
+        axis.set(ylabel=NAMES.get(key, metric.label + (", %" if metric.rate else "")))
+        if metric.rate:
+            axis.set_ylim(0, 100)
+        if metric.better in ("one", "zero"):
+            axis.axhline(1.0 if metric.better == "one" else 0.0, color=MUTED, linewidth=0.8)
     legend_outside(canvas, axes)
     return canvas
 
@@ -111,7 +129,7 @@ def _scale_x(axis, field: str, values):
         axis.set_xscale("symlog", linthresh=smallest)  # noise 0 has a place on it
         ticks = sorted(set(values))
         named_ticks(axis, "x", ticks, [number(tick, 3) for tick in ticks])
-    elif field == "points":
+    elif field in ("points", "samples"):
         axis.set_xscale("log", base=2)
         ticks = sorted(set(values))
         few = [
@@ -125,7 +143,7 @@ def _scale_x(axis, field: str, values):
 def quote(axis: Axes) -> None:
     """Horizontal lines at other authors' published recovery rates, marked as such."""
     with open(resources.path("data", "published.json")) as file:
-        quoted = json.load(file)["methods"]
+        quoted = [method for method in json.load(file)["methods"] if method.get("line")]
     for method in quoted:
         axis.axhline(100 * method["vnrr"], color=MUTED, linewidth=0.8, linestyle=":")
         axis.annotate(

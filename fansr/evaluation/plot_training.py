@@ -23,11 +23,13 @@ CURVES = (
 
 @drawn
 def draw_training(records: list[dict]) -> Figure:
-    """Loss by split, learning rate and gradient norm against the step; what no record tells has no panel."""
+    """Loss by split (and by run, where there are several labels), learning rate and gradient norm against the step; what no
+    record tells has no panel."""
+    several = len({record.get("label") for record in records}) > 1
     splits: dict[str, list[dict]] = defaultdict(list)
     for record in records:
-        splits[record["split"]].append(record)
-    order = sorted(splits.items(), key=lambda item: item[0] != "train")
+        splits[f"{record['label']} {record['split']}" if several else record["split"]].append(record)
+    order = sorted(splits.items(), key=lambda item: (item[1][0].get("label", ""), item[1][0]["split"] != "train"))
     told = [
         (key, label) for key, label in CURVES if any(r.get(key) is not None and np.isfinite(r[key]) for r in records)
     ]
@@ -47,6 +49,48 @@ def draw_training(records: list[dict]) -> Figure:
         if key == "grad_norm" and min(values) > 0:
             log_axis(axis, "y")
     legend_outside(canvas, axes)
+    return canvas
+
+
+def envelope(flops: np.ndarray, loss: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """(a, exponent, points) of loss = a * flops^exponent through the lower envelope: the points at which no run was as low
+    with fewer operations.  NaN where there are fewer than two.
+
+    The first of several points of one run's descent is no more on the envelope than the last; as in the paper (appendix K)
+    the power law is fitted by least squares to the logarithms of all of them.
+    """
+    order = np.argsort(flops, kind="stable")
+    lowest = np.minimum.accumulate(loss[order])
+    kept = order[(loss[order] == lowest) & np.concatenate(([True], lowest[1:] < lowest[:-1]))]
+    if len(kept) < 2:
+        return float("nan"), float("nan"), kept
+    slope, offset = np.polyfit(np.log(flops[kept]), np.log(loss[kept]), 1)
+    return float(np.exp(offset)), float(slope), kept
+
+
+@drawn
+def draw_flops(series: dict[str, list[dict]]) -> Figure:
+    """Validation loss against training operations for each run, and the power law of the lower envelope (figure 13, left)."""
+    runs = {
+        name: np.array([(r["flops"], r["loss"]) for r in some if r["split"] == "val" and r.get("flops")])
+        for name, some in series.items()
+    }
+    runs = {name: points for name, points in runs.items() if len(points)}
+    if not runs:
+        raise NoAnswer("no record tells a validation loss and the operations it took")
+    canvas, (axis,) = figure(1, width=5.2)
+    for k, (name, points) in enumerate(runs.items()):
+        look = style(k)
+        axis.plot(*points.T, label=name, **(look if len(points) <= MANY else look | {"marker": ""}))
+    flops, loss = np.concatenate(list(runs.values())).T
+    a, exponent, kept = envelope(flops, loss)
+    if len(kept) > 1:
+        ends = np.array([flops[kept].min(), flops[kept].max()])
+        axis.plot(ends, a * ends**exponent, color="black", linestyle=":", label=f"envelope: FLOPs^{exponent:.3f}")
+    axis.set(xlabel="training FLOPs (6 N D)", ylabel="validation loss, nats a token")
+    log_axis(axis, "x")
+    log_axis(axis, "y")
+    legend_outside(canvas, [axis])
     return canvas
 
 

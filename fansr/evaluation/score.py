@@ -18,6 +18,7 @@ import click
 from fansr.cli import command, record_filter
 from fansr.errors import DataError, NoAnswer
 from fansr.evaluation.metrics import METRICS, score_fit, summarise
+from fansr.evaluation.paired import as_table as paired_table, compared
 from fansr.streams import open_reader, open_writer
 
 INSIDE = ("kind", "fvu", "fvu_val", "length", "logp", "seconds", "expr")  # of a fit record: in `best` or a metric
@@ -168,6 +169,12 @@ def reference_times(path: str) -> dict:
     metavar="N",
     help="Resamples of the laws for the 95 % intervals; 0 leaves them out.",
 )
+@click.option(
+    "--paired",
+    type=click.Choice([metric.name for metric in METRICS if metric.statistic == "mean"]),
+    default=None,
+    help="Also compare the groups of --by two by two, problem by problem, by this metric.",
+)
 @click.option("--json", "form", flag_value="json", help="One JSON object, rates as shares.")
 @click.option("--tsv", "form", flag_value="tsv", help="Tab-separated: group, metric, value, low, high, n.")
 @click.option("--reference", metavar="FITS", help="Fits of the same problems whose seconds count as 1.")
@@ -181,8 +188,10 @@ def reference_times(path: str) -> dict:
 @command.max_record_option()
 @command.quiet_option()
 @command.config_option()
-def score(inputs, by, n_bootstrap, form, reference, truth, output, seed, quiet, config):
+def score(inputs, by, n_bootstrap, paired, form, reference, truth, output, seed, quiet, config):
     """Score fit records: recovery rates, lengths, times, agreement with the true law, with 95 % intervals."""
+    if paired and not by:
+        raise click.UsageError(f"--paired {paired} compares the groups of --by, which is missing: --by method")
     seconds = reference_times(reference) if reference else {}
     records, history = [], []
     for name in inputs or ["-"]:
@@ -202,7 +211,12 @@ def score(inputs, by, n_bootstrap, form, reference, truth, output, seed, quiet, 
                 writer.write(record)
     if output != "-":
         summary = summary_of(records, by, n_bootstrap, seed)
+        if paired:
+            summary["paired"] = compared(grouped(records, by), paired, n_bootstrap, seed)
         click.echo({"json": as_json, "tsv": as_tsv}.get(form, as_table)(summary))
+        if paired and form is None and summary["paired"]:
+            rate = next(metric.rate for metric in METRICS if metric.name == paired)
+            click.echo("\n" + paired_table(summary["paired"], paired, rate))
 
 
 main = score

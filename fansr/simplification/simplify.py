@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 import click
 
-from fansr.cli import command, resources
+from fansr.cli import command
 from fansr.errors import DataError
 from fansr.expressions import (
     ARITY,
@@ -38,6 +38,7 @@ from fansr.expressions import (
     variable_index,
     variables,
 )
+from fansr.simplification.rule_sets import DEFAULT_TIER, load_engine, rules_name, with_rules
 from fansr.simplification.translation import NonFinite, Respeller, finite_powers
 from fansr.streams import parallel, reader_writer
 
@@ -60,7 +61,8 @@ class Rejected(ValueError):
 
 
 class Simplifier:
-    """The engine with one folder of rules, and the speller.  Not to be shared by threads.
+    """The engine with one set of rules (a tier's name or a folder; `longest`: the most tokens of a pattern, the paper's L_max),
+    and the speller.  Not to be shared by threads.
 
     A rule for a sum or product costs time in every expression, since it is tried on every choice of
     operands.  Those of the rules that need certain functions (sin(x)^2 + cos(x)^2) therefore stand in
@@ -68,8 +70,8 @@ class Simplifier:
     (x/x = 1, x + C*x = C*x) are what the engine's canonical form and translation.py do without a rule.
     """
 
-    def __init__(self, rules: str | None = None):
-        self._whole = load_engine(rules)
+    def __init__(self, rules: str | None = None, longest: int | None = None):
+        self._whole = load_engine(rules, longest)
         self._needs = _needed_functions(self._whole.simplification_rules)
         self._triggers = frozenset(token for need in self._needs for token in need)
         self._full = self._whole._core.ac_simplify
@@ -84,7 +86,7 @@ class Simplifier:
             for rule in self._whole.simplification_rules
             if rule[0][0] not in _BAGS or not _has_slot(rule[0]) or (need and _functions(rule[0]) == need)
         ]
-        return type(self._whole)(self._whole._operators_config, chosen)._core.ac_simplify
+        return with_rules(self._whole, chosen)._core.ac_simplify
 
     def _simplify(self, expr) -> list[str]:
         """One pass of the engine, tagged."""
@@ -339,26 +341,10 @@ def _needed_functions(rules) -> list[Counter]:
     return needs
 
 
-def load_engine(rules: str | None = None):
-    """simplipy's engine with the operators and rules of a folder (default: the rules that come with fansr)."""
-    folder = resources.path("rules") if rules is None else rules
-    config = str(folder) + "/config.yaml"
-    try:
-        import simplipy
-
-        return simplipy.SimpliPyEngine.from_config(config)
-    except FileNotFoundError:
-        raise DataError(
-            f"{folder}: no rules here (config.yaml is missing); fansr-mine writes a folder of rules"
-        ) from None
-    except Exception as error:  # noqa: BLE001 - simplipy reports a wrong config in many ways
-        raise DataError(f"{config}: cannot be loaded: {error}") from None
-
-
 @functools.lru_cache(maxsize=4)
-def simplifier(rules: str | None = None) -> Simplifier:
-    """The process's Simplifier for a folder of rules, made once."""
-    return Simplifier(rules)
+def simplifier(rules: str | None = None, longest: int | None = None) -> Simplifier:
+    """The process's Simplifier for a set of rules, made once."""
+    return Simplifier(rules, longest)
 
 
 def simplify(expr, relax: bool = False, rules: str | None = None) -> list[str]:
@@ -399,13 +385,13 @@ def free_coefficients(expr) -> list[str]:
 class _Stage:
     """What a worker process does with a chunk of records."""
 
-    def __init__(self, rules, relax):
-        self.rules, self.relax = rules, relax
+    def __init__(self, rules, relax, longest=None):
+        self.rules, self.relax, self.longest = rules, relax, longest
 
     def __call__(self, records):
         kept, dropped = [], Counter()
         exprs = [record["expr"] for record in records if "expr" in record]
-        forms = iter(simplifier(self.rules).many(exprs, self.relax))
+        forms = iter(simplifier(self.rules, self.longest).many(exprs, self.relax))
         for record in records:
             if "expr" not in record:  # a problem before its candidates
                 kept.append(record)
@@ -454,9 +440,17 @@ def merge_equal(records, merged: dict | None = None) -> dict:
 @click.option(
     "--rules",
     type=click.Path(file_okay=False),
+    default=DEFAULT_TIER,
+    show_default=True,
+    metavar="3-2|4-3|DIR",
+    help="Rules: a tier that comes with fansr, by the most tokens of its mined patterns and replacements, or a folder of fansr-mine.",
+)
+@click.option(
+    "--max-pattern",
+    type=click.IntRange(0),
     default=None,
-    metavar="DIR",
-    help="Folder of rules written by fansr-mine.  [default: the rules that come with fansr]",
+    metavar="N",
+    help="Leave out rules with patterns of more tokens (the paper's L_max).  [default: none are]",
 )
 @click.option("--relax", is_flag=True, help="First make every factor 2..5 and divisor 2..5 a free constant.")
 @click.option("--dedup", is_flag=True, help="Merge records of equal form (per problem) and add up their counts n.")
@@ -466,17 +460,16 @@ def merge_equal(records, merged: dict | None = None) -> dict:
 @command.max_record_option()
 @command.quiet_option()
 @command.config_option()
-def simplify_command(inputs, rules, relax, dedup, output, jobs, resume, quiet, config):
+def simplify_command(inputs, rules, max_pattern, relax, dedup, output, jobs, resume, quiet, config):
     """Bring skeletons or candidates to their canonical form.
 
     Records whose form holds an infinity (nonfinite), or that are longer than 128 tokens (too_long), are
     dropped and counted by reason.  A token that is neither operator, variable, constant nor number is an error.
     """
-    folder = None if rules is None else str(rules)
-    if folder is not None:
-        load_engine(folder)  # a wrong folder is said here, not by a worker
-    entry = command.history_entry(config={"relax": relax, "dedup": dedup}, rules=rules_name(folder))
-    stage = _Stage(folder, relax)
+    load_engine(rules)  # a wrong folder is said here, not by a worker
+    told = {"relax": relax, "dedup": dedup, **({} if max_pattern is None else {"max_pattern": max_pattern})}
+    entry = command.history_entry(config=told, rules=rules_name(rules))
+    stage = _Stage(rules, relax, max_pattern)
     if dedup and resume:
         raise click.UsageError("--resume cannot go on with --dedup, which writes only when it has read everything")
     if dedup:
@@ -518,19 +511,6 @@ class _Unpacked:
 
     def __call__(self, batch):
         return self.stage(batch.records())
-
-
-def rules_name(folder: str | None = None) -> str:
-    """Short hash of a rule set, for histories: equal names mean equal rules."""
-    import hashlib
-    from pathlib import Path
-
-    path = Path(folder) if folder is not None else resources.path("rules")
-    digest = hashlib.blake2b(digest_size=6)
-    for name in ("config.yaml", "rules.json"):
-        if (path / name).exists():
-            digest.update((path / name).read_bytes())
-    return digest.hexdigest()
 
 
 main = simplify_command

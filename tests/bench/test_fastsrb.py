@@ -88,6 +88,27 @@ def test_a_cell_is_one_stream_with_its_history(laws, tmp_path):
     assert path.stat().st_mtime_ns == before  # nothing was run again
 
 
+def test_the_network_alone_is_swept_by_its_draws(laws, tmp_path):
+    """Each cell is section 3.5 with its number of draws: laws of the model alone, with the probability of their draw."""
+    out = tmp_path / "o"
+    code, text = call("samples", "--values", "4,16", "--laws", laws, "--repeats", 1, "--out", out, "-j", "1", "-q")
+    assert code == 0, text
+    assert {path.name for path in (out / "fits").glob("*.zst")} == {f"network-k{k}-m512-n0-d0.zst" for k in (4, 16)}
+    fits = fits_in(out)
+    assert Counter(fit["samples"] for fit in fits) == {4: 4, 16: 4} and {fit["method"] for fit in fits} == {"network"}
+    fitted = [fit for fit in fits if fit["status"] == "ok"]
+    assert fitted and all(
+        fit["source"] == "model" and fit["logp"] <= 0 and fit["expr"] == fit["draw"] for fit in fitted
+    )
+    assert all(fit["candidates"] <= fit["samples"] for fit in fits)
+    assert "| network | 16 | 4 |" in (out / "report.md").read_text()
+    assert (out / "draws.png").exists() and (out / "draws-all.png").exists()
+    cells = bench.cells_of(("samples", "sparsity", "ladder"), ("fansr", "network"), (1.0,), 1.0, draws=64)
+    assert {cell.method for cell in cells if cell.samples} == {"network"} and {
+        c.samples for c in cells if c.points == 8
+    } == {0, 64}
+
+
 def test_parts_and_missing_problems_become_one_stream(laws, tmp_path):
     cell = bench.Cell("fansr", budget=0.6, options="--proposers power")
     folder = tmp_path / "fits"

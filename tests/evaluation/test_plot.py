@@ -119,6 +119,33 @@ def test_noise_zero_has_a_place_on_the_axis():
     assert np.isfinite(shown).all() and (np.diff(shown[:, 0]) > 1).all()
 
 
+def test_every_metric_of_appendix_l_has_a_panel():
+    records = [{**fit, "logp": -3.0, "samples": 4 ** (fit["problem"] % 4)} for fit in fits()]
+    canvas = plot.draw("draws", "fit", {"": records}, False, True)
+    labels = [axis.get_ylabel() for axis in canvas.axes]
+    assert len(labels) == len(set(labels)) >= 12 and "log probability" in labels and "excess constants" in labels
+    assert all(list(axis.lines[0].get_xdata()) == [1, 4, 16, 64] for axis in canvas.axes)
+    assert plot.kind_of("fit", records) == "draws"
+
+
+def test_the_envelope_of_several_runs_is_their_power_law():
+    """Runs that leave a known power law one after the other; what a run loses to it does not count."""
+    flops = np.geomspace(1e12, 1e18, 40)
+    best = 7.0 * flops**-0.14
+    runs = {
+        name: [
+            {"kind": "metric", "split": "val", "flops": float(f), "loss": float(loss if lead else 1.3 * loss + 0.01)}
+            for k, (f, loss) in enumerate(zip(flops, best))
+            for lead in [(k < 20) == (name == "small")]
+        ]
+        for name in ("small", "large")
+    }
+    canvas = plot.draw("flops", "metric", runs, False)
+    (axis,) = canvas.axes
+    assert [line.get_label() for line in axis.lines] == ["small", "large", "envelope: FLOPs^-0.140"]
+    np.testing.assert_allclose(axis.lines[-1].get_ydata(), best[[0, -1]], rtol=1e-9)
+
+
 def test_published_lines_are_marked_as_such():
     axes = plot.draw("time", "fit", {"": fits(budgets=(1.0, 2.0))}, True).axes
     texts = [text.get_text() for text in axes[0].texts]

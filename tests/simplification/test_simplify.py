@@ -511,6 +511,25 @@ def test_rules_folder_is_what_decides(tmp_path):
     assert len(rules) > 80
 
 
+def test_the_longest_pattern_is_a_dial(tmp_path):
+    """L_max: a rule of ten tokens goes with N = 9, all rules with N = 0, and what the engine does without rules stays."""
+    waves = ["+", "pow2", "sin", "x1", "pow2", "cos", "x1"]
+    rules = Simplifier("3-2")._whole.simplification_rules
+    lengths = sorted({len(pattern) for pattern, _ in rules})
+    for longest in (0, 3, lengths[-1]):
+        kept = Simplifier("3-2", longest)._whole.simplification_rules
+        assert sorted(map(str, kept)) == sorted(str(rule) for rule in rules if len(rule[0]) <= longest)
+    assert Simplifier("3-2")(waves) == Simplifier()(waves) == ["<constant>"]
+    bare = Simplifier("3-2", 0)
+    assert bare(waves) == ["+", "pow2", "cos", "x1", "pow2", "sin", "x1"] and bare(["+", "x1", "x1"]) == ["mult2", "x1"]
+    path = tmp_path / "in.zst"
+    with reader_writer.open_writer(path, "skeleton", []) as writer:
+        writer.write({"kind": "skeleton", "id": 0, "expr": waves})
+    for words, form in (([], ["<constant>"]), (["--max-pattern", "0"], bare(waves))):
+        assert _run("--rules", "3-2", *words, path, "-o", tmp_path / "out.zst", "-j", 1).returncode == 0
+        assert _records(tmp_path / "out.zst")[0][0]["expr"] == form
+
+
 def test_problems_pass_through_before_their_candidates(tmp_path):
     """What fansr-sample writes: each problem, then its candidates; --dedup merges within a problem."""
 
