@@ -73,6 +73,11 @@ def candidates(
     return list(state.pool)
 
 
+def colour_bar(canvas, shown, axis, **look):
+    """A colour bar without an axis across it."""
+    canvas.colorbar(shown, ax=axis, **look).ax.xaxis.set_visible(False)
+
+
 def law_text(candidate, names, digits: int = 3) -> str:
     """The law with few digits."""
     return to_infix(candidate.expr, candidate.consts, list(names), digits=digits)
@@ -118,6 +123,7 @@ def oscillations(draws, model, starts):
         axis.plot(problem.X[:, 0], problem.y, ".", color=plot_style.INK, markersize=3)
         with np.errstate(all="ignore"):
             axis.plot(grid[:, 0], evaluate(candidate.expr, grid, candidate.consts), color=plot_style.LAW, linewidth=1.2)
+        axis.set_ylim(1.15 * problem.y.min(), 1.15 * problem.y.max())
         axis.set_title(
             f"{law_text(candidate, ['x'])}\nlog p {candidate.logp:.1f}, FVU {candidate.fvu:.3g}",
             fontsize=plot_style.SMALL,
@@ -146,7 +152,7 @@ def galleries_of_two(draws, model, starts):
             shown = axis.imshow(
                 values.reshape(60, 60), origin="lower", extent=(-side, side) * 2, cmap="PuOr", vmin=-widest, vmax=widest
             )
-            canvas.colorbar(shown, ax=axis, shrink=0.8)
+            colour_bar(canvas, shown, axis, shrink=0.8)
             axis.set_title(title, fontsize=plot_style.SMALL)
             axis.grid(visible=False)
         axes[3 * row].plot(*problem.X.T, ".", color=plot_style.INK, markersize=2)
@@ -161,7 +167,7 @@ def embeddings(draws, model, starts):
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     canvas, (axis,) = plot_style.figure(1, width=8.5, height=8.0)
     shown = axis.imshow(rows @ rows.T, cmap="PuOr", vmin=-1, vmax=1)
-    canvas.colorbar(shown, ax=axis, shrink=0.7, label="cosine similarity")
+    colour_bar(canvas, shown, axis, shrink=0.7, label="cosine similarity")
     for which in ("x", "y"):
         plot_style.named_ticks(axis, which, range(len(VOCABULARY)), list(VOCABULARY), fontsize=5)
     axis.tick_params(axis="x", rotation=90)
@@ -263,7 +269,7 @@ def gaussians(draws, model, starts, minutes=60.0, grid=9):
             vmin=-16,
             vmax=0,
         )
-        canvas.colorbar(shown, ax=axis, label="log10 FVU of the chosen law")
+        colour_bar(canvas, shown, axis, label="log10 FVU of the chosen law")
         axis.set(xlabel="mean", ylabel="width", title=f"constants from {name}")
         axis.grid(visible=False)
     return canvas
@@ -284,8 +290,8 @@ def boxes(axis, rows, wide: float = 1.0):
             if k:
                 axis.annotate(
                     "",
-                    (x - 0.42 * wide, y),
-                    (row[k - 1][0] + 0.42 * wide, y),
+                    (x - 0.3 * wide, y),
+                    (row[k - 1][0] + 0.3 * wide, y),
                     arrowprops={"arrowstyle": "->", "color": plot_style.MUTED},
                 )
 
