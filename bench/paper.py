@@ -5,12 +5,13 @@
     1    the training pipeline                     11   the network, with the sizes of a config
     3    laws of test-time curves, extrapolated    18   similarity of the token embeddings
     7    Gaussians of many means and widths under two priors of constants (trains two networks)
+    13   validation loss against training operations of the shipped networks, with the envelope
     8    laws of one column and what the network makes of them    10   the same of two columns
     9    several laws of a noisy damped oscillation, with their probabilities
 
 and `decoders`, a table: what a beam and sampling find with the same number of sequences, and how many of these are one
 law written twice (section 2.2 calls them rewrites).  The other figures: 2, 5, 6, 14 to 17 by bench-fastsrb (samples, sparsity,
-noise), 4 by bench-simplify --out, 12 by bench-corpus stats, 13 by fansr-plot (--kind flops and training).
+noise), 4 by bench-simplify --out, 12 by bench-corpus stats, 13 of runs of one's own by fansr-plot (--kind flops and training).
 
 Fits are section 3.5's: draws of the network, equation 3, constants from SciPy where --starts paper says so, nothing tidied.
 """
@@ -32,6 +33,7 @@ from fansr.cli import command, resources
 from fansr.errors import DataError
 from fansr.evaluation import plot_style
 from fansr.evaluation.metrics import EPS32, fvu
+from fansr.evaluation.plot_training import draw_flops
 from fansr.expressions import from_infix, to_infix
 from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import VOCABULARY
@@ -275,6 +277,18 @@ def gaussians(draws, model, starts, minutes=60.0, grid=9):
     return canvas
 
 
+def shipped_training(draws, model, starts):
+    """Figure 13, left: of every network in data/models, from the curve beside it; the first tenth, where the rate rises, is left out."""
+    series = {}
+    for path in sorted(resources.path("data", "models").glob("*.json")):
+        told = json.loads(path.read_text())
+        curve = told.get("curve") if isinstance(told, dict) else None
+        points = [point | {"split": "val"} for point in curve or [] if point.get("flops")]
+        if points:
+            series[path.stem] = [point for point in points if point["flops"] > 0.1 * points[-1]["flops"]]
+    return draw_flops(series)
+
+
 # Figures 1 and 11
 
 
@@ -375,7 +389,7 @@ def decoders(draws, model, starts, laws="data/fastsrb.json", every=6):
 # ---- the command -----------------------------------------------------------------------------
 
 FIGURES = {
-    "1": pipeline, "3": test_time_laws, "7": gaussians, "8": galleries, "9": oscillations, "10": galleries_of_two, "11": architecture,
+    "1": pipeline, "3": test_time_laws, "7": gaussians, "8": galleries, "9": oscillations, "10": galleries_of_two, "11": architecture, "13": shipped_training,
     "18": embeddings,
 }  # fmt: skip
 

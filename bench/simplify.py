@@ -1,6 +1,6 @@
 """Time and length of simplification: fansr, the bare engine, and SymPy, on the same skeletons in the same run.
 
-    bin/bench-simplify [-n 65536] [--variables 17] [--sympy 400] [--tiers 3-2,4-3,3-2:0] [--out FOLDER]
+    bin/bench-simplify [-n 65536] [--variables 17] [--sympy 400] [--tiers 3-2,3-2:3,3-2:0] [--out FOLDER]
     bin/bench-simplify --fuzz 1000000
     bin/bench-simplify --again 100000 [--first 5000000] [--variables 17]
     bin/bench-simplify --forms 10000 [--first 5000000] [--variables 17]
@@ -416,7 +416,7 @@ def draw_figure(path, times, ratios):
 
 
 def tier_of(word: str) -> Simplifier:
-    """The simplifier of "3-2", "4-3" or a folder, and of the same with ":N", patterns of up to N tokens alone."""
+    """The simplifier of a tier or a folder, and of the same with ":N", patterns of up to N tokens alone."""
     rules, _, longest = word.partition(":")
     return Simplifier(rules, int(longest) if longest else None)
 
@@ -468,7 +468,9 @@ def main():
     parser.add_argument("--variables", type=int, default=17)
     parser.add_argument("--sympy", type=int, default=400, help="how many of them SymPy gets (about 0.3 s each)")
     parser.add_argument(
-        "--tiers", default="3-2,4-3", help="rules, with commas; 4-3:2 has its patterns of up to 2 tokens alone"
+        "--tiers",
+        default="3-2,3-2:0",
+        help="rules, with commas; 3-2:0 has those of patterns of up to 0 tokens, that is none",
     )
     parser.add_argument("--command", type=int, default=100_000, help="skeletons for the whole command; 0 leaves it out")
     parser.add_argument(

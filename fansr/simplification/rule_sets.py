@@ -1,7 +1,8 @@
 """Sets of rewriting rules: the shipped tiers by their names, folders that fansr-mine wrote, and the engine over one of them.
 
-A tier is called by the lengths that were mined, patterns of up to 3 tokens with replacements of up to 2 ("3-2") and so on.
-It is the paper's dial L_max at the time of mining; `longest` is the same dial at the time of use.
+A tier is called by the lengths that were mined, patterns of up to 3 tokens with replacements of up to 2 ("3-2") and so on: the
+default lies in rules/ itself, any other in a folder of its name below.  It is the paper's dial L_max at the time of mining;
+`longest` is the same dial at the time of use.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from pathlib import Path
 from fansr.cli import resources
 from fansr.errors import DataError
 
-TIERS = {"3-2": ".", "4-3": "4-3"}  # name -> folder under rules/
 DEFAULT_TIER = "3-2"
+
+
+def tiers() -> dict[str, Path]:
+    """The shipped tiers by name."""
+    shipped = resources.path("rules")
+    return {DEFAULT_TIER: shipped, **{p.parent.name: p.parent for p in sorted(shipped.glob("*/config.yaml"))}}
 
 
 def folder_of(rules: str | None = None) -> Path:
     """The folder of a tier's name, or the folder itself; None: the default tier's."""
-    tier = TIERS.get(DEFAULT_TIER if rules is None else str(rules))
-    return Path(str(rules)) if tier is None else resources.path("rules", tier)
+    name = DEFAULT_TIER if rules is None else str(rules)
+    return tiers().get(name, Path(name))
 
 
 def load_engine(rules: str | None = None, longest: int | None = None):
@@ -35,7 +41,7 @@ def load_engine(rules: str | None = None, longest: int | None = None):
         engine = simplipy.SimpliPyEngine.from_config(config)
     except FileNotFoundError:
         raise DataError(
-            f"{folder}: no rules here (config.yaml is missing); wanted {', '.join(TIERS)} or a folder that fansr-mine wrote"
+            f"{folder}: no rules here (config.yaml is missing); wanted {', '.join(tiers())} or a folder that fansr-mine wrote"
         ) from None
     except Exception as error:  # noqa: BLE001 - simplipy reports a wrong config in many ways
         raise DataError(f"{config}: cannot be loaded: {error}") from None

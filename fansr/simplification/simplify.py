@@ -442,8 +442,8 @@ def merge_equal(records, merged: dict | None = None) -> dict:
     type=click.Path(file_okay=False),
     default=DEFAULT_TIER,
     show_default=True,
-    metavar="3-2|4-3|DIR",
-    help="Rules: a tier that comes with fansr, by the most tokens of its mined patterns and replacements, or a folder of fansr-mine.",
+    metavar="TIER|DIR",
+    help="Rules: a tier that comes with fansr, called by the most tokens of its mined patterns and replacements, or a folder of fansr-mine.",
 )
 @click.option(
     "--max-pattern",

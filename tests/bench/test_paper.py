@@ -10,7 +10,7 @@ from bench import paper  # noqa: E402
 from fansr.network import model_file, sample  # noqa: E402
 
 
-@pytest.mark.parametrize("figure", ["1", "9", "11", "18"])
+@pytest.mark.parametrize("figure", ["1", "9", "11", "13", "18"])
 def test_a_figure_is_one_command(figure, tmp_path):
     out = tmp_path / "figure.png"
     result = CliRunner().invoke(paper.main, [figure, "--draws", "16", "-o", str(out)])
