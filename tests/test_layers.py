@@ -195,7 +195,7 @@ def test_light_commands_load_nothing_heavy(name):
 
 def test_simplipy_has_one_door():
     users = [name for name, path in MODULES.items() if any(m.split(".")[0] == "simplipy" for m, _ in imports(path))]
-    assert set(users) <= {"simplification.simplify", "simplification.mine"}
+    assert set(users) <= {"simplification.rule_sets", "simplification.mine"}
 
 
 def test_numba_is_loaded_without_scipy_and_scipy_works_afterwards():
