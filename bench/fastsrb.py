@@ -234,7 +234,7 @@ def _write_todo(cell: Cell, problems: Path, todo: Path, done: set[int], shard: i
             for i, record in enumerate(reader):
                 if chosen(record) and i % shards == shard and record["id"] not in done:
                     told = {"samples": cell.samples} if cell.samples else {}
-                writer.write({**cut(record, cell.points), "method": cell.method, "clock": cell.clock, **told})
+                    writer.write({**cut(record, cell.points), "method": cell.method, "clock": cell.clock, **told})
             return writer.n
 
 
@@ -379,7 +379,7 @@ def report(folder: Path, at: float, say=click.echo):
             text.append(f"## {title}\n\n{markdown(some, by)}\n")
             if kind:
                 labelled = {"": [{**r, "label": r.get("method")} for r in some]}
-                plot.save(plot.draw(kind, "score", labelled, True), str(folder / f"{prefix}{kind}.png"))
+                plot.save(plot.draw(kind, "score", labelled, kind == "time"), str(folder / f"{prefix}{kind}.png"))
                 plot.save(plot.draw(kind, "score", labelled, False, True), str(folder / f"{prefix}{kind}-all.png"))
 
     section("All", base, ("method", "budget"), "time" if len({r["budget"] for r in base}) > 1 else None)
