@@ -14,6 +14,7 @@ SHORT = {"-o": "--output", "-j": "--jobs", "-n": "--number", "-q": "--quiet", "-
 OTHERWISE = {
     "--json": "fansr-cat and fansr-score: one of several forms",
     "--val": "what is held out: a share of a table, as many points more, or a file",
+    "--form": "fansr-fit: of a law of columns, with rules for its functions; fansr-law: of a scaling law",
     "--by": "of fansr-score several, every combination; of fansr-law one series",
     "--shards": "fansr-gen --plan counts them, fansr-cat names their folder",
 }
