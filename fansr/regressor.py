@@ -57,10 +57,11 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
     units : units of columns and target, "x=m, t=s, y=m/s**2" or a dictionary, as --units; quantities and columns of pint tell theirs.
     rules : what a law may be, a dictionary of any of operators, without, max_length, max_constants, max_depth, nest, arguments,
         price, positive, bounds, define, each written as the option of fansr-fit of that name: ``{"operators": "+,-,*,exp"}``.
-    form : the law's form, "A*exp(-k*x1) + f(x2)", or a list with rules for its functions, as --form; guess : laws to start from, or
-        files of them, as --guess.
-    inputs, ignore : columns that the law may depend on, and may not (names or patterns; arrays have x1, x2, ...); derive, lag,
-        categories : columns made on the way, "v = dx/dt", "x:1..3" and "onehot" for text; each as the option of that name, several as a list.
+    form : the law's form, "A*exp(-k*x1) + f(x2)", or a list with rules for its functions, as --form.
+    guess : laws to start from, or files of them, as --guess.
+    inputs, ignore : columns that the law may depend on, and may not (names or patterns; arrays have x1, x2, ...).
+    derive, lag, categories : columns made on the way, "v = dx/dt", "x:1..3" and "onehot" for text; each as the option of that
+        name, several as a list.
     group : the column of groups, each with constants of its own.
     target_fvu : the search ends when the law it would choose leaves no more of the variance than this.
     callback : called with the state of the search after every turn of a proposer; the search ends when it gives back True.

@@ -17,7 +17,7 @@ COMMANDS = {
     "simplify": "simplification.simplify:simplify_command", "mine": "simplification.mine:mine_command",
     "fit": "fit:fit", "score": "evaluation.score:score", "plot": "evaluation.plot:plot", "peer": "evaluation.peer:peer",
     "sample": "network.sample:sample", "train": "network.train:train", "cat": "cli.cat:cat", "predict": "predict:predict",
-    "distill": "distill_command:distill",
+    "distill": "distill_command:distill", "forms": "corpus.forms:forms", "law": "scaling.law:law", "sweep": "scaling.sweep:sweep",
 }  # fmt: skip
 
 
@@ -164,9 +164,11 @@ def test_closed_standard_streams_are_one_line(name, tmp_path):
         "peer": "--method gplearn --time 1",
         "predict": f"{tmp_path}/law.json",
         "distill": "export - --as latex",
+        "sweep": f"run - --out {tmp_path}/runs",
+        "forms": "--depth 1",
     }.get(name, "")
     for closed in ("<&-", ">&-", "<&- >&-"):
-        if name == "gen" and closed == "<&-":
+        if name in ("gen", "forms") and closed == "<&-":  # they read nothing
             continue
         line = f"{tool} {more if closed != '>&-' else '--help'} {closed}"
         done = subprocess.run(

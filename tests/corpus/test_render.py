@@ -301,7 +301,9 @@ def test_the_benchmark_follows_its_own_file(tmp_path):
             x = np.concatenate([p["X"][:, j], p["X_val"][:, j]])
             assert (np.abs(x) >= min(abs(v["low"]), abs(v["high"])) * (1 - 1e-9)).all() or v["low"] <= 0
             assert (np.abs(x) <= max(abs(v["low"]), abs(v["high"])) * (1 + 1e-9)).all()
-            assert v["sign"] == "pos_neg" or (x >= min(v["low"], 0)).all()
+            if v["sign"] == "neg":
+                assert (x <= 0).all()
+            assert v["sign"] in ("pos_neg", "neg") or (x >= min(v["low"], 0)).all()
             assert v["dist"] != "int" or (x == np.rint(x)).all()
         # The formula as Python, apart from our parser.
         scope = {name: p["X"][:, j] for j, name in enumerate(p["names"])}
