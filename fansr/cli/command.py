@@ -6,8 +6,10 @@ All that the module of a command needs is reached through this one: options, the
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -123,6 +125,9 @@ class _Command(click.Command):
     def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **extra):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        # A process that ends looks through all that it imported for garbage, which takes longer than many a fit.
+        atexit.unregister(gc.freeze)
+        atexit.register(gc.freeze)
         _occupy_streams()
         try:
             code = self._run(args, prog_name, extra)

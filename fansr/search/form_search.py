@@ -20,6 +20,8 @@ import numpy as np
 from fansr.expressions import CONSTANT, n_constants
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import clocks, forms, rounding, rules, selection, turns
+from fansr.search.ending import TAME
+from fansr.search.state import MORE
 from fansr.streams import rng_for
 
 AT_ONCE = 48  # laws fitted between looks at the clock
@@ -60,7 +62,7 @@ def small_laws(operands: int, wanted: rules.Rules) -> list[list[str]]:
     ]  # type: ignore[misc]
 
 
-class FormState(turns._State):
+class FormState(turns.Turns):
     """A search whose laws are all of one form."""
 
     def __init__(self, problem: Problem, options: turns.Options, budget: Budget):
@@ -355,12 +357,8 @@ class FormState(turns._State):
             finals.append(self._kept(snapped, short, candidate))
         best = min(finals, key=self._final_value, default=None)
         if best is not None and self.between.wild(best):
-            bar = self._final_value(best) + turns.TAME
-            tame = [
-                c
-                for c in (*finals, *self._tame(turns.MORE))
-                if not self.between.wild(c) and self._final_value(c) <= bar
-            ]
+            bar = self._final_value(best) + TAME
+            tame = [c for c in (*finals, *self._tame(MORE)) if not self.between.wild(c) and self._final_value(c) <= bar]
             best = min(tame, key=self._final_value, default=best)
         front = selection.front_of([*self.pool.front(), *finals], len(self.problem.y), self.floor, best)
         return self._found(best, front, None if best is None else self._errors(best), started, status)

@@ -41,7 +41,7 @@ MOST_CONSTANTS = 8  # of a form
 LEAST_ROWS = 5  # of a group that is searched by itself
 
 
-class GroupState(turns._State):
+class GroupState(turns.Turns):
     """A search for one law with constants by group."""
 
     def __init__(self, problem: Problem, options: turns.Options, budget: Budget):

@@ -8,11 +8,14 @@ of them, for the target and for its logarithm (products become sums there).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fansr.expressions import rename
-from fansr.fitting import Candidate, Problem
+from fansr.fitting import Budget, Candidate, Problem
+from fansr.search import loss_search, rounding, selection
+from fansr.search.state import Found, Options
 from fansr.streams import rng_for
 
 MAX_COLUMNS = 12  # tables up to this width are searched whole
@@ -145,3 +148,42 @@ def widened(candidate: Candidate, columns: list[int]) -> Candidate:
     back = {k: j for k, j in enumerate(columns)}
     draw = None if candidate.draw is None else tuple(rename(list(candidate.draw), back))
     return replace(candidate, expr=rename(candidate.expr, back), draw=draw)
+
+
+def on_all_rows(found: Found, problem: Problem, options: Options, floor: float, budget: Budget):
+    """Fit the constants of the answer and of the front again on the whole table, in place.
+
+    The answer comes first.  When the budget is over the others keep the constants that the sample of rows gave them; half a
+    second later they are not even measured, and leave the front.
+    """
+    from fansr.fitting import Refiner
+
+    aim = loss_search.aim_of(problem, options.loss, options.robust)
+    fitter: Any = None
+    if aim is None:
+        fitter = Refiner(problem.X, problem.y, restarts=1, seed=options.seed, weights=problem.weights)
+    else:
+        fitter, _ = loss_search.aimed(problem, aim, 1, options.seed)
+        aim.refer(fitter.values(found.best.expr, found.best.consts))
+    front = [c for c in found.front if c is not found.best]
+    found.front = [found.best]
+    for candidate in [found.best, *front]:
+        if budget.left() < -0.5 and candidate is not found.best:
+            break
+        if candidate is not found.best:
+            found.front.append(candidate)
+        # Rounded constants stay as they are where they lose nothing.
+        plain = fitter.fvu(candidate.expr, candidate.consts)
+        candidate.fvu = plain
+        if plain > max(100 * floor, 1e-24) and len(candidate.consts) and not budget.over():
+            fvu, consts = fitter.polish(candidate.expr, candidate.consts, iterations=8)
+            fitted = replace(candidate, fvu=fvu, consts=np.asarray(consts))
+            if fvu < plain * (1 - 0.5 / len(problem.y)) and (not options.rules or options.rules.holds(fitted, problem)):
+                candidate.fvu, candidate.consts = fvu, fitted.consts
+    found.front = selection.front_of(found.front, len(problem.y), floor, found.best)
+    if aim is not None:
+        found.errors = loss_search.errors(found.best, fitter, floor, options.physics)
+        return
+    found.errors = rounding.law_errors(
+        found.best, problem.X, problem.y, floor, problem.weights, selection.known_fvu(problem), options.physics
+    )

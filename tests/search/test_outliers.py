@@ -13,7 +13,7 @@ from fansr.errors import DataError
 from fansr.evaluation import result
 from fansr.fitting.problem import Candidate, Problem
 from fansr.regressor import SymbolicRegressor
-from fansr.search import outliers, selection, turns
+from fansr.search import large_tables, outliers, selection, turns
 from fansr.tables.loading import array_problem
 
 QUICK = ("power", "library")
@@ -157,7 +157,7 @@ def test_with_no_time_left_the_front_of_a_long_table_is_not_refitted(monkeypatch
     found = turns.Found(laws[0], list(laws), np.zeros(1), 0.0, 2, {}, "ok", 1e-26)
     monkeypatch.setattr(Refiner, "polish", lambda *_args, **_more: pytest.fail("refitted without time"))
     late = Budget(0.0, start=time.monotonic() - 5.0)
-    turns._on_all_rows(found, problem, turns.Options(), 1e-26, late)
+    large_tables.on_all_rows(found, problem, turns.Options(), 1e-26, late)
     values = result.predict(laws[0], problem.X)
     assert found.front == [laws[0]]
     assert found.best.fvu == pytest.approx(

@@ -9,7 +9,7 @@ from scipy import constants as codata
 
 from fansr.fitting.problem import Candidate, Problem
 from fansr.fitting.refiner import Refiner
-from fansr.search import turns
+from fansr.search import ending, turns
 
 
 def test_a_twin_with_one_constant_too_many_does_not_hide_the_round_one():
@@ -112,8 +112,8 @@ def test_a_law_whose_constants_are_undetermined_stands_back():
         fvu, consts = fitter.polish(expr.split(), start)
         pool.append(Candidate(expr.split(), consts, fvu))
     pool[1].fvu *= 0.1  # as if it fitted far better
-    errors = [turns._State(Problem(x, y, ["x"]), turns.Options(), turns.Budget(None))._errors(c) for c in pool]
-    assert turns.determined(pool[0], errors[0]) and not turns.determined(pool[1], errors[1])
+    errors = [turns.Turns(Problem(x, y, ["x"]), turns.Options(), turns.Budget(None))._errors(c) for c in pool]
+    assert ending.determined(pool[0], errors[0]) and not ending.determined(pool[1], errors[1])
 
 
 def test_cancelling_constants_cost_what_they_need_to_be_told():

@@ -1,0 +1,180 @@
+"""The end of a search: the leaders cut down, written plainly, their constants rounded, and the choice of one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from fansr.expressions import n_constants
+from fansr.fitting import Budget, Candidate
+from fansr.search import clocks, loss_search, plain_forms, rounding, selection, shortening, spelling
+from fansr.search.state import FINISHERS, MORE, Found, State
+
+PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
+DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
+AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
+TAME = 16.0  # nats by which a law with a pole or an excursion between the rows may lead and still stand back
+
+
+class Ending(State):
+    """A search that can be brought to an end."""
+
+    def _settled(self) -> bool:
+        """True when the best candidate fits to rounding and no cut of it does."""
+        best = self.pool.best
+        if best is None or tuple(best.expr) in self.settled:
+            return False
+        if best.fvu > (self.enough if best.length <= PLAIN else self.exact):
+            return False
+        if not self.pool.value(best) < math.inf or len(self.problem.y) <= n_constants(best.expr) + 2:
+            return False
+        self.settled.add(tuple(best.expr))
+        over = self._allowance(self.work, clocks.LEAST_SECONDS)
+        short, tried = shortening.shorten(best, self.fitter, self.pool.value, over=over)
+        for candidate in tried:
+            self.pool.add(candidate)
+        self.pool.add(short)
+        self.settled.add(tuple(short.expr))
+        return True
+
+    def finish(self, started: float, status: str) -> Found:
+        """Shorten and round the leading candidates, choose one, and describe it."""
+        if not self.options.tidy:
+            best = self.pool.best
+            return self._found(best, self.pool.front(), None if best is None else self._errors(best), started, status)
+        hurry = status == "interrupted"
+        clock = Budget(0.7) if hurry else self.budget
+        least = 0.0 if hurry else clocks.LEAST_SECONDS
+        self._prune(self._allowance(clock, least / 2))
+        self._aim(-math.inf)
+        over = self._allowance(clock, least)
+        if self.checker is not None:
+            self._drop_unproven()
+        by_drop = self.options.select == "drop"
+        finals = self._finals(self.pool.front() if by_drop else self._leaders(), over)
+        best = self._choice(finals, over)
+        if best is not None and all(candidate is not best for candidate in finals):
+            finals.append(best)
+        if by_drop and best is not None:
+            best, step = selection.largest_drop(selection.pareto(finals, self.floor), self.floor, self.options.within)
+            if status == "ok" and step < selection.DROP_NATS:
+                status = "no law"
+        shown = [self._kept(self._written(candidate), candidate) for candidate in self.pool.front()]
+        front = selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
+        return self._found(best, front, None if best is None else self._errors(best), started, status)
+
+    def _finals(self, leaders: list[Candidate], over: Callable[[], bool]) -> list[Candidate]:
+        """Leaders as they would be handed out, and what those with constants at the end of their range come to."""
+        finals = [self._plain(candidate, over) for candidate in leaders]
+        if self.rules is not None or self.units is not None or self.prior:
+            return finals
+        limits = [limit for one in finals for limit in plain_forms.limits(one, self.problem.X, self.fitter)]
+        return [*finals, *(self._plain(limit, over) for limit in limits)]
+
+    def _choice(self, finals: list[Candidate], over: Callable[[], bool]) -> Candidate | None:
+        """The best by the selection's number, or a sound one not far behind it."""
+        best = min(finals, key=self._final_value, default=None)
+        if best is None or self._sound(best):
+            return best
+        more, bar = self.pool[FINISHERS : FINISHERS + MORE], self._final_value(best) + AS_WELL
+        if self.between.wild(best):
+            more, bar = self._tame(MORE), self._final_value(best) + TAME
+        near = [c for c in (*finals, *(self._plain(c, over) for c in more)) if self._final_value(c) <= bar]
+        return min(filter(self._sound, near), key=self._final_value, default=best)
+
+    def _sound(self, candidate: Candidate) -> bool:
+        """Whether the rows determine its constants and it does nothing odd between them."""
+        return determined(candidate, self._errors(candidate)) and not self.between.wild(candidate)
+
+    def _found(self, best, front, errors, started: float, status: str) -> Found:
+        """The outcome of this search with that choice."""
+        return Found(
+            best,
+            front,
+            np.zeros(0) if errors is None else errors,
+            time.monotonic() - started - self.loading,
+            self.pool.seen,
+            self.yields,
+            status if best is not None else "failed",
+            self.floor,
+            self.failures,
+            loading=self.loading,
+            unheard=self.unheard,
+        )
+
+    def _plain(self, candidate: Candidate, over) -> Candidate:
+        """A candidate as it would be handed out: written plainly, the slowest of waves that agree, its constants rounded."""
+        if self.prior and self.prior(candidate):
+            return candidate
+        # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
+        written = self._written(candidate)
+        forms = [written, *filter(None, [plain_forms.expanded(written, self.fitter)])]
+        snapped = [
+            rounding.snap(form, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+            for form in forms
+        ]
+        best = min(snapped, key=self._final_value)
+        return self._kept(self._in_plain_form(best), best, written, candidate)
+
+    def _written(self, candidate: Candidate) -> Candidate:
+        if self.prior and self.prior(candidate):
+            return candidate  # its wave is the one that is meant, and its frequency no constant
+        candidate = rounding.written(candidate, self.fitter)
+        candidate = spelling.slowest(candidate, self.problem.X, self.fitter)
+        return self._in_plain_form(candidate)
+
+    def _in_plain_form(self, candidate: Candidate) -> Candidate:
+        candidate = plain_forms.plain(candidate, self.problem.X, self.fitter)
+        return spelling.outside(candidate, self.fitter)
+
+    def _errors(self, candidate: Candidate) -> np.ndarray:
+        problem = self.problem
+        if self.aim is not None:
+            return loss_search.errors(candidate, self.fitter, self.floor, self.options.physics)
+        return rounding.law_errors(
+            candidate, problem.X, problem.y, self.floor, problem.weights, self.known, self.options.physics
+        )
+
+    def _tame(self, count: int) -> list[Candidate]:
+        """The first of the pool that do nothing odd between the rows."""
+        return list(itertools.islice((c for c in self.pool[FINISHERS:] if not self.between.wild(c)), count))
+
+    def _leaders(self) -> list[Candidate]:
+        best = self.pool.best
+        if best is None:
+            return []
+        margin = self.pool.value(best) + 12.0  # nats: what rounding and cutting may still win back
+        if self.options.select in ("score", "fvu"):
+            margin = math.inf
+        return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
+
+    def _final_value(self, candidate: Candidate) -> float:
+        """The selection's number, with a round constant charged its code instead of a fitted one's."""
+        M = len(self.problem.y)
+        free, told = 0, 0.0
+        for c in candidate.consts:
+            nats = rounding.round_nats(float(c), self.options.physics)
+            free, told = (
+                (free, told + nats)
+                if nats < selection.constant_nats(M, candidate.fvu, self.floor)
+                else (free + 1, told)
+            )
+        value = selection.selection(
+            self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known, self.exact
+        )
+        value += self.pool.surcharge(candidate)
+        if self.options.select != "mdl":
+            return value
+        value -= self.prior(candidate) if self.prior else 0.0
+        value += self._of_units(candidate)
+        return value + told + rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)
+
+
+def determined(candidate: Candidate, errors: np.ndarray) -> bool:
+    """Whether every constant of a law is known to within DETERMINED times its size."""
+    size = np.abs(np.asarray(candidate.consts, dtype=np.float64))
+    return bool((errors <= DETERMINED * size).all())

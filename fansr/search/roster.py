@@ -1,0 +1,47 @@
+"""The proposers by name: where each is, what it needs, and which take part unless others are named."""
+
+# name -> (module, function, share of a time budget).  Shares matter only while several are at work, and large ones only at first.
+PROPOSERS = {
+    "power": ("fansr.proposers.power", "propose", 8.0),
+    "sums": ("fansr.proposers.few_term_sums", "propose", 8.0),
+    "rational": ("fansr.proposers.rational", "propose", 8.0),
+    "curves": ("fansr.proposers.one_column_curves", "propose", 8.0),
+    "kinks": ("fansr.proposers.kinks", "propose", 8.0),
+    "separable": ("fansr.proposers.separable", "propose", 4.0),
+    "composite": ("fansr.proposers.composites", "propose", 1.5),
+    "library": ("fansr.proposers.library_sums", "propose", 2.0),
+    "scan": ("fansr.proposers.inner_constants", "propose", 1.5),
+    "peel": ("fansr.proposers.outer_constant", "propose", 3.0),
+    "pairs": ("fansr.proposers.two_term_laws", "propose", 1.5),
+    "structure": ("fansr.proposers.decomposition", "propose", 8.0),
+    "model": ("fansr.network.sample", "propose", 1.0),
+    "waves": ("fansr.proposers.waves", "propose", 2.0),
+    "control": ("fansr.network.sample", "propose_control", 1.0),
+    "evolve": ("fansr.proposers.local_search.evolve", "propose", 1.5),
+    "groups": ("fansr.proposers.dimensional_groups", "propose", 8.0),  # where a table has units
+    "own": ("fansr.proposers.own_functions", "propose", 4.0),  # where functions are defined or asked for
+}
+NEEDS = {"waves": {"sin", "cos"}, "kinks": {"abs", "min", "max", "step"}}  # a proposer is spared where rules allow none
+KERNELS = {"evolve": "local search", "model": "sampling"}  # what they need compiled, besides what every fit needs
+# The control (random draws of the model's prior over the columns in use) is the bar for the model.  At equal seconds
+# the model finds more of held-out synthetic laws, of published laws and of our own families (data/models/tiny-worth.json);
+# within the whole search the two are equal to one law in a hundred.
+DEFAULT_PROPOSERS = (
+    "power",
+    "kinks",
+    "sums",
+    "curves",
+    "rational",
+    "separable",
+    "library",
+    "scan",
+    "waves",
+    "structure",
+    "peel",
+    "pairs",
+    "composite",
+    "model",
+    "evolve",
+)
+# These run first and whole, by counts: no clock and no load takes the commonest laws away.
+FLOOR = ("power", "kinks", "groups", "own", "sums", "curves")
