@@ -125,7 +125,7 @@ def program(name: str, clock: str = "wall") -> list[str]:
         code += (
             "import time, types, fansr.fitting.problem, fansr.search.turns, fansr.evaluation.peer, fansr.evaluation.peer_networks as networks; clock = types.SimpleNamespace(**vars(time)); "
             f"clock.monotonic = time.process_time; fansr.evaluation.peer.PATIENCE = {CPU_PATIENCE}; "
-            "fansr.fitting.problem.time = fansr.search.clocks.time = fansr.search.turns.time = fansr.evaluation.peer.time = networks.time = clock; "
+            "fansr.fitting.problem.time = fansr.search.clocks.time = fansr.search.ending.time = fansr.search.turns.time = fansr.evaluation.peer.time = networks.time = clock; "
         )
     return [sys.executable, "-c", code + "main()"]
 
@@ -153,9 +153,10 @@ def render(laws: str, cell: Cell, repeats: int, seed: int, folder: Path, share: 
             "--val",
             "-q",
             "-o",
-            path,
+            path.with_suffix(".new"),
         ]
         run([*program("fansr-render"), laws, *map(str, words)])
+        path.with_suffix(".new").rename(path)  # a stream that an interrupt ended is whole, and short
     return path
 
 

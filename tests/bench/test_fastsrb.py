@@ -70,6 +70,22 @@ def test_sparse_problems_keep_the_same_unseen_points(laws, tmp_path):
     assert np.array_equal(few[0]["y"], cut["y"][:4]) and np.array_equal(few[1], record["y_val"])
 
 
+def test_problems_that_an_interrupt_cut_short_are_drawn_again(laws, tmp_path, monkeypatch):
+    run = bench.run
+
+    def stopped(words):
+        with open_writer(words[words.index("-o") + 1], "problem"):
+            pass  # as a render that was told to stop at its first law leaves it
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        bench.render(laws, bench.Cell("fansr"), 1, 0, tmp_path)
+    monkeypatch.setattr(bench, "run", run)
+    with open_reader(str(bench.render(laws, bench.Cell("fansr"), 1, 0, tmp_path)), holds="problem") as reader:
+        assert len(list(reader)) == 4
+
+
 def test_a_cell_is_one_stream_with_its_history(laws, tmp_path):
     code, text = call("ladder", "--laws", laws, "--budgets", "0.6", "--repeats", 1, "--out", tmp_path / "o", *QUICK)
     assert code == 0, text

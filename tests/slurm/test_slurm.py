@@ -262,13 +262,12 @@ def test_a_full_disk_fails_one_task_which_then_goes_on(cluster, limited, small_d
 
 
 def test_a_measurement_that_is_stopped_repeats_nothing(cluster, limited):
-    more = {"CELLS": "ladder", "OPTIONS": "--budgets 1 --every 20 --difficulty all", "METHODS": "fansr", "REPEATS": "1"}
-    more["OPTIONS"] = "--budgets 1 --every 20"
+    more = {"CELLS": "ladder", "OPTIONS": "--budgets 1 --every 20", "METHODS": "fansr", "REPEATS": "1"}
     job = cluster.submit("bench-fastsrb.sbatch", "--array=0-1", "--time=10", "--cpus-per-task=1", OUT="laws", **more)
     until(lambda: list((cluster.folder / "laws").rglob("*.zst")), "the problems")
     cluster.call("scontrol", "requeue", f"{job}_1")
-    assert cluster.ended(f"{job}_0")[:2] == ("COMPLETED", 0)
-    assert cluster.ended(f"{job}_1") == ("COMPLETED", 0, 1)
+    assert cluster.ended(f"{job}_0")[:2] == ("COMPLETED", 0), cluster.said(f"{job}_0")
+    assert cluster.ended(f"{job}_1") == ("COMPLETED", 0, 1), cluster.said(f"{job}_1")
     found: Counter = Counter()
     for path in (cluster.folder / "laws/fits").rglob("*.zst"):
         with reader_writer.open_reader(path, holds="fit") as reader:
