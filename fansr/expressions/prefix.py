@@ -241,6 +241,10 @@ def format_number(value: float, digits: int | None = None) -> str:
         text = repr(float(value))
     if text.endswith(".0"):
         text = text[:-2]
+    digit = text.lstrip("-").rstrip("0")
+    if text.endswith("00000") and len(text) > 7 and text.lstrip("-").isdigit():  # 138900000000 as 1.389e11
+        power = len(text.lstrip("-")) - 1
+        return f"{'-' * (value < 0)}{digit[0]}{'.' * (len(digit) > 1)}{digit[1:]}e{power}"
     return re.sub(r"e\+?(-?)0*(\d+)$", r"e\1\2", text) if "e" in text else text
 
 

@@ -57,6 +57,10 @@ def real_nats(c: float, error: float) -> float:
     return min(MOST_NATS, max(0.0, math.log(abs(c) / error) + size + _REAL_NATS))
 
 
+VAGUE = (
+    0.03  # share of a constant that its tolerance may be for a product of physics: beyond it every number is near one
+)
+
 # ---- round numbers ----------------------------------------------------------------------------
 
 
@@ -88,7 +92,7 @@ def simple_values(c: float, tolerance: float, physics: bool = False, most: int =
         offer(sign * float(round(size)), integer_nats(round(size)) + integer_nats(1))
     for value, cost in _decimals(size, tolerance):
         offer(sign * value, cost)
-    if physics:
+    if physics and tolerance <= VAGUE * size:
         for value, cost, _name in physical_values(size, tolerance):
             offer(sign * value, cost)
     return sorted(found.items(), key=lambda item: item[1])[:most]

@@ -7,6 +7,7 @@ from hypothesis import given, settings, strategies as st
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
 from fansr.proposers.power import ROWS, Regression, propose
+from fansr.search import turns
 
 
 def problem(X, y, **options):
@@ -138,3 +139,30 @@ def test_a_long_table_costs_a_regression_on_some_of_its_rows():
     assert len(Regression(problem, False).fit.t) == ROWS
     best = min((c for batch in propose(problem, Budget(None)) for c in batch), key=lambda c: c.fvu)
     assert best.fvu < 1e-25
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        lambda T, x: 1.3e11 * np.exp(-9000 / T),
+        lambda T, x: 2.5e5 * T**1.5 * np.exp(-4000 / T),
+        lambda T, x: 40 * np.exp(-0.7 * x),
+        lambda T, x: 3e3 * x**2 * np.exp(-1.3 * x - 700 / T),
+    ],
+)
+def test_laws_whose_logarithm_is_linear_come_back_whatever_their_constants(law):
+    T, x = np.random.default_rng(3).uniform([280, 0.2], [400, 5.0], (40, 2)).T
+    p = problem(np.column_stack([T, x]), law(T, x))
+    found = best(p)
+    assert "exp" in found.expr and found.fvu < 1e-18
+    check_fvu(p, found)
+
+
+def test_a_reaction_rate_with_errors_in_proportion_is_no_power_of_the_temperature():
+    T = np.linspace(280, 400, 12)
+    k = 1.3e11 * np.exp(-9000 / T) * (1 + np.random.default_rng(1).normal(0, 0.02, 12))
+    for loss in ("auto", "relative"):
+        options = turns.Options(proposers=("power", "curves"), loss=loss)
+        found = turns.search(problem(T[:, None], k), options, Budget(None)).best
+        assert found.expr == ["*", "<constant>", "exp", "/", "<constant>", "x1"]
+        assert found.consts[1] == pytest.approx(-9000, rel=0.01)

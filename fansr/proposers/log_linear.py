@@ -1,0 +1,90 @@
+"""Laws whose logarithm is linear in columns, their logarithms and reciprocals: c * x^p * exp(a*x), c * exp(-b/T), ...
+
+Decay, absorption, Arrhenius' and Clausius and Clapeyron's laws are of this form, and their constants run over decades, where no
+search from ordinary starts finds them.  A regression of log|y| on a few of 3 D terms does, in a millisecond.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from fansr.fitting import Problem
+from fansr.proposers.parts.expression_assembly import Base, nearest
+from fansr.proposers.parts.power_products import LogRegression, power_products
+from fansr.proposers.parts.sparse_sums import Subsets, growing
+
+TERMS = 3  # of log|y|, besides its constant
+KEPT = 3  # sets of each number of terms that become laws
+ROWS = 2000  # of a longer table
+SHARE = 0.3  # standard deviation that the regression may leave of log|y|'s; beyond it is no law
+
+
+@np.errstate(all="ignore")
+def log_linear(problem: Problem) -> list[Base]:
+    """Laws for a target of one sign: expressions with literals, an exponential in each."""
+    X, y = problem.X, problem.y
+    if len(y) < 4 or not ((y > 0).all() or (y < 0).all()):
+        return []
+    rows = np.linspace(0, len(y) - 1, min(len(y), ROWS)).astype(int)
+    t = np.log(np.abs(y[rows]))
+    names, values = _terms(X)
+    if not names or not np.ptp(t) > 0:
+        return []
+    F = np.stack([v[rows] for v in values])
+    found: list[Base] = []
+    for w in (np.ones(len(rows)), np.abs(y[rows]) / np.abs(y).max()):
+        w = w if problem.weights is None else w * np.sqrt(problem.weights[rows])
+        centred = (F - np.average(F, axis=1, weights=w * w)[:, None]) * w
+        target = (t - np.average(t, weights=w * w)) * w
+        kept = np.flatnonzero((centred * centred).sum(axis=1) > 0)
+        if not len(kept):
+            return found
+        subsets = Subsets(centred[kept], target)
+        for sets in growing(subsets, min(TERMS, len(rows) - 2), np.random.default_rng(0)):
+            near = [kept[list(members)] for residual, members in sets[:KEPT] if residual < SHARE**2]
+            for members in near:
+                if any(names[k][0] != "log" for k in members):
+                    coefficients, errors, _ = LogRegression(F[members].T, t, w).solve()
+                    found += _laws(problem, [names[k] for k in members], coefficients, errors)
+    return list(dict.fromkeys(found))
+
+
+def _terms(X: np.ndarray) -> tuple[list[tuple[str, int]], list[np.ndarray]]:
+    """((kind, column) and values) of the terms that are finite on all rows: a column, its reciprocal, its logarithm."""
+    names, values = [], []
+    for j, x in enumerate(X.T):
+        kinds = {"x": x, "1/x": 1 / x, "log": np.log(x)}
+        for kind, v in kinds.items():
+            if np.isfinite(v).all() and np.ptp(v) > 1e-9 * np.abs(v).max():
+                names.append((kind, j))
+                values.append(v)
+    return names, values
+
+
+def _laws(problem: Problem, terms: list[tuple[str, int]], coefficients: np.ndarray, errors: np.ndarray) -> list[Base]:
+    """The laws of one regression; powers as fitted, and as the halves that their errors allow."""
+    inner: list[str] = []
+    powers: list[tuple[Base, np.ndarray, float, float]] = []
+    s = np.zeros(len(problem.y))
+    for (kind, j), c, error in zip(terms, coefficients, errors):
+        x, v = f"x{j + 1}", problem.X[:, j]
+        if kind == "log":
+            powers.append(((x,), v, float(c), float(error)))
+            continue
+        part = ["*", repr(float(c)), x] if kind == "x" else ["/", repr(float(c)), x]
+        inner = part if not inner else ["+", *inner, *part]
+        s = s + (c * v if kind == "x" else c / v)
+    snapped = [
+        (base, v, nearest(p, (1, 2)) if abs(p - nearest(p, (1, 2))) <= 3 * error else p) for base, v, p, error in powers
+    ]
+    tables: list[list[tuple[Base, np.ndarray, Fraction | float]]] = [
+        snapped,
+        [(base, v, p) for base, v, p, _ in powers],
+    ]
+    found: list[Base] = []
+    for table in tables if powers else [[]]:
+        if all(abs(p) <= 10 for _, _, p in table):
+            found += power_products(problem.y, problem.weights, table, (tuple(inner), s))
+    return found
