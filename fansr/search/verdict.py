@@ -39,6 +39,7 @@ MIN_UNEVEN, UNEVEN_RANGE, UNEVEN_LIMIT = (
     10.0,
     4.0,
 )  # rows, largest over smallest |y|, standard deviations of the rank correlation
+ROUNDED = 1e-4  # of the target's spread that rounding of the columns may be for it to be taken for rounding
 FEW_SPARE = 2  # rows more than constants, at which a fit says little
 FAR = 0.5  # spans beyond the data at which a prediction is far outside
 ERROR_NAMES = re.compile(
@@ -110,6 +111,8 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
         return "no law", f"{M} rows cannot tell {free} constants: any such law fits them"
     if is_exact(y, residual, floor):
         return "exact", "exact to the digits the target is printed with"
+    if is_exact(y, residual, floor, rounding_of_columns(best, X, y)):
+        return "exact", "exact to the digits the table is printed with"
     from fansr.proposers import calendar_columns, prior_nats
 
     told = prior_nats(best, calendar_columns(problem))
@@ -143,13 +146,31 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
 # ---- the tests --------------------------------------------------------------------------------
 
 
-def is_exact(y: np.ndarray, residual: np.ndarray, floor: float) -> bool:
-    """Whether residuals (M,) are what rounding leaves: of float arithmetic, or of the printed last digits of y."""
+def rounding_of_columns(best: Candidate, X: np.ndarray, y: np.ndarray) -> np.ndarray | float:
+    """What one unit of the last printed digit of every column makes of the law (M,); 0 where that is no small thing.
+
+    A column of whole numbers, or of two digits, is not taken for a rounded one.
+    """
+    from fansr.expressions import evaluate
+
+    units = np.zeros(len(y))
+    for j in variables(best.expr):
+        half = np.zeros_like(X)
+        half[:, j] = selection.printed_quanta(X[:, j]) / 2
+        if half.any():
+            with np.errstate(all="ignore"):
+                units += np.abs(evaluate(best.expr, X + half, best.consts) - evaluate(best.expr, X - half, best.consts))
+    return units if np.sqrt(np.mean(units**2)) <= ROUNDED * np.std(y) else 0.0
+
+
+def is_exact(y: np.ndarray, residual: np.ndarray, floor: float, columns: np.ndarray | float = 0.0) -> bool:
+    """Whether residuals (M,) are what rounding leaves: of float arithmetic, or of the last printed digits of y and,
+    where told, of the columns."""
     scale = float(np.abs(y).max())
     if float(np.mean((residual / scale) ** 2)) <= 100 * floor * float(np.var(y / scale)):
         return True
     # Rounding leaves 0.29 units of the last digit; twice that where columns or constants were rounded themselves.
-    units = np.abs(residual) / (selection.printed_quanta(y) + 1e-14 * scale)
+    units = np.abs(residual) / (selection.printed_quanta(y) + 1e-14 * scale + columns)
     return bool(np.sqrt(np.mean(units**2)) <= 0.6 and units.max() <= 3.0)
 
 

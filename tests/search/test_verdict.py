@@ -91,6 +91,19 @@ def test_a_typed_exact_law_is_exact():
     assert judged("3.2*x1**1.5", X1, 3.2 * X1[:, 0] ** 1.5).verdict == "exact"
 
 
+def test_a_law_of_typed_columns_is_exact_where_it_magnifies_their_rounding():
+    rng = np.random.default_rng(2)
+    f, d = rng.uniform(1, 10, 80), rng.uniform(2, 90, 80)
+    printed = np.array([[float(f"{v:.8g}") for v in row] for row in (f, d, 1 / (1 / f - 1 / d))])
+    X, y = np.ascontiguousarray(printed[:2].T), printed[2]
+    result = judged("1/(1/x1 - 1/x2)", X, y)
+    assert result.verdict == "exact" and "the table is printed with" in result.text
+    noisy = y * (1 + 1e-5 * rng.normal(size=80))
+    assert judged("1/(1/x1 - 1/x2)", X, noisy).verdict != "exact"
+    whole = np.arange(1.0, 41.0)[:, None]  # columns of few digits are not taken for rounded ones
+    assert judged("2*x1 + 3", whole, 2 * whole[:, 0] + 3 + rng.uniform(-0.4, 0.4, 40)).verdict == "noise"
+
+
 def test_noise_is_noise_and_its_size_is_told():
     y = 3.2 * X1[:, 0] + 0.25 * RNG.normal(size=60)
     result = judged("3.2*x1", X1, y)
