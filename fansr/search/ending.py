@@ -65,7 +65,19 @@ class Ending(State):
                 status = "no law"
         shown = [self._kept(self._written(candidate), candidate) for candidate in self.pool.front()]
         front = selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
+        if best is not None and self.aim is None and self._is_exact(best):
+            front = [candidate for candidate in front if candidate.length <= best.length]
         return self._found(best, front, None if best is None else self._errors(best), started, status)
+
+    def _is_exact(self, candidate: Candidate) -> bool:
+        """Whether it leaves nothing but rounding, of which a longer law would only be a more exact account."""
+        from fansr.expressions import evaluate
+        from fansr.search import verdict
+
+        X, y = self.problem.X, self.problem.y
+        with np.errstate(all="ignore"):
+            residual = y - evaluate(candidate.expr, X, candidate.consts)
+        return bool(np.isfinite(residual).all() and verdict.exact_to(candidate, X, y, residual, self.floor))
 
     def _finals(self, leaders: list[Candidate], over: Callable[[], bool]) -> list[Candidate]:
         """Leaders as they would be handed out, and what those with constants at the end of their range come to."""

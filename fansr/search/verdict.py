@@ -81,7 +81,7 @@ def judge(
     word, text = _verdict(problem, X, y, w, residual, best, free, floor, seed, relative)
     part = problem if kept.all() else replace(problem, X=X, y=y)
     remarks = [
-        *(_in_proportion() if relative else ()),
+        *(_in_proportion() if relative and word != "exact" else ()),
         *(_uneven(y, residual) if word in ("noise", "rough") and w is None else ()),
         *remarks_of(best, errors, part, unheard, seed),
     ]
@@ -109,10 +109,8 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
         return "rough", "the law is not finite on every row"
     if M <= free:
         return "no law", f"{M} rows cannot tell {free} constants: any such law fits them"
-    if is_exact(y, residual, floor):
-        return "exact", "exact to the digits the target is printed with"
-    if is_exact(y, residual, floor, rounding_of_columns(best, X, y)):
-        return "exact", "exact to the digits the table is printed with"
+    if printed := exact_to(best, X, y, residual, floor):
+        return "exact", f"exact to the digits the {printed} is printed with"
     from fansr.proposers import calendar_columns, prior_nats
 
     told = prior_nats(best, calendar_columns(problem))
@@ -144,6 +142,13 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
 
 
 # ---- the tests --------------------------------------------------------------------------------
+
+
+def exact_to(best: Candidate, X: np.ndarray, y: np.ndarray, residual: np.ndarray, floor: float) -> str:
+    """Whose printed digits account for the residuals (M,): the "target"'s, with its columns' the "table"'s, or ""."""
+    if is_exact(y, residual, floor):
+        return "target"
+    return "table" if is_exact(y, residual, floor, rounding_of_columns(best, X, y)) else ""
 
 
 def rounding_of_columns(best: Candidate, X: np.ndarray, y: np.ndarray) -> np.ndarray | float:
