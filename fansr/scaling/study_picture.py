@@ -1,18 +1,36 @@
-"""All pictures of a scaling study in one: a panel for each question that the runs answer."""
+"""The pictures of a scaling study, a panel for each question that the runs answer; all of them as one picture, or some.
+
+    loss      loss against compute, what nothing beats, its law with a band
+    solved    the share solved, every law that the points allow, and where those say that 0.8 is reached
+    r2        the same of R2 > 0.99
+    isoflop   loss against tokens a parameter at equal compute, and the best of these
+    grid      loss by batch size and rate, one panel a size
+    draws     the share solved by the best of some draws
+    held      forms held out against forms trained on
+    spread    losses of several seeds
+    constants, encoder, notation    a size against its variant -placeholder, -set, -latex: two panels each
+
+Grey crosses are the five published points.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fansr.errors import NoAnswer
 from fansr.evaluation import plot_style
-from fansr.scaling import joint_laws
+from fansr.scaling import bands, findings, joint_laws
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Panel = Callable[["Axes"], None]
 
 # arXiv 2510.26064, the five sizes at their largest compute: FLOPs, solved, R2 > 0.99, loss.
 PUBLISHED = (
@@ -22,138 +40,277 @@ PUBLISHED = (
     (3.53e18, 0.519, 0.835, 0.168),
     (1.47e19, 0.597, 0.883, 0.105),
 )
+PUBLISHED_RATIO = 15.0
+VARIANTS = {"constants": "placeholder", "encoder": "set", "notation": "latex"}  # panel -> ending of a size's name
+FAR = 1e23  # FLOPs to which the shares' laws are drawn
+
+
+# ---- runs -------------------------------------------------------------------------------------
+
+
+def name_of(run: dict) -> str:
+    """A size's name, also where it was given as a path."""
+    return Path(run["size"]).stem
+
+
+def variant_of(run: dict) -> str | None:
+    """The variant that a run's size is, None for a size itself."""
+    ending = name_of(run).rpartition("-")[2]
+    return ending if ending in VARIANTS.values() and "-" in name_of(run) else None
 
 
 def sizes_of(runs: list[dict]) -> list[str]:
-    return sorted(
-        {r["size"] for r in runs}, key=lambda name: min((r["params"], name) for r in runs if r["size"] == name)
-    )
+    """Names by the number of parameters."""
+    return list(dict.fromkeys(name_of(run) for run in sorted(runs, key=lambda run: (run["params"], name_of(run)))))
 
 
-def series(axis: Axes, runs: list[dict], x: str, y: str) -> None:
-    """A line for each size and seed, seeds of a size alike."""
+def having(runs: list[dict], key: str) -> list[dict]:
+    return [run for run in runs if run.get(key) is not None]
+
+
+# ---- panels -----------------------------------------------------------------------------------
+
+
+def series(axis: Axes, runs: list[dict], y: str) -> None:
+    """y against compute: a line for each size and seed, seeds of a size alike."""
     for k, name in enumerate(sizes_of(runs)):
-        for seed in sorted({r["seed"] for r in runs if r["size"] == name}):
-            mine = sorted(
-                (r[x], r[y]) for r in runs if r["size"] == name and r["seed"] == seed and r.get(y) is not None
-            )
-            if mine:
-                axis.plot(*zip(*mine), label=name, **plot_style.style(k))
+        for seed in sorted({run["seed"] for run in runs if name_of(run) == name}):
+            mine = sorted((run["flops"], run[y]) for run in runs if name_of(run) == name and run["seed"] == seed)
+            axis.plot(*zip(*mine), label=name, **(plot_style.style(k) | {"linewidth": 0.9}))
 
 
-def loss(axis: Axes, runs: list[dict]) -> None:
-    series(axis, runs, "flops", "loss")
-    x, y = (np.array([r[key] for r in runs]) for key in ("flops", "loss"))
-    kept = joint_laws.frontier(x, y)
-    axis.plot(x[kept], y[kept], color=plot_style.INK, linewidth=0.8, label="frontier")
-    axis.plot(
-        *zip(*((p[0], p[3]) for p in PUBLISHED)), linestyle="", marker="x", color=plot_style.MUTED, label="published"
-    )
-    plot_style.log_axis(axis, "x")
-    plot_style.log_axis(axis, "y")
-    axis.set(xlabel="FLOPs", ylabel="loss, nats a token")
+def crosses(axis: Axes, column: int) -> None:
+    pairs = [(point[0], point[column]) for point in PUBLISHED]
+    axis.plot(*zip(*pairs), linestyle="", marker="x", color=plot_style.MUTED, label="published")
 
 
-def share(key: str, column: int, label: str) -> Callable[[Axes, list[dict]], None]:
-    def panel(axis: Axes, runs: list[dict]) -> None:
-        series(axis, runs, "flops", key)
-        axis.plot(
-            *zip(*((p[0], p[column]) for p in PUBLISHED)),
-            linestyle="",
-            marker="x",
-            color=plot_style.MUTED,
-            label="published",
-        )
+def laws(axis: Axes, runs: list[dict], y: str, forms: tuple[str, ...], upto: float) -> None:
+    """The laws of these runs that they do not tell apart: with bands among the data, dashed beyond."""
+    if len(runs) < 4:
+        return
+    points = {
+        "x": [run["flops"] for run in runs], "y": [run[y] for run in runs], "by": [name_of(run) for run in runs],
+        "cluster": [(run["size"], run["seed"]) for run in runs],
+    }  # fmt: skip
+    wanted = {"x": "flops", "y": y, "upto": upto, "predict": None, "bootstrap": 1000, "seed": 0}
+    found, _ = findings.laws_of(points, forms, wanted)
+    for k, law in enumerate(law for law in found if law["tied"]):
+        x, value, low, high = (np.array(law[key]) for key in ("grid", "value", "low", "high"))
+        near = x <= law["range"][1]
+        colour = plot_style.COLOURS[(k + 4) % 7]
+        axis.plot(x[near], value[near], color=colour, linewidth=1.6)
+        axis.plot(x[~near], value[~near], color=colour, linestyle="--", linewidth=1.0, label=law["form"])
+        axis.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+
+
+def loss(runs: list[dict]) -> list[Panel]:
+    def panel(axis: Axes) -> None:
+        series(axis, runs, "loss")
+        kept = joint_laws.frontier(*(np.array([run[key] for run in runs]) for key in ("flops", "loss")))
+        best = [runs[i] for i in kept]
+        axis.plot([run["flops"] for run in best], [run["loss"] for run in best], linestyle="", marker="o", markersize=8,
+                  markerfacecolor="none", markeredgecolor=plot_style.INK, label="frontier")  # fmt: skip
+        laws(axis, best, "loss", ("power", "shifted"), 2e19)
+        crosses(axis, 3)
         plot_style.log_axis(axis, "x")
-        axis.set(xlabel="FLOPs", ylabel=label, ylim=(0, 1))
+        axis.set_ylim(0.08, 1.15 * max(run["loss"] for run in runs))
+        plot_style.log_axis(axis, "y")
+        axis.set(xlabel="FLOPs", ylabel="loss, nats a token")
 
-    return panel
+    return [panel] if runs else []
 
 
-def isoflop(axis: Axes, runs: list[dict]) -> None:
+def share(key: str, column: int, label: str) -> Callable[[list[dict]], list[Panel]]:
+    """A share against compute with its laws, and the line at 0.8."""
+
+    def make(runs: list[dict]) -> list[Panel]:
+        runs = having(runs, key)
+
+        def panel(axis: Axes) -> None:
+            series(axis, runs, key)
+            laws(axis, [run for run in runs if 0 < run[key] < 1], key, ("unsolved", "power", "logistic"), FAR)
+            crosses(axis, column)
+            axis.axhline(0.8, color=plot_style.MUTED, linewidth=0.7, linestyle=":")
+            plot_style.log_axis(axis, "x")
+            axis.set(xlabel="FLOPs", ylabel=label, ylim=(0, 1))
+
+        return [panel] if runs else []
+
+    return make
+
+
+def isoflop(runs: list[dict]) -> list[Panel]:
+    """Points and parabolas at equal compute; the best ratio of all runs together with its interval, the published one dotted."""
     C, r, y = (np.array([run[key] for run in runs]) for key in ("flops", "ratio", "loss"))
-    for k, level in enumerate(joint_laws.isoflop(C, r, y, [run["size"] for run in runs])):
-        order = np.argsort(level["ratio"])
-        ratio, losses = np.array(level["ratio"])[order], np.array(level["loss"])[order]
-        axis.plot(ratio, losses, label=f"{level['flops']:.1e} FLOPs", **plot_style.style(k))
-        if level["best"] is not None:
-            axis.axvline(level["best"], color=plot_style.COLOURS[k % 7], linewidth=0.7)
-    plot_style.log_axis(axis, "x")
-    axis.set(xlabel="tokens a parameter", ylabel="loss, nats a token")
+    levels = joint_laws.isoflop(C, r, y, [name_of(run) for run in runs]) if runs else []
+    if not levels:
+        return []
+
+    def panel(axis: Axes) -> None:
+        for k, level in enumerate(levels):
+            look = plot_style.style(k)
+            fine = np.linspace(*np.log10([min(level["ratio"]), max(level["ratio"])]), 60)
+            axis.plot(10.0**fine, np.exp(np.polyval(level["parabola"], fine)), color=look["color"], linewidth=1.0)
+            axis.plot(level["ratio"], level["loss"], label=f"{plot_style.number(level['flops'], 2)} FLOPs",
+                      **(look | {"linestyle": ""}))  # fmt: skip
+            if level["best"] is not None and min(level["ratio"]) <= level["best"] <= max(level["ratio"]):
+                bottom = float(np.exp(np.polyval(level["parabola"], np.log10(level["best"]))))
+                axis.plot(level["best"], bottom, marker="*", markersize=10, color=look["color"], linestyle="")
+        clusters = bands.resampled_together([(run["size"], run["seed"]) for run in runs])
+        valley = joint_laws.valley(C, r, y, clusters)
+        if valley is not None:
+            axis.axvline(valley.ratio, color=plot_style.INK, linewidth=1.0, label=f"best, {valley.ratio:.3g}")
+            axis.axvspan(*valley.interval, color=plot_style.MUTED, alpha=0.15, linewidth=0)
+        axis.axvline(PUBLISHED_RATIO, color=plot_style.MUTED, linestyle=":", label="published, 15")
+        plot_style.log_axis(axis, "x")
+        axis.set(xlabel="tokens a parameter", ylabel="loss, nats a token", xlim=(0.8 * r.min(), 1.25 * r.max()))
+
+    return [panel]
 
 
-def held_out(axis: Axes, runs: list[dict]) -> None:
-    for k, name in enumerate(sizes_of(runs)):
-        pairs = [(r["solved"], r["solved_held"]) for r in runs if r["size"] == name]
-        axis.plot(*zip(*pairs), label=name, **(plot_style.style(k) | {"linestyle": ""}))
-    axis.plot([0, 1], [0, 1], color=plot_style.MUTED, linewidth=0.8)
-    axis.set(xlabel="solved, forms trained on", ylabel="solved, forms held out", xlim=(0, 1), ylim=(0, 1))
+def grid(runs: list[dict]) -> list[Panel]:
+    """A map of losses for each size of the grid; the least is framed."""
+
+    def panel_of(name: str) -> Panel:
+        mine = [run for run in runs if name_of(run) == name]
+        rates, batch_sizes = sorted({run["lr"] for run in mine}), sorted({run["batch"] for run in mine})
+        table = np.full((len(batch_sizes), len(rates)), np.nan)
+        for run in mine:
+            table[batch_sizes.index(run["batch"]), rates.index(run["lr"])] = run["loss"]
+        least = np.unravel_index(np.nanargmin(table), table.shape)
+
+        def panel(axis: Axes) -> None:
+            axis.imshow(table, origin="lower", aspect="auto", cmap="viridis_r", vmax=float(np.nanmin(table)) * 1.15)
+            for (i, j), value in np.ndenumerate(table):
+                if np.isfinite(value):
+                    dark = value < np.nanmin(table) * 1.075
+                    axis.text(j, i, f"{value:.3f}", ha="center", va="center", color="white" if dark else plot_style.INK,
+                              fontsize=plot_style.SMALL, weight="bold" if (i, j) == least else "normal")  # fmt: skip
+            plot_style.named_ticks(axis, "x", range(len(rates)), [f"{rate:g}" for rate in rates])
+            plot_style.named_ticks(axis, "y", range(len(batch_sizes)), [str(size) for size in batch_sizes])
+            axis.grid(False)
+            axis.set(
+                xlabel="learning rate", ylabel="batch", title=f"{name}: loss at {mine[0]['ratio']:g} tokens a parameter"
+            )
+
+        return panel
+
+    return [panel_of(name) for name in sizes_of(runs)]
 
 
-def draws(axis: Axes, runs: list[dict]) -> None:
-    for k, name in enumerate(sizes_of(runs)):
-        last = max((r for r in runs if r["size"] == name), key=lambda r: r["flops"])
-        pairs = sorted((int(n), value) for n, value in last["solved_at"].items())
-        axis.plot(*zip(*pairs), label=name, **plot_style.style(k))
-    plot_style.log_axis(axis, "x")
-    axis.set(xlabel="draws", ylabel="solved by the best of them")
+def draws(runs: list[dict]) -> list[Panel]:
+    runs = [run for run in runs if run.get("solved_at")]
+
+    def panel(axis: Axes) -> None:
+        for k, name in enumerate(sizes_of(runs)):
+            last = max((run for run in runs if name_of(run) == name), key=lambda run: run["flops"])
+            pairs = sorted((int(n), value) for n, value in last["solved_at"].items())
+            axis.plot(*zip(*pairs), label=f"{name}, {last['ratio']:g} tokens a parameter", **plot_style.style(k))
+        plot_style.log_axis(axis, "x")
+        axis.set(xlabel="draws", ylabel="solved by the best of them", ylim=(0, None))
+
+    return [panel] if runs else []
 
 
-def grid(axis: Axes, runs: list[dict]) -> None:
-    """Loss above the least of its size, by rate, a line for each batch size."""
-    k = 0
+def held(runs: list[dict]) -> list[Panel]:
+    runs = having(having(runs, "solved"), "solved_held")
+
+    def panel(axis: Axes) -> None:
+        for k, name in enumerate(sizes_of(runs)):
+            pairs = [(run["solved"], run["solved_held"]) for run in runs if name_of(run) == name]
+            axis.plot(*zip(*pairs), label=name, **(plot_style.style(k) | {"linestyle": ""}))
+        top = 1.1 * max(max(run["solved"], run["solved_held"]) for run in runs) + 0.02
+        axis.plot([0, top], [0, top], color=plot_style.MUTED, linewidth=0.8, label="equal")
+        axis.set(xlabel="solved, forms trained on", ylabel="solved, forms held out", xlim=(0, top), ylim=(0, top))
+
+    return [panel] if runs else []
+
+
+def spread(runs: list[dict]) -> list[Panel]:
+    """By how much losses of one size and ratio differ between seeds, in percent."""
+    gaps: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for name in sizes_of(runs):
-        least = min(r["loss"] for r in runs if r["size"] == name)
-        for batch in sorted({r["batch"] for r in runs if r["size"] == name}):
-            pairs = sorted((r["lr"], r["loss"] - least) for r in runs if r["size"] == name and r["batch"] == batch)
-            axis.plot(*zip(*pairs), label=f"{name}, batch {batch}", **plot_style.style(k))
-            k += 1
-    plot_style.log_axis(axis, "x")
-    axis.set(xlabel="learning rate", ylabel="loss above the size's least")
+        by_ratio: dict[float, list[float]] = defaultdict(list)
+        for run in runs:
+            if name_of(run) == name:
+                by_ratio[run["ratio"]].append(run["loss"])
+        gaps[name] = [(x, float(100 * np.ptp(y) / np.mean(y))) for x, y in sorted(by_ratio.items()) if len(y) > 1]
+    gaps = {name: some for name, some in gaps.items() if some}
+
+    def panel(axis: Axes) -> None:
+        for k, (name, some) in enumerate(gaps.items()):
+            axis.plot(*zip(*some), label=name, **plot_style.style(k))
+        plot_style.log_axis(axis, "x")
+        axis.set(xlabel="tokens a parameter", ylabel="loss, % between seeds", ylim=(0, None))
+
+    return [panel] if gaps else []
 
 
-def spread(axis: Axes, runs: list[dict]) -> None:
-    """Difference of the losses of two seeds, in percent."""
-    places, labels = [], []
-    for k, name in enumerate(sizes_of(runs)):
-        by_ratio: dict[float, list[float]] = {}
-        for r in runs:
-            if r["size"] == name:
-                by_ratio.setdefault(r["ratio"], []).append(r["loss"])
-        gaps = [100 * np.ptp(v) / np.mean(v) for v in by_ratio.values() if len(v) > 1]
-        if gaps:
-            axis.plot([k] * len(gaps), gaps, **(plot_style.style(k) | {"linestyle": ""}))
-            places.append(k)
-            labels.append(name)
-    plot_style.named_ticks(axis, "x", places, labels)
-    axis.set(ylabel="loss, % between seeds", ylim=(0, None))
+def against(ending: str, runs: list[dict]) -> list[Panel]:
+    """Sizes and their variants of one ending on held-out forms: means over seeds, bars from the least to the greatest."""
+    runs = having(runs, "solved_held")
+    bases = {name_of(run).rpartition("-")[0] for run in runs if variant_of(run) == ending}
+    some = [run for run in runs if name_of(run) in bases or (variant_of(run) == ending)]
+    # Where the study went further with the size itself, only the lengths that its variants have too.
+    most = {base: max(run["flops"] for run in some if name_of(run) == f"{base}-{ending}") for base in bases}
+    some = [run for run in some if run["flops"] <= 1.3 * most[name_of(run).removesuffix(f"-{ending}")]]
+
+    def panel_of(key: str, label: str) -> Panel:
+        def panel(axis: Axes) -> None:
+            for k, name in enumerate(sizes_of(some)):
+                groups: dict[float, list[dict]] = defaultdict(list)
+                for run in some:
+                    if name_of(run) == name:
+                        groups[run["ratio"]].append(run)
+                rows = []
+                for members in groups.values():
+                    values = [run[key] for run in members]
+                    middle = float(np.mean(values))
+                    flops = float(np.mean([run["flops"] for run in members]))
+                    rows.append((flops, middle, middle - min(values), max(values) - middle))
+                x, y, below, above = zip(*sorted(rows))
+                axis.errorbar(x, y, yerr=(below, above), capsize=2.5, label=name, **plot_style.style(k))
+            plot_style.log_axis(axis, "x")
+            axis.set(xlabel="FLOPs", ylabel=label, ylim=(0, None))
+
+        return panel
+
+    if not bases or not some:
+        return []
+    return [panel_of("solved_held", "solved, forms held out"), panel_of("r2_99_held", "R2 > 0.99, forms held out")]
+
+
+MAIN: dict[str, Callable[[list[dict]], list[Panel]]] = {
+    "loss": loss, "solved": share("solved", 1, "solved, best of the draws"), "r2": share("r2_99", 2, "R2 > 0.99"),
+    "isoflop": isoflop, "draws": draws, "held": held, "spread": spread,
+}  # fmt: skip
+
+
+def panels_of(name: str, runs: list[dict]) -> list[Panel]:
+    """What these finished runs have to say on a question: nothing, one panel or several."""
+    if name == "grid":
+        return grid([run for run in runs if run["stage"] == "grid"])
+    runs = [run for run in runs if run["stage"] != "grid"]
+    if name in VARIANTS:
+        return against(VARIANTS[name], runs)
+    return MAIN[name]([run for run in runs if variant_of(run) is None])
 
 
 @plot_style.drawn
-def draw(runs: list[dict]) -> Figure:
-    """The panels that these finished run records fill."""
-    main, trial = ([r for r in runs if (r["stage"] == "grid") == wanted] for wanted in (False, True))
-    panels: list[tuple[Callable[[Axes, list[dict]], None], list[dict]]] = []
-    if main:
-        panels += [(loss, main), (share("solved", 1, "solved, best of the draws"), main)]
-        panels.append((share("r2_99", 2, "R2 > 0.99"), main))
-        if len({r["size"] for r in main}) >= 3:
-            panels.append((isoflop, main))
-        if any(r.get("solved_held") is not None for r in main):
-            panels.append((held_out, [r for r in main if r.get("solved_held") is not None]))
-        if any(r.get("solved_at") for r in main):
-            panels.append((draws, [r for r in main if r.get("solved_at")]))
-        if len({r["seed"] for r in main}) > 1:
-            panels.append((spread, main))
-    if trial:
-        panels.append((grid, trial))
-    columns = min(4, len(panels))
+def draw(runs: list[dict], names: tuple[str, ...]) -> Figure:
+    """The panels of these names that finished run records fill; NoAnswer where they fill none."""
+    panels = [panel for name in names for panel in panels_of(name, runs)]
+    if not panels:
+        raise NoAnswer(f"these runs have nothing to show of {', '.join(names)}")
+    columns = min(4, len(panels)) if len(panels) != 5 else 3
     rows = -(-len(panels) // columns)
-    canvas, axes = plot_style.figure(columns, rows, width=3.6, height=3.0, cells=range(len(panels)))
-    for axis, (panel, some) in zip(axes, panels):
-        panel(axis, some)
-        if axis.get_legend_handles_labels()[0]:
-            handles, labels = axis.get_legend_handles_labels()
+    canvas, axes = plot_style.figure(
+        columns, rows, width=4.2 if columns < 3 else 3.6, height=3.1, cells=range(len(panels))
+    )
+    for axis, panel in zip(axes, panels):
+        panel(axis)
+        handles, labels = axis.get_legend_handles_labels()
+        if handles:
             once = dict(zip(labels, handles))
             axis.legend(once.values(), once.keys(), fontsize=plot_style.SMALL)
     return canvas

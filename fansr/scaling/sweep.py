@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -116,20 +117,20 @@ def prepare(out: Path, run: dict[str, Any], quiet: bool) -> None:
             drawn = out / f"drawn-{name}.zst"
             told_prior = ("--prior", "scaling", "--seed", 1000 + k, "--val", "--repeats", repeats)
             call("fansr.corpus.render", chosen, *told_prior, "-q", "-j", 1, "-o", drawn)
-            _first(drawn, out / f"problems-{name}.zst", problems[name])
+            _first(drawn, out / f"problems-{name}.zst", problems[name], k * problems["seen"])
             for path in (chosen, drawn):
                 path.unlink()
         mark.write_text(told)
 
 
-def _first(source: Path, target: Path, number: int) -> None:
-    """The first problems of a stream whose laws vary, renumbered."""
+def _first(source: Path, target: Path, number: int, begin: int) -> None:
+    """The first problems of a stream whose laws vary, numbered from `begin`."""
     with open_reader(str(source), holds="problem") as reader:
         kept = [record for record in reader if np.ptp(record["y"]) > 0][:number]
         history = reader.history
     with open_writer(str(target), holds="problem", history=history) as writer:
         for i, record in enumerate(kept):
-            writer.write({**record, "id": i})
+            writer.write({**record, "id": begin + i})
 
 
 # ---- one run ----------------------------------------------------------------------------------
@@ -206,7 +207,10 @@ def training_words(run: dict[str, Any], out: Path, train: Path, options: dict[st
 
 
 def judged(run: dict[str, Any], ratio: float, out: Path, train: Path, folder: Path) -> dict[str, Any]:
-    """The run record of one ratio: where its training ended, and what its model solves of both sets of problems."""
+    """The run record of one ratio: where its training ended, and what its model solves of both sets of problems.
+
+    Runs of the grid are chosen by their loss: they are not made to solve anything.
+    """
     place = train / f"branch-{ratio:g}x" if run["branch"] else train
     told = json.loads((place / "model.json").read_text())
     last = told["curve"][-1]
@@ -216,17 +220,21 @@ def judged(run: dict[str, Any], ratio: float, out: Path, train: Path, folder: Pa
         "exact_tokens": last["exact"], "device": told["training"]["device"], "checkpoint": str(place.relative_to(out)),
         "status": "finished",
     }  # fmt: skip
-    for name, suffix in (("seen", ""), ("held", "_held")):
-        scores = scored(place / "model.safetensors", out / f"problems-{name}.zst", run["samples_drawn"], folder)
+    if run["stage"] == "grid":
+        return record
+    problems = [out / f"problems-{name}.zst" for name in ("seen", "held")]
+    scores = scored(place / "model.safetensors", problems, run["samples_drawn"], folder)
+    for held, suffix in ((False, ""), (True, "_held")):
+        some = [score for score in scores if (score["problem"] >= run["problems"]["seen"]) == held]
         for metric in ("solved", "solved_form", "solved_value", "r2_99", "r2_99_val", "valid"):
-            values = [float(score[metric]) for score in scores if score.get(metric) is not None]
+            values = [float(score[metric]) for score in some if score.get(metric) is not None]
             record[metric + suffix] = float(np.mean(values)) if values else None
-        record["n_problems" + suffix] = len(scores)
-        record["solved_at" + suffix] = solved_at(scores)
+        record["n_problems" + suffix] = len(some)
+        record["solved_at" + suffix] = solved_at(some)
     return record
 
 
-def scored(model: Path, problems: Path, samples: int, folder: Path) -> list[dict[str, Any]]:
+def scored(model: Path, problems: list[Path], samples: int, folder: Path) -> list[dict[str, Any]]:
     """Score records of a model's best draws for these problems.
 
     A model that writes numbers is taken at its word; one that leaves <constant> has them fitted, as the first paper does.
@@ -234,7 +242,7 @@ def scored(model: Path, problems: Path, samples: int, folder: Path) -> list[dict
     from fansr.network import reads_numbers
 
     candidates, fits, scores = (folder / f"{name}.zst" for name in ("candidates", "fits", "scores"))
-    call("fansr.network.sample", problems, "--model", model, "--samples", samples, "-q", "-o", candidates)
+    call("fansr.network.sample", *problems, "--model", model, "--samples", samples, "-q", "-o", candidates)
     keep = "keep" if reads_numbers(str(model)) else "refine"
     choice = ("--proposers", "none", "--constants", keep, "--select", "fvu")
     call("fansr.fit", candidates, *choice, "-q", "-j", 1, "-o", fits)
@@ -291,25 +299,28 @@ def collected(out: Path) -> list[dict[str, Any]]:
 
 
 def resolved(run: dict[str, Any], best: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """A run of the second stage with the batch size and rate that the grid found for its size."""
-    if run["stage"] == "grid" or run["size"] not in best:
+    """A run of the second stage with the batch size and rate that the grid found for its size, or for the one next to it by parameters."""
+    if run["stage"] == "grid" or not best:
         return run
-    run = {**run, "batch": int(best[run["size"]]["batch"]), "lr": float(best[run["size"]]["lr"])}
+    nearest = min(best, key=lambda name: (name != run["size"], abs(math.log(best[name]["params"] / run["params"]))))
+    run = {**run, "batch": int(best[nearest]["batch"]), "lr": float(best[nearest]["lr"])}
     return {**run, "id": sweep_plan.identity(run)}
 
 
 def best_so_far(runs: list[dict[str, Any]], out: Path) -> dict[str, dict[str, float]]:
-    """What the grid found, where all its runs of a size are finished; also written to best.toml."""
+    """What the grid found, once all its runs are finished; also written to best.toml."""
     grid = [run for run in runs if run["stage"] == "grid"]
     done = {
         run["id"]: read_runs(out / run["id"] / "runs.zst") for run in grid if (out / run["id"] / "runs.zst").exists()
     }
-    whole = {run["size"] for run in grid} - {run["size"] for run in grid if run["id"] not in done}
-    records = [r for some in done.values() for r in some if r["size"] in whole and r["status"] == "finished"]
+    if len(done) < len(grid):
+        return {}
+    records = [r for some in done.values() for r in some if r["status"] == "finished"]
     best = sweep_plan.best_of_grid(records)
     if best:
         lines = [
-            f'["{name}"]\nbatch = {b["batch"]}\nlr = {b["lr"]:g}\nloss = {b["loss"]:.6g}\n' for name, b in best.items()
+            f'["{name}"]\nbatch = {b["batch"]}\nlr = {b["lr"]:g}\nloss = {b["loss"]:.6g}\nparams = {b["params"]}\n'
+            for name, b in best.items()
         ]
         (out / "best.toml").write_text("\n".join(lines))
     return best
@@ -359,10 +370,12 @@ def line_of(record: dict[str, Any], seconds: float) -> str:
     name = f"{record['size']} x{record['ratio']:g} batch {record['batch']} lr {record['lr']:g} seed {record['seed']}"
     if record["status"] != "finished":
         return f"{name}: {record['status']}: {record.get('reason', '')}"
-    return (
-        f"{name}: {record['flops']:.2e} FLOPs, loss {record['loss']:.4f}, solved {100 * (record['solved'] or 0):.1f} %, "
-        f"held out {100 * (record['solved_held'] or 0):.1f} %, {seconds:.0f} s"
-    )
+    solved = [
+        f"{word} {100 * record[key]:.1f} %, "
+        for word, key in (("solved", "solved"), ("held out", "solved_held"))
+        if record.get(key) is not None
+    ]
+    return f"{name}: {record['flops']:.2e} FLOPs, loss {record['loss']:.4f}, {''.join(solved)}{seconds:.0f} s"
 
 
 # ---- the command ------------------------------------------------------------------------------

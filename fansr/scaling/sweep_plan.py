@@ -13,11 +13,12 @@
     [problems]                       # how many are judged, of forms trained on and of those held out
     seen = 200
     held = 100
-    [grid]                           # first: batch sizes and rates of these sizes at one ratio; the best serve the rest
+    [grid]                           # first: batch sizes and rates of these sizes at one ratio; the best serve these and the sizes nearest to them
     at = 20
     sizes = ["nano"]
     batch = [32, 64]
     lr = [2e-3, 4e-3, 8e-3]
+    batch_of = {nano = [32]}         # other batch sizes for a size
 
 Knows sizes and sums; it starts nothing.  An id is a hash of all that makes a run what it is, so that none is made twice.
 """
@@ -42,7 +43,7 @@ KEYS = {
 }  # fmt: skip
 CORPUS = {"depth": 2, "number": 100_000, "hold": 0.05, "file": ""}
 PROBLEMS = {"seen": 200, "held": 100}
-GRID = {"at": 20.0, "sizes": [], "batch": [], "lr": []}
+GRID = {"at": 20.0, "sizes": [], "batch": [], "lr": [], "batch_of": {}}
 
 
 def read(path: str) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def plan(sweep: dict[str, Any]) -> list[dict[str, Any]]:
     runs = []
     if sweep["grid"]:
         for name in sweep["grid"]["sizes"] or sweep["sizes"]:
-            for batch in sweep["grid"]["batch"] or [sizes[name]["batch"]]:
+            for batch in sweep["grid"]["batch_of"].get(name) or sweep["grid"]["batch"] or [sizes[name]["batch"]]:
                 for lr in sweep["grid"]["lr"] or [sizes[name]["lr"]]:
                     runs.append(record("grid", name, sizes[name], [sweep["grid"]["at"]], 0, sweep, batch=batch, lr=lr))
     for name in sweep["sizes"]:
@@ -152,7 +153,7 @@ def identity(run: dict[str, Any]) -> str:
 
 
 def best_of_grid(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """{size: {batch, lr, loss}} from finished runs of the grid.
+    """{size: {batch, lr, loss, params}} from finished runs of the grid.
 
     For each batch size the rate at the least of a parabola in log rate through its three lowest losses, where that is one and
     lies between the rates tried; the lowest loss seen otherwise.  Then the batch size whose loss is least.
@@ -169,5 +170,6 @@ def best_of_grid(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
                 if u.min() < top < u.max():
                     loss, lr = float(c - b * b / (4 * a)), float(np.exp(top))
             if name not in best or loss < best[name]["loss"]:
-                best[name] = {"batch": batch, "lr": float(f"{lr:.3g}"), "loss": loss}
+                params = next(run["params"] for run in runs if run["size"] == name)
+                best[name] = {"batch": batch, "lr": float(f"{lr:.3g}"), "loss": loss, "params": params}
     return best

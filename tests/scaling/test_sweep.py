@@ -92,14 +92,14 @@ def test_wrong_calls_are_told(tmp_path):
 def test_the_grid_takes_the_valley_of_a_parabola():
     lrs = [1e-3, 2e-3, 4e-3, 8e-3]
     runs = [
-        {"size": "nano", "batch": batch, "lr": lr, "loss": least + 0.1 * np.log(lr / 3e-3) ** 2}
+        {"size": "nano", "params": 2e4, "batch": batch, "lr": lr, "loss": least + 0.1 * np.log(lr / 3e-3) ** 2}
         for batch, least in ((32, 1.0), (64, 0.9))
         for lr in lrs
     ]
     best = sweep_plan.best_of_grid(runs)["nano"]
     assert best["batch"] == 64 and best["lr"] == pytest.approx(3e-3, rel=0.01) and best["loss"] == pytest.approx(0.9)
     # Falling throughout: the end is taken, nothing beyond it.
-    edge = [{"size": "a", "batch": 8, "lr": lr, "loss": 1.0 / lr} for lr in lrs]
+    edge = [{"size": "a", "params": 1, "batch": 8, "lr": lr, "loss": 1.0 / lr} for lr in lrs]
     assert sweep_plan.best_of_grid(edge)["a"]["lr"] == 8e-3
 
 
