@@ -5,6 +5,7 @@
     seeds = [0, 1]
     most = {small = 10}              # the largest ratio of a size; by default all
     once = ["small"]                 # sizes with the first seed alone
+    alike = "nano"                   # every size trains until it cost as many operations as this one at the ratio
     branch = true                    # one plateau with a decay for each ratio, in the place of a run for each
     samples = 128                    # draws for each problem that is judged
     [corpus]                         # fansr-forms' options
@@ -36,10 +37,14 @@ from fansr.errors import DataError
 from fansr.expressions import VOCABULARY, notations
 from fansr.network import ModelConfig, count
 
-TOKENS_A_LAW = 7.8  # for predictions alone: measured on forms to depth 2 in prefix notation, with their numbers
+TOKENS_A_LAW = {
+    "prefix": 8.1,
+    "latex": 11.4,
+    "skeleton": 7.8,
+}  # measured on forms to depth 2; for what is predicted and for `alike`
 KEYS = {
     "sizes": list, "ratios": list, "seeds": list, "branch": bool, "samples": int, "corpus": dict, "problems": dict,
-    "grid": dict, "most": dict, "once": list,
+    "grid": dict, "most": dict, "once": list, "alike": str,
 }  # fmt: skip
 CORPUS = {"depth": 2, "number": 100_000, "hold": 0.05, "file": ""}
 PROBLEMS = {"seen": 200, "held": 100}
@@ -68,10 +73,13 @@ def read(path: str) -> dict[str, Any]:
         "grid": None,
         "most": {},
         "once": [],
+        "alike": "",
         **told,
     }
     if not sweep.get("sizes"):
         raise DataError(f"{path}: sizes is missing; wanted a list such as ['nano', 'micro']")
+    if sweep["alike"] and sweep["alike"] not in sweep["sizes"]:
+        raise DataError(f"{path}: alike names {sweep['alike']}, which is none of the sizes")
     odd = (
         ({*sweep["most"], *sweep["once"]} - {*sweep["sizes"]})
         if all(isinstance(n, str) for n in sweep["once"])
@@ -94,8 +102,8 @@ def size_of(name: str) -> dict[str, Any]:
         raise DataError(
             f"{name}: [model] does not say encoder; wanted the config of a size, as configs/scale/nano.toml is"
         )
-    literal = told.get("constants") == "literal"
-    words = len(notations.NOTATIONS[told.get("notation", "prefix")].vocabulary) if literal else len(VOCABULARY)
+    notation = told.get("notation", "prefix") if told.get("constants") == "literal" else "skeleton"
+    words = len(VOCABULARY) if notation == "skeleton" else len(notations.NOTATIONS[notation].vocabulary)
     try:
         sizes = count(ModelConfig(**{"vocabulary": words, **model}))
     except (TypeError, ValueError) as error:
@@ -105,8 +113,14 @@ def size_of(name: str) -> dict[str, Any]:
     inputs = told.get("max_points", 1024) * (columns + 1 if model["encoder"] == "table" else 1)
     return {
         "params": total, "n_enc": encoder, "n_dec": total - encoder, "batch": told.get("batch", 128),
-        "lr": told.get("lr", 1e-4), "inputs": inputs,
+        "lr": told.get("lr", 1e-4), "inputs": inputs, "tokens_a_law": TOKENS_A_LAW[notation],
     }  # fmt: skip
+
+
+def cost(size: dict[str, Any], ratio: float = 1.0) -> float:
+    """Operations until so many tokens were predicted for each parameter."""
+    tokens = ratio * size["params"]
+    return 6.0 * (size["n_enc"] * size["inputs"] * tokens / size["tokens_a_law"] + size["n_dec"] * tokens)
 
 
 def plan(sweep: dict[str, Any]) -> list[dict[str, Any]]:
@@ -114,14 +128,19 @@ def plan(sweep: dict[str, Any]) -> list[dict[str, Any]]:
     sizes = {
         name: size_of(name) for name in dict.fromkeys([*sweep["sizes"], *((sweep["grid"] or {}).get("sizes") or [])])
     }
+    scale = {name: cost(sizes[sweep["alike"]]) / cost(size) if sweep["alike"] else 1.0 for name, size in sizes.items()}
     runs = []
     if sweep["grid"]:
         for name in sweep["grid"]["sizes"] or sweep["sizes"]:
             for batch in sweep["grid"]["batch_of"].get(name) or sweep["grid"]["batch"] or [sizes[name]["batch"]]:
                 for lr in sweep["grid"]["lr"] or [sizes[name]["lr"]]:
-                    runs.append(record("grid", name, sizes[name], [sweep["grid"]["at"]], 0, sweep, batch=batch, lr=lr))
+                    runs.append(
+                        record(
+                            "grid", name, sizes[name], [sweep["grid"]["at"] * scale[name]], 0, sweep, batch=batch, lr=lr
+                        )
+                    )
     for name in sweep["sizes"]:
-        some = [ratio for ratio in sweep["ratios"] if ratio <= sweep["most"].get(name, ratio)]
+        some = [ratio * scale[name] for ratio in sweep["ratios"] if ratio <= sweep["most"].get(name, ratio)]
         for seed in sweep["seeds"][: 1 if name in sweep["once"] else None]:
             for ratios in [some] * bool(some) if sweep["branch"] else [[ratio] for ratio in some]:
                 runs.append(record("ratios", name, sizes[name], ratios, seed, sweep))
@@ -130,16 +149,15 @@ def plan(sweep: dict[str, Any]) -> list[dict[str, Any]]:
 
 def record(stage: str, name: str, size: dict, ratios: list, seed: int, sweep: dict, **chosen: Any) -> dict[str, Any]:
     """One run to make, of one ratio or, on a plateau, of several."""
-    ratios = sorted(float(ratio) for ratio in ratios)
+    ratios = sorted(float(f"{ratio:.4g}") for ratio in ratios)
     branch = bool(sweep["branch"] and stage != "grid")
     # A plateau goes four fifths of the way once and each branch a fifth of its own.
     passed = 0.8 * ratios[-1] + 0.2 * sum(ratios) if branch else ratios[-1]
     tokens = passed * size["params"]
-    samples = tokens / TOKENS_A_LAW
     run = {
         "kind": "run", "stage": stage, "size": name, **{key: size[key] for key in ("params", "n_enc", "n_dec", "batch", "lr")},
         **chosen, "ratios": ratios, "branch": branch, "seed": seed, "samples_drawn": sweep["samples"], "tokens": tokens,
-        "samples": samples, "flops": 6.0 * (size["n_enc"] * size["inputs"] * samples + size["n_dec"] * tokens),
+        "samples": tokens / size["tokens_a_law"], "flops": cost(size, passed),
         "corpus": sweep["corpus"], "problems": sweep["problems"], "status": "planned",
     }  # fmt: skip
     return {**run, "id": identity(run)}

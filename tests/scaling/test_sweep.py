@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fansr.errors import DataError
+from fansr.errors import DataError, NoAnswer
 from fansr.scaling import sweep, sweep_plan
 from fansr.streams import open_reader
 
 TINY = """
-sizes = ["nano"]
+sizes = ["femto"]
 ratios = [0.05, 0.1]
 seeds = [0, 1]
 branch = true
-samples = 8
+samples = 4
 [corpus]
 depth = 1
 hold = 0.2
 [problems]
-seen = 5
-held = 5
+seen = 3
+held = 3
 """
 
 
@@ -38,25 +38,25 @@ def runs_of(path):
 
 def test_a_plan_is_cheapest_first_and_its_ids_are_its_content(tmp_path):
     (tmp_path / "s.toml").write_text(
-        TINY.replace('["nano"]', '["micro", "nano"]').replace("branch = true", "branch = false")
+        TINY.replace('["femto"]', '["nano", "femto"]').replace("branch = true", "branch = false")
     )
     shown = CliRunner().invoke(sweep.sweep, ["plan", str(tmp_path / "s.toml"), "-o", str(tmp_path / "plan.zst")])
     assert shown.exit_code == 0, shown.output
     runs = runs_of(tmp_path / "plan.zst")
     assert len(runs) == 8 and len({run["id"] for run in runs}) == 8
     assert [run["flops"] for run in runs] == sorted(run["flops"] for run in runs)
-    assert {run["size"]: run["params"] for run in runs} == {"nano": 20630, "micro": 43582}
+    assert {run["size"]: run["params"] for run in runs} == {"femto": 6126, "nano": 20630}
     again = sweep_plan.plan(sweep_plan.read(str(tmp_path / "s.toml")))
     assert [run["id"] for run in again] == [run["id"] for run in runs]
     assert sweep_plan.identity({**runs[0], "lr": 0.5}) != runs[0]["id"]
 
 
 def test_large_sizes_may_have_fewer_ratios_and_seeds(tmp_path):
-    text = TINY.replace('["nano"]', '["micro", "nano"]') + "\n"
-    (tmp_path / "s.toml").write_text('most = {micro = 0.05}\nonce = ["micro"]\n' + text)
+    text = TINY.replace('["femto"]', '["nano", "femto"]') + "\n"
+    (tmp_path / "s.toml").write_text('most = {nano = 0.05}\nonce = ["nano"]\n' + text)
     runs = sweep_plan.plan(sweep_plan.read(str(tmp_path / "s.toml")))
     found = sorted((run["size"], len(run["ratios"]), run["seed"]) for run in runs)
-    assert found == [("micro", 1, 0), ("nano", 2, 0), ("nano", 2, 1)]
+    assert found == [("femto", 2, 0), ("femto", 2, 1), ("nano", 1, 0)]
     (tmp_path / "s.toml").write_text('once = ["mini"]\n' + text)
     with pytest.raises(DataError, match="most and once name mini"):
         sweep_plan.read(str(tmp_path / "s.toml"))
@@ -68,9 +68,9 @@ def test_large_sizes_may_have_fewer_ratios_and_seeds(tmp_path):
         (("[0.05, 0.1]", "[0, 1]"), "ratio 0"),
         (("seeds", "seed"), "unknown key seed"),
         (("depth", "deep"), "[corpus]: unknown key deep"),
-        (('["nano"]', '["tiny"]'), "does not say encoder"),
-        (('["nano"]', '["no_such"]'), "no_such"),
-        (("samples = 8", 'samples = "8"'), "wanted a int"),
+        (('["femto"]', '["tiny"]'), "does not say encoder"),
+        (('["femto"]', '["no_such"]'), "no_such"),
+        (("samples = 4", 'samples = "4"'), "wanted a int"),
     ],
 )
 def test_a_wrong_sweep_is_told(tmp_path, change, said):
@@ -103,6 +103,20 @@ def test_the_grid_takes_the_valley_of_a_parabola():
     assert sweep_plan.best_of_grid(edge)["a"]["lr"] == 8e-3
 
 
+def test_sizes_off_the_grid_take_what_the_nearest_found(tmp_path):
+    grid = '\n[grid]\nat = 0.1\nsizes = ["femto"]\nbatch = [8, 16]\nlr = [0.01, 0.02]\nbatch_of = {femto = [8]}\n'
+    (tmp_path / "s.toml").write_text(TINY.replace('["femto"]', '["nano", "femto"]') + grid)
+    runs = sweep_plan.plan(sweep_plan.read(str(tmp_path / "s.toml")))
+    assert [(run["batch"], run["lr"]) for run in runs if run["stage"] == "grid"] == [(8, 0.01), (8, 0.02)]
+    best = {"femto": {"batch": 8, "lr": 0.01, "params": 6e3}, "micro": {"batch": 64, "lr": 0.03, "params": 4e4}}
+    chosen = {run["size"]: sweep.resolved(run, best) for run in runs if run["stage"] == "ratios"}
+    assert (
+        chosen["femto"]["batch"] == 8 and chosen["nano"]["batch"] == 64
+    )  # 20,630 parameters: nearer to 40,000 than to 6,000
+    assert chosen["nano"]["id"] != next(run["id"] for run in runs if run["size"] == "nano")
+    assert all(sweep.resolved(run, {}) is run for run in runs)
+
+
 def test_solved_by_the_best_of_k_is_the_mean_over_all_choices():
     draws = [True, False, False, True, False, False]
     scores = [{"solved": True, "draws": 6, "n_best": 2}, {"solved": False, "draws": 6, "n_best": 3}]
@@ -130,35 +144,52 @@ def results(out):
     ]
 
 
+def killed(plan, out, jobs, seconds=120):
+    """Start a sweep and kill it with all its children as soon as a training has written its first metrics."""
+    process = started(plan, out, "run", str(plan), "-j", jobs)
+    deadline = time.monotonic() + seconds
+    while not list(out.glob("*/train/metrics*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_killed_sweep_goes_on_and_makes_nothing_twice(tmp_path):
+    text = TINY.replace("[0.05, 0.1]", "[0.5]").replace("seeds = [0, 1]", "seeds = [0]")
+    (tmp_path / "s.toml").write_text(text.replace("branch = true", "branch = false"))
+    plan, out = tmp_path / "plan.zst", tmp_path / "runs"
+    CliRunner().invoke(sweep.sweep, ["plan", str(tmp_path / "s.toml"), "-o", str(plan)])
+    killed(plan, out, "1")
+    with pytest.raises(NoAnswer, match="no run is finished"):
+        sweep.sweep.main(["collect", str(out)], standalone_mode=False)
+    corpus = (out / "forms.zst").stat().st_mtime_ns
+    assert started(plan, out, "run", str(plan), "-j", "1").wait() == 0
+    (record,) = results(out)
+    assert record["status"] == "finished" and 0 < record["loss"] < 5
+    assert record["n_problems"] == 3 and record["n_problems_held"] == 3
+    made = {path: path.stat().st_mtime_ns for path in out.glob("*/runs.zst")}
+    assert started(plan, out, "run", str(plan), "-j", "1").wait() == 0
+    assert made == {path: path.stat().st_mtime_ns for path in out.glob("*/runs.zst")}
+    assert (out / "forms.zst").stat().st_mtime_ns == corpus
+    (tmp_path / "other.toml").write_text(TINY.replace("hold = 0.2", "hold = 0.3"))
+    CliRunner().invoke(sweep.sweep, ["plan", str(tmp_path / "other.toml"), "-o", str(plan)])
+    shown = CliRunner().invoke(sweep.sweep, ["run", str(plan), "--out", str(out), "-q"])
+    assert shown.exit_code == 1 and "another corpus" in shown.output
+    assert json.loads((out / "corpus.json").read_text())["corpus"]["hold"] == 0.2
+
+
 @pytest.mark.prove
 def test_killed_and_gone_on_with_is_as_unbroken_and_one_by_one_as_all(tmp_path):
-    (tmp_path / "s.toml").write_text(TINY.replace("[0.05, 0.1]", "[0.2, 0.4]"))
-    plan = tmp_path / "plan.zst"
+    """About a minute of processor time."""
+    (tmp_path / "s.toml").write_text(TINY.replace("[0.05, 0.1]", "[0.3, 0.6]"))
+    plan, broken, singly = tmp_path / "plan.zst", tmp_path / "broken", tmp_path / "singly"
     CliRunner().invoke(sweep.sweep, ["plan", str(tmp_path / "s.toml"), "-o", str(plan)])
     assert started(plan, tmp_path / "whole", "run", str(plan), "-j", "1").wait() == 0
     whole = results(tmp_path / "whole")
     assert len(whole) == 4 and all(record["status"] == "finished" for record in whole)
-    assert all(
-        0 < record["loss"] < 5 and record["n_problems"] == 5 and record["n_problems_held"] == 5 for record in whole
-    )
-    broken = tmp_path / "broken"
-    process = started(plan, broken, "run", str(plan), "-j", "2")
-    deadline = time.monotonic() + 120
-    while not list(broken.glob("*/train/metrics*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    killed(plan, broken, "2")
     assert started(plan, broken, "run", str(plan), "-j", "2").wait() == 0
     assert results(broken) == whole
-    singly = tmp_path / "singly"
     for k in range(2):
         assert started(plan, singly, "one", str(plan), str(k)).wait() == 0
     assert results(singly) == whole
-    made = {path: path.stat().st_mtime_ns for path in broken.glob("*/runs.zst")}
-    assert started(plan, broken, "run", str(plan), "-j", "2").wait() == 0
-    assert made == {path: path.stat().st_mtime_ns for path in broken.glob("*/runs.zst")}
-    (tmp_path / "other.toml").write_text(TINY.replace("hold = 0.2", "hold = 0.3"))
-    CliRunner().invoke(sweep.sweep, ["plan", str(tmp_path / "other.toml"), "-o", str(plan)])
-    shown = CliRunner().invoke(sweep.sweep, ["run", str(plan), "--out", str(broken), "-q"])
-    assert shown.exit_code == 1 and "another corpus" in shown.output
-    assert json.loads((broken / "corpus.json").read_text())["corpus"]["hold"] == 0.2
