@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -24,7 +25,20 @@ from fansr.scaling.points import read_points, wants_high
 from fansr.streams import open_reader, open_writer
 
 FORMS = ("power", "shifted", "unsolved", "logistic", "chinchilla")
-STUDY = ("loss", "solved", "r2", "isoflop", "draws", "held", "spread", "grid", "constants", "encoder", "notation")
+STUDY = (
+    "loss",
+    "solved",
+    "r2",
+    "isoflop",
+    "draws",
+    "held",
+    "spread",
+    "grid",
+    "constants",
+    "encoder",
+    "notation",
+    "others",
+)
 
 
 def _some_of(known: tuple[str, ...], what: str) -> Callable:
@@ -187,12 +201,17 @@ def draw_study(
     from fansr.scaling.study_picture import draw
 
     runs: list[dict] = []
+    scores: dict[str, list[dict]] = {}
     for name in inputs or ["-"]:
-        with open_reader(name, holds="run") as reader:
-            runs += [r for r in reader if r.get("status") == "finished" and (where is None or where(r))]
-    if not runs:
+        with open_reader(name, holds=("run", "score")) as reader:
+            some = [record for record in reader if where is None or where(record)]
+            if reader.header["holds"] == "score":
+                scores[Path(name).name.partition(".")[0]] = some
+            else:
+                runs += [run for run in some if run.get("status") == "finished"]
+    if not runs and not scores:
         raise NoAnswer("no finished runs to draw")
-    plot_style.save(draw(runs, panels), picture)
+    plot_style.save(draw(runs, panels, scores), picture)
     command.remark(f"{picture}: {len(runs)} runs", quiet)
 
 

@@ -9,6 +9,7 @@
     held      forms held out against forms trained on
     spread    losses of several seeds
     constants, encoder, notation    a size against its variant -placeholder, -set, -latex: two panels each
+    others    other programs on the held-out problems, of score streams named for them
 
 Grey crosses are the five published points.
 """
@@ -43,6 +44,7 @@ PUBLISHED = (
 PUBLISHED_RATIO = 15.0
 VARIANTS = {"constants": "placeholder", "encoder": "set", "notation": "latex"}  # panel -> ending of a size's name
 FAR = 1e23  # FLOPs to which the shares' laws are drawn
+NEAR = 100.0  # times the data's end: so far bands are drawn
 
 
 # ---- runs -------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ def crosses(axis: Axes, column: int) -> None:
 
 
 def laws(axis: Axes, runs: list[dict], y: str, forms: tuple[str, ...], upto: float) -> None:
-    """The laws of these runs that they do not tell apart: with bands among the data, dashed beyond."""
+    """The laws of these runs that they do not tell apart: dashed beyond the data, with bands to two decades beyond."""
     if len(runs) < 4:
         return
     points = {
@@ -100,7 +102,8 @@ def laws(axis: Axes, runs: list[dict], y: str, forms: tuple[str, ...], upto: flo
         colour = plot_style.COLOURS[(k + 4) % 7]
         axis.plot(x[near], value[near], color=colour, linewidth=1.6)
         axis.plot(x[~near], value[~near], color=colour, linestyle="--", linewidth=1.0, label=law["form"])
-        axis.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+        shown = x <= law["range"][1] * NEAR
+        axis.fill_between(x[shown], low[shown], high[shown], color=colour, alpha=0.15, linewidth=0)
 
 
 def loss(runs: list[dict]) -> list[Panel]:
@@ -169,7 +172,7 @@ def isoflop(runs: list[dict]) -> list[Panel]:
 
 
 def grid(runs: list[dict]) -> list[Panel]:
-    """A map of losses for each size of the grid; the least is framed."""
+    """A map of losses for each size of the grid; the least is bold."""
 
     def panel_of(name: str) -> Panel:
         mine = [run for run in runs if name_of(run) == name]
@@ -180,12 +183,13 @@ def grid(runs: list[dict]) -> list[Panel]:
         least = np.unravel_index(np.nanargmin(table), table.shape)
 
         def panel(axis: Axes) -> None:
-            axis.imshow(table, origin="lower", aspect="auto", cmap="viridis_r", vmax=float(np.nanmin(table)) * 1.15)
+            low = float(np.nanmin(table))
+            axis.imshow(table, origin="lower", aspect="auto", cmap="Blues_r", vmin=low, vmax=1.3 * low)
             for (i, j), value in np.ndenumerate(table):
                 if np.isfinite(value):
-                    dark = value < np.nanmin(table) * 1.075
-                    axis.text(j, i, f"{value:.3f}", ha="center", va="center", color="white" if dark else plot_style.INK,
-                              fontsize=plot_style.SMALL, weight="bold" if (i, j) == least else "normal")  # fmt: skip
+                    axis.text(j, i, f"{value:.3f}", ha="center", va="center", fontsize=plot_style.SMALL,
+                              color="white" if value < 1.15 * low else plot_style.INK,
+                              weight="bold" if (i, j) == least else "normal")  # fmt: skip
             plot_style.named_ticks(axis, "x", range(len(rates)), [f"{rate:g}" for rate in rates])
             plot_style.named_ticks(axis, "y", range(len(batch_sizes)), [str(size) for size in batch_sizes])
             axis.grid(False)
@@ -280,14 +284,39 @@ def against(ending: str, runs: list[dict]) -> list[Panel]:
     return [panel_of("solved_held", "solved, forms held out"), panel_of("r2_99_held", "R2 > 0.99, forms held out")]
 
 
+def others(scores: dict[str, list[dict]]) -> list[Panel]:
+    """Shares of each stream's problems, with Wilson intervals of 95 %."""
+    keys = {"solved": "solved", "r2_99_val": "R2 > 0.99 on new points"}
+
+    def panel(axis: Axes) -> None:
+        for k, (key, label) in enumerate(keys.items()):
+            for place, some in enumerate(scores.values()):
+                values = [bool(score[key]) for score in some if score.get(key) is not None]
+                if not values:
+                    continue
+                n, p, z = len(values), float(np.mean(values)), 1.96
+                middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+                half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+                at = place + 0.2 * (2 * k - 1)
+                axis.bar(at, p, width=0.36, color=plot_style.COLOURS[k], label=label)
+                ends = [[max(0.0, p - middle + half)], [max(0.0, middle + half - p)]]
+                axis.errorbar(at, p, yerr=ends, color=plot_style.INK, capsize=2.5, linewidth=0.9)
+        plot_style.named_ticks(axis, "x", range(len(scores)), [plot_style.wrapped(name, 14, 3) for name in scores])
+        axis.set(ylabel="share of the held-out problems", ylim=(0, 1.25))
+
+    return [panel] if scores else []
+
+
 MAIN: dict[str, Callable[[list[dict]], list[Panel]]] = {
     "loss": loss, "solved": share("solved", 1, "solved, best of the draws"), "r2": share("r2_99", 2, "R2 > 0.99"),
     "isoflop": isoflop, "draws": draws, "held": held, "spread": spread,
 }  # fmt: skip
 
 
-def panels_of(name: str, runs: list[dict]) -> list[Panel]:
-    """What these finished runs have to say on a question: nothing, one panel or several."""
+def panels_of(name: str, runs: list[dict], scores: dict[str, list[dict]]) -> list[Panel]:
+    """What finished runs, or scores by the name of their stream, have to say on a question: nothing, one panel or several."""
+    if name == "others":
+        return others(scores)
     if name == "grid":
         return grid([run for run in runs if run["stage"] == "grid"])
     runs = [run for run in runs if run["stage"] != "grid"]
@@ -297,9 +326,9 @@ def panels_of(name: str, runs: list[dict]) -> list[Panel]:
 
 
 @plot_style.drawn
-def draw(runs: list[dict], names: tuple[str, ...]) -> Figure:
-    """The panels of these names that finished run records fill; NoAnswer where they fill none."""
-    panels = [panel for name in names for panel in panels_of(name, runs)]
+def draw(runs: list[dict], names: tuple[str, ...], scores: dict[str, list[dict]] | None = None) -> Figure:
+    """The panels of these names that finished run records and scores fill; NoAnswer where they fill none."""
+    panels = [panel for name in names for panel in panels_of(name, runs, scores or {})]
     if not panels:
         raise NoAnswer(f"these runs have nothing to show of {', '.join(names)}")
     columns = min(4, len(panels)) if len(panels) != 5 else 3

@@ -78,8 +78,6 @@ def read(path: str) -> dict[str, Any]:
     }
     if not sweep.get("sizes"):
         raise DataError(f"{path}: sizes is missing; wanted a list such as ['nano', 'micro']")
-    if sweep["alike"] and sweep["alike"] not in sweep["sizes"]:
-        raise DataError(f"{path}: alike names {sweep['alike']}, which is none of the sizes")
     odd = (
         ({*sweep["most"], *sweep["once"]} - {*sweep["sizes"]})
         if all(isinstance(n, str) for n in sweep["once"])
@@ -125,8 +123,10 @@ def cost(size: dict[str, Any], ratio: float = 1.0) -> float:
 
 def plan(sweep: dict[str, Any]) -> list[dict[str, Any]]:
     """Run records of a sweep: those of the grid first, then the others, each cheapest first."""
+    gridded = (sweep["grid"] or {}).get("sizes") or []
     sizes = {
-        name: size_of(name) for name in dict.fromkeys([*sweep["sizes"], *((sweep["grid"] or {}).get("sizes") or [])])
+        name: size_of(name)
+        for name in dict.fromkeys([*sweep["sizes"], *gridded, *([sweep["alike"]] if sweep["alike"] else [])])
     }
     scale = {name: cost(sizes[sweep["alike"]]) / cost(size) if sweep["alike"] else 1.0 for name, size in sizes.items()}
     runs = []

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 from scipy import optimize
 
-from fansr.errors import DataError
-from fansr.scaling import bands, curves, joint_laws, law
-from fansr.streams import open_writer
+from fansr.errors import DataError, NoAnswer
+from fansr.scaling import bands, curves, joint_laws, law, study_picture
+from fansr.streams import open_reader, open_writer
 
 # The five models of arXiv 2510.26064 at their largest compute: FLOPs, solved, R2 > 0.99, loss.
 PUBLISHED = np.array(
@@ -235,31 +235,59 @@ def test_diverged_runs_are_left_out_and_counted(tmp_path):
         curves.fit("power", np.array([1.0, 2, 3]), np.array([1.0, 2, 3]))
 
 
-def test_the_study_is_one_picture_of_all_that_runs_answer(tmp_path):
+@pytest.fixture
+def study_runs(tmp_path):
+    """Runs of three sizes and a variant, two seeds, three ratios, and a grid of two rates: file."""
+    told = {
+        "kind": "run", "stage": "ratios", "lr": 1e-3, "status": "finished", "solved_at": {"1": 0.1, "8": 0.3}, "batch": 32,
+        "solved": 0.3, "solved_held": 0.2, "r2_99": 0.5, "r2_99_held": 0.4,
+    }  # fmt: skip
     records = []
-    for size, N in (("a", 1e4), ("b", 3e4), ("c", 9e4)):
+    for size, N in (("a", 1e4), ("b", 3e4), ("c", 9e4), ("c-set", 1e5)):
         for seed in (0, 1):
             for ratio in (5.0, 20.0, 80.0):
                 flops = 6 * N * N * ratio
-                some = {"loss": flops**-0.1 * (1 + 0.01 * seed), "solved": 0.3, "solved_held": 0.2, "r2_99": 0.5}
-                records.append(
-                    {"size": size, "seed": seed, "ratio": ratio, "flops": flops, "params": N, "batch": 32, **some}
-                )
-    for lr in (1e-3, 2e-3):
-        records.append({**records[0], "stage": "grid", "lr": lr})
+                some = {"loss": flops**-0.1 * (1 + 0.01 * seed), "params": N, "tokens": N * ratio, "flops": flops}
+                records.append({**told, "size": size, "seed": seed, "ratio": ratio, **some})
+    records += [{**records[0], "stage": "grid", "lr": lr, "loss": loss} for lr, loss in ((1e-3, 2.0), (2e-3, 1.0))]
     with open_writer(str(tmp_path / "runs.zst"), holds="run", history=[]) as writer:
         for i, record in enumerate(records):
-            told = {
-                "kind": "run",
-                "id": str(i),
-                "stage": "ratios",
-                "lr": 1e-3,
-                "status": "finished",
-                "solved_at": {"1": 0.1, "8": 0.3},
-            }
-            writer.write({**told, **record})
-    shown = run(str(tmp_path / "runs.zst"), "--study", str(tmp_path / "study.png"))
+            writer.write({**record, "id": str(i)})
+    return tmp_path / "runs.zst"
+
+
+def test_the_study_is_one_picture_of_all_that_runs_answer(study_runs):
+    picture = study_runs.with_name("study.png")
+    shown = run(str(study_runs), "--study", str(picture))
     assert shown.exit_code == 0, shown.output
-    assert (tmp_path / "study.png").stat().st_size > 30_000
-    nothing = run(str(tmp_path / "runs.zst"), "--where", "status == 'failed'", "--study", str(tmp_path / "no.png"))
+    assert picture.stat().st_size > 30_000
+    nothing = run(str(study_runs), "--where", "status == 'failed'", "--study", str(picture))
     assert nothing.exit_code == 3 and "no finished runs" in nothing.output
+
+
+def test_each_panel_is_a_picture_by_itself(study_runs):
+    """What each shows: lines of the sizes, the least loss of the grid in bold, a variant beside its size."""
+    with open_reader(str(study_runs), holds="run") as reader:
+        runs = list(reader)
+    assert set(law.STUDY) == {*study_picture.MAIN, "grid", "others", *study_picture.VARIANTS}
+
+    def axes_of(name, scores=None):
+        return study_picture.draw(runs, (name,), scores).axes
+
+    for name in ("loss", "solved", "r2", "held", "draws"):
+        (axis,) = axes_of(name)
+        assert {"a", "b", "c"} <= {text.split(",")[0] for text in axis.get_legend_handles_labels()[1]}
+    (axis,) = axes_of("grid")
+    assert [text.get_text() for text in axis.texts if text.get_weight() == "bold"] == ["1.000"]
+    one, other = axes_of("encoder")
+    assert [axis.get_legend_handles_labels()[1] for axis in (one, other)] == [["c", "c-set"]] * 2
+    (axis,) = axes_of("spread")
+    assert axis.lines[0].get_ydata() == pytest.approx([100 * 0.01 / 1.005] * 3)
+    scores = {"mine": [{"solved": i < 3, "r2_99_val": i < 6} for i in range(10)]}
+    (axis,) = axes_of("others", scores)
+    assert sorted(bar.get_height() for bar in axis.patches) == pytest.approx([0.3, 0.6])
+    with pytest.raises(NoAnswer, match="nothing to show of notation"):
+        axes_of("notation")
+    shown = run(str(study_runs), "--panels", "grid,maps", "--study", "a.png")
+    assert shown.exit_code == 2 and "maps: known panels are loss" in shown.output
+    assert "goes with --study" in run(str(study_runs), "--panels", "grid").output

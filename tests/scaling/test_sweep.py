@@ -117,6 +117,22 @@ def test_sizes_off_the_grid_take_what_the_nearest_found(tmp_path):
     assert all(sweep.resolved(run, {}) is run for run in runs)
 
 
+def test_sizes_alike_cost_the_same(tmp_path):
+    (tmp_path / "s.toml").write_text(
+        'alike = "nano"\n' + TINY.replace('["femto"]', '["nano", "nano-set", "nano-latex", "nano-placeholder"]')
+    )
+    runs = sweep_plan.plan(sweep_plan.read(str(tmp_path / "s.toml")))
+    nano = next(run for run in runs if run["size"] == "nano")
+    assert nano["ratios"] == [0.05, 0.1]
+    # 6 (N_enc D_in + N_dec D_out) by hand, 64 rows of three cells to a law of 8.1 tokens.
+    assert nano["flops"] == pytest.approx(6 * nano["tokens"] * (nano["n_enc"] * 192 / 8.1 + nano["n_dec"]))
+    for run in runs:
+        assert run["flops"] == pytest.approx(nano["flops"], rel=1e-3)
+    assert {run["size"]: run["ratios"][1] < 0.1 for run in runs} == {
+        "nano": False, "nano-set": True, "nano-latex": False, "nano-placeholder": True,
+    }  # fmt: skip
+
+
 def test_solved_by_the_best_of_k_is_the_mean_over_all_choices():
     draws = [True, False, False, True, False, False]
     scores = [{"solved": True, "draws": 6, "n_best": 2}, {"solved": False, "draws": 6, "n_best": 3}]
