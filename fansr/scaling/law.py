@@ -2,6 +2,7 @@
 
     fansr-sweep collect runs/cpu | fansr-law --x flops --y loss --by size --frontier --plot scaling.png
     fansr-law runs.zst --y solved --form unsolved,power,logistic --predict 0.8
+    fansr-law published --y solved --predict 0.8
     fansr-law scores.zst --x seconds --y vnrr --by method --free --upto 3600
 
 Reads run records (fansr-sweep collect), score records (the mean of each method and budget) and metric records (the
@@ -151,7 +152,10 @@ def law(
     config,
     **others,
 ):
-    """Fit the laws of runs, scores or training curves, and say what they predict and how surely."""
+    """Fit the laws of runs, scores or training curves, and say what they predict and how surely.
+
+    `published` in the place of a file: the five points of arXiv 2510.26064.
+    """
     from fansr.scaling.findings import studied
 
     high = wants_high(y) if better is None else better == "high"

@@ -1,8 +1,9 @@
-"""Records to points: what fansr-law draws its laws through, of run, score and metric records."""
+"""Records to points: what fansr-law draws its laws through, of run, score and metric records; and the five published points."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
@@ -11,7 +12,25 @@ import numpy as np
 from fansr.errors import DataError
 from fansr.streams import open_reader
 
+# arXiv 2510.26064, the five sizes at their largest compute: parameters, FLOPs, solved, R2 > 0.99, loss.
+PUBLISHED = (
+    ("xs", 6.48e6, 7.20e16, 0.149, 0.526, 0.424),
+    ("s", 13.40e6, 2.88e17, 0.271, 0.667, 0.312),
+    ("m", 24.01e6, 9.81e17, 0.378, 0.762, 0.240),
+    ("l", 45.53e6, 3.53e18, 0.519, 0.835, 0.168),
+    ("xl", 93.08e6, 1.47e19, 0.597, 0.883, 0.105),
+)
 SHARES = ("acc", "solved", "r2_", "valid", "vnrr", "fnrr", "srr", "exact", "success", "equivalent")
+
+
+def published() -> list[dict]:
+    """The published points as run records; 80 tokens a parameter, the largest ratio of that study."""
+    names = ("size", "params", "flops", "solved", "r2_99", "loss")
+    return [
+        {**dict(zip(names, point)), "kind": "run", "stage": "ratios", "seed": 0, "ratio": 80.0, "tokens": 80.0 * point[1],
+         "status": "finished", "file": "published"}
+        for point in PUBLISHED
+    ]  # fmt: skip
 
 
 def read_points(
@@ -22,11 +41,17 @@ def read_points(
     cluster: tuple[str, ...],
     where: Callable[[dict], bool] | None = None,
 ) -> tuple[dict, Counter, list]:
-    """({x, y, by, cluster, record: lists}, records left out by reason, history) of streams of runs, scores or metrics."""
+    """({x, y, by, cluster, record: lists}, records left out by reason, history) of streams of runs, scores or metrics.
+
+    An input called "published", where no file is called so, is the five published points.
+    """
     rows: list[dict] = []
     left_out: Counter = Counter()
     history: list = []
     for name in inputs or ["-"]:
+        if name == "published" and not os.path.exists(name):
+            rows += [record for record in published() if where is None or where(record)]
+            continue
         with open_reader(name, holds=("run", "score", "metric")) as reader:
             history = history or reader.history
             holds = reader.header["holds"]

@@ -26,6 +26,7 @@ import numpy as np
 from fansr.errors import NoAnswer
 from fansr.evaluation import plot_style
 from fansr.scaling import bands, findings, joint_laws
+from fansr.scaling.points import published
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,14 +34,6 @@ if TYPE_CHECKING:
 
 Panel = Callable[["Axes"], None]
 
-# arXiv 2510.26064, the five sizes at their largest compute: FLOPs, solved, R2 > 0.99, loss.
-PUBLISHED = (
-    (7.20e16, 0.149, 0.526, 0.424),
-    (2.88e17, 0.271, 0.667, 0.312),
-    (9.81e17, 0.378, 0.762, 0.240),
-    (3.53e18, 0.519, 0.835, 0.168),
-    (1.47e19, 0.597, 0.883, 0.105),
-)
 PUBLISHED_RATIO = 15.0
 VARIANTS = {"constants": "placeholder", "encoder": "set", "notation": "latex"}  # panel -> ending of a size's name
 FAR = 1e23  # FLOPs to which the shares' laws are drawn
@@ -81,8 +74,8 @@ def series(axis: Axes, runs: list[dict], y: str) -> None:
             axis.plot(*zip(*mine), label=name, **(plot_style.style(k) | {"linewidth": 0.9}))
 
 
-def crosses(axis: Axes, column: int) -> None:
-    pairs = [(point[0], point[column]) for point in PUBLISHED]
+def crosses(axis: Axes, key: str) -> None:
+    pairs = [(point["flops"], point[key]) for point in published()]
     axis.plot(*zip(*pairs), linestyle="", marker="x", color=plot_style.MUTED, label="published")
 
 
@@ -114,7 +107,7 @@ def loss(runs: list[dict]) -> list[Panel]:
         axis.plot([run["flops"] for run in best], [run["loss"] for run in best], linestyle="", marker="o", markersize=8,
                   markerfacecolor="none", markeredgecolor=plot_style.INK, label="frontier")  # fmt: skip
         laws(axis, best, "loss", ("power", "shifted"), 2e19)
-        crosses(axis, 3)
+        crosses(axis, "loss")
         plot_style.log_axis(axis, "x")
         axis.set_ylim(0.08, 1.15 * max(run["loss"] for run in runs))
         plot_style.log_axis(axis, "y")
@@ -123,7 +116,7 @@ def loss(runs: list[dict]) -> list[Panel]:
     return [panel] if runs else []
 
 
-def share(key: str, column: int, label: str) -> Callable[[list[dict]], list[Panel]]:
+def share(key: str, label: str) -> Callable[[list[dict]], list[Panel]]:
     """A share against compute with its laws, and the line at 0.8."""
 
     def make(runs: list[dict]) -> list[Panel]:
@@ -132,7 +125,7 @@ def share(key: str, column: int, label: str) -> Callable[[list[dict]], list[Pane
         def panel(axis: Axes) -> None:
             series(axis, runs, key)
             laws(axis, [run for run in runs if 0 < run[key] < 1], key, ("unsolved", "power", "logistic"), FAR)
-            crosses(axis, column)
+            crosses(axis, key)
             axis.axhline(0.8, color=plot_style.MUTED, linewidth=0.7, linestyle=":")
             plot_style.log_axis(axis, "x")
             axis.set(xlabel="FLOPs", ylabel=label, ylim=(0, 1))
@@ -308,7 +301,7 @@ def others(scores: dict[str, list[dict]]) -> list[Panel]:
 
 
 MAIN: dict[str, Callable[[list[dict]], list[Panel]]] = {
-    "loss": loss, "solved": share("solved", 1, "solved, best of the draws"), "r2": share("r2_99", 2, "R2 > 0.99"),
+    "loss": loss, "solved": share("solved", "solved, best of the draws"), "r2": share("r2_99", "R2 > 0.99"),
     "isoflop": isoflop, "draws": draws, "held": held, "spread": spread,
 }  # fmt: skip
 

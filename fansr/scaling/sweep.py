@@ -101,26 +101,56 @@ def prepare(out: Path, run: dict[str, Any], quiet: bool) -> None:
             call("fansr.corpus.forms", *numbers, "-q", "-o", forms)
         with open_reader(str(forms), holds="skeleton") as reader:
             history, records = reader.history, list(reader)
-        for k, (name, held) in enumerate((("seen", False), ("held", True))):
-            some = [record for record in records if bool(record.get("held")) == held]
-            if not some:
-                raise DataError(f"{forms}: no form is {name}; wanted some to judge on: raise [corpus] hold")
-            # A third more than are asked for: some get no finite numbers.
-            wanted = int(problems[name] * 4 / 3) + 1
-            rng = rng_for(0, "sweep.problems", k)
-            picked = rng.permutation(len(some))[:wanted].tolist()
-            repeats = -(-wanted // len(picked))
-            chosen = out / f"forms-{name}.zst"
-            with open_writer(str(chosen), holds="skeleton", history=history) as writer:
-                for i in picked:
-                    writer.write(some[i])
+        for k, (name, chosen) in enumerate(judged_forms(records, problems, str(forms)).items()):
+            some = out / f"forms-{name}.zst"
+            with open_writer(str(some), holds="skeleton", history=history) as writer:
+                for i, record in enumerate(chosen):
+                    writer.write({**record, "id": i})
             drawn = out / f"drawn-{name}.zst"
-            told_prior = ("--prior", "scaling", "--seed", 1000 + k, "--val", "--repeats", repeats)
-            call("fansr.corpus.render", chosen, *told_prior, "-q", "-j", 1, "-o", drawn)
+            call(
+                "fansr.corpus.render",
+                some,
+                "--prior",
+                "scaling",
+                "--seed",
+                1000 + k,
+                "--val",
+                "-q",
+                "-j",
+                1,
+                "-o",
+                drawn,
+            )
             _first(drawn, out / f"problems-{name}.zst", problems[name], k * problems["seen"])
-            for path in (chosen, drawn):
+            for path in (some, drawn):
                 path.unlink()
         mark.write_text(told)
+
+
+def judged_forms(records: list[dict], problems: dict[str, int], name: str) -> dict[str, list[dict]]:
+    """{seen, held: forms of the problems}, a third more than are asked for, since some get no finite numbers.
+
+    Those held out are few and come again with new numbers.  Those trained on are drawn to be of the same lengths, each once as
+    long as there are enough: else the two shares solved would differ by what happened to be held out.
+    """
+    rng = rng_for(0, "sweep.problems", 0)
+    held = [record for record in records if record.get("held")]
+    if not held or len(held) == len(records):
+        what = "held out" if not held else "trained on"
+        raise DataError(f"{name}: no form is {what}; wanted some to judge on: change [corpus] hold")
+    wanted = {key: int(n * 4 / 3) + 1 for key, n in problems.items()}
+    order = rng.permutation(len(held)).tolist()
+    chosen = {"seen": [], "held": [held[order[i % len(order)]] for i in range(wanted["held"])]}
+    by_length: dict[int, list[dict]] = {}
+    for i in rng.permutation(len(records)).tolist():
+        if not records[i].get("held"):
+            by_length.setdefault(len(records[i]["expr"]), []).append(records[i])
+    taken = dict.fromkeys(by_length, 0)
+    for i in range(wanted["seen"]):
+        length = min(by_length, key=lambda n: abs(n - len(held[order[i % len(order)]]["expr"])))
+        chosen["seen"].append(by_length[length][taken[length] % len(by_length[length])])
+        taken[length] += 1
+    return chosen
 
 
 def _first(source: Path, target: Path, number: int, begin: int) -> None:

@@ -8,19 +8,10 @@ from click.testing import CliRunner
 from scipy import optimize
 
 from fansr.errors import DataError, NoAnswer
-from fansr.scaling import bands, curves, joint_laws, law, study_picture
+from fansr.scaling import bands, curves, joint_laws, law, points, study_picture
 from fansr.streams import open_reader, open_writer
 
-# The five models of arXiv 2510.26064 at their largest compute: FLOPs, solved, R2 > 0.99, loss.
-PUBLISHED = np.array(
-    [
-        (7.20e16, 0.149, 0.526, 0.424),
-        (2.88e17, 0.271, 0.667, 0.312),
-        (9.81e17, 0.378, 0.762, 0.240),
-        (3.53e18, 0.519, 0.835, 0.168),
-        (1.47e19, 0.597, 0.883, 0.105),
-    ]
-)
+PUBLISHED = np.array([point[2:] for point in points.PUBLISHED])  # FLOPs, solved, R2 > 0.99, loss
 
 
 def test_published_points_give_the_exponents_of_polyfit():
@@ -39,6 +30,8 @@ def test_published_points_give_the_exponents_of_polyfit():
     assert unsolved.where(0.8) == pytest.approx(1.8e21, rel=0.05)
     assert curves.fit("logistic", x, solved).where(0.8) == pytest.approx(1.2e20, rel=0.1)
     assert curves.fit("power", x, solved).where(0.8) == pytest.approx(2.6e19, rel=0.05)
+    shown = run("published", "--y", "solved", "--predict", "0.8")
+    assert shown.exit_code == 0 and all(place in shown.output for place in ("1.85e+21", "1.21e+20", "2.63e+19"))
 
 
 def test_standard_errors_and_shifted_are_those_of_curve_fit():

@@ -117,6 +117,20 @@ def test_sizes_off_the_grid_take_what_the_nearest_found(tmp_path):
     assert all(sweep.resolved(run, {}) is run for run in runs)
 
 
+def test_problems_of_both_kinds_are_of_the_same_lengths():
+    rng = np.random.default_rng(0)
+    records = [
+        {"id": i, "expr": ["sin"] * int(n) + ["x1"], "held": i < 9} for i, n in enumerate(rng.integers(1, 5, 300))
+    ]
+    found = sweep.judged_forms(records, {"seen": 30, "held": 60}, "forms.zst")
+    assert not any(record["held"] for record in found["seen"]) and all(record["held"] for record in found["held"])
+    assert len(found["seen"]) == 41 == len({record["id"] for record in found["seen"]}) and len(found["held"]) == 81
+    lengths = {name: [len(record["expr"]) for record in some] for name, some in found.items()}
+    assert lengths["seen"] == lengths["held"][:41]
+    with pytest.raises(DataError, match="no form is held out"):
+        sweep.judged_forms([{**record, "held": False} for record in records], {"seen": 3, "held": 3}, "forms.zst")
+
+
 def test_sizes_alike_cost_the_same(tmp_path):
     (tmp_path / "s.toml").write_text(
         'alike = "nano"\n' + TINY.replace('["femto"]', '["nano", "nano-set", "nano-latex", "nano-placeholder"]')
