@@ -81,7 +81,7 @@ def judge(
     word, text = _verdict(problem, X, y, w, residual, best, free, floor, seed, relative)
     part = problem if kept.all() else replace(problem, X=X, y=y)
     remarks = [
-        *(_in_proportion() if relative and word != "exact" else ()),
+        *(_in_proportion(word) if relative and word != "exact" else ()),
         *(_uneven(y, residual) if word in ("noise", "rough") and w is None else ()),
         *remarks_of(best, errors, part, unheard, seed),
     ]
@@ -358,11 +358,12 @@ def _uneven(y, residual):
         )
 
 
-def _in_proportion():
+def _in_proportion(word: str):
+    what = "what the first laws left grew" if word == "rough" else "the errors grow"
     yield (
         "relative noise",
         (
-            "the errors grow in proportion to the target, so every row counts by its relative error (weights 1/value^2), in FVU and "
+            f"{what} in proportion to the target, so every row counts by its relative error (weights 1/value^2), in FVU and "
             "R2 too; --loss squares counts all errors alike"
         ),
     )
