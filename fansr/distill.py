@@ -33,6 +33,7 @@ from fansr.distillation import (
     input_columns,
     law_layer,
     pruning,
+    recording,
     saving,
     unit_searches,
 )
@@ -72,7 +73,7 @@ class Distiller(DistillerFiles, DistillerSwitching):
     ):
         self.model, self.seed = model, seed
         self.block = block.Block(model, at, argument, output, layout, call)
-        self.recorded: block.Recorded | None = None
+        self.recorded: recording.Recorded | None = None
         self.columns: input_columns.InputColumns | None = None
         self.offered: list[str] = []
         self.units: list[int] = []
@@ -118,9 +119,9 @@ class Distiller(DistillerFiles, DistillerSwitching):
         rotate: laws are for the independent components of the outputs (basis.independent), where these are mixtures of plainer things.
         """
         taken = self.block.record(batches, rows, held, self.seed, run, device)
-        if held and len(taken.X_held) < block.LEAST_HELD:
+        if held and len(taken.X_held) < recording.LEAST_HELD:
             raise DataError(
-                f"{self.block.name}: {len(taken.X_held)} held-out rows, wanted {block.LEAST_HELD} at least: more batches or rows"
+                f"{self.block.name}: {len(taken.X_held)} held-out rows, wanted {recording.LEAST_HELD} at least: more batches or rows"
             )
         self.recorded = taken
         m = taken.Y.shape[1]
@@ -255,7 +256,7 @@ class Distiller(DistillerFiles, DistillerSwitching):
         with torch.no_grad():
             return self.columns.columns(X, self.offered).t().double().cpu().numpy()
 
-    def _taken(self) -> block.Recorded:
+    def _taken(self) -> recording.Recorded:
         if self.recorded is None:
             raise ValueError("nothing is recorded yet: call record(batches) first")
         return self.recorded

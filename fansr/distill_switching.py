@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from fansr.distill_law import UnitLaw
-from fansr.distillation import basis, block, judging, law_layer, stand_in, tuning
+from fansr.distillation import basis, block_rows, judging, law_layer, stand_in, tuning
 from fansr.errors import DataError
 
 
@@ -98,7 +98,7 @@ class DistillerSwitching:
             return []
         return [unit for unit in range(self.outputs) if laws.get(unit) is None]
 
-    def rows_by_laws(self, layer: law_layer.LawLayer, neural: Sequence[int] = ()) -> block.Rows:
+    def rows_by_laws(self, layer: law_layer.LawLayer, neural: Sequence[int] = ()) -> block_rows.Rows:
         """rows -> outputs by a layer, with the neural units, and under guard "block" the rows beyond its ranges, by the block."""
 
         def rows(X: torch.Tensor, original: Callable[..., torch.Tensor]) -> torch.Tensor:

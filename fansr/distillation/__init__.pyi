@@ -2,11 +2,13 @@
 from . import (
     basis as basis,
     block as block,
+    block_rows as block_rows,
     input_columns as input_columns,
     judging as judging,
     law_layer as law_layer,
     local as local,
     pruning as pruning,
+    recording as recording,
     saving as saving,
     script as script,
     source as source,

@@ -15,8 +15,11 @@ import numpy as np
 import torch
 
 from fansr.distillation import basis
-from fansr.distillation.block import Block, Recorded, Rows, call
+from fansr.distillation.block import Block
+from fansr.distillation.block_rows import Rows
 from fansr.distillation.law_layer import LawLayer
+from fansr.distillation.places import call
+from fansr.distillation.recording import Recorded
 from fansr.errors import DataError
 
 Loss = Callable[[Any, Any], Any]

@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from fansr.distillation.block import Block, call
+from fansr.distillation.block import Block
 from fansr.distillation.judging import losses
+from fansr.distillation.places import call
 from fansr.errors import DataError
 
 EXACT = 256  # units up to which each is tried by itself

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from fansr.distillation.block import Block
+from fansr.distillation.block_rows import BlockRows
 from fansr.distillation.law_layer import LawLayer
 
 
@@ -16,12 +17,8 @@ class StandIn(torch.nn.Module):
     def __init__(self, block: Block, layer: LawLayer):
         super().__init__()
         self.layer = layer
-        places = Block.__new__(Block)
-        kept = ("name", "names", "path", "argument", "output", "layout", "patch", "call", "squeezed", "plain")
-        places.__dict__.update(
-            {key: block.__dict__[key] for key in kept}, model=None, module=None, function=None, _own=None
-        )
-        self._places = places
+        self._places = BlockRows(block.name, block.names, block.argument, block.output, block.layout_text)
+        self._places.squeezed, self._places.plain = block.squeezed, block.plain
 
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """What the block would give, by the laws."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from fansr.distillation.block import Block, Rows
+from fansr.distillation.block import Block
+from fansr.distillation.block_rows import Rows
 from fansr.distillation.judging import mean_loss
 from fansr.distillation.law_layer import LawLayer
 from fansr.errors import DataError

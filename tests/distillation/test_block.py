@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from fansr.distillation.block import Block, _Reservoir
+from fansr.distillation.block import Block
+from fansr.distillation.reservoir import Reservoir
 from fansr.errors import DataError
 
 
@@ -116,7 +117,7 @@ def test_the_reservoir_is_uniform_and_bounded():
     """Of 200 rows in 20 parts 40 are kept: over 300 seeds each row equally often (chi-square)."""
     counts = np.zeros(200)
     for seed in range(300):
-        reservoir = _Reservoir(40, seed)
+        reservoir = Reservoir(40, seed)
         for part in torch.arange(200.0).reshape(20, 10, 1):
             reservoir.add(part, part)
             assert len(reservoir) <= 40
