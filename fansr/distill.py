@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,9 @@ from fansr.distillation import (
     input_columns,
     law_layer,
     pruning,
+    record_cache,
     recording,
+    saliency,
     saving,
     unit_searches,
 )
@@ -74,6 +77,7 @@ class Distiller(DistillerFiles, DistillerSwitching):
         self.model, self.seed = model, seed
         self.block = block.Block(model, at, argument, output, layout, call)
         self.recorded: recording.Recorded | None = None
+        self.from_cache = False  # whether the rows were recorded before
         self.columns: input_columns.InputColumns | None = None
         self.offered: list[str] = []
         self.units: list[int] = []
@@ -109,6 +113,10 @@ class Distiller(DistillerFiles, DistillerSwitching):
         rotate: bool = False,
         run: Callable[[Any, Any], Any] | None = None,
         device: str | None = None,
+        strata: int = 1,
+        salient: int | None = None,
+        cache: str | Path | None = None,
+        about: str = "",
     ) -> Distiller:
         """Rows of what goes into the block and comes out, drawn from all batches (block.Block.record says how).
 
@@ -117,8 +125,11 @@ class Distiller(DistillerFiles, DistillerSwitching):
         pca_in, pca_out: that many principal components of inputs or outputs take their place, or a share of variance below 1.
         linear: "full" or a rank; a linear map of the inputs is taken off first and laws are for what is left.
         rotate: laws are for the independent components of the outputs (basis.independent), where these are mixtures of plainer things.
+        strata: as many rows far from the outputs' middle as near it, where outputs have heavy tails.  salient: laws may use only
+        that many columns, those by which the units change most (saliency.saliency).  cache: a folder in which rows are kept and found
+        again by weights, code, batches and options (record_cache); about: text of whatever else they depend on.
         """
-        taken = self.block.record(batches, rows, held, self.seed, run, device)
+        taken = self._rows(batches, rows, held, run, device, strata, cache, about)
         if held and len(taken.X_held) < recording.LEAST_HELD:
             raise DataError(
                 f"{self.block.name}: {len(taken.X_held)} held-out rows, wanted {recording.LEAST_HELD} at least: more batches or rows"
@@ -140,6 +151,13 @@ class Distiller(DistillerFiles, DistillerSwitching):
                 )
             self.output_basis = basis.independent(taken.Y.double().numpy() - self._linear_part(taken.X), self.seed)
             m = len(self.output_basis.rows)
+        if salient is not None:
+            if salient < 1:
+                raise ValueError(f"salient={salient!r}: wanted a number of columns")
+            values = saliency.saliency(
+                self.block, taken.X, self.columns, self.offered, range(self.outputs)[:MOST_UNITS]
+            )
+            self.offered = saliency.most_salient(values, self.offered, salient)
         self.units = list(range(m)) if units is None else [int(u) for u in units]
         beyond = next((u for u in self.units if not 0 <= u < m), None)
         if beyond is not None:
@@ -149,6 +167,27 @@ class Distiller(DistillerFiles, DistillerSwitching):
         self.laws, self.fronts, self.status, self.records = {}, {}, {}, {}
         self._look()
         return self
+
+    def _rows(self, batches, rows, held, run, device, strata, cache, about) -> recording.Recorded:
+        """What passes the block, from a folder of rows recorded before where it is there."""
+
+        def record() -> recording.Recorded:
+            return self.block.record(batches, rows, held, self.seed, run, device, strata)
+
+        self.from_cache = False
+        if cache is None:
+            return record()
+        batches = list(batches)
+        how = {
+            "rows": rows,
+            "held": held,
+            "seed": self.seed,
+            "strata": strata,
+            "device": str(device),
+            "run": run is not None,
+        }
+        taken, self.from_cache = record_cache.recorded(self.block, batches, how, about, Path(cache), record)
+        return taken
 
     def observe(
         self,

@@ -5,31 +5,28 @@
     fansr-distill judge net.py laws.zst                      # what the network loses
     fansr-distill switch net.py laws.zst -o symbolic.safetensors
 
-The one interface underneath is distill.Distiller; torch is loaded when a step begins.
+The one interface underneath is distill.Distiller; distill_steps.py has what each step does, and torch is
+loaded when one begins.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from typing import Any
 
 import click
 
 from fansr.cli import command
-from fansr.errors import DataError
 from fansr.search import selection
-from fansr.streams import files, open_writer
 
 STEPS = {  # step: (words after it, options that are its own)
     "record": (
         "SCRIPT",
-        "at argument result axes call rows held units names inputs columns pca_in pca_out linear rotate basis",
+        "at argument result axes call rows held strata units names inputs columns salient pca_in pca_out linear rotate basis "
+        "fresh resume",
     ),
     "judge": ("SCRIPT LAWS", "force basis rows held guard repeats rank as_json"),
     "switch": ("SCRIPT LAWS", "force basis guard units level"),
-    "prune": ("SCRIPT", "at into offset keep steps schedule rate"),
+    "prune": ("SCRIPT", "at into norm offset keep steps schedule by rate"),
     "local": ("SCRIPT", "at argument result axes call rows names inputs columns row units seconds select as_json"),
     "export": ("LAWS", "form basis"),
     "speed": ("SCRIPT LAWS", "force basis guard repeats as_json"),
@@ -37,12 +34,12 @@ STEPS = {  # step: (words after it, options that are its own)
 SHARED = ("step", "words", "output", "device", "seed", "quiet", "config")
 GROUPS = {
     "Where": "--at --argument --result --axes --call --device",
-    "Rows": "--rows --held --names --input --columns --seed",
+    "Rows": "--rows --held --strata --fresh --names --input --columns --salient --seed",
     "Units and bases": "--units --pca-in --pca-out --linear --rotate --basis",
     "Laws": "--force --guard --level --time --select --as",
-    "Pruning": "--into --offset --keep --steps --schedule --rate",
+    "Pruning": "--into --norm --offset --keep --steps --schedule --by --rate",
     "Reports": "--row --repeats --rank --json",
-    "Output": "--output --quiet",
+    "Output": "--output --resume --quiet",
 }
 
 
@@ -132,6 +129,14 @@ def _linear(context, param, text) -> str | int:
     help="Share of the batches that is held out.",
 )
 @click.option(
+    "--strata",
+    type=click.IntRange(1, 20),
+    default=1,
+    show_default=True,
+    help="As many rows far from the outputs' middle as near it, in so many parts: for heavy tails.",
+)
+@click.option("--fresh", is_flag=True, help="Run the network though the same rows were recorded before.")
+@click.option(
     "--units", metavar="LIST", default=None, callback=_numbers, help="Outputs, such as 0,3-7.  [default: all]"
 )
 @click.option(
@@ -147,6 +152,13 @@ def _linear(context, param, text) -> str | int:
 )
 @click.option(
     "--columns", metavar="LIST", default=None, callback=_names, help="Columns that laws may use.  [default: all]"
+)
+@click.option(
+    "--salient",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Of the columns only the N by which the outputs change most (the block's gradient).",
 )
 @click.option(
     "--pca-in",
@@ -212,10 +224,18 @@ def _linear(context, param, text) -> str | int:
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["python", "numpy", "latex", "sympy", "c"]),
+    type=click.Choice(["python", "torch", "numpy", "latex", "sympy", "c"]),
     default="python",
     show_default=True,
     help="What is written of the laws.",
+)
+@click.option("--norm", metavar="PATH", default=None, help="A LayerNorm over the pruned units that those layers read.")
+@click.option(
+    "--by",
+    type=click.Choice(["spread", "loss"]),
+    default="spread",
+    show_default=True,
+    help="Which units stay: those that vary most, or those whose mean in their place costs most loss.",
 )
 @click.option("--into", metavar="PATHS", default=None, help="Layers that read the pruned one, with commas.")
 @click.option(
@@ -239,6 +259,7 @@ def _linear(context, param, text) -> str | int:
 @click.option("--device", default=None, metavar="NAME", help="cpu, cuda, cuda:N.  [default: where the script puts it]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 @command.output_option()
+@command.resume_option()
 @command.seed_option()
 @command.quiet_option()
 @command.config_option()
@@ -260,254 +281,9 @@ def distill(context, step, words, output, device, seed, quiet, **options):
     if step in ("record", "prune", "local") and options["at"] is None:
         raise click.UsageError(f"{step} wants --at PATH, the part of the network")
     chosen = {**options, "output": output, "device": device, "seed": seed, "quiet": quiet}
+    from fansr.distill_steps import RUN
+
     RUN[step](*words, **chosen)
 
 
-def _script(path: str, options: dict) -> Any:
-    from fansr.distillation import script
-
-    return script.load(path, options["device"])
-
-
-def _distiller(script: Any, options: dict) -> Any:
-    from fansr.distill import Distiller
-
-    try:
-        return Distiller(
-            script.model,
-            options["at"],
-            options["argument"],
-            options["result"],
-            options["axes"],
-            options["call"],
-            options["seed"],
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _recorded(script: Any, options: dict, **how: Any) -> Any:
-    """A Distiller with rows recorded from the script's batches."""
-    d = _distiller(script, options)
-    told = {name: options[name] for name in ("rows", "names", "columns")}
-    held = options["held"]
-    d.record(
-        script.of("record"),
-        inputs=options["inputs"],
-        held=held,
-        run=script.run,
-        device=options["device"],
-        **told,
-        **how,
-    )
-    _remarks(d.recorded, options["quiet"])
-    return d
-
-
-def _remarks(taken: Any, quiet: bool) -> None:
-    if taken.not_finite:
-        command.remark(
-            f"{taken.not_finite} of {taken.seen} rows are left out: not all of their values are finite", quiet
-        )
-    if taken.by_rows:
-        command.remark("no batch could be held out whole: rows of the same batches are held out instead", quiet)
-
-
-def _record(path: str, **options: Any) -> None:
-    from fansr.distillation import saving
-
-    script = _script(path, options)
-    output = options["output"]
-    d = _recorded(
-        script, options, **{name: options[name] for name in ("units", "pca_in", "pca_out", "linear", "rotate")}
-    )
-    arrays = d.arrays()
-    basis = options["basis"] or (None if output == "-" else saving.basis_path(output))
-    if arrays and basis is None:
-        raise click.UsageError("bases are a file of their own: give --basis FILE, or -o FILE instead of a pipe")
-    if arrays:
-        saving.write_arrays(basis, arrays)
-    settings = {name: options[name] for name in ("at", "rows", "held", "pca_in", "pca_out", "linear")}
-    with open_writer(output, "problem", [command.history_entry(options["seed"], settings)]) as writer:
-        for problem in d.problems():
-            if arrays:
-                problem.extra["basis_file"] = basis
-            writer.write(problem.to_record())
-    taken = d.recorded
-    command.remark(
-        f"{d.block.name}: {len(d.units)} units, {len(taken.X)} rows of {taken.seen}, {len(taken.X_held)} held out, "
-        f"{len(d.offered)} columns", options["quiet"],
-    )  # fmt: skip
-
-
-def _laws(script: Any, path: str, options: dict) -> Any:
-    """A Distiller with the laws of a file, for the script's model."""
-    from fansr.distill import Distiller
-
-    return Distiller.of_records(*_read(path, options), script.model, force=options["force"], where=path)
-
-
-def _read(laws: str, options: dict) -> tuple[list[dict], dict]:
-    """(fit records, arrays of their bases): those are where told, beside the laws, or where `record` wrote them."""
-    from fansr.distillation import saving
-
-    records = saving.read_records(laws)
-    wanted = records[0].get("basis") or ""
-    if not wanted:
-        return records, {}
-    beside = saving.basis_path(laws)
-    named = records[0].get("basis_file")
-    path = options["basis"] or (named if named and not os.path.exists(beside) else beside)
-    return records, saving.read_arrays(path, wanted)
-
-
-def _judge(path: str, laws: str, **options: Any) -> None:
-    script = _script(path, options)
-    loss = script.wanted_loss()
-    d = _laws(script, laws, options)
-    d.observe(script.of("record"), options["rows"], options["held"], script.run, options["device"])
-    outcome = d.judge(loss, script.of("test"), options["repeats"], options["guard"], options["rank"])
-    if options["as_json"]:
-        files.write_text(options["output"], json.dumps(outcome) + "\n")
-        return
-    from fansr.distillation import judging
-
-    files.write_text(options["output"], f"{judging.text(outcome)}\n{_of_units(d)}")
-
-
-def _of_units(d: Any) -> str:
-    """The laws of the units as lines."""
-    lines = []
-    for unit in d.units:
-        law = d.laws.get(unit)
-        lines.append(f"  unit {unit}: {law if law is not None else d.status.get(unit)}")
-    return "\n".join(lines) + "\n"
-
-
-def _switch(path: str, laws: str, **options: Any) -> None:
-    if options["output"] == "-":
-        raise click.UsageError("switch writes a safetensors file: give -o FILE.safetensors")
-    script = _script(path, options)
-    d = _laws(script, laws, options)
-    how = {"guard": options["guard"], "units": options["units"], "level": options["level"]}
-    outcome = d.switch(**how)
-    d.restore()
-    d.save_switched(options["output"], **how)
-    r2 = min(outcome["r2"].values())
-    neural = f", units {', '.join(map(str, outcome['neural'][:8]))} stay neural" if outcome["neural"] else ""
-    command.remark(
-        f"{d.block.name}: {len(outcome['r2'])} units are laws (R2 {r2:.6g} at worst){neural}", options["quiet"]
-    )
-
-
-def _prune(path: str, **options: Any) -> None:
-    import torch
-    from safetensors.torch import save
-
-    from fansr.distill import Pruner
-
-    if options["into"] is None or options["keep"] is None:
-        raise click.UsageError("prune wants --keep N and --into PATH, the layers that read the pruned one")
-    if options["output"] == "-":
-        raise click.UsageError("prune writes a safetensors file: give -o FILE.safetensors")
-    script = _script(path, options)
-    loss, batches = script.wanted_loss(), script.of("record")
-    torch.manual_seed(options["seed"])
-    try:
-        pruner = Pruner(script.model, options["at"], options["keep"], options["steps"], options["schedule"])
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    from fansr.distillation import judging, saving
-
-    held = script.of("test")
-    before = judging.mean_loss(pruner.block, loss, held)
-    optimizer = torch.optim.Adam(script.model.parameters(), lr=options["rate"])
-    script.model.train()
-    for step in range(options["steps"]):
-        optimizer.zero_grad()
-        loss(script.model, batches[step % len(batches)]).backward()
-        optimizer.step()
-        pruner.step()
-    left = pruner.shrink(options["into"].split(","), options["offset"])
-    after = judging.mean_loss(pruner.block, loss, held)
-    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in script.model.state_dict().items()}
-    saving.write_bytes(options["output"], save(tensors, {"pruned": json.dumps({"at": options["at"], "units": left})}))
-    click.echo(
-        f"units {', '.join(map(str, left))} of {options['at']} stay; loss {before:.6g} before, {after:.6g} after",
-        err=True,
-    )
-
-
-def _local(path: str, **options: Any) -> None:
-    script = _script(path, options)
-    d = _recorded(script, {**options, "held": 0.0})
-    unit = (options["units"] or [0])[0]
-    found = d.local(options["row"], unit, time=options["seconds"], seed=options["seed"], select=options["select"])
-    if options["as_json"]:
-        found = {key: value for key, value in found.items() if key != "record"}
-        files.write_text(options["output"], json.dumps(found) + "\n")
-        return
-    line = " + ".join(f"{value:.4g}*{name}" for name, value in found["linear"].items())
-    files.write_text(
-        options["output"],
-        f"{d.block.name}[{unit}] = {found['law']}\n\n  around row {options['row']}: R2 {found['r2']:.6f} on {found['fresh']} fresh neighbours, "
-        f"{found['length']} tokens, {found['status']}\n  a linear map: R2 {found['linear_r2']:.6f}  {line}\n",
-    )
-
-
-def _export(laws: str, **options: Any) -> None:
-    from fansr.distillation import source
-
-    every, arrays = _read(laws, options)
-    records = [record for record in every if record.get("expr")]
-    if not records:
-        raise DataError(f"{laws}: no unit has a law")
-    if options["form"] == "c":
-        text = "\n".join(_in_c(record) for record in records)
-    elif options["form"] == "python":
-        from fansr.distill import Distiller
-
-        text = source.module(Distiller.of_records(every, arrays, None, where=laws), records)
-    else:
-        text = source.lines(records, options["form"])
-    files.write_text(options["output"], text)
-
-
-def _in_c(record: dict) -> str:
-    """A unit's law as a function of C."""
-    from types import SimpleNamespace
-
-    from fansr.law_exports import LawExports
-    from fansr.search import saved_law
-
-    one: Any = LawExports()
-    one._saved = SimpleNamespace(columns=record["names"], target=record["target"])
-    law = saved_law.Law(list(record["expr"]), [float(c) for c in record["consts"]], float(record["fvu"]))
-    one._law = lambda nth=None: law
-    return one.to_c(None, f"unit_{record['unit']}")
-
-
-def _speed(path: str, laws: str, **options: Any) -> None:
-    import torch
-
-    from fansr.distillation import judging
-
-    script = _script(path, options)
-    d = _laws(script, laws, options)
-    d.observe(script.of("record"), 4096, 0.0, script.run, options["device"])
-    outcome = judging.speed(d, script.of("test"), options["repeats"], options["guard"], script.run)
-    outcome["threads"] = torch.get_num_threads()
-    text = json.dumps(outcome) + "\n" if options["as_json"] else judging.speed_text(outcome)
-    files.write_text(options["output"], text)
-
-
-RUN = {
-    "record": _record,
-    "judge": _judge,
-    "switch": _switch,
-    "prune": _prune,
-    "local": _local,
-    "export": _export,
-    "speed": _speed,
-}
 main = distill

@@ -23,8 +23,8 @@ TORCH = {
     "corpus.render_torch",
     "distill",
     "distill_switching",
-    *(f"distillation.{name}" for name in ("block", "block_rows", "input_columns", "judging", "law_layer", "law_values", "local", "places", "pruning", "recording",
-      "reservoir", "stand_in", "tuning")),
+    *(f"distillation.{name}" for name in ("block", "block_rows", "input_columns", "judging", "law_layer", "law_values", "local", "places", "pruning", "record_cache", "recording",
+      "reservoir", "saliency", "shrunk_norm", "stand_in", "tuning")),
     *(f"network.{name}" for name in
       ("architecture", "batches", "checkpoints", "device", "in_order", "layout", "network_parts", "optimizers", "torch_inference",
        "table_encoder", "training_loop", "training_run")),

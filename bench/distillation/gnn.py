@@ -2,11 +2,14 @@
 
     bin/distill-gnn                     # spring, gravity, charge and inverse, one network each
     bin/distill-gnn gravity --seeds 5
+    bin/distill-gnn gravity --messages 100     # messages of 100 numbers, pruned to 2 while it trains
 
 Four bodies in a plane (particles.py); the network sees places, speeds, charges and masses and learns accelerations: an edge
-network makes a message of each pair, a node network an acceleration of what a body receives.  Nothing tells it of forces.  Laws
-are fitted to the messages and to the node network, put in their places, tuned on the network's own loss, and the whole is taken to
-times and numbers of bodies that were never trained on, beside the network.
+network makes a message of each pair, a node network two numbers of the messages that a body receives, which are divided by the
+body's mass.  That division is all that it is told of mechanics: without it a factor of the receiver's own charge and mass may stand
+in either network, and what a message means is left open.  Laws are fitted to the messages and to the node network, put in their
+places, tuned on the network's own loss, and the whole is taken to times and numbers of bodies that were never trained on, beside
+the network.
 """
 
 from __future__ import annotations
@@ -24,14 +27,15 @@ from torch import nn
 
 from bench.distillation import particles
 from bench.distillation.steps import Limit, commit, options, processor_seconds, r2, step, table, train
-from fansr.distill import Distiller
+from fansr.distill import Distiller, Pruner
 from fansr.evaluation import plot_style
 from fansr.search.selection import largest_drop
 
 BODIES, WIDTH, MESSAGE = 4, 64, 2
 STATES, SYSTEMS = 20_000, 2_500
 LEAST = 0.25  # a system is kept until two of its bodies come nearer than this
-STEPS, BATCH = 40_000, 64
+STEPS, BATCH, RATE = 40_000, 64, 1e-2
+PRUNED = 0.5  # share of the steps over which messages of more numbers are pruned to MESSAGE
 ROWS, SECONDS = 3000, 12.0  # recorded, and of search for each unit
 GAUGE = 1e-3  # weight of the messages' mean square: without it any constant may travel in them
 
@@ -47,14 +51,14 @@ class GraphNetwork(nn.Module):
 
     def __init__(self, message: int = MESSAGE):
         super().__init__()
-        self.edge, self.node = mlp(12, message), mlp(2 + message, 2)
+        self.edge, self.node = mlp(12, message), mlp(message, 2, 32)
 
     def forward(self, state):
         B, n, _ = state.shape
         i, j = (torch.as_tensor(index) for index in particles.pairs(n))
         messages = self.edge(torch.cat([state[:, i], state[:, j]], -1))  # (B, n (n - 1), message)
         received = messages.view(B, n, n - 1, -1).sum(2)
-        return self.node(torch.cat([received, state[..., 4:]], -1))
+        return self.node(received) / state[..., 5:6]
 
 
 def states(law: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,13 +75,17 @@ def states(law: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return kept, particles.accelerations(law, kept)
 
 
-def trained(law: str, seed: int, folder: pathlib.Path, limit: Limit, steps: int = STEPS):
-    """(network, what its training took, states, accelerations); the last tenth of the states is not trained on."""
+def trained(law: str, seed: int, folder: pathlib.Path, limit: Limit, steps: int = STEPS, width: int = MESSAGE):
+    """(network, what its training took, states, accelerations); the last tenth of the states is not trained on.
+
+    width: numbers of a message at first; those beyond MESSAGE are masked one after another while it trains, then cut out.
+    """
     X, A = states(law, seed)
     x, a = torch.tensor(X, dtype=torch.float32), torch.tensor(A, dtype=torch.float32)
     n = int(0.9 * len(x))
     torch.manual_seed(seed)
-    model = GraphNetwork()
+    model = GraphNetwork(width)
+    pruner = Pruner(model, "edge.4", to=MESSAGE, steps=int(PRUNED * steps)) if width > MESSAGE else None
     seen = []
     hook = model.edge.register_forward_hook(lambda module, args, out: seen.append(out))
 
@@ -87,30 +95,41 @@ def trained(law: str, seed: int, folder: pathlib.Path, limit: Limit, steps: int 
         miss = (model(x[rows]) - a[rows]).abs().mean()
         return miss + GAUGE * seen[0].pow(2).mean()
 
-    took = train(model, loss_of_step, steps, folder / f"{law}-{seed}.pt", limit, rate=3e-3)
+    file = folder / f"{name_of(law, seed, width)}.pt"
+    after = None if pruner is None else lambda k: pruner.step()
+    took = train(model, loss_of_step, steps, file, limit, rate=RATE, after_step=after, beside=pruner)
     hook.remove()
+    if pruner is not None:
+        pruner.shrink(into="node.0")
     return model, took, X, A
+
+
+def name_of(law: str, seed: int, width: int) -> str:
+    """What the files of one network are called."""
+    return f"{law}-{seed}" if width == MESSAGE else f"{law}-{seed}-{width}"
 
 
 def in_plain_gauge(network: GraphNetwork, X: np.ndarray, A: np.ndarray) -> GraphNetwork:
     """The same network with its messages unmixed: what training leaves open is settled, and no acceleration of BODIES bodies changes.
 
     Any invertible matrix may stand between the two networks, and any constant in the messages.  The matrix taken is the one by
-    which accelerations (N, n, 2) depend on what is received (least squares); the constant, that nothing received does nothing.
-    Both go into the last layer of the edge network and, inverted, into the first of the node network.
+    which accelerations (N, n, 2) times mass depend on what is received (least squares); the constant, that nothing received does
+    nothing.  Both go into the last layer of the edge network and, inverted, into the first of the node network.  Messages then
+    are forces as far as the network has learned them.
     """
     network = copy.deepcopy(network)
     others = X.shape[1] - 1
     received = messages(network, X).reshape(*X.shape[:2], others, -1).sum(2).reshape(-1, MESSAGE)
     design = np.column_stack([received, np.ones(len(received))])
-    found = np.linalg.lstsq(design, A.reshape(-1, 2), rcond=None)[0]
-    mix, constant = torch.tensor(found[:MESSAGE].T), torch.tensor(found[MESSAGE])  # a = mix @ received + constant
+    forces = (A * X[..., 5:6]).reshape(-1, 2)
+    found = np.linalg.lstsq(design, forces, rcond=None)[0]
+    mix, constant = torch.tensor(found[:MESSAGE].T), torch.tensor(found[MESSAGE])  # F = mix @ received + constant
     last, first = network.edge[-1], network.node[0]
     with torch.no_grad():
-        read = first.weight[:, :MESSAGE].double() @ torch.linalg.inv(mix)
+        read = first.weight.double() @ torch.linalg.inv(mix)
         last.weight.copy_(mix @ last.weight.double())
         last.bias.copy_(mix @ last.bias.double() + constant / others)
-        first.weight[:, :MESSAGE] = read.float()
+        first.weight.copy_(read)
         first.bias.copy_(first.bias.double() - read @ constant)
     return network
 
@@ -135,11 +154,9 @@ def _dtype(model: nn.Module) -> torch.dtype:
     return next(p.dtype for p in model.parameters())
 
 
-def spans(law: str, M: np.ndarray, X: np.ndarray) -> dict:
-    """R2 of the true pair forces, and of the forces over the receiver's mass, by an affine map of messages M."""
-    F = particles.pair_forces(law, X).reshape(-1, 2)
-    mass = X[:, particles.pairs(X.shape[1])[0], 5].reshape(-1, 1)
-    return {"force": r2(F, M), "force / mass": r2(F / mass, M)}
+def spans(law: str, M: np.ndarray, X: np.ndarray) -> float:
+    """R2 of the true pair forces of states X by an affine map of messages M, the worse of both components."""
+    return r2(particles.pair_forces(law, X).reshape(-1, 2), M)
 
 
 def odd_part(model: nn.Module, rows: np.ndarray) -> np.ndarray:
@@ -275,9 +292,9 @@ def strayed(found: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def distilled(
-    law: str, seed: int, network: GraphNetwork, took: dict, X: np.ndarray, A: np.ndarray, folder: pathlib.Path
+    law: str, seed: int, network: GraphNetwork, took: dict, X: np.ndarray, A: np.ndarray, file: pathlib.Path
 ) -> dict:
-    """Everything the table says of one network; arrays for the pictures go to LAW-SEED.npz."""
+    """Everything the table says of one network; arrays for the pictures go to a file (.npz)."""
     begun = processor_seconds()
     n = int(0.9 * len(X))
     rng = np.random.default_rng([seed, 5])
@@ -286,7 +303,7 @@ def distilled(
     part = copy.deepcopy(plain)  # laws for messages, the node network as it is
     edge, edge_laws = fitted(part, "edge", X[:n], SECONDS, seed, names=RAW, inputs=MADE, columns=OFFERED)
     whole = copy.deepcopy(plain)
-    node, node_laws = fitted(whole, "node", X[:n], SECONDS, seed, names=["M1", "M2", "q", "m"])
+    node, node_laws = fitted(whole, "node", X[:n], SECONDS, seed, names=["M1", "M2"])
     edge.replace(guard="none")
     whole.edge = copy.deepcopy(part.edge)
     node.replace(guard="none")
@@ -308,13 +325,12 @@ def distilled(
     routes = {"4 bodies, 3 s": paths(law, models, 4, 3.0, seed), "5 bodies, 2 s": paths(law, models, 5, 2.0, seed)}
     F = particles.pair_forces(law, held).reshape(-1, 2)
     np.savez_compressed(
-        folder / f"{law}-{seed}.npz",
+        file,
         M=M[:1500].astype(np.float32), L=messages(part, held)[:1500].astype(np.float32), F=F[:1500].astype(np.float32),
-        mass=rows[:1500, 5].astype(np.float32),
         **{name.replace(" ", "_").replace(",", ""): path[:, :3].astype(np.float32) for name, path in routes["5 bodies, 2 s"].items()},
     )  # fmt: skip
     return {
-        "law": law, "seed": seed, "commit": commit(), "steps": took["steps"], "train_seconds": took["seconds"],
+        "law": law, "seed": seed, "name": file.stem.replace("-", " "), "commit": commit(), "steps": took["steps"], "train_seconds": took["seconds"],
         "fit_seconds": round(fit_seconds, 1),
         "edge": edge_laws, "node": node_laws,
         "spans": {name: spans(law, messages(model, held), held) for name, model in models.items()},
@@ -335,17 +351,15 @@ def summary(found: list[dict]) -> str:
     """The three tables, in Markdown."""
     first, second, third = [], [], []
     for one in found:
-        span = {name: max(value.items(), key=lambda kind: kind[1]) for name, value in one["spans"].items()}
-        name = f"{one['law']} {one['seed']}"
+        span, name = one["spans"], one["name"]
         if one["law"] == "spring":
             known = "rest length " + ", ".join(
                 f"{one['rest_length'][k]:.4f}" for k in ("laws for messages", "laws, tuned")
             )
         else:
             known = f"exponent {one['freed_exponent']:.3f} +- {one['freed_error']:.3f}"
-        first.append([name, f"{one['train_seconds']:.0f} + {one['fit_seconds']:.0f} s", span["network"][0],
-                      f"{span['network'][1]:.4f}", f"{span['laws for messages'][1]:.6f}", f"{span['laws, tuned'][1]:.6f}",
-                      known, " / ".join(unit["status"] for unit in one["edge"])])  # fmt: skip
+        first.append([name, f"{one['train_seconds']:.0f} + {one['fit_seconds']:.0f} s", f"{span['network']:.5f}",
+                      f"{span['laws for messages']:.7f}", known, " / ".join(unit["status"] for unit in one["edge"])])  # fmt: skip
         for part in ("edge", "node"):
             for unit in one[part]:
                 second.append(
@@ -354,7 +368,7 @@ def summary(found: list[dict]) -> str:
         for model, error in one["error"].items():
             third.append([name, model, *(f"{value:.2g}" for value in error.values()),
                           *(f"{way[model]:.2g}" for way in one["strayed"].values())])  # fmt: skip
-    heads = ["network", "training + laws", "messages hold", "R2 network", "R2 laws", "R2 tuned", "of the law", "status"]
+    heads = ["network", "training + laws", "R2 of forces, messages", "laws", "of the law", "status"]
     return "\n\n".join([
         table(first, heads),
         table(second, ["network", "unit", "length", "FVU held out", "law"]),
@@ -364,18 +378,15 @@ def summary(found: list[dict]) -> str:
 
 @plot_style.drawn
 def draw_messages(found: list[dict], folder: pathlib.Path):
-    """The first message against the affine map of the true force nearest to it: the network's, and its law's."""
+    """The first message against the true force in x: the network's, its constant and matrix settled, and its law's."""
     canvas, axes = plot_style.figure(len(found), width=2.9, height=2.9)
     for axis, one in zip(axes, found):
-        held = np.load(folder / f"{one['law']}-{one['seed']}.npz")
-        kind = max(one["spans"]["network"].items(), key=lambda item: item[1])[0]
-        F = held["F"] / (held["mass"][:, None] if kind == "force / mass" else 1)
-        design = np.column_stack([F, np.ones(len(F))])
-        x = design @ np.linalg.lstsq(design, held["M"][:, 0], rcond=None)[0]
+        held = np.load(folder / f"{one['name'].replace(' ', '-')}.npz")
+        x = held["F"][:, 0]
         axis.plot(x, held["M"][:, 0], ".", color=plot_style.DATA, ms=2.5, label="network")
         axis.plot(x, held["L"][:, 0], ".", color=plot_style.LAW, ms=1.2, label="law")
         axis.set_title(one["law"])
-        axis.set_xlabel(f"true {kind}, mapped affinely")
+        axis.set_xlabel("true force in x")
     axes[0].set_ylabel("message 1")
     plot_style.legend_outside(canvas, axes)
     return canvas
@@ -404,7 +415,7 @@ def draw_paths(found: list[dict], folder: pathlib.Path):
     """Five bodies, where training had four: true paths, the network's and the tuned laws'."""
     canvas, axes = plot_style.figure(len(found), width=2.9, height=2.9)
     for axis, one in zip(axes, found):
-        kept = np.load(folder / f"{one['law']}-{one['seed']}.npz")
+        kept = np.load(folder / f"{one['name'].replace(' ', '-')}.npz")
         for name, label, look in (
             ("true", "true", {"color": plot_style.MUTED, "lw": 3.5, "alpha": 0.5}),
             ("network", "network", {"color": plot_style.DATA, "ls": "--"}),
@@ -427,8 +438,9 @@ def draw_paths(found: list[dict], folder: pathlib.Path):
 @click.option("--seeds", default=1, show_default=True, help="Networks of each law.")
 @click.option("--out", default="out/distill-gnn", show_default=True, help="Folder of checkpoints, tables, pictures.")
 @click.option("--steps", default=STEPS, show_default=True, help="Steps of training.")
+@click.option("--messages", default=MESSAGE, show_default=True, help="Numbers of a message at first; pruned to 2.")
 @options
-def main(laws, seeds, seed, limit, out, steps):
+def main(laws, seeds, seed, limit, out, steps, messages):
     """Train, distill and extrapolate; write TABLE.md and pictures."""
     folder = pathlib.Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -436,9 +448,10 @@ def main(laws, seeds, seed, limit, out, steps):
     limit, found = Limit(limit), []
     for s in range(seed, seed + seeds):
         for law in laws or particles.LAWS:
-            network, took, X, A = trained(law, s, folder, limit, steps)
-            limit.stop_if_over(f"{law} {s} is trained")
-            found.append(step(folder, f"{law}-{s}", lambda: distilled(law, s, network, took, X, A, folder)))
+            name = name_of(law, s, messages)
+            network, took, X, A = trained(law, s, folder, limit, steps, messages)
+            limit.stop_if_over(f"{name} is trained")
+            found.append(step(folder, name, lambda: distilled(law, s, network, took, X, A, folder / f"{name}.npz")))
             click.echo(summary(found[-1:]) + "\n")
     (folder / "TABLE.md").write_text(summary(found) + "\n")
     shown = [one for one in found if one["seed"] == seed]

@@ -14,6 +14,7 @@ import pathlib
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 import click
 import numpy as np
@@ -49,10 +50,12 @@ def train(
     weight_decay: float = 0.0,
     clip: float = 1.0,
     after_step: Callable[[int], None] | None = None,
+    beside: Any = None,
 ) -> dict:
     """Adam over `steps` losses, the rate rising over the first part `warmup` and falling as a cosine; the model is left in eval mode.
 
-    loss_of_step(k) is the loss of step k; after_step(k) may change the model, such as by masks (buffers travel in the checkpoint).
+    loss_of_step(k) is the loss of step k; after_step(k) may change the model, such as by masks; beside: what has a state_dict of its
+    own that goes on with the training, such as a Pruner.
     Returns {"steps", "seconds" of processor time over all pieces, "losses": means of 100 parts of the run}.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True)
@@ -61,6 +64,8 @@ def train(
         saved = torch.load(file, weights_only=True)
         model.load_state_dict(saved["model"])
         done = saved["done"]
+        if beside is not None:
+            beside.load_state_dict(saved["beside"])
         if done["step"] >= steps:
             model.eval()
             return _summary(done)
@@ -71,7 +76,8 @@ def train(
     def save():
         done["seconds"] = before + time.process_time() - begun
         part = file.with_suffix(".part")
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": done}, part)
+        states = {"model": model, "optimizer": optimizer, **({} if beside is None else {"beside": beside})}
+        torch.save({**{name: what.state_dict() for name, what in states.items()}, "done": done}, part)
         part.replace(file)
 
     for step in range(done["step"], steps):

@@ -3,7 +3,7 @@
     pruner = Pruner(model, "edge.4", to=2, steps=2000)      # 100 messages to 2, in the user's own training loop
     for batch in loader:
         ...; optimizer.step(); pruner.step()
-    pruner.shrink(into="node.0", offset=6)
+    pruner.shrink(into="node.0")
 
 Knows torch's Linear and Conv1d, and nothing of laws.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from fansr.distillation import shrunk_norm
 from fansr.distillation.block import Block
 from fansr.distillation.judging import losses
 from fansr.distillation.places import call
@@ -137,6 +138,18 @@ class Pruner:
         self.mask[kept.to(self.mask.device)] = 1
         return len(kept)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands, for a training that goes on later: as an optimizer's, kept beside the model's own."""
+        return {"taken": self.taken, "mask": self.mask.clone(), "spread": self.spread.clone(), "told": self._told}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state_dict() of the same layer."""
+        if state["mask"].shape != self.mask.shape:
+            raise DataError(f"{self.at}: a state of {len(state['mask'])} units, the layer has {self.n}")
+        self.taken, self._told = int(state["taken"]), state["told"]
+        self.mask.copy_(state["mask"])
+        self.spread = state["spread"].clone()
+
     @property
     def left(self) -> list[int]:
         """Units that are not masked, in order."""
@@ -146,12 +159,13 @@ class Pruner:
         """The mask taken off."""
         self._handle.remove()
 
-    def shrink(self, into: str | Sequence[str], offset: int = 0) -> list[int]:
+    def shrink(self, into: str | Sequence[str], offset: int = 0, norm: str | None = None) -> list[int]:
         """Cut the masked units out: rows of the layer, and the columns of the layers at `into` (Linear or Conv1d) that read them,
         from `offset` on.  The network's outputs stay those of the masked one.  Returns the units that are left.
 
         What stands between must treat each unit by itself and give 0 for 0 or be given to all readers alike (ReLU, tanh, GELU,
-        sums over edges); a LayerNorm between mixes units and cannot be cut with the same outcome.
+        sums over edges).  norm: the path of a LayerNorm over all units that the readers read; it mixes them, so that a ShrunkNorm
+        takes its place, which gives the readers one value more.
         """
         readers = [into] if isinstance(into, str) else list(into)
         found = []
@@ -164,14 +178,34 @@ class Pruner:
                 raise DataError(f"{path} reads {width} values: {self.n} units do not fit from {offset} on")
             found.append(reader)
         kept = torch.tensor(self.left, device=self.layer.weight.device)
+        between = None if norm is None else self._norm(norm, found)
+        masked = (self.mask == 0).nonzero().squeeze(1)
         cut_rows(self.layer, kept)
         for reader in found:
-            width = reader.weight.shape[1]
-            before = torch.arange(offset)
-            after = torch.arange(offset + self.n, width)
-            cut_columns(reader, torch.cat([before, offset + kept.cpu(), after]).to(reader.weight.device))
+            if between is not None:
+                shrunk_norm.give_masked(reader, between, masked, offset)
+                at = torch.cat([kept.cpu(), torch.tensor([self.n])])  # the value more stands behind the units
+                n = self.n + 1
+            else:
+                at, n = kept.cpu(), self.n
+            after = torch.arange(offset + n, reader.weight.shape[1])
+            cut_columns(reader, torch.cat([torch.arange(offset), offset + at, after]).to(reader.weight.device))
+        if between is not None:
+            parent, _, name = norm.rpartition(".")
+            owner = self.model.get_submodule(parent)
+            owner._modules[name] = shrunk_norm.ShrunkNorm(between, kept)
         self.remove()
         return kept.tolist()
+
+    def _norm(self, path: str, readers: Sequence[torch.nn.Module]) -> torch.nn.LayerNorm:
+        norm = Block(self.model, path).module
+        if not isinstance(norm, torch.nn.LayerNorm) or tuple(norm.normalized_shape) != (self.n,):
+            what = getattr(norm, "normalized_shape", "")
+            raise DataError(f"{path} is a {type(norm).__name__} {what}: wanted a LayerNorm over the {self.n} units")
+        other = next((module for module in (self.layer, *readers) if not isinstance(module, torch.nn.Linear)), None)
+        if other is not None:
+            raise DataError(f"{path}: a LayerNorm is cut between Linear layers, not beside a {type(other).__name__}")
+        return norm
 
 
 def cut_rows(layer: torch.nn.Linear | torch.nn.Conv1d, kept: torch.Tensor) -> None:

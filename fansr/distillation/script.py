@@ -8,6 +8,7 @@ def run(model, batch): ...      # only where model(*batch) is not how a batch go
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import sys
@@ -28,6 +29,7 @@ class Script:
     batches: Callable[[str], Any]
     loss: Callable[[Any, Any], Any] | None
     run: Callable[[Any, Any], Any] | None
+    digest: str = ""  # of its text
 
     def of(self, split: str) -> list:
         """The batches of a split, as a list; DataError where there are none."""
@@ -77,7 +79,8 @@ def load(path: str, device: str | None = None) -> Script:
             model = model.to(device)
         except (RuntimeError, AssertionError) as error:
             raise DataError(f"--device {device}: {str(error).splitlines()[0]}") from None
-    return Script(path, model, module.batches, getattr(module, "loss", None), getattr(module, "run", None))
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return Script(path, model, module.batches, getattr(module, "loss", None), getattr(module, "run", None), digest)
 
 
 def failed(path: str, what: str, error: BaseException) -> BaseException:

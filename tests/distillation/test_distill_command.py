@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from fansr.distill import Distiller
 from fansr.distill_command import distill
 from fansr.fit import fit
-from fansr.streams import open_reader
+from fansr.streams import open_reader, reader_writer
 
 SCRIPT = """
 import sys
@@ -43,9 +43,12 @@ def call(tool, *words, code=0):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, request):
     """A script, its recorded activations and their laws."""
     place = tmp_path_factory.mktemp("distill")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+    request.addfinalizer(monkeypatch.undo)
     (place / "net.py").write_text(SCRIPT.format(here=str(networks.__file__).rpartition("/")[0]))
     call(
         distill,
@@ -90,8 +93,12 @@ def test_judge_switch_export_speed_and_local(folder, tmp_path):
     assert d.block.is_replaced and d.block.path == "body.0"
     (x,) = networks.batches(1, seed=3)[0]
     switched = model.body(x).detach().numpy()
-    for form in ("python", "numpy", "latex", "sympy", "c"):
+    for form in ("python", "torch", "numpy", "latex", "sympy", "c"):
         call(distill, "export", laws, "--as", form, "-o", tmp_path / f"laws.{form}")
+    made = runpy.run_path(str(tmp_path / "laws.torch"))["Laws"]()
+    assert torch.allclose(made(x), torch.tensor(switched), atol=1e-5)
+    made(x).sum().backward()
+    assert all(p.grad is not None for p in made.parameters())
     source = runpy.run_path(str(tmp_path / "laws.python"))
     assert np.allclose(source["block"](x.numpy()), switched, atol=1e-5)
     assert [
@@ -120,12 +127,49 @@ def test_bases_stand_beside_the_stream_and_are_found_again(folder, tmp_path):
     outcome = json.loads(call(distill, "judge", script, tmp_path / "elsewhere.zst", "--json", "--repeats", 1))
     assert "bases alone" in [row["name"] for row in outcome["rows"]]
     call(distill, "export", tmp_path / "elsewhere.zst", "-o", tmp_path / "laws.py")
+    call(distill, "export", tmp_path / "elsewhere.zst", "--as", "torch", "-o", tmp_path / "laws_torch.py")
     model = runpy.run_path(str(script))["model"]()
     d = Distiller.load(str(tmp_path / "elsewhere.zst"), model, basis_path=str(tmp_path / "acts.basis.safetensors"))
     d.switch(guard="none")
     (x,) = networks.batches(1, seed=3)[0]
+    by_torch = runpy.run_path(str(tmp_path / "laws_torch.py"))["Laws"]()(x).detach().numpy()
+    assert np.allclose(by_torch, model.body(x).detach().numpy(), atol=1e-4)
     found = runpy.run_path(str(tmp_path / "laws.py"))["block"](x.numpy())
     assert np.allclose(found, model.body(x).detach().numpy(), atol=1e-4)
+
+
+def test_a_second_record_is_from_the_cache_and_a_cut_one_goes_on(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    how = ("record", folder / "net.py", "--at", "body.0", "--rows", 150, "--strata", 3)
+
+    def said(name, *more):
+        done = CliRunner().invoke(distill, [str(word) for word in (*how, "-o", tmp_path / name, *more)])
+        assert done.exit_code in (0, 130), done.stderr
+        return done.stderr
+
+    assert "from cache" not in said("one.zst", "--input", "d=x1-x2") and "from cache" in said(
+        "two.zst", "--input", "d=x1-x2"
+    )
+    records = [list(open_reader(str(tmp_path / name))) for name in ("one.zst", "two.zst")]
+    for one, two in zip(*records, strict=True):
+        assert all(np.array_equal(one[key], two[key]) for key in ("X", "y", "X_val", "y_val"))
+    assert "from cache" not in said("three.zst", "--fresh")
+    write = reader_writer.Writer.write
+
+    def stopped(self, record):
+        write(self, record)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader_writer.Writer, "write", stopped)
+        said("cut.zst", "--resume")
+    with open_reader(str(tmp_path / "cut.zst")) as cut:
+        assert [record["unit"] for record in cut] == [0]
+    said("cut.zst", "--resume")
+    said("whole.zst")
+    with open_reader(str(tmp_path / "cut.zst")) as cut, open_reader(str(tmp_path / "whole.zst")) as whole:
+        for a, b in zip(list(cut), list(whole), strict=True):
+            assert a["unit"] == b["unit"] and np.array_equal(a["X"], b["X"]) and np.array_equal(a["y"], b["y"])
 
 
 def test_pruning_writes_a_smaller_network(folder, tmp_path):

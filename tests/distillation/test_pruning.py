@@ -107,6 +107,42 @@ def test_convolutions_and_readers_with_an_offset():
     assert pruner.shrink("node", offset=4) == [1, 4] and torch.allclose(graph(x), masked, atol=1e-6)
 
 
+def test_a_layer_norm_that_readers_read_is_cut_with_the_same_outcome():
+    torch.manual_seed(4)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.LayerNorm(8), torch.nn.Linear(8, 3))
+    with torch.no_grad():
+        model[2].weight.uniform_(0.5, 2), model[2].bias.normal_()
+    pruner = Pruner(model, "0", to=3, steps=1)
+    x = torch.randn(9, 4)
+    model.train()(x)
+    pruner.step()
+    masked = model(x)
+    left = pruner.shrink("3", norm="2")
+    assert len(left) == 3 and model[0].weight.shape == (3, 4) and model[3].weight.shape == (3, 4)
+    assert torch.allclose(model(x), masked, atol=1e-6)
+    with pytest.raises(DataError, match="wanted a LayerNorm over the 8 units"):
+        Pruner(net(), "0", 2, 5).shrink("2", norm="1")
+
+
+def test_a_pruning_goes_on_from_its_state_as_if_it_had_not_stopped():
+    def run(stops):
+        torch.manual_seed(2)
+        model = net().train()
+        pruner, state = Pruner(model, "0", to=2, steps=20), None
+        for step in range(20):
+            if step == stops:
+                state = pruner.state_dict()
+                pruner.remove()
+                pruner = Pruner(model, "0", to=2, steps=20)
+                pruner.load_state_dict(state)
+            model(*batches()[step % 5])
+            pruner.step()
+        return pruner.left, pruner.spread
+
+    whole, pieces = run(None), run(7)
+    assert whole[0] == pieces[0] and torch.equal(whole[1], pieces[1])
+
+
 def test_schedules_and_wrong_calls():
     for function in SCHEDULES.values():
         assert function(0.0) == pytest.approx(0) and function(1.0) == pytest.approx(1) and 0 < function(0.5) < 1
