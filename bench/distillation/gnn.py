@@ -36,7 +36,11 @@ STATES, SYSTEMS = 20_000, 2_500
 LEAST = 0.25  # a system is kept until two of its bodies come nearer than this
 STEPS, BATCH, RATE = 40_000, 64, 1e-2
 PRUNED = 0.5  # share of the steps over which messages of more numbers are pruned to MESSAGE
-ROWS, SECONDS = 3000, 12.0  # recorded, and of search for each unit
+ROWS, SECONDS, NODE_SECONDS = (
+    3000,
+    10.0,
+    4.0,
+)  # recorded, and of search for each message and for each output of the node network
 GAUGE = 1e-3  # weight of the messages' mean square: without it any constant may travel in them
 
 
@@ -221,7 +225,7 @@ def fitted(
 ) -> tuple[Distiller, list[dict]]:
     """(distiller with a law for every unit, what it found).  A unit without a clear law takes the steepest step of its front."""
     d = Distiller(model, at=at, seed=seed).record(batches(X), rows=ROWS, **frame)
-    d.fit(time=seconds, jobs=1)
+    d.fit(time=seconds, jobs=1, clock="cpu")
     found = []
     for unit in d.units:
         status, step = d.status[unit], largest_drop(d.fronts[unit])
@@ -303,7 +307,7 @@ def distilled(
     part = copy.deepcopy(plain)  # laws for messages, the node network as it is
     edge, edge_laws = fitted(part, "edge", X[:n], SECONDS, seed, names=RAW, inputs=MADE, columns=OFFERED)
     whole = copy.deepcopy(plain)
-    node, node_laws = fitted(whole, "node", X[:n], SECONDS, seed, names=["M1", "M2"])
+    node, node_laws = fitted(whole, "node", X[:n], NODE_SECONDS, seed, names=["M1", "M2"])
     edge.replace(guard="none")
     whole.edge = copy.deepcopy(part.edge)
     node.replace(guard="none")
