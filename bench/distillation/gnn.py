@@ -225,7 +225,7 @@ def fitted(
 ) -> tuple[Distiller, list[dict]]:
     """(distiller with a law for every unit, what it found).  A unit without a clear law takes the steepest step of its front."""
     d = Distiller(model, at=at, seed=seed).record(batches(X), rows=ROWS, **frame)
-    d.fit(time=seconds, jobs=1, clock="cpu")
+    d.fit(time=seconds, jobs=1)
     found = []
     for unit in d.units:
         status, step = d.status[unit], largest_drop(d.fronts[unit])
