@@ -273,9 +273,9 @@ def relative_error(law: str, model: nn.Module, X: np.ndarray) -> float:
     return float(np.abs(acceleration_of(model)(X) - true).mean() / np.abs(true).mean())
 
 
-def paths(law: str, models: dict, n: int, seconds: float, seed: int, systems: int = 60) -> dict[str, np.ndarray]:
+def paths(law: str, models: dict, n: int, seconds: float, seed: int, systems: int = 30) -> dict[str, np.ndarray]:
     """{"true", name of each model: (T, systems kept, n, 6)} for n bodies from one start, every 0.1 s, where none come too near."""
-    first = particles.start(4 * systems, n, np.random.default_rng([seed, 99, n]))
+    first = particles.start(40 * systems, n, np.random.default_rng([seed, 99, n]))
     first = first[particles.nearest(first) >= LEAST]
     path, least = particles.move(first, lambda s: particles.accelerations(law, s), seconds, 0.1)
     kept = np.flatnonzero(least[-1] >= LEAST)[:systems]
@@ -430,6 +430,7 @@ def draw_paths(found: list[dict], folder: pathlib.Path):
                 axis.plot(path[:, 0], path[:, 1], **look, label=label)
                 if name == "true":
                     axis.plot(*path[0, :2], "o", color=plot_style.MUTED, ms=3.5)
+        axis.set_aspect("equal", "datalim")
         axis.set_title(f"{one['law']}, 2 s")
         axis.set_xlabel("x")
     axes[0].set_ylabel("y")
