@@ -42,7 +42,8 @@ def some_states(n=4, count=60):
 def test_true_messages_span_forces_and_show_their_law(law):
     network, X = TrueNetwork(law), some_states()
     span = gnn.spans(law, gnn.messages(network, X), X)
-    assert span["force"] == pytest.approx(1, abs=1e-9) and span["force / mass"] < 0.99
+    assert span["mapped"] == pytest.approx(1, abs=1e-9) and span["as they are"] < 0.99
+    assert gnn.spans(law, particles.pair_forces(law, X).reshape(-1, 2), X)["as they are"] == pytest.approx(1)
     if law == "spring":
         assert gnn.rest_length(network) == pytest.approx(1, abs=1e-4)
     else:
@@ -70,8 +71,7 @@ def test_a_network_sees_every_pair_and_any_number_of_bodies():
         for body in range(5):
             others = [k for k in range(5) if k != body]
             received = sum(network.edge(torch.cat([X[:, body], X[:, k]], -1)) for k in others)
-            one = network.node(torch.cat([received, X[:, body, 4:]], -1))
-            torch.testing.assert_close(whole[:, body], one)
+            torch.testing.assert_close(whole[:, body], network.node(received) / X[:, body, 5:])
 
 
 def test_another_gauge_is_the_same_network_with_plain_messages():
@@ -83,8 +83,29 @@ def test_another_gauge_is_the_same_network_with_plain_messages():
     plain = gnn.in_plain_gauge(network, X, A)
     torch.testing.assert_close(plain(x), network(x), atol=2e-5, rtol=1e-4)
     received = gnn.messages(plain, X).reshape(-1, 3, 2).sum(1)
-    found = np.linalg.lstsq(np.column_stack([received, np.ones(len(received))]), A.reshape(-1, 2), rcond=None)[0]
+    F = (A * X[..., 5:]).reshape(-1, 2)
+    found = np.linalg.lstsq(np.column_stack([received, np.ones(len(received))]), F, rcond=None)[0]
     np.testing.assert_allclose(found, [[1, 0], [0, 1], [0, 0]], atol=2e-3)
+
+
+def test_messages_of_more_numbers_are_pruned_to_two_and_a_stopped_pruning_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(gnn, "STATES", 300)
+    monkeypatch.setattr(gnn, "SYSTEMS", 100)
+    monkeypatch.setattr(gnn, "BATCH", 8)
+    for name in ("whole", "pieces"):
+        (tmp_path / name).mkdir()
+    network, _, X, _ = gnn.trained("spring", 0, tmp_path / "whole", Limit(None), steps=40, width=9)
+    assert network.edge[-1].weight.shape == (2, 64) and network.node[0].weight.shape == (32, 2)
+    for _ in range(5):
+        try:
+            again = gnn.trained("spring", 0, tmp_path / "pieces", Limit(0.0), steps=40, width=9)[0]
+        except SystemExit:
+            continue
+        break
+    assert torch.equal(again.edge[-1].weight, network.edge[-1].weight)
+    assert torch.equal(
+        again(torch.tensor(X[:3], dtype=torch.float32)), network(torch.tensor(X[:3], dtype=torch.float32))
+    )
 
 
 def test_training_lowers_the_error_and_a_path_of_the_truth_strays_nowhere(tmp_path, monkeypatch):
