@@ -150,9 +150,9 @@ def test_a_second_record_is_from_the_cache_and_a_cut_one_goes_on(folder, tmp_pat
     assert "from cache" not in said("one.zst", "--input", "d=x1-x2") and "from cache" in said(
         "two.zst", "--input", "d=x1-x2"
     )
-    records = [list(open_reader(str(tmp_path / name))) for name in ("one.zst", "two.zst")]
-    for one, two in zip(*records, strict=True):
-        assert all(np.array_equal(one[key], two[key]) for key in ("X", "y", "X_val", "y_val"))
+    with open_reader(str(tmp_path / "one.zst")) as first, open_reader(str(tmp_path / "two.zst")) as second:
+        for one, two in zip(list(first), list(second), strict=True):
+            assert all(np.array_equal(one[key], two[key]) for key in ("X", "y", "X_val", "y_val"))
     assert "from cache" not in said("three.zst", "--fresh")
     write = reader_writer.Writer.write
 

@@ -20,7 +20,7 @@ def test_strata_have_equal_shares_and_each_row_of_one_the_same_chance():
     values = cauchy(2001)  # an odd number: torch takes the lower of two middles, numpy their mean
     median = np.median(values.numpy())
     spread = np.median(abs(values.numpy() - median))
-    stratum = np.clip(np.floor(np.log2(abs(values.numpy()[:, 0] - median) / spread)), 0, 3)
+    stratum = np.clip(np.floor(np.log2(np.maximum(abs(values.numpy()[:, 0] - median), 1e-9) / spread)), 0, 3)
     there = [int((stratum == k).sum()) for k in range(4)]
     counts = np.zeros(2001)
     for seed in range(200):
