@@ -131,7 +131,11 @@ def fit_record(problem: Problem, options: turns.Options, seconds: float | None, 
     }
     start = time.monotonic()
     try:
+        turns.check(options, problem)
         loss_search.check(problem, options.loss, options.robust)
+    except ValueError as error:  # what is said of the law cannot be said of this problem
+        return {**none, "status": f"failed: {error}"[:200], "seconds": time.monotonic() - start, "candidates": 0}
+    try:
         found = outliers.find(problem, options, Budget(seconds), candidates)
     except Exception as error:  # our slip on one problem of many must not cost the others
         if os.environ.get("FANSR_DEBUG") == "1":
@@ -167,6 +171,7 @@ def fit_record(problem: Problem, options: turns.Options, seconds: float | None, 
         "front": front,
         "failures": found.failures,
         **({"outliers": found.outliers} if len(found.outliers) else {}),
+        **({} if found.loss is None else {"loss": str(found.loss.loss)}),
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import click
 
-from fansr.errors import DataError
+from fansr.errors import DataError, did_you_mean
 from fansr.streams import files
 
 
@@ -58,20 +58,29 @@ def _load_config(context: click.Context, _param, value):
     if value is None:
         return None
     table = read_toml(value)
-    names = {p.name: p for p in context.command.params if isinstance(p, click.Option) and p.name != "config"}
+    options = [p for p in context.command.params if isinstance(p, click.Option) and p.name != "config"]
+    called = {_called(option): option for option in options}  # as on the command line: time, json
+    names = {**{str(option.name): option for option in options}, **called}
     # Sections of a config that belong to the stage itself (e.g. [prior]) are declared by the command.
     sections = getattr(context.command, "config_sections", ())
     for key in table:
         name = key.replace("-", "_")
         if name not in names and key not in sections:
-            wanted = ", ".join(sorted([*names, *sections]))
-            raise click.UsageError(f"{value}: unknown key {key!r}; known are {wanted}", context)
+            wanted = ", ".join(sorted([*called, *sections]))
+            raise click.UsageError(
+                f"{value}: unknown key {key!r}{did_you_mean(name, called)}; known are {wanted}", context
+            )
         if name in names and key not in sections:
             table[key] = _as_option(value, key, table[key], names[name].multiple)
-    defaults = {key.replace("-", "_"): v for key, v in table.items() if key not in sections}
+    defaults = {str(names[key.replace("-", "_")].name): v for key, v in table.items() if key not in sections}
     context.default_map = {**(context.default_map or {}), **defaults}
     context.meta["config_sections"] = {key: table[key] for key in table if key in sections}
     return value
+
+
+def _called(option: click.Option) -> str:
+    """An option's name as it is typed, without what leads it: max_length for --max-length."""
+    return max(option.opts, key=len).lstrip("-").replace("-", "_")
 
 
 def _as_option(file, key, value, many: bool):

@@ -62,6 +62,7 @@ def page(
         _slices(fitted),
         _residuals(fitted),
         _front(fitted),
+        _groups(result),
         _constants(fitted, result),
         _found(fitted, result, source, settings or {}, when),
         f"<h2>To repeat it</h2>\n<pre>{_text(repeat)}</pre>",
@@ -243,6 +244,26 @@ def _constants(fitted: Fitted, result: dict) -> str:
         rows.append(f"<tr><td>{place}</td><td>{_text(f'{value:.{digits}g}')}</td><td>{told}</td><td>{note}</td></tr>")
     return (
         f"<h2>Constants</h2>\n{form}\n<table><thead><tr><th>constant</th><th>value</th><th>standard error</th><th></th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _groups(result: dict) -> str:
+    """The constants by group, a line for each group, where there are any."""
+    said = result.get("groups")
+    if not said or not said["constants"]:
+        return ""
+    heads = "".join(f"<th>{_text(one['name'])}</th>" for one in said["constants"])
+    rows = []
+    for level in said["laws"]:
+        cells = ""
+        for one in said["constants"]:
+            value, error = one["values"][level], one["standard_errors"][level]
+            digits = rounding.digits_for([value], [np.inf if error is None else error])[0]
+            cells += f"<td>{_text(f'{value:.{digits}g}')}{'' if not error else f' ± {number(error, 2)}'}</td>"
+        rows.append(f"<tr><td>{_text(level)}</td>{cells}</tr>")
+    return (
+        f"<h2>By {_text(said['column'])}</h2>\n<table><thead><tr><th>{_text(said['column'])}</th>{heads}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from fansr.evaluation.metrics import fvu
 from fansr.expressions import to_infix
 from fansr.fitting import Candidate, Problem
-from fansr.search import loss_verdict, rounding, selection, turns, unit_rules, verdict
+from fansr.search import group_told, loss_verdict, rounding, selection, turns, unit_rules, verdict
 from fansr.tables import loading
 from fansr.version import __version__
 
@@ -33,8 +33,7 @@ def judged(found: turns.Found, problem: Problem, options: turns.Options) -> verd
     """How good the law is, and what its user should look at."""
     if found.loss is not None:
         judgement = loss_verdict.judge(found.loss, problem, found.best, found.errors, found.unheard, options.seed)
-        judgement.remarks.extend([*unit_rules.remarks(found.best, problem), *loading.remarks(problem)])
-        return judgement
+        return _with_remarks(judgement, found, problem)
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
     relative = found.weights is not None
@@ -45,10 +44,13 @@ def judged(found: turns.Found, problem: Problem, options: turns.Options) -> verd
             f"no step of the front gains {selection.DROP_NATS:g} nats of FVU a token, as --select drop wants of a law"
         )
         judgement = judgement._replace(verdict="no law", text=text)
-    if "grouping" in problem.extra:
-        from fansr.search import group_search
+    return _with_remarks(judgement, found, problem)
 
-        judgement.remarks.insert(0, group_search.remark(found.best.expr, found.best.consts, problem))
+
+def _with_remarks(judgement: verdict.Judged, found: turns.Found, problem: Problem) -> verdict.Judged:
+    """With what is to be said of groups, units and cells."""
+    of_groups = group_told.remark(found.best.expr, found.best.consts, problem)
+    judgement.remarks[:0] = [of_groups] if of_groups else []
     judgement.remarks.extend([*unit_rules.remarks(found.best, problem), *loading.remarks(problem)])
     return judgement
 
@@ -112,6 +114,7 @@ def result_dict(
         "dropped_rows": dropped_rows,
         "warnings": list(warnings),
         "units": unit_rules.told(best, problem),
+        "groups": group_told.told(best.expr, best.consts, found.errors, problem),
         "recognised": [rounding.recognised(float(c)) if options.physics else "" for c in best.consts],
         **robust_part(found, problem),
         "predictions": None if predicted is None else [_finite(float(v)) for v in predicted],

@@ -71,6 +71,7 @@ def define(text: str) -> str:
     if match is None:
         raise ValueError(f"cannot read the definition {text!r}: wanted one such as 'gauss(x) = exp(-x**2)'")
     name, first, second, formula = match.groups()
+    formula = formula.strip()
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot be a function's name: wanted a letter, then at most 31 letters, digits or _")
     if name in OPERATOR or name == "pow" or "=" not in FUNCTIONS.get(name, "="):

@@ -1,6 +1,6 @@
 # What other packages may import from this one.
 from . import (
-    group_search as group_search,
+    group_told as group_told,
     guesses as guesses,
     loss_search as loss_search,
     loss_verdict as loss_verdict,

@@ -67,9 +67,7 @@ class FormState(turns.Turns):
 
     def __init__(self, problem: Problem, options: turns.Options, budget: Budget):
         self.form = forms.parse(options.form, problem.names, problem.target)
-        said = options.rules
-        if said.operators is not None:  # what the form itself has is the user's wish, too
-            said = replace(said, operators=said.operators | self.form.operators)
+        said = forms.allowed(self.form, options.rules)
         self.of_parts = {name: _part_rules(options.rules, own) for name, own in self.form.parts.items()}
         self.laws: dict[tuple, tuple[dict[str, list[str]], list[tuple[str, int]]]] = {}
         super().__init__(problem, replace(options, rules=said), budget)

@@ -14,7 +14,7 @@ import ast
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -194,6 +194,20 @@ class Form:
                     whole = undo(whole, other)
                 node = node[1 + at]
         return whole
+
+
+def allowed(form: Form, said: law_rules.Rules) -> law_rules.Rules:
+    """What is said of a law, with the operators that its form has: they are the user's wish, too."""
+    return said if said.operators is None else replace(said, operators=said.operators | form.operators)
+
+
+def check(form: Form, said: law_rules.Rules) -> None:
+    """ValueError where no law of a form keeps what is said of the whole law: with a column for each function it is too large."""
+    expr, consts, _ = form.law({}, {call.name: (["x1"], []) for call in form.calls})
+    why = replace(allowed(form, said), bounds=None).broken(expr, consts)
+    if why is not None:
+        even = ", even with a column for each function" if form.calls else ""
+        raise ValueError(f"form: no law of {form.text!r} keeps the rules{even}: {why}")
 
 
 def ties_of(keys: Sequence[tuple[str, int]]) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,6 @@ from fansr.expressions import (
     from_tree,
     n_constants,
     rename,
-    to_infix,
     to_tree,
 )
 from fansr.fitting import Budget, Candidate, Problem, Refiner
@@ -75,12 +74,14 @@ class GroupState(turns.Turns):
         """Forms, then their constants by group and in common, until time is up or a law is exact."""
         started = time.monotonic()
         seen: set[tuple[str, ...]] = set()
-        for found in self._forms():
+        for turn, found in enumerate(self._forms()):
             fresh = [
                 e for e in dict.fromkeys(map(tuple, found)) if e not in seen and n_constants(list(e)) <= MOST_CONSTANTS
             ]
             seen.update(fresh)
-            for number, (expr, P) in enumerate(self._promising([list(e) for e in fresh])):
+            # The commonest forms are fitted whatever the time, so that there is an answer.
+            over = self.work.over if turn else self._late
+            for number, (expr, P) in enumerate(self._promising([list(e) for e in fresh], over)):
                 self._shared(expr, P, whole=number == 0)
                 if self.work.over():
                     return
@@ -110,8 +111,8 @@ class GroupState(turns.Turns):
             if status == "interrupted":
                 raise KeyboardInterrupt
 
-    def _promising(self, exprs: list[Expr]) -> list[tuple[Expr, np.ndarray]]:
-        """(form, constants (G, C)) of the forms that fit the groups best, each by itself."""
+    def _promising(self, exprs: list[Expr], over: Callable[[], bool]) -> list[tuple[Expr, np.ndarray]]:
+        """(form, constants (G, C)) of the forms that fit the groups best, each by itself; over: whether to fit no more."""
         exprs = [
             e
             for e in exprs
@@ -126,7 +127,7 @@ class GroupState(turns.Turns):
             fitter = Refiner(
                 part.X, part.y, restarts=self.options.restarts, seed=self.options.seed, weights=part.weights
             )
-            fvus, consts = fitter.fit(exprs, jobs=self.options.jobs, over=self.work.over)
+            fvus, consts = fitter.fit(exprs, jobs=self.options.jobs, over=over)
             w = self.root[rows] ** 2
             own = float(w @ (part.y - np.average(part.y, weights=w)) ** 2) if w.any() else 0.0
             for k, (fvu, found) in enumerate(zip(fvus, consts)):
@@ -336,59 +337,6 @@ def written(expr: Expr, common: frozenset[int], P: np.ndarray, columns: Sequence
                 consts.append(float(P[g, k]))
         k += token == CONSTANT
     return law, np.array(consts)
-
-
-def remark(expr: Sequence[str], consts: Sequence[float], problem: Problem) -> dict[str, str] | None:
-    """The law for the eye, {"code", "text"}: with a name for what differs by group, and its values; None without groups."""
-    said = problem.extra.get("grouping")
-    if said is None:
-        return None
-    names = list(problem.names)
-    places = {
-        f"x{names.index(column) + 1}": level
-        for column, level in zip(said["columns"], said["levels"])
-        if column in names
-    }
-    if not any(token in places for token in expr):
-        return {"code": "groups", "text": f"the law is the same for every {said['column']}"}
-    values: list[str] = []
-    table: list[list[str]] = []
-    compact: list[str] = []
-    left: list[float] = []
-    k = i = 0
-    while i < len(expr):
-        levels, after = _sum_over_groups(expr, i, places)
-        if levels:
-            values.append(f"{'abcdghpqrsuvw'[len(values) % 13]}[{said['column']}]")
-            table.append([f"{level} {float(c):.4g}" for level, c in zip(levels, consts[k:])])
-            compact.append(f"x{len(names) + len(values)}")
-            k, i = k + len(levels), after
-            continue
-        compact.append(expr[i])
-        if expr[i] == CONSTANT:
-            left.append(float(consts[k]))
-            k += 1
-        i += 1
-    text = to_infix(compact, left, [*names, *values], digits=5)
-    each = "; ".join(f"{name}: {', '.join(row)}" for name, row in zip(values, table))
-    return {"code": "groups", "text": f"by {said['column']}: {problem.target} = {text} with {each}"}
-
-
-def _sum_over_groups(expr: Sequence[str], i: int, places: dict[str, str]) -> tuple[list[str], int]:
-    """(levels, place behind) of a constant by group that is spelled from place i of an expression; ([], i) where there is none."""
-    found: list[str] = []
-    j = i
-    while True:
-        more = expr[j] == "+"
-        term = list(expr[j + more : j + more + 3])
-        if term[:2] != ["*", CONSTANT] or term[2:] == [] or term[2] not in places:
-            return [], i
-        found.append(places[term[2]])
-        j += more + 3
-        if not more:
-            return found, j
-        if j >= len(expr):
-            return [], i
 
 
 def check(problem: Problem, form: Sequence[str] = ()) -> None:

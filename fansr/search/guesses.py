@@ -9,7 +9,9 @@ A guess is offered to the search twice: with its constants fitted from where it 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,12 +25,15 @@ from fansr.streams import files, reader_writer
 
 MOST_BYTES = 1 << 24
 MOST_LAWS = 1000
+_FILE = re.compile(r"\S+\.(json|jsonl|txt|csv|zst|gz|toml)")  # what is no formula
 
 
 def texts_of(given: Iterable[str]) -> tuple[str, ...]:
     """Formulas of what was given, where a name of a file stands for the laws in it."""
     found: list[str] = []
     for text in given:
+        if _FILE.fullmatch(text.strip()) and not os.path.exists(text):
+            raise DataError(f"{text}: no such file; a law to start from is written as a formula, 'a*sin(b*x) + 2'")
         found += read(text) if os.path.isfile(text) else [text]
     return tuple(found)
 
@@ -91,8 +96,8 @@ def _of_stream(path: str) -> list[str]:
     return found
 
 
-def parse(texts: Iterable[str], names: Sequence[str]) -> list[tuple[Expr, np.ndarray, bool]]:
-    """(expression, constants to start from, whether each is said) of formulas over columns; ValueError says what is wrong."""
+def parse(texts: Iterable[str], names: Sequence[str]) -> list[tuple[Expr, np.ndarray]]:
+    """(expression, constants to start from, NaN for letters) of formulas over columns; ValueError says what is wrong."""
     found = []
     for text in texts:
         left, equals, right = text.partition("=")
@@ -105,11 +110,8 @@ def parse(texts: Iterable[str], names: Sequence[str]) -> list[tuple[Expr, np.nda
             raise ValueError(
                 f"guess: {calls[0].name}(...) in {formula.strip()!r} is no function; --form takes functions to be found"
             )
-        leaves = forms.leaves(tree)
-        expr = [CONSTANT if token[0] == "@" else token for token in from_tree(tree)]
-        expr, values = free(expr)
-        said = not any(leaf[0] == "@" for leaf in leaves)
-        found.append((expr, np.array([1.0 if v is None else v for v in values]), said))
+        expr, values = free([CONSTANT if token[0] == "@" else token for token in from_tree(tree)])
+        found.append((expr, np.array([math.nan if v is None else v for v in values])))
     return found
 
 
@@ -121,10 +123,26 @@ def candidates(texts: Iterable[str], names: Sequence[str], fitter: Any) -> list[
             readable += parse([text], names)
         except ValueError:
             continue  # it was read over the whole table before
-    for expr, consts, said in readable:
-        if said:
-            fvu, fitted = fitter.polish(expr, consts)
-            found.append(Candidate(list(expr), np.asarray(fitted, dtype=np.float64), float(fvu), source="guess"))
-        if len(consts):
+    for expr, start in readable:
+        if not np.isnan(start).all():
+            start = _with_letters(expr, start, fitter)
+            if start is not None:
+                fvu, fitted = fitter.polish(expr, start)
+                found.append(Candidate(list(expr), np.asarray(fitted, dtype=np.float64), float(fvu), source="guess"))
+        if CONSTANT in expr:
             found.append(Candidate(list(expr), source="guess"))
     return found
+
+
+def _with_letters(expr: Expr, start: np.ndarray, fitter: Any) -> np.ndarray | None:
+    """Constants to start from, the letters (NaN) fitted with the numbers as they are; None where nothing fits."""
+    if not np.isnan(start).any():
+        return start
+    numbers = iter(start)
+    held = [repr(float(v)) if t == CONSTANT and not math.isnan(v := next(numbers)) else t for t in expr]
+    (_, (found,)) = getattr(fitter, "plain", fitter).fit([held])
+    if found is None:
+        return None
+    start = start.copy()
+    start[np.isnan(start)] = found
+    return start

@@ -47,6 +47,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "%": ("mod",),
     ">": ("step",),
 }
+OTHERWISE = {
+    "add": "+", "plus": "+", "sub": "-", "minus": "-", "mul": "*", "mult": "*", "times": "*", "div": "/", "power": "^", "relu": "max",
+    "greater": "step", "sigmoid": "logistic",
+}  # fmt: skip  # what other tools call some
 COLUMN = "x"  # any column, in a list of prices
 PROBES = 64  # points at which a law must be finite where columns are known to be positive
 FAR = 1e3  # how many times beyond the table's values those points reach, on either side
@@ -390,8 +394,12 @@ def _listed(text: str | Iterable[str]) -> list[str]:
 
 
 def known_names() -> list[str]:
-    """Names that operators go by."""
-    return sorted({*GROUPS, *FUNCTIONS} - {"inverse"})
+    """Names that operators go by, one for each: its token, or else the shortest; what * / and ^ stand for besides is left out."""
+    best: dict[tuple[str, ...], str] = {}
+    named = {**{name: (token,) for name, token in FUNCTIONS.items() if "=" not in token}, **GROUPS}
+    for name in sorted(named, key=lambda one: (one not in named[one] or "_" in one, len(one), one)):
+        best.setdefault(named[name], name)
+    return sorted(name for name in best.values() if not re.fullmatch(r"(mult|div|pow)\d", name))
 
 
 def tokens_of(name: str, where: str) -> tuple[str, ...]:
@@ -400,7 +408,9 @@ def tokens_of(name: str, where: str) -> tuple[str, ...]:
         return GROUPS[name]
     if name in FUNCTIONS:
         return (FUNCTIONS[name],)
-    near = difflib.get_close_matches(name, known_names(), 1)
+    begun = [one for one in known_names() if len(one) > 2 and name.lower().startswith(one)]  # cosine: cos
+    near = [OTHERWISE.get(name.lower(), max(begun, key=len, default=""))]
+    near = list(filter(None, near)) or difflib.get_close_matches(name, known_names(), 1)
     hint = f": the nearest known is {near[0]!r}" if near else f": known are {', '.join(known_names())}"
     raise ValueError(f"{where}: unknown operator {name!r}{hint}")
 
@@ -465,6 +475,10 @@ def check(rules: Rules, problem: Problem) -> None:
         from fansr.search import shapes as law_shapes
 
         law_shapes.check(rules.shapes, problem.names)
+    for token in rules.own:
+        if definitions.name_of(token) in problem.names:
+            name = definitions.name_of(token)
+            raise ValueError(f"define: {name!r} is a column, too; call the function otherwise")
     for name in rules.positive:
         if name not in problem.names:
             near = difflib.get_close_matches(name, problem.names, 1)

@@ -177,6 +177,8 @@ def check(shapes: Sequence[Shape], names: Sequence[str]) -> None:
             raise ValueError(f"through: {len(shape.point) + 1} numbers, wanted {len(names) + 1}: {wanted}")
     for i, one in enumerate(shapes):
         for other in shapes[:i]:
+            if {one.kind, other.kind} == {"even", "odd"} and one.column == other.column:
+                raise ValueError(f"{one.kind}: only 0 is both even and odd in {one.column}; leave one of them out")
             if one.kind == other.kind and (one.column, one.point, one.at) == (other.column, other.point, other.at):
                 if one.value != other.value and one.kind != "periodic":
                     raise ValueError(f"{one.kind}: no law is both {other} and {one}")

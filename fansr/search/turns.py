@@ -120,7 +120,7 @@ def check(options: Options, problem: Problem) -> None:
     if options.form:
         from fansr.search import forms
 
-        forms.parse(options.form, problem.names, problem.target)
+        forms.check(forms.parse(options.form, problem.names, problem.target), options.rules)
     if options.guess:
         from fansr.search import guesses
 
@@ -158,6 +158,8 @@ def gather(
     try:
         mean = float(np.average(problem.y, weights=problem.weights))
         always = [Candidate(["<constant>"], np.array([mean]), 1.0, "mean")] if options.tidy else []
+        if options.rules:  # which may leave nothing else
+            always += [Candidate([f"x{j + 1}"], source="mean") for j in range(problem.X.shape[1])]
         state.offer([*always, *candidates])
         if options.guess:
             from fansr.search import guesses

@@ -81,6 +81,8 @@ def column_options(function: Callable) -> Callable:
     ) -> Any:
         if weights and sigma:
             raise click.UsageError("--weights and --sigma: give one of them (weights are 1/sigma^2)")
+        if units is not None and not units.strip():
+            raise click.UsageError("--units: nothing was given, wanted 'x=m, t=s' or table")
         columns = Choice(
             targets=tuple(target),
             inputs=split(inputs) if inputs else None,

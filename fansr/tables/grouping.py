@@ -35,7 +35,11 @@ def grouped(table: Table, choice: Choice) -> tuple[Table, Choice, dict[str, Any]
         ]
         if len(some) > 1:
             raise DataError(f"{table.source}: the text columns {listed(some)} could be groups; name one with --group")
-        name = some[0] if some else ""
+        if not some:
+            raise DataError(
+                f"{table.source}: no text column of 2 to {FEW} words could be groups; name one with --group"
+            )
+        name = some[0]
     if not name:
         return table, choice, None
     name = table.names[find_column(table, name, np.ones(len(table.names), bool))]

@@ -143,7 +143,7 @@ def _unit(text: str) -> Any:
     try:
         return registry.Unit(plain)
     except Exception:
-        spelt = re.sub(r"(?<=[A-Za-z])(-?\d+)", r"**\1", plain)
+        spelt = re.sub(r"(?<=[A-Za-z])(-?\d+)(?![A-Za-z.\d])", r"**\1", plain)
         spelt = re.sub(r"(?<=[\w)])\s+(?=[A-Za-z(])", "*", spelt)
         if spelt == plain:
             raise

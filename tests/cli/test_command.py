@@ -150,6 +150,19 @@ def test_a_config_may_have_what_it_should(tmp_path):
         command.read_toml(tmp_path)
 
 
+def test_a_config_names_options_as_they_are_typed(tmp_path):
+    """`time = 1` was unknown: the file wanted `seconds`, the name of a variable."""
+    path = tmp_path / "c.toml"
+    path.write_text("time = -1\n")
+    done = CliRunner().invoke(load("fit"), ["--config", str(path)])
+    assert done.exit_code == 2 and "-1" in done.stderr and "unknown" not in done.stderr
+    path.write_text("max-lenght = 3\n")
+    done = CliRunner().invoke(load("fit"), ["--config", str(path)])
+    assert done.exit_code == 2 and "did you mean max_length?" in done.stderr
+    known = done.stderr.partition("known are")[2]
+    assert " time," in known and " json," in known and "seconds" not in known and "as_json" not in known
+
+
 # ---- closed streams ---------------------------------------------------------------------------
 
 

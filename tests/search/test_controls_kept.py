@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import rule_checks as ruled
 
-from fansr.expressions import to_infix
-from fansr.fitting import Budget, Problem
+from fansr.fitting import Problem
 from fansr.search import rules, turns
-from tests.search import test_rules as ruled
 
 # A form, the operators it has itself, and what is true of every law of it at a 7 x 7 grid v of columns a and b.
 FORMS = {
@@ -58,9 +57,8 @@ def drawn(number):
     return said, problem, turns.Options(form=form, rules=rules.parse(**ruling), samples=0)
 
 
-def breaches(law, said, problem):
+def breaches(law, text, said, problem):
     """What a law of the front breaks, group by group where there are groups."""
-    text = to_infix(law.expr, law.consts, problem.names)
     plain = {k: v for k, v in said.items() if k not in ("form", "group")}
     if "form" in said:
         if "operators" in plain:
@@ -91,28 +89,15 @@ def breaches(law, said, problem):
     return found
 
 
-def broken_laws(first, last, seconds):
-    wrong, kept = [], 0
-    for number in range(first, last):
-        said, problem, options = drawn(number)
-        found = turns.search(problem, options, Budget(seconds))
-        for law in [found.best, *found.front] if found.best else []:
-            kept += 1
-            breach = breaches(law, said, problem)
-            if breach:
-                wrong.append((number, said, to_infix(law.expr, law.consts, problem.names), breach))
-    return wrong, kept
-
-
 def test_forms_groups_and_rules_together_are_kept():
-    wrong, kept = broken_laws(0, 10, 0.0)
+    wrong, kept = ruled.broken_laws(drawn, breaches, 0, 10, 0.0)
     assert not wrong, wrong[:3]
     assert kept > 6
 
 
 @pytest.mark.prove
 def test_forms_groups_and_rules_are_kept_in_many_searches():
-    wrong, kept = broken_laws(100, 1100, 0.2)
+    wrong, kept = ruled.broken_laws(drawn, breaches, 100, 1100, 0.2)
     assert not wrong, (len(wrong), wrong[:5])
     assert kept > 800
 

@@ -93,6 +93,18 @@ def test_constants_that_are_one_have_one_value_and_its_error():
     assert errors == pytest.approx([np.sqrt(covariance[0, 0])] * 2, rel=1e-4)
 
 
+@pytest.mark.parametrize("form, said, word", [
+    ("A*exp(-k*t)", {"max_constants": 1}, "2 constants, at most 1"), ("A*f(x)", {"max_length": 2}, "even with a column for each function"),
+    ("exp(exp(k*t))", {"nest": "exp:0"}, "exp stands more than 0 deep"), ("A*exp(-k*t)", {"max_constants": 2, "operators": "+"}, None),
+])  # fmt: skip
+def test_a_form_larger_than_the_rules_is_refused(form, said, word):
+    form = forms.parse([form], NAMES)
+    if word is None:
+        return forms.check(form, rules.parse(**said))
+    with pytest.raises(ValueError, match=f"form: no law of .* keeps the rules.*{word}"):
+        forms.check(form, rules.parse(**said))
+
+
 def test_guesses_of_files(tmp_path):
     lines = tmp_path / "laws.txt"
     lines.write_text("# of old\na*sin(b*x) + 2\n\ny = 3*t\n")
@@ -100,8 +112,8 @@ def test_guesses_of_files(tmp_path):
     saved = tmp_path / "law.json"
     saved.write_text(json.dumps({"expression": "2*x", "front": [{"expression": "2*x"}, {"expression": "x"}]}))
     assert guesses.texts_of([str(saved)]) == ("2*x", "x")
-    (expr, consts, said), (_, _, free) = guesses.parse(["3.5*x**2 + 1", "a*x"], NAMES)
-    assert said and not free and list(consts) == [3.5, 1.0] and "pow2" in expr
+    (expr, consts), (_, free) = guesses.parse(["3.5*x**2 + 1", "a*x"], NAMES)
+    assert np.isnan(free).all() and list(consts) == [3.5, 1.0] and "pow2" in expr
 
 
 @pytest.mark.parametrize(
@@ -110,6 +122,15 @@ def test_guesses_of_files(tmp_path):
 def test_guesses_that_are_none(text, word):
     with pytest.raises(ValueError, match=f"guess: .*{word}"):
         guesses.parse([text], NAMES)
+
+
+def test_letters_of_a_guess_are_fitted_beside_its_numbers():
+    """The numbers were passed over where a letter stood beside them, and so fast a wave is found from near alone."""
+    z = np.random.default_rng(2).uniform(0, 4, 60)
+    y = 2 * np.sin(37 * z) + 1
+    options = turns.Options(guess=("a*sin(36.9*z) + b",), samples=0, proposers=("power",))
+    found = turns.search(Problem(z[:, None], y, ["z"]), options, Budget(0.0))
+    assert found.best.fvu < 1e-20
 
 
 def test_a_guess_is_where_the_search_begins():
