@@ -123,9 +123,9 @@ def program(name: str, clock: str = "wall") -> list[str]:
     code = f"import sys; sys.argv[0] = {name!r}; from fansr.{module} import main; "
     if clock == "cpu":
         code += (
-            "import time, types, fansr.fitting.problem, fansr.search.turns, fansr.evaluation.peer, fansr.evaluation.peer_networks as networks; clock = types.SimpleNamespace(**vars(time)); "
+            "import time, types, fansr.fitting.problem, fansr.search.turns, fansr.evaluation.peer, fansr.evaluation.peer_networks as networks, fansr.evaluation.peer_searches as searches; clock = types.SimpleNamespace(**vars(time)); "
             f"clock.monotonic = time.process_time; fansr.evaluation.peer.PATIENCE = {CPU_PATIENCE}; "
-            "fansr.fitting.problem.time = fansr.search.clocks.time = fansr.search.ending.time = fansr.search.turns.time = fansr.evaluation.peer.time = networks.time = clock; "
+            "fansr.fitting.problem.time = fansr.search.clocks.time = fansr.search.ending.time = fansr.search.turns.time = fansr.evaluation.peer.time = networks.time = searches.time = clock; "
         )
     return [sys.executable, "-c", code + "main()"]
 

@@ -1,6 +1,7 @@
 """Time and length of simplification: fansr, the bare engine, and SymPy, on the same skeletons in the same run.
 
-    bin/bench-simplify [-n 65536] [--variables 17] [--sympy 400] [--tiers 3-2,3-2:3,3-2:0] [--out FOLDER]
+    bin/bench-simplify [-n 65536] [--variables 17] [--sympy 400] [--tiers 3-2,4-3,3-2:0] [--judge 1000] [--out FOLDER]
+    bin/bench-simplify -n 65536 --tiers "" --sympy 65536 --sympy-seconds 600 --out FOLDER
     bin/bench-simplify --fuzz 1000000
     bin/bench-simplify --again 100000 [--first 5000000] [--variables 17]
     bin/bench-simplify --forms 10000 [--first 5000000] [--variables 17]
@@ -16,7 +17,9 @@ and a whole command, stream to stream, with one worker and with two.  Times are 
 that other work on the machine counts little.  An expression that SymPy does not finish counts as 1 s and as
 not simplified.  Writes simplify.tsv (every quantile) and simplify.png (both distribution
 functions) to FOLDER and prints a table.  SymPy takes its time: 400 of the skeletons drawn
-at random, unless told otherwise.
+at random, unless told otherwise; what it did is kept in FOLDER/sympy.tsv, and a later call goes on from there.
+--judge has forms compared with what they came from by tests/soundness.py: for each tier so many drawn at random,
+and as many of those that differ from the first tier's.
 """
 
 import argparse
@@ -118,11 +121,15 @@ def sympy_length(tree) -> int:
     return joined
 
 
-def with_sympy(exprs, rng, limit=1.0):
-    """(seconds, lengths) of sympy.simplify; unfinished ones cost `limit` and keep their length.  Ctrl-C ends it with those done."""
+def with_sympy(exprs, limit=1.0, kept=None, most=None):
+    """(seconds, lengths) of sympy.simplify on the first of {number: skeleton}; unfinished ones cost `limit` and keep their length.
+
+    kept: a file of rows that earlier calls made, which are taken over and added to.  most: processor seconds of this call, its
+    reading of expressions included.  Ctrl-C ends it with those done.
+    """
     import sympy
 
-    seconds, lengths = np.empty(len(exprs)), np.empty(len(exprs))
+    known, rows = _read_rows(kept) if kept else {}, []
     local = {f"x{j}": sympy.Symbol(f"x{j}", real=True) for j in range(1, 18)}
     local.update(
         inv=lambda a: 1 / a,
@@ -131,26 +138,44 @@ def with_sympy(exprs, rng, limit=1.0):
         root5=lambda a: sympy.real_root(a, 5),
     )
     signal.signal(signal.SIGPROF, _alarm)
-    for i, expr in enumerate(exprs):
-        bound = bind(expr, np.round(rng.uniform(-10, 10, expr.count(CONSTANT)), 3))
-        seconds[i], lengths[i] = limit, len(expr)
+    begin = time.process_time()
+    for number, expr in exprs.items():
+        text = " ".join(expr)
+        if (number, text) in known:
+            rows.append(known[number, text])
+            continue
+        if most is not None and time.process_time() - begin > most:
+            break
+        bound = bind(expr, np.round(np.random.default_rng([0, number]).uniform(-10, 10, expr.count(CONSTANT)), 3))
+        seconds, length = limit, len(expr)
         try:
             signal.setitimer(signal.ITIMER_PROF, 10 * limit)
             parsed = sympy.sympify(to_infix(bound), locals=local)
             signal.setitimer(signal.ITIMER_PROF, limit)
             start = time.thread_time()
             result = sympy.simplify(parsed)
-            seconds[i] = min(limit, time.thread_time() - start)
+            seconds = min(limit, time.thread_time() - start)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            lengths[i] = sympy_length(result)
+            length = sympy_length(result)
         except KeyboardInterrupt:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            return seconds[:i], lengths[:i]
+            break
         except Exception:  # noqa: BLE001, S110 - SymPy fails in many ways on such input; the expression stays as it is
             pass
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-    return seconds, lengths
+        rows.append((seconds, length))
+        if kept:
+            with open(kept, "a") as file:
+                print(number, text, f"{seconds:.6f}", length, sep="\t", file=file)
+    return np.array([row[0] for row in rows]), np.array([row[1] for row in rows], dtype=float)
+
+
+def _read_rows(path) -> dict:
+    """{(number, skeleton): (seconds, length)} of a file that with_sympy wrote."""
+    if not path.exists():
+        return {}
+    lines = [line.split("\t") for line in path.read_text().splitlines()]
+    return {(int(number), text): (float(seconds), int(length)) for number, text, seconds, length in lines}
 
 
 # ---- the whole command ------------------------------------------------------------------------
@@ -158,7 +183,7 @@ def with_sympy(exprs, rng, limit=1.0):
 
 COMMAND = """
 import resource, sys
-from fansr.simplify import simplify_command
+from fansr.simplification.simplify import simplify_command
 simplify_command.main(["-q", "-j", sys.argv[1], "-o", sys.argv[3], sys.argv[2]], standalone_mode=False)
 own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 print(own.ru_utime + own.ru_stime, workers.ru_utime + workers.ru_stime)
@@ -421,10 +446,29 @@ def tier_of(word: str) -> Simplifier:
     return Simplifier(rules, int(longest) if longest else None)
 
 
-def compare(exprs, tiers):
+def judged(exprs, forms, first, n, variables) -> str:
+    """What tests/soundness.py says of n forms drawn at random, and of n of those that are others than the first tier's."""
+    sys.path.append(str(ROOT / "tests"))
+    import soundness
+
+    rng, told = np.random.default_rng(2), []
+    whole = [i for i, form in enumerate(forms) if form is not None]
+    changed = [i for i in whole if forms[i] != first[i]]
+    for name, some in (("drawn at random", whole), ("of those unlike the first tier's", changed)):
+        verdicts = Counter(
+            soundness.judge(exprs[i], forms[i], rng, variables, 12)[0] for i in rng.permutation(some)[:n]
+        )
+        if verdicts:
+            told.append(
+                f"{name}, {sum(verdicts.values())}: " + ", ".join(f"{k} {v}" for k, v in verdicts.most_common())
+            )
+    return "; ".join(told)
+
+
+def compare(exprs, tiers, judge=0, variables=17):
     """(seconds, length ratios, remarks): for each tier, and seconds for the bare engine of the first, over the same skeletons.
 
-    Blocks in turn, so that a slow spell of the machine falls on all.
+    Blocks in turn, so that a slow spell of the machine falls on all.  judge: how many forms of each are compared with their origin.
     """
     ones = {f"fansr {word}": tier_of(word) for word in tiers}
     for one in ones.values():
@@ -457,8 +501,10 @@ def compare(exprs, tiers):
             f"{name}: {len(one._whole.simplification_rules)} rules, rejected {np.mean([f is None for f in forms[name]]):.2%}; many at "
             f"once, as the command does: {together[name] / len(exprs) * 1e6:.0f} us each, {together[name] / times['engine'].sum():.2f} of "
             f"the engine's two passes; shorter than {first}'s {sum(len(b) < len(a) for a, b in kept)}, longer "
-            f"{sum(len(b) > len(a) for a, b in kept)} of {len(kept)}"
+            f"{sum(len(b) > len(a) for a, b in kept)}, other {sum(a != b for a, b in kept)} of {len(kept)}"
         )
+        if judge:
+            told.append(f"  judged: {judged(exprs, forms[name], forms[first], judge, variables)}")
     return times, ratios, told
 
 
@@ -468,9 +514,15 @@ def main():
     parser.add_argument("--variables", type=int, default=17)
     parser.add_argument("--sympy", type=int, default=400, help="how many of them SymPy gets (about 0.3 s each)")
     parser.add_argument(
+        "--sympy-seconds", type=float, default=None, metavar="S", help="and for how many processor seconds at most"
+    )
+    parser.add_argument(
+        "--judge", type=int, default=0, metavar="N", help="compare N forms of each tier with their origin"
+    )
+    parser.add_argument(
         "--tiers",
         default="3-2,3-2:0",
-        help="rules, with commas; 3-2:0 has those of patterns of up to 0 tokens, that is none",
+        help="rules, with commas; 3-2:0 has those of patterns of up to 0 tokens, that is none; nothing: SymPy alone",
     )
     parser.add_argument("--command", type=int, default=100_000, help="skeletons for the whole command; 0 leaves it out")
     parser.add_argument(
@@ -496,11 +548,14 @@ def main():
     if options.fuzz:
         return report_fuzz(options.fuzz)
     exprs = sample_skeletons(Prior(variables=options.variables), np.arange(options.n), seed=0)
-    times, ratios, told = compare(exprs, options.tiers.split(","))
+    tiers = [word for word in options.tiers.split(",") if word]
+    times, ratios, told = compare(exprs, tiers, options.judge, options.variables) if tiers else ({}, {}, [])
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
     if options.sympy:
-        some = np.sort(np.random.default_rng(1).choice(len(exprs), min(options.sympy, len(exprs)), replace=False))
-        seconds, lengths = with_sympy([exprs[i] for i in some], np.random.default_rng(0))
-        times["sympy"] = seconds
+        some = np.random.default_rng(1).permutation(len(exprs))[: options.sympy].tolist()
+        kept = options.out / "sympy.tsv" if options.out else None
+        times["sympy"], lengths = with_sympy({i: exprs[i] for i in some}, kept=kept, most=options.sympy_seconds)
         ratios["sympy"] = lengths / np.array([len(exprs[i]) for i in some[: len(lengths)]])
 
     print(f"{options.n} skeletons, {options.variables} variables, mean length {np.mean([len(e) for e in exprs]):.2f}")
@@ -514,21 +569,20 @@ def main():
         print(f"{name:12s} {len(seconds)}: median {median:.0f} us, mean {seconds.mean() * 1e6:.0f} us{ratio}")
     for line in told:
         print(line)
-    if options.sympy:
+    if options.sympy and tiers:
         unfinished, first = np.mean(times["sympy"] >= 1.0), next(iter(times))
         print(
             f"sympy's median / {first}'s {np.median(times['sympy']) / np.median(times[first]):.0f}; "
             f"sympy unfinished after 1 s {unfinished:.1%}"
         )
-    if options.command:
+    if options.command and tiers:
         many = (
             exprs[: options.command]
             if options.command <= len(exprs)
             else sample_skeletons(Prior(variables=options.variables), np.arange(options.command), seed=0)
         )
         report_command(many)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
+    if options.out and tiers:
         write_table(options.out / "simplify.tsv", times, ratios)
         draw_figure(options.out / "simplify.png", times, ratios)
 

@@ -288,8 +288,8 @@ def rules_text(rules) -> str:
 def mine_command(config, out, jobs, quiet):
     """Mine rewriting rules and write a folder that fansr-simplify --rules takes.
 
-    About a minute of one core for the settings that come with fansr, a quarter of an hour for source
-    length 4.  The operators are those of the config.yaml beside FILE.
+    About a minute of one core for the settings that come with fansr, half an hour for source
+    length 4 (tier 4-3).  The operators are those of the config.yaml beside FILE.
     """
     config = Path(config) if config is not None else resources.path("rules", "mine.yaml")
     settings = read_settings(config)

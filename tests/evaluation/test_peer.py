@@ -13,7 +13,7 @@ import pytest
 import scipy.optimize
 from click.testing import CliRunner
 
-from fansr.evaluation import peer, peer_support
+from fansr.evaluation import peer, peer_searches, peer_support
 from fansr.evaluation.metrics import fvu
 from fansr.expressions.prefix import from_infix
 from fansr.expressions.programs import evaluate
@@ -187,7 +187,8 @@ def test_the_polish_of_an_answer_is_not_the_searchs_time(method, package):
     began, clock = time.process_time(), []
     with pytest.MonkeyPatch.context() as patch:
         held = [0.0]
-        patch.setattr(peer, "time", types.SimpleNamespace(monotonic=lambda: time.process_time() + held[0]))
+        for module in (peer, peer_searches):
+            patch.setattr(module, "time", types.SimpleNamespace(monotonic=lambda: time.process_time() + held[0]))
         for _found, seconds in peer.searched(peer.PEERS[method].run, X, y, [0.3, 0.6, 0.9], 1):
             clock.append(seconds)
             held[0] += 100.0  # a long polish
@@ -217,7 +218,7 @@ def test_the_command_passes_fields_on_and_survives_failures(monkeypatch, tmp_pat
 
 
 def test_a_missing_package_is_a_wrong_call(monkeypatch, tmp_path):
-    monkeypatch.setitem(peer.PEERS, "pysr", peer.Peer(peer.pysr, "no_such_package"))
+    monkeypatch.setitem(peer.PEERS, "pysr", peer.Peer(peer_searches.pysr, "no_such_package"))
     result = CliRunner().invoke(peer.main, ["--method", "pysr"])
     assert result.exit_code == 2 and "needs the package" in result.stderr
     for marks in ("3,1", "1,fast", "0,1"):
@@ -254,7 +255,8 @@ def test_what_to_install_is_one_line(method, told, monkeypatch):
 @pytest.mark.parametrize("method, package", [("operon", "pyoperon"), ("gplearn", "gplearn"), ("prior", "fansr")])
 def test_each_peer_finds_a_quotient(method, package, monkeypatch):
     pytest.importorskip(package)
-    monkeypatch.setattr(peer, "time", types.SimpleNamespace(monotonic=time.process_time))  # other work must not matter
+    for module in (peer, peer_searches):  # other work must not matter
+        monkeypatch.setattr(module, "time", types.SimpleNamespace(monotonic=time.process_time))
     monkeypatch.setattr(peer, "PATIENCE", 40.0)
     peer.warm(method)
     fit = peer.isolated(problem("x1/x2", scale=1e-5), method, (6.0,), 0)[0]  # each stops when it has the law
@@ -281,9 +283,10 @@ def test_gplearns_best_of_all_generations_is_kept(monkeypatch):
 
     monkeypatch.setattr(gplearn.genetic, "SymbolicRegressor", Regressor)
     ticks = iter(np.arange(0.0, 100.0, 0.5))
-    monkeypatch.setattr(peer, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
+    for module in (peer, peer_searches):
+        monkeypatch.setattr(module, "time", types.SimpleNamespace(monotonic=lambda: next(ticks)))
     record = problem()
-    assert next(peer.searched(peer.gplearn, record["X"], record["y"], [6.0], 0))[0] == [["x1"]]
+    assert next(peer.searched(peer_searches.gplearn, record["X"], record["y"], [6.0], 0))[0] == [["x1"]]
 
 
 def test_operons_trees_are_read_in_order():
@@ -303,7 +306,7 @@ def test_operons_trees_are_read_in_order():
         max_evaluations=10**6,
     )
     model.fit(X, y)
-    assert np.allclose(evaluate(peer._operon_tokens(model), X), model.predict(X), rtol=1e-3, atol=1e-4)
+    assert np.allclose(evaluate(peer_searches._operon_tokens(model), X), model.predict(X), rtol=1e-3, atol=1e-4)
 
 
 # ---- PySR, which is not installed everywhere: the calls we make, against a stand-in with its interface ------------
@@ -326,5 +329,5 @@ def test_pysr_is_called_with_its_own_clock(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "pysr", types.SimpleNamespace(PySRRegressor=PySRRegressor))
     record = problem()
-    assert peer.pysr(record["X"], record["y"], 3.0, 5) == [["+", "pow2", "x1", "0.5"]]
+    assert peer_searches.pysr(record["X"], record["y"], 3.0, 5) == [["+", "pow2", "x1", "0.5"]]
     assert seen["timeout_in_seconds"] == 3.0 and seen["random_state"] == 5

@@ -15,6 +15,7 @@ from fansr.cli import resources
 from fansr.errors import DataError
 from fansr.expressions.tokens import OPERATORS
 from fansr.simplification.mine import DEFAULTS, SHORT, mine, read_operators, read_settings, rules_text
+from fansr.simplification.rule_sets import tiers
 from fansr.simplification.simplify import Simplifier
 
 BIN = Path(sys.executable).parent
@@ -33,10 +34,11 @@ def mined(small, tmp_path_factory):
     return mine(*small, part=tmp_path_factory.mktemp("mine"))
 
 
-def test_shipped_rules_are_what_is_mined(mined):
-    """Lengths are mined in order, so a climb to 2 finds what the shipped climb to 3 found on its way."""
-    shipped = json.loads((RULES / "provenance.json").read_text())
-    assert shipped["settings"] == read_settings(RULES / "mine.yaml")
+@pytest.mark.parametrize("folder", [RULES, RULES / "4-3"], ids=["3-2", "4-3"])
+def test_shipped_rules_are_what_is_mined(folder, mined):
+    """Lengths are mined in order, so a climb to 2 finds what the shipped climbs to 3 and 4 found on their way."""
+    shipped = json.loads((folder / "provenance.json").read_text())
+    assert shipped["settings"] == read_settings(folder / "mine.yaml")
     for length in ("1", "2"):
         assert mined[1]["mined"][length] == shipped["mined"][length]
     assert mined[1]["mined"]["2"]["rules"] > 10
@@ -51,17 +53,20 @@ def test_mining_again_gives_the_shipped_files(tmp_path):
         assert (tmp_path / "rules" / name).read_bytes() == (RULES / name).read_bytes(), name
 
 
-def test_shipped_folder_is_whole():
-    rules = json.loads((RULES / "rules.json").read_text())
-    provenance = json.loads((RULES / "provenance.json").read_text())
+@pytest.mark.parametrize("name, folder", tiers().items())
+def test_shipped_folder_is_whole(name, folder):
+    rules = json.loads((folder / "rules.json").read_text())
+    provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["rules"] == len(rules)
-    assert (RULES / "rules.json").read_text() == rules_text(rules)
-    proposals = json.loads((RULES / "proposals.json").read_text())["proposals"]
+    longest = [provenance["settings"][f"max_{side}_pattern_length"] for side in ("source", "target")]
+    assert name == "{}-{}".format(*longest)
+    assert (folder / "rules.json").read_text() == rules_text(rules)
+    proposals = json.loads((folder / "proposals.json").read_text())["proposals"]
     assert provenance["proposals"]["count"] == len(proposals)
     assert "/" + "home" not in json.dumps(provenance) and "host" not in provenance
-    config = yaml.safe_load((RULES / "config.yaml").read_text())
+    config = yaml.safe_load((folder / "config.yaml").read_text())
     assert {row.token for row in OPERATORS} <= set(config["operators"])
-    assert not SHORT & set(read_operators(RULES / "config.yaml"))
+    assert not SHORT & set(read_operators(folder / "config.yaml"))
     for row in OPERATORS:
         assert config["operators"][row.token]["arity"] == row.arity
 

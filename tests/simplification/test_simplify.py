@@ -19,6 +19,7 @@ from fansr.corpus.gen import sample_skeletons
 from fansr.corpus.prior import Prior
 from fansr.expressions.prefix import drop_constants, problems
 from fansr.expressions.tokens import CONSTANT, OPERATORS, VARIABLES
+from fansr.simplification.ordering import ordered
 from fansr.simplification.simplify import (
     MAX_TOKENS,
     Rejected,
@@ -26,7 +27,6 @@ from fansr.simplification.simplify import (
     canonical_key,
     free_coefficients,
     merge_equal,
-    ordered,
     simplify,
     simplify_command,
     simplify_many,
