@@ -39,6 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 from fansr.corpus.gen import sample_skeletons
 from fansr.corpus.prior import Prior
+from fansr.evaluation import plot_style
 from fansr.expressions.prefix import bind, from_tree, to_infix, to_tree
 from fansr.expressions.tokens import ARITY, CONSTANT, OPERATORS
 from fansr.simplification.simplify import Rejected, Simplifier
@@ -413,31 +414,37 @@ def write_table(path, times, ratios):
 
 
 def draw_figure(path, times, ratios):
-    import matplotlib
+    """Figure 4: distribution functions of seconds and of the length ratio, and the tail of the latter beyond 1."""
+    plot_style.save(distributions(times, ratios), str(path))
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
-    for axes, table in ((left, times), (right, ratios)):
-        for name, found in table.items():
-            colour = (
-                "C3"
-                if name == "sympy"
-                else "0.6"
-                if name == "engine"
-                else f"C{(0, 2, 4, 5, 6, 7)[list(times).index(name) % 6]}"
+@plot_style.drawn
+def distributions(times, ratios):
+    """Each simplifier has one line; lines that coincide show by their widths and dashes."""
+    canvas, (left, middle, right) = plot_style.figure(3, width=3.6, height=3.1)
+    looks = {"sympy": ("#D55E00", "-", 1.3), "engine": (plot_style.MUTED, ":", 1.3)}
+    tiers = [name for name in times if name not in looks]
+    for k, name in enumerate(tiers):
+        colour = plot_style.COLOURS[(0, 1, 2, 3, 5)[k % 5]]
+        looks[name] = (colour, plot_style.DASHES[k % 4], 1.2 + 2.4 * (len(tiers) - 1 - k) / max(1, len(tiers) - 1))
+    for axis, table in ((left, times), (middle, ratios), (right, ratios)):
+        for name, found in table.items():  # the engine has no lengths
+            colour, dash, width = looks[name]
+            axis.ecdf(
+                found,
+                complementary=axis is right,
+                label=f"{name} ({len(found):,})",
+                color=colour,
+                linestyle=dash,
+                linewidth=width,
             )
-            axes.ecdf(found, label=f"{name} ({len(found):,})", color=colour)  # the engine has no lengths
-        axes.set_ylim(0, 1)
-        axes.grid(alpha=0.3)
-    left.set_xscale("log")
-    left.set_xlabel("seconds per expression")
-    left.set_ylabel("share of expressions")
-    left.legend()
-    right.set_xlim(0, 1.6)
-    right.set_xlabel("length / length before")
-    figure.savefig(path, dpi=150)
+    plot_style.log_axis(left, "x")
+    left.set(xlabel="seconds an expression", ylabel="share of expressions", ylim=(0, 1.01))
+    middle.set(xlabel="length / length before", ylabel="share of expressions", xlim=(0, 1.6), ylim=(0, 1.01))
+    right.set(xlabel="length / length before", ylabel="share that is longer than this", xlim=(0.95, 3), yscale="log")
+    right.set_ylim(bottom=max(1e-4, 0.3 / max(map(len, ratios.values()))), top=1.3)
+    plot_style.legend_outside(canvas, [left])
+    return canvas
 
 
 def tier_of(word: str) -> Simplifier:
