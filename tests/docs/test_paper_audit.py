@@ -31,7 +31,11 @@ def program(name: str):
     setup.read(ROOT / "setup.cfg")
     lines = setup["options.entry_points"]["console_scripts"].split("\n")
     module, function = dict(line.split(" = ") for line in lines if line)[name].split(":")
-    return getattr(importlib.import_module(module), function)
+    found = getattr(importlib.import_module(module), function)
+    if isinstance(found, click.Command):
+        return found
+    (found,) = [one for one in vars(importlib.import_module(module)).values() if isinstance(one, click.Command)]
+    return found
 
 
 def test_the_table_is_read_whole():
