@@ -88,6 +88,21 @@ def test_rules_hold_in_every_group():
         assert (np.diff(model.predict(pd.DataFrame({"site": site, "x": grid}))) <= 1e-9).all()
 
 
+def test_constants_within_bounds_are_the_best_there():
+    """A law whose best constants lie outside was passed over, and a poor one answered."""
+    from scipy.optimize import lsq_linear
+
+    rows, g = table(noise=0.01)
+    y = 3 * AMPLITUDE[g] * rows.x
+    model = SymbolicRegressor(group="site", samples=0, time=0.5, rules={"bounds": "c in [0,9]", "operators": "+,*"})
+    model.fit(rows[["site", "x"]], y)
+    wanted = [lsq_linear(rows.x[g == k].to_numpy()[:, None], y[g == k], (0, 9)).x[0] for k in range(5)]
+    values = model.predict(pd.DataFrame({"site": SITES, "x": np.ones(5)}))
+    assert all(0 <= c <= 9 for c in model.constants_)
+    left = np.sum((model.predict(rows[["site", "x"]]) - y) ** 2)
+    assert left <= 1.001 * np.sum((np.array(wanted)[g] * rows.x - y) ** 2), values
+
+
 @pytest.mark.parametrize("choice, word", [
     ({"group": "sit"}, "did you mean site"), ({"group": "x"}, "values in"), ({"group": "site", "categories": ""}, None),
     ({"categories": "group"}, None),

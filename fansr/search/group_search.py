@@ -229,9 +229,11 @@ class GroupState(turns.Turns):
             return np.clip(np.nan_to_num(values, nan=size, posinf=size, neginf=-size), -1e9, 1e9)
 
         if n:
+            bounds = self.options.rules.bounds or (-math.inf, math.inf)
+            start = np.clip(start, *bounds)
             try:
                 found = least_squares(lambda p: tame(both(p)[0], 1e6), start, jac=lambda p: tame(both(p)[1], 0.0), x_scale="jac",
-                                      method="trf", max_nfev=60, xtol=1e-14, ftol=1e-14, gtol=1e-14)  # fmt: skip
+                                      bounds=bounds, method="trf", max_nfev=60, xtol=1e-14, ftol=1e-14, gtol=1e-14)  # fmt: skip
                 start = found.x
             except (ValueError, np.linalg.LinAlgError):
                 return math.inf, P
