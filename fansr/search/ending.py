@@ -11,9 +11,21 @@ import numpy as np
 
 from fansr.expressions import n_constants
 from fansr.fitting import Budget, Candidate
-from fansr.search import clocks, loss_search, plain_forms, rounding, selection, shortening, spelling
+from fansr.search import (
+    clocks,
+    consensus,
+    leave_one_out,
+    loss_search,
+    plain_forms,
+    rounding,
+    selection,
+    shortening,
+    spelling,
+)
 from fansr.search.state import FINISHERS, MORE, Found, State
 
+LOOKED_AT = 64  # leaders whose leave-one-out residuals are looked at
+WON_BACK = 12.0  # nats: what rounding and cutting may still win back
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
 AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
@@ -22,6 +34,8 @@ TAME = 16.0  # nats by which a law with a pole or an excursion between the rows 
 
 class Ending(State):
     """A search that can be brought to an end."""
+
+    heard = math.inf  # rows of Gaussian noise that the table's are worth
 
     def _settled(self) -> bool:
         """True when the best candidate fits to rounding and no cut of it does."""
@@ -56,7 +70,7 @@ class Ending(State):
             self._drop_unproven()
         by_drop = self.options.select == "drop"
         finals = self._finals(self.pool.front() if by_drop else self._leaders(), over)
-        best = self._choice(finals, over)
+        best = self._central(self._choice(finals, over), over)
         if best is not None and all(candidate is not best for candidate in finals):
             finals.append(best)
         if by_drop and best is not None:
@@ -98,6 +112,21 @@ class Ending(State):
         near = [c for c in (*finals, *(self._plain(c, over) for c in more)) if self._final_value(c) <= bar]
         return min(filter(self._sound, near), key=self._final_value, default=best)
 
+    def _central(self, best: Candidate | None, over: Callable[[], bool]) -> Candidate | None:
+        """The choice, or where noise leaves many laws the one of the leaders that is nearest to their average."""
+        if best is None or self.options.select != "mdl" or self.aim is not None or self.problem.weights is not None:
+            return best
+        if not best.fvu > consensus.NOISY:
+            return best
+        near = self.pool[:LOOKED_AT]
+        nats = [self._final_value(c) for c in near]
+        bar = min(nats) + consensus.WITHIN
+        may = [value <= bar and self._sound(c) for c, value in zip(near, nats)]
+        if not any(may):
+            return best
+        heard = min(self.heard, len(self.problem.y))
+        return self._plain(consensus.nearest(near, nats, may, self.problem, heard), over)
+
     def _sound(self, candidate: Candidate) -> bool:
         """Whether the rows determine its constants and it does nothing odd between them."""
         return determined(candidate, self._errors(candidate)) and not self.between.wild(candidate)
@@ -129,7 +158,7 @@ class Ending(State):
             rounding.snap(form, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
             for form in forms
         ]
-        best = min(snapped, key=self._final_value)
+        best = min([*snapped, written], key=self._final_value)
         return self._kept(self._in_plain_form(best), best, written, candidate)
 
     def _written(self, candidate: Candidate) -> Candidate:
@@ -159,10 +188,20 @@ class Ending(State):
         best = self.pool.best
         if best is None:
             return []
-        margin = self.pool.value(best) + 12.0  # nats: what rounding and cutting may still win back
-        if self.options.select in ("score", "fvu"):
-            margin = math.inf
-        return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
+        if self.options.select != "mdl":
+            by_nats = self.options.select not in ("score", "fvu")
+            margin = self.pool.value(best) + WON_BACK if by_nats else math.inf
+            return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
+        self.heard = leave_one_out.heard(best, self.problem)
+        ranked = sorted(((self.pool.value(c) + self._of_left_out(c), k) for k, c in enumerate(self.pool[:LOOKED_AT])))
+        return [self.pool[k] for value, k in ranked[:FINISHERS] if value <= ranked[0][0] + WON_BACK]
+
+    def _of_left_out(self, candidate: Candidate) -> float:
+        """Nats by which a law says less of rows it has not seen than its fit lets on."""
+        if self.aim is not None:
+            return 0.0
+        unheard = 0.5 * max(0.0, len(self.problem.y) - self.heard) * -math.log(max(candidate.fvu, self.floor))
+        return unheard + leave_one_out.excess(candidate, self.problem)
 
     def _final_value(self, candidate: Candidate) -> float:
         """The selection's number, with a round constant charged its code instead of a fitted one's."""
@@ -176,13 +215,14 @@ class Ending(State):
                 else (free + 1, told)
             )
         value = selection.selection(
-            self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known, self.exact
-        )
+            self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known, self.exact,
+            self.problem.X.shape[1],
+        )  # fmt: skip
         value += self.pool.surcharge(candidate)
         if self.options.select != "mdl":
             return value
         value -= self.prior(candidate) if self.prior else 0.0
-        value += self._of_units(candidate)
+        value += self._of_units(candidate) + self._of_left_out(candidate)
         return value + told + rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)
 
 

@@ -3,6 +3,7 @@
 # name -> (module, function, share of a time budget).  Shares matter only while several are at work, and large ones only at first.
 PROPOSERS = {
     "power": ("fansr.proposers.power", "propose", 8.0),
+    "plain": ("fansr.proposers.plain_sums", "propose", 8.0),
     "sums": ("fansr.proposers.few_term_sums", "propose", 8.0),
     "rational": ("fansr.proposers.rational", "propose", 8.0),
     "curves": ("fansr.proposers.one_column_curves", "propose", 8.0),
@@ -28,6 +29,7 @@ KERNELS = {"evolve": "local search", "model": "sampling"}  # what they need comp
 # within the whole search the two are equal to one law in a hundred.
 DEFAULT_PROPOSERS = (
     "power",
+    "plain",
     "kinks",
     "sums",
     "curves",
@@ -44,4 +46,4 @@ DEFAULT_PROPOSERS = (
     "evolve",
 )
 # These run first and whole, by counts: no clock and no load takes the commonest laws away.
-FLOOR = ("power", "kinks", "groups", "own", "sums", "curves")
+FLOOR = ("power", "plain", "kinks", "groups", "own", "sums", "curves")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fansr.expressions import end, n_constants, sort_commutative, variable_index
+from fansr.expressions import CONSTANT, end, literal_value, n_constants, sort_commutative, variable_index
 from fansr.fitting import Candidate, Problem
 
 GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
@@ -50,6 +50,11 @@ CLEAN = 1e-3
 # altogether is as a rule smooth (a difference taken for a derivative, a neglected effect), and nine terms follow anything smooth.
 # Below SMOOTH an improvement short of exactness counts as that of SMOOTH_ROWS rows, more where rows are many.
 SMOOTH, SMOOTH_ROWS, MANY = 1e-4, 8.0, 50.0
+
+# A further column in a plain sum, + c*x, is what regression would try: of D columns chance offers the best, which is worth log D nats
+# besides its constant, and not what four tokens of a structure are.  So it costs no more than that (and FURTHER at least) where noise
+# leaves the choice: from an FVU of NOISY[0] on in part, from NOISY[1] on whole.
+FURTHER, NOISY = 1.0, (1e-3, 1e-2)
 
 PRINTED_ROWS = 400  # whose digits are counted
 FLOAT_DIGITS = 15  # a number with as many was computed, not typed
@@ -143,6 +148,50 @@ def structure_nats(expr: list[str]) -> float:
     return nats
 
 
+def further_columns(expr: list[str]) -> int:
+    """How many summands of a law are a column, or one times a constant, that no other summand holds; one such term is the law itself
+    and not counted where nothing else but constants is there."""
+    if expr[0] not in ("+", "-", "neg"):
+        return 0
+    plain: list[int] = []
+    others: set[int] = set()
+    rest, i = 0, 0
+    while i < len(expr):
+        if expr[i] in ("+", "-", "neg"):
+            i += 1
+            continue
+        stop = end(expr, i)
+        j = _column_of(expr[i:stop])
+        if j is not None:
+            plain.append(j)
+        else:
+            held = {k for k in map(variable_index, expr[i:stop]) if k is not None}
+            rest += bool(held)
+            others |= held
+        i = stop
+    alone = sum(j not in others for j in set(plain))
+    return max(0, alone if rest else alone - 1)
+
+
+def _column_of(term: list[str]) -> int | None:
+    """The column of x, c * x, x / c or 2x; None for another term."""
+    if term[0][:4] == "mult" or term[0][:3] == "div":
+        term = term[1:]
+    elif len(term) == 3 and term[0] in ("*", "/"):
+        term = [t for t in term[1:] if t != CONSTANT and literal_value(t) is None][
+            : 1 if term[0] == "*" or term[1][0] == "x" else 0
+        ]
+    return variable_index(term[0]) if len(term) == 1 else None
+
+
+def further_nats(expr: list[str], fvu: float, columns: int) -> float:
+    """What the further columns of a plain sum cost less, in nats, than their tokens do, in a table of so many columns."""
+    if columns < 2 or not fvu > NOISY[0]:
+        return 0.0
+    share = min(1.0, math.log(fvu / NOISY[0]) / math.log(NOISY[1] / NOISY[0]))
+    return share * max(0.0, 4 * TOKEN_NATS - max(FURTHER, math.log(columns))) * further_columns(expr)
+
+
 def _varies(expr: list[str]) -> bool:
     return any(variable_index(token) is not None for token in expr)
 
@@ -161,6 +210,7 @@ def selection(
     k: int | None = None,
     known: float = 0.0,
     exact: float = 0.0,
+    columns: int = 0,
 ) -> float:
     """The number to minimise under a selection method; lower is better.
 
@@ -168,7 +218,8 @@ def selection(
     of the points account for (known_fvu).  Up to there a better fit is worth what it is under noise of unknown size, below
     only chi^2 / 2: the noise is taken to be as stated or larger.
 
-    exact: the FVU up to which a fit is one to rounding or to printed digits (at least 100 times `floor`).
+    exact: the FVU up to which a fit is one to rounding or to printed digits (at least 100 times `floor`).  columns: of the table,
+    for the price of plain sums; 0 where it is not asked for.
 
     - ``mdl``: description length in nats: residuals under a Gaussian of unknown width, k constants to the
       precision that M rows (and very small residuals) give them, and the structure's code.  A law with
@@ -195,7 +246,8 @@ def selection(
         if not known and max(exact, 100 * floor) < at < SMOOTH:
             heard = min(M, SMOOTH_ROWS + (M / MANY) ** 2)
             fit += 0.5 * (M - heard) * math.log(SMOOTH / at)
-        return fit + k * constant_nats(M, fvu, floor) + structure_nats(candidate.expr)
+        structure = structure_nats(candidate.expr) - further_nats(candidate.expr, fvu, columns)
+        return fit + k * constant_nats(M, fvu, floor) + structure
     if method == "bic":
         return fit + 0.5 * p * math.log(M)
     if method == "aicc":
@@ -293,7 +345,9 @@ class Pool:
         exact: float = 0.0,
         prior: Callable[[Candidate], float] | None = None,
         extra: Callable[[Candidate], float] | None = None,
+        columns: int = 0,
     ):
+        self.columns = columns
         self.admit, self.prices = admit, prices
         self.M, self.floor, self.method, self.gamma, self.keep, self.known = M, floor, method, gamma, keep, known
         self.extra = extra  # nats that units add, under `mdl`
@@ -306,7 +360,9 @@ class Pool:
 
     def value(self, candidate: Candidate) -> float:
         """The candidate's number under the pool's selection."""
-        value = selection(self.method, candidate, self.M, self.gamma, self.floor, None, self.known, self.exact)
+        value = selection(
+            self.method, candidate, self.M, self.gamma, self.floor, None, self.known, self.exact, self.columns
+        )
         value -= self.prior(candidate) if self.prior and self.method == "mdl" else 0.0
         if self.extra is not None and self.method == "mdl":
             value += self.extra(candidate)

@@ -162,7 +162,7 @@ class State:
         self.prior = (lambda candidate: prior_nats(candidate, columns)) if columns else None
         self.pool = selection.Pool(
             len(problem.y), self.floor, options.select, options.gamma, known=self.known, exact=self.exact,
-            prior=self.prior, admit=self._admitted if self.rules or self.aim is not None or self.units else None, extra=self._of_units if self.units else None, prices=options.rules.prices,
+            prior=self.prior, admit=self._admitted if self.rules or self.aim is not None or self.units else None, extra=self._of_units if self.units else None, columns=problem.X.shape[1], prices=options.rules.prices,
         )  # fmt: skip
         self.settled: set[tuple] = set()
         self.pruned: set[tuple] = set()

@@ -193,7 +193,8 @@ def chance_of(best: Candidate, fvu: float, M: int, free: int, D: int, told: floa
     if a <= 0:
         return 1.0
     log_p = log_beta_cdf(min(1.0, max(fvu, 0.0)), a, 0.5 * k)
-    paid = max(0.0, selection.structure_nats(best.expr) - told - FREE_NATS)
+    structure = selection.structure_nats(best.expr) - selection.further_nats(best.expr, fvu, D)
+    paid = max(0.0, structure - told - FREE_NATS)
     return math.exp(min(0.0, log_p + paid + math.log(max(1, D))))
 
 

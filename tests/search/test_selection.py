@@ -145,3 +145,48 @@ def test_the_worth_of_a_fit_knows_no_step_at_the_stated_errors():
         selection.selection("mdl", Candidate(expr, np.ones(1), fvu), 43, exact=1e-20) for fvu in (1e-4, 1e-8, 1e-21)
     ]
     assert free[0] - free[1] < 0.5 * 43 * np.log(1e4) / 4 < free[1] - free[2]
+
+
+@pytest.mark.parametrize(
+    "text, further",
+    [
+        ("+ * <constant> x1 <constant>", 0),
+        ("+ * <constant> x1 * <constant> x2", 1),
+        ("- + sin x1 * <constant> x2 / x3 <constant>", 2),
+        ("+ x1 * x1 x2", 0),
+        ("neg + x1 / <constant> x2", 1),
+        ("+ + mult2 x1 neg x2 - <constant> * x3 <constant>", 2),
+        ("* <constant> + x1 x2", 0),
+        ("exp + x1 x2", 0),
+        ("x1", 0),
+    ],
+)
+def test_further_columns_are_counted_by_hand(text, further):
+    assert selection.further_columns(text.split()) == further
+
+
+def test_a_further_column_costs_what_chance_gives_where_noise_leaves_the_choice():
+    """Of D columns of noise the best takes chi^2 / 2 nats; the price lets it in about once in twenty tables, and a real one of three
+    standard errors comes in."""
+    rng = np.random.default_rng(0)
+    M, D, taken = 60, 8, 0
+    one, two = "+ <constant> * <constant> x1".split(), "+ + <constant> * <constant> x1 * <constant> x2".split()
+    for _ in range(300):
+        X = rng.standard_normal((M, D))
+        y = X[:, 0] + rng.standard_normal(M)
+        total = np.sum((y - y.mean()) ** 2)
+        rest = [
+            np.linalg.lstsq(np.column_stack([np.ones(M), X[:, 0], X[:, [j]]]), y, rcond=None)[1][0] for j in range(1, D)
+        ]
+        plain = np.linalg.lstsq(np.column_stack([np.ones(M), X[:, 0]]), y, rcond=None)[1][0]
+        value = [
+            selection.selection("mdl", Candidate(expr, np.zeros(k), rss / total), M, columns=D)
+            for expr, k, rss in ((one, 2, plain), (two, 3, min(rest)))
+        ]
+        taken += value[1] < value[0]
+    assert 3 <= taken <= 45
+    assert selection.further_nats(two, 1e-4, D) == 0 < selection.further_nats(two, 0.1, D) < 6
+
+
+def test_a_column_that_another_term_holds_is_no_further_one():
+    assert selection.further_nats("+ sin x1 * <constant> x1".split(), 0.1, 5) == 0
