@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from fansr.evaluation.result import chi2_per_dof, fvu_held_out, outlier_rows
-from fansr.expressions import part_of_pi, to_infix
+from fansr.expressions import part_of_logarithm, part_of_pi, to_infix
 from fansr.fitting import Candidate, Problem
 from fansr.search import loss_search, outliers, rounding, turns, unit_rules, verdict
 
@@ -52,7 +52,7 @@ def report(
             digits = rounding.digits_for([c], [e])[0]
             name = rounding.recognised(float(c)) if options.physics else ""
             unit = (units["constants"][k] if units else "") or ""
-            text = part_of_pi(float(c)) or f"{c:.{digits}g}"
+            text = part_of_pi(float(c)) or part_of_logarithm(float(c)) or f"{c:.{digits}g}"
             after = f"{' ' + unit if unit else ''}{'   taken for ' + name if name else ''}"
             lines.append(f"  c{k + 1:<8d} {text} {shown}{after}")
     lines += ["", "  length  FVU        law"]

@@ -25,6 +25,7 @@ from .prefix import (
     from_infix as from_infix,
     from_tree as from_tree,
     n_constants as n_constants,
+    part_of_logarithm as part_of_logarithm,
     part_of_pi as part_of_pi,
     problems as problems,
     rename as rename,

@@ -261,6 +261,18 @@ def part_of_pi(value: float) -> str:
     return ""
 
 
+def part_of_logarithm(value: float) -> str:
+    """ "log(7)", "2*log(3)", "-log(2)/5" for a number that is one to 15 digits, the parts and the argument up to 12; else ""."""
+    for n in (2, 3, 5, 6, 7, 10, 11, 12):  # log(4) is 2*log(2)
+        share = abs(value) / math.log(n)
+        for below in range(1, 13) if 0.08 < share < 12.5 else ():
+            above = round(share * below)
+            if 1 <= above <= 12 and abs(share * below - above) <= 6e-15 * above:
+                text = ("" if above == 1 else f"{above}*") + f"log({n})" + ("" if below == 1 else f"/{below}")
+                return "-" + text if value < 0 else text
+    return ""
+
+
 def to_infix(
     expr: Expr,
     consts: Iterable[float] | None = None,
@@ -271,8 +283,8 @@ def to_infix(
     """An ordinary formula, e.g. ``2*sin(x1) + 0.5``.
 
     `consts` fills the free constants in order (without them they print as ``C``), `names` gives the
-    columns' own names, `digits` the significant digits of every number; with `pi`, parts of pi are written as such
-    (``sin(pi/6*t)``).  from_infix reads it back.
+    columns' own names, `digits` the significant digits of every number; with `pi`, parts of pi and of logarithms of whole numbers
+    are written as such (``sin(pi/6*t)``, ``log(7)*u``).  from_infix reads it back.
     """
     values = list(consts)[: n_constants(expr)] if consts is not None else None
     stack: list[tuple[str, int, tuple | None]] = []  # (text, precedence, (operand, root) of an even root)
@@ -306,8 +318,8 @@ def _leaf(token: str, values, names, digits, pi: bool) -> tuple[str, int]:
     else:
         arity(token)  # ValueError for what is no token
         value = float(token)
-    if pi and (text := part_of_pi(value)):
-        return text, _ATOM if text == "pi" else OPERATOR["*"].precedence
+    if pi and (text := part_of_pi(value) or part_of_logarithm(value)):
+        return text, _ATOM if text[-1] in "i)" and text[0] in "pl" else OPERATOR["*"].precedence
     text = format_number(value, digits)
     return text, 3 if text[:1] == "-" else _ATOM
 

@@ -12,6 +12,7 @@ import numpy as np
 from fansr.expressions import n_constants
 from fansr.fitting import Budget, Candidate
 from fansr.search import (
+    arrangement,
     clocks,
     consensus,
     leave_one_out,
@@ -26,6 +27,9 @@ from fansr.search.state import FINISHERS, MORE, Found, State
 
 LOOKED_AT = 64  # leaders whose leave-one-out residuals are looked at
 WON_BACK = 12.0  # nats: what rounding and cutting may still win back
+# Nats that a polynomial may cost more than a (x - b)^2 + c: its two further tokens, and what its constants cancel.  Where those of
+# the latter are round it leads by more.
+POLYNOMIAL = 2 * selection.TOKEN_NATS + 1.0
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
 AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
@@ -153,12 +157,19 @@ class Ending(State):
             return candidate
         # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
         written = self._written(candidate)
-        forms = [written, *filter(None, [plain_forms.expanded(written, self.fitter)])]
+        polynomial = plain_forms.expanded(written, self.fitter)
+        forms = [written] if polynomial is None else [polynomial, written]
         snapped = [
             rounding.snap(form, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
             for form in forms
         ]
         best = min([*snapped, written], key=self._final_value)
+        if (
+            polynomial is not None
+            and arrangement.is_polynomial(snapped[0])
+            and self._final_value(snapped[0]) <= self._final_value(best) + POLYNOMIAL
+        ):
+            best = snapped[0]
         return self._kept(self._in_plain_form(best), best, written, candidate)
 
     def _written(self, candidate: Candidate) -> Candidate:
@@ -170,7 +181,7 @@ class Ending(State):
 
     def _in_plain_form(self, candidate: Candidate) -> Candidate:
         candidate = plain_forms.plain(candidate, self.problem.X, self.fitter)
-        return spelling.outside(candidate, self.fitter)
+        return arrangement.arranged(spelling.outside(candidate, self.fitter))
 
     def _errors(self, candidate: Candidate) -> np.ndarray:
         problem = self.problem

@@ -30,6 +30,7 @@ AS_WELL, ROUNDING = 1e-3, 1e-26  # relative loss of fit that is none; FVU that i
 TOLD = 6.0  # over the rows: the relative loss of fit that a plainer law may cost to be worth the selection's look
 FLAT = 0.3  # largest |argument| of a function that may be at its limit
 QUARTER = math.pi / 2
+NO_PHASE = 0.1  # of a wave that is one without, but for noise
 LONGER = 4  # tokens that a form may be longer than the one it replaces
 
 
@@ -202,7 +203,7 @@ def _turned(node):
         turned = _turned(node[1])
         return turned and (node[0], turned)
     if node[0] in ("sin", "cos"):
-        line = linear(_with_text(node[1]))
+        line = linear(with_text(node[1]))
         if line is not None and abs(math.remainder(line[1], math.pi)) > SAME:
             return wave(node[0], line[0], line[1] + math.pi, line[2])
     return None
@@ -277,10 +278,10 @@ def _product(found):
 # ---- waves ------------------------------------------------------------------------------------
 
 
-def _with_text(node):
+def with_text(node):
     """A tree with its numbers as text, which spelling.linear reads."""
     if isinstance(node, tuple):
-        return (node[0], *map(_with_text, node[1:]))
+        return (node[0], *map(with_text, node[1:]))
     return repr(node) if isinstance(node, float) else node
 
 
@@ -295,10 +296,28 @@ def wave(function: str, w: float, m: float, j: int):
         # sin(u + q pi/2) for q = 0, 1, 2, 3 is sin, cos, -sin, -cos
         q = (round(quarters) + (function == "cos")) % 4
         function, sign, m = ("sin", "cos", "sin", "cos")[q], (1.0, 1.0, -1.0, -1.0)[q], 0.0
+    elif abs(m - round(m, 3)) > SAME:  # a phase of few digits is meant
+        function, m, sign = _least_phase(function, m)
     angle = scaled(w, f"x{j + 1}")
     if m:
         angle = ("+", angle, m) if m > 0 else ("-", angle, -m)
     return (function, angle) if sign > 0 else ("neg", (function, angle))
+
+
+def _least_phase(function: str, m: float) -> tuple[str, float, float]:
+    """(function, phase, sign) of the same wave: the smaller phase of a sine and a cosine, and a minus only where it leaves hardly any."""
+    other, shift = ("cos", -QUARTER) if function == "sin" else ("sin", QUARTER)
+    forms = [
+        (function, m, 1.0),
+        (other, m + shift, 1.0),
+        (function, m + math.pi, -1.0),
+        (other, m + shift + math.pi, -1.0),
+    ]
+    forms = [(f, math.remainder(phase, 2 * math.pi), sign) for f, phase, sign in forms]
+    return min(
+        (form for form in forms if form[2] > 0 or abs(form[1]) < NO_PHASE),
+        key=lambda form: abs(form[1]) - SAME * (form[0] == function),
+    )
 
 
 def waves(node):
@@ -306,12 +325,12 @@ def waves(node):
     if not isinstance(node, tuple):
         return node
     if node[0] in ("sin", "cos"):
-        line = linear(_with_text(node[1]))
+        line = linear(with_text(node[1]))
         return node if line is None else wave(node[0], *line)
     if node[0] in ("+", "-"):
         terms = list(summands(node))
         found = [
-            (k, linear(_with_text(t[1])))
+            (k, linear(with_text(t[1])))
             for k, (_, t) in enumerate(terms)
             if isinstance(t, tuple) and t[0] in ("sin", "cos")
         ]
@@ -354,7 +373,7 @@ def logistic(X: np.ndarray):
         (b,), ((c, term),) = [c for c, t in terms if t is None], [(c, t) for c, t in terms if t is not None]
         if not isinstance(term, tuple) or term[0] != "exp" or not (b > 0 and c > 0):
             return node
-        line = linear(_with_text(term[1]))
+        line = linear(with_text(term[1]))
         if line is None or line[0] == 0:
             return node
         k, m, j = line
@@ -373,9 +392,13 @@ def logistic(X: np.ndarray):
 
 def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     """The candidate in its plainest form; itself where that is longer, has more constants or fits worse."""
+    from fansr.search.arrangement import line, saturation, whole_base
+
     best = candidate
-    for rule, longer in ((waves, 0), (one_power, 1), (in_order, 0), (logistic(X), 1)):
+    rules = ((waves, 0), (one_power, 1), (in_order, 0), (logistic(X), 2), (saturation, 1), (whole_base, 0))
+    for rule, longer in rules:
         best = _if_as_good(best, everywhere(tree_of(best), rule), fitter, longer)
+    best = _if_as_good(best, line(tree_of(best)), fitter)
     return best
 
 
@@ -405,7 +428,7 @@ def expanded(candidate: Candidate, fitter) -> Candidate | None:
 
     def rule(node):
         if isinstance(node, tuple) and node[0] in ("pow2", "pow3"):
-            line = linear(_with_text(node[1]))
+            line = linear(with_text(node[1]))
             if line is not None and line[1] != 0:
                 met.append(node)
                 w, m, j = line
@@ -486,7 +509,7 @@ def _small(node, X: np.ndarray) -> bool:
     """Whether an argument depends on the columns and stays small on all rows."""
     from fansr.expressions import evaluate  # which loads numba
 
-    expr = from_tree(_with_text(node)) if isinstance(node, tuple) else [node if isinstance(node, str) else repr(node)]
+    expr = from_tree(with_text(node)) if isinstance(node, tuple) else [node if isinstance(node, str) else repr(node)]
     if not any(variable_index(token) is not None for token in expr):
         return False
     values = np.abs(evaluate(expr, X))

@@ -270,7 +270,7 @@ def pareto(candidates: list[Candidate], floor: float = EXACT) -> list[Candidate]
     return front
 
 
-TOLD_APART = 0.5  # nats by which a longer law must fit better to be listed beside a shorter one
+TOLD_APART = 1.0  # nats by which a longer law must fit better for each further token, to be listed beside a shorter one
 
 
 def front_of(
@@ -279,20 +279,23 @@ def front_of(
     """The Pareto front as it is shown: the `chosen` law stands on it, and no law that M rows cannot tell from a shorter one.
 
     At the chosen law's length nothing else is listed: what fits better there is the same form with a constant left
-    free, or one that the selection did not want.  A longer law must fit better by TOLD_APART nats, 0.5 M log(FVU ratio).
+    free, or one that the selection did not want.  A longer law must fit better by TOLD_APART nats a token, 0.5 M log(FVU ratio).
     """
+
+    def apart(longer: Candidate, shorter: Candidate) -> bool:
+        gain = 0.5 * M * math.log(max(shorter.fvu, floor) / max(longer.fvu, floor))
+        return gain >= TOLD_APART * (longer.length - shorter.length)
+
     front: list[Candidate] = []
     for candidate in pareto([c for c in candidates if chosen is None or c.length != chosen.length], floor):
-        gain = 0.5 * M * math.log(max(front[-1].fvu, floor) / max(candidate.fvu, floor)) if front else math.inf
-        if gain >= TOLD_APART:
+        if not front or apart(candidate, front[-1]):
             front.append(candidate)
     if chosen is None:
         return front
-    bar = max(chosen.fvu, floor) * math.exp(-2 * TOLD_APART / M)
     return [
         *(c for c in front if c.length < chosen.length),
         chosen,
-        *(c for c in front if c.length > chosen.length and max(c.fvu, floor) <= bar),
+        *(c for c in front if c.length > chosen.length and apart(c, chosen)),
     ]
 
 

@@ -1,0 +1,187 @@
+"""The order in which a person writes a law's parts; nothing is fitted and no value changes but for rounding.
+
+    1.6 - 2.3 x + 0.4 x^2, a - (b + c)     0.4 x^2 - 2.3 x + 1.6, a - b - c
+    3 (0.5 - x), (0.8 x)^n                 1.5 - 3 x, (x/1.25)^n
+    K/(exp(r (t0 - t)) + 1)                K/(1 + exp(-r (t - t0)))
+    1/(b/x + c)                            (1/c) x/(x + b/c)
+    exp(t log 2), exp(-t log 10)           2^t, 10^(-t)
+
+`arranged` orders what is handed out; `saturation` and `whole_base` are rules for plain_forms.everywhere, `line` for a whole tree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from fansr.expressions import CONSTANT, from_tree, variable_index
+from fansr.fitting import Candidate
+from fansr.search.plain_forms import added, coefficient, everywhere, scaled, tree_of, with_text
+from fansr.search.spelling import linear
+
+SAME = 1e-13  # relative difference of a constant and a logarithm that it is
+BASES = range(2, 13)
+
+
+def arranged(candidate: Candidate) -> Candidate:
+    """The candidate with the parts of its sums in the order of polynomials, and logistic curves with their middle."""
+    if not any(token in ("+", "-", "pow", "pow2") for token in candidate.expr) or candidate.ties is not None:
+        return candidate
+    constants: list[float] = []
+
+    def emitted(node):
+        if isinstance(node, tuple):
+            return (node[0], *map(emitted, node[1:]))
+        if isinstance(node, float):
+            constants.append(node)
+            return CONSTANT
+        return node
+
+    tree = _sums(tree_of(candidate))
+    expr = from_tree(emitted(everywhere(everywhere(tree, _growth), _unit)))
+    if len(expr) > len(candidate.expr) or len(constants) != len(candidate.consts):
+        return candidate
+    return candidate.rewritten(expr, np.array(constants), candidate.fvu)
+
+
+def is_polynomial(candidate: Candidate) -> bool:
+    """Whether a law is a sum of powers of columns, and nothing is done to the sum but scaling it."""
+    plain = ("+", "-", "*", "/", "neg", "pow2", "pow3", CONSTANT)
+    return all(
+        token in plain or token[:4] == "mult" or token[:3] == "div" or variable_index(token) is not None
+        for token in candidate.expr
+    )
+
+
+def _terms(node, sign: int = 1) -> Iterator[tuple[int, object]]:
+    """(sign, term) of a sum, whatever its brackets; coefficients stay where they are."""
+    if isinstance(node, tuple) and node[0] in ("+", "-"):
+        yield from _terms(node[1], sign)
+        yield from _terms(node[2], sign if node[0] == "+" else -sign)
+    elif isinstance(node, tuple) and node[0] == "neg":
+        yield from _terms(node[1], -sign)
+    elif isinstance(node, float) and node < 0:
+        yield -sign, -node
+    elif isinstance(node, tuple) and node[0] in ("*", "/") and isinstance(node[1], float) and node[1] < 0:
+        yield -sign, (node[0], -node[1], node[2])
+    else:
+        yield sign, node
+
+
+def _sums(node):
+    """Every sum of a tree in order."""
+    if not isinstance(node, tuple):
+        return node
+    if node[0] not in ("+", "-"):
+        return (node[0], *map(_sums, node[1:]))
+    terms = [(sign, _sums(term)) for sign, term in _terms(node)]
+    powers = [_power(term) for _, term in terms]
+    columns = [column for column, _ in powers if column is not None]
+    place = [
+        (isinstance(term, float), -degree if columns.count(column) > 1 else 0)
+        for (_, term), (column, degree) in zip(terms, powers)
+    ]
+    first = {column: k for k, (column, _) in reversed(list(enumerate(powers))) if column is not None}
+    if all(column is not None or isinstance(term, float) for (_, term), (column, _) in zip(terms, powers)):
+        first = {column: int(column[1:]) for column in first}  # nothing but columns: in the table's order
+        columns = columns * 2
+    order = sorted(
+        range(len(terms)),
+        key=lambda k: (place[k][0], first[powers[k][0]] if columns.count(powers[k][0]) > 1 else k, place[k][1], k),
+    )
+    ordered = [terms[k] for k in order]
+    ahead = next((k for k, (sign, _) in enumerate(ordered) if sign > 0), None)
+    if ahead is None:
+        return ("neg", _joined([(-sign, term) for sign, term in ordered]))
+    return _joined([ordered[ahead], *ordered[:ahead], *ordered[ahead + 1 :]])
+
+
+def _joined(terms):
+    total = terms[0][1]
+    for sign, term in terms[1:]:
+        total = ("+" if sign > 0 else "-", total, term)
+    return total
+
+
+def _power(term) -> tuple[str | None, float]:
+    """(column, degree) of c x^n; (None, 0) of another term."""
+    rest = coefficient(term)[1]
+    if isinstance(rest, str):
+        return rest, 1
+    if isinstance(rest, tuple) and rest[0][:3] == "pow" and rest[0][3:].isdigit() and isinstance(rest[1], str):
+        return rest[1], int(rest[0][3:])
+    return None, 0
+
+
+def _unit(node):
+    """(c x)^n as (x/a)^n with a = 1/c > 1: what the column is measured in."""
+    if not isinstance(node, tuple) or node[0] not in ("pow", "pow2") or not isinstance(node[1], tuple):
+        return node
+    scale, rest = node[1][1], node[1][-1]
+    if node[1][0] != "*" or not isinstance(scale, float) or not 0 < scale < 1 or not isinstance(rest, str):
+        return node
+    return node if float(f"{scale:.2g}") == scale else (node[0], ("/", rest, 1 / scale), *node[2:])
+
+
+def line(node):
+    """c (x - m) as c x - c m, where that is all there is; for the root of a tree."""
+    found = linear(with_text(node))
+    if found is None or not isinstance(node, tuple):
+        return node
+    w, m, j = found
+    return added([(w, f"x{j + 1}"), (m, None)]) if m else node
+
+
+def _growth(node):
+    """a/(exp(k (c - x)) + 1) as a/(1 + exp(-k (x - c))), and 1 + (x/c)^n below a bar."""
+    if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
+        return node
+    below = node[-1]
+    if not (isinstance(below, tuple) and below[0] == "+" and below[2] == 1.0):
+        return node
+    grown = below[1]
+    if isinstance(grown, tuple) and grown[0] == "pow":
+        return (*node[:-1], ("+", 1.0, grown))
+    if not (isinstance(grown, tuple) and grown[0] == "exp"):
+        return node
+    inside = grown[1]
+    if isinstance(inside, tuple) and inside[0] == "*" and isinstance(inside[1], float):
+        _, k, shift = inside
+        if isinstance(shift, tuple) and shift[0] == "-" and isinstance(shift[1], float):
+            inside = ("*", -k, ("-", shift[2], shift[1]))
+    return (*node[:-1], ("+", 1.0, ("exp", inside)))
+
+
+# ---- rules ------------------------------------------------------------------------------------
+
+
+def saturation(node):
+    """a/(b/x + c) as (a/c) x/(x + b/c), x a column: the half-way point, and the level that is reached."""
+    if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
+        return node
+    above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
+    if not (isinstance(above, float) and isinstance(below, tuple) and below[0] == "+"):
+        return node
+    parts = sorted(below[1:], key=lambda part: isinstance(part, float))
+    over, c = parts
+    if not isinstance(c, float) or not c > 0 or not isinstance(over, tuple):
+        return node
+    b, column = (1.0, over[1]) if over[0] == "inv" else over[1:] if over[0] == "/" else (None, None)
+    if not isinstance(b, float) or not b > 0 or not isinstance(column, str):
+        return node
+    return scaled(above / c, ("/", column, ("+", column, b / c)))
+
+
+def whole_base(node):
+    """exp(c u) as n^u where c is the logarithm of a whole number n or its negative."""
+    if not isinstance(node, tuple) or node[0] != "exp":
+        return node
+    c, rest = coefficient(node[1])
+    if rest is None or not isinstance(rest, str):
+        return node
+    for n in BASES:
+        if abs(abs(c) / math.log(n) - 1) <= SAME:
+            return ("pow", float(n), rest if c > 0 else ("neg", rest))
+    return node

@@ -1,0 +1,49 @@
+"""arrangement.py: the order in which a person writes, values untouched."""
+
+import numpy as np
+import pytest
+
+from fansr.expressions import evaluate, free, from_infix, to_infix
+from fansr.fitting import Candidate
+from fansr.search import arrangement
+
+X = np.random.default_rng(0).uniform(0.5, 3.0, (40, 3))
+
+
+@pytest.mark.parametrize(
+    ("written", "arranged"),
+    [
+        ("3*x1**2 + 1.1 - 2.5*x1", "3*x1**2 - 2.5*x1 + 1.1"),
+        ("x2 + 2.2*x1 + x1**3", "x1**3 + 2.2*x1 + x2"),
+        ("14.7 - (3.4*x2 + 2.1*x1)", "14.7 - 2.1*x1 - 3.4*x2"),
+        ("x1 - (x2 - (x3 - 1.5))", "x1 - x2 + x3 - 1.5"),
+        ("1.5 - x1 - x2 + x3", "x3 - x1 - x2 + 1.5"),
+        ("-x1 - 2.5*x2", "-(x1 + 2.5*x2)"),
+        ("100/(exp(2.3*(1.9 - x1)) + 1)", "100/(1 + exp(-2.3*(x1 - 1.9)))"),
+        ("x2/(exp(-0.7*x1) + 1)", "x2/(1 + exp(-0.7*x1))"),
+        ("1/(exp(x1) - 1)", "1/(exp(x1) - 1)"),
+        ("sin(2.5 + x1 + 3.1*x1**2)*x2", "sin(3.1*x1**2 + x1 + 2.5)*x2"),
+        ("3.5*(x1 + 2.2)*(x2 - 1.1)", "3.5*(x1 + 2.2)*(x2 - 1.1)"),
+        ("x1/(x3 + x2)", "x1/(x2 + x3)"),
+        ("14.7 + 2.3*x3 - 1.7*x2 + x1**2", "x1**2 - 1.7*x2 + 2.3*x3 + 14.7"),
+        ("x2/((0.58823529411764708*x1)**2.3 + 1)", "x2/(1 + (x1/1.7)**2.3)"),
+        ("(0.4*x1)**2.5", "(0.4*x1)**2.5"),
+        ("x1*x2 - x3/2.5", "x1*x2 - x3/2.5"),
+    ],
+)
+def test_the_order_and_the_values(written, arranged):
+    expr, consts = free(from_infix(written))
+    before = Candidate(expr, np.array(consts), 0.1)
+    after = arrangement.arranged(before)
+    assert to_infix(after.expr, after.consts, digits=6) == arranged
+    np.testing.assert_allclose(evaluate(after.expr, X, after.consts), evaluate(expr, X, consts), rtol=1e-12, atol=1e-13)
+    again = arrangement.arranged(after)
+    assert again.expr == after.expr
+
+
+@pytest.mark.parametrize(
+    ("formula", "polynomial"), [("3*x1**2 - 2.1*x1 + x2", True), ("exp(x1**2)", False), ("sqrt(x1 + x1**2)", False)]
+)
+def test_what_is_a_polynomial(formula, polynomial):
+    expr, consts = free(from_infix(formula))
+    assert arrangement.is_polynomial(Candidate(expr, np.array(consts), 0.1)) is polynomial
