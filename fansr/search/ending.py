@@ -12,6 +12,7 @@ import numpy as np
 from fansr.expressions import n_constants
 from fansr.fitting import Budget, Candidate
 from fansr.search import (
+    alternative_forms,
     arrangement,
     clocks,
     consensus,
@@ -102,7 +103,7 @@ class Ending(State):
         finals = [self._plain(candidate, over) for candidate in leaders]
         if self.rules is not None or self.units is not None or self.prior:
             return finals
-        limits = [limit for one in finals for limit in plain_forms.limits(one, self.problem.X, self.fitter)]
+        limits = [limit for one in finals for limit in alternative_forms.limits(one, self.problem.X, self.fitter)]
         return [*finals, *(self._plain(limit, over) for limit in limits)]
 
     def _choice(self, finals: list[Candidate], over: Callable[[], bool]) -> Candidate | None:
@@ -157,13 +158,15 @@ class Ending(State):
             return candidate
         # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
         written = self._written(candidate)
-        polynomial = plain_forms.expanded(written, self.fitter)
+        polynomial = alternative_forms.expanded(written, self.fitter)
         forms = [written] if polynomial is None else [polynomial, written]
         snapped = [
             rounding.snap(form, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
             for form in forms
         ]
-        best = min([*snapped, written], key=self._final_value)
+        best = min(snapped, key=self._final_value)
+        if self._final_value(written) < self._final_value(best) - rounding.MARGIN:
+            best = written  # what was rounded says less of rows it has not seen
         if (
             polynomial is not None
             and arrangement.is_polynomial(snapped[0])

@@ -1,16 +1,14 @@
 """The form of a law that a person would write, among those that say the same; exact rewriting, judged by the fit.
 
-    3 (x - 1/3)^2 + 2/3                    3 x^2 - 2 x + 1
     -x/(a - b), -2 x + 3                   x/(b - a), 3 - 2 x
     a sin(w t) + b cos(w t), -cos(w t - 3) A sin(w t + m), cos(w t + 0.14)
     sin(w t + pi/2)                        cos(w t)
     1/(a + b exp(-r t))                    K/(1 + exp(-r (t - t0)))
     1.1/b + c/b                            (1.1 + c)/b
     x^3/sqrt(x)                            x^2.5
-    c exp(1e-8 u), tanh(1e-4 u)            their series, where the rows cannot tell: c + c' u
 
-Trees are nested tuples with floats for numbers, as in shortening.py.  `plain` is applied to what is handed out; `expanded` and
-`limits` are alternatives that are fitted and compared.
+Trees are nested tuples with floats for numbers, as in shortening.py.  `plain` is applied to what is handed out; alternatives that are
+fitted and compared are those of alternative_forms.py.
 """
 
 from __future__ import annotations
@@ -20,18 +18,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fansr.expressions import CONSTANT, bind, free, from_tree, literal_value, to_tree, variable_index
+from fansr.expressions import CONSTANT, bind, free, from_tree, literal_value, to_tree
 from fansr.fitting import Candidate
 from fansr.search.shortening import absorb
 from fansr.search.spelling import linear
 
 SAME = 1e-9  # relative difference of numbers that are one
 AS_WELL, ROUNDING = 1e-3, 1e-26  # relative loss of fit that is none; FVU that is rounding
-TOLD = 6.0  # over the rows: the relative loss of fit that a plainer law may cost to be worth the selection's look
-FLAT = 0.3  # largest |argument| of a function that may be at its limit
 QUARTER = math.pi / 2
 NO_PHASE = 0.1  # of a wave that is one without, but for noise
-LONGER = 4  # tokens that a form may be longer than the one it replaces
 
 
 # ---- trees ------------------------------------------------------------------------------------
@@ -397,12 +392,12 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     best = candidate
     rules = ((waves, 0), (one_power, 1), (in_order, 0), (logistic(X), 2), (saturation, 1), (whole_base, 0))
     for rule, longer in rules:
-        best = _if_as_good(best, everywhere(tree_of(best), rule), fitter, longer)
-    best = _if_as_good(best, line(tree_of(best)), fitter)
+        best = if_as_good(best, everywhere(tree_of(best), rule), fitter, longer)
+    best = if_as_good(best, line(tree_of(best)), fitter)
     return best
 
 
-def _if_as_good(candidate: Candidate, tree, fitter, longer: int = 0) -> Candidate:
+def if_as_good(candidate: Candidate, tree, fitter, longer: int = 0) -> Candidate:
     try:
         expr, consts = text_of(tree)
     except (ValueError, OverflowError, ZeroDivisionError):
@@ -417,100 +412,3 @@ def _if_as_good(candidate: Candidate, tree, fitter, longer: int = 0) -> Candidat
     return Candidate(
         expr, np.array(consts, dtype=np.float64), float(fvu), candidate.source, candidate.logp, candidate.n
     )
-
-
-# ---- alternatives -----------------------------------------------------------------------------
-
-
-def expanded(candidate: Candidate, fitter) -> Candidate | None:
-    """The candidate with squares and cubes of k x + m multiplied out, x a column: its polynomial's own coefficients; or None."""
-    met = []
-
-    def rule(node):
-        if isinstance(node, tuple) and node[0] in ("pow2", "pow3"):
-            line = linear(with_text(node[1]))
-            if line is not None and line[1] != 0:
-                met.append(node)
-                w, m, j = line
-                x, n = f"x{j + 1}", int(node[0][3:])
-                powers = [None, x, ("pow2", x), ("pow3", x)]
-                return added([(math.comb(n, k) * w**k * m ** (n - k), powers[k]) for k in range(n, -1, -1)])
-        if isinstance(node, tuple) and node[0] in ("+", "-"):
-            return added(list(summands(node)))
-        return node
-
-    tree = everywhere(tree_of(candidate), rule)
-    if not met:
-        return None
-    found = _if_as_good(candidate, tree, fitter, LONGER)
-    return None if found is candidate else found
-
-
-def limits(candidate: Candidate, X: np.ndarray, fitter) -> Iterator[Candidate]:
-    """The candidate with a function of a small argument as the first one or two terms of its series, fitted again.
-
-    exp(1e-8 u), cos(3e-4 x), tanh of little stand for plain polynomials, with constants of 1e7 that cancel.
-    """
-    tree = tree_of(candidate)
-    places = [node for node in _nodes(tree) if node[0] in SERIES and _small(node[1], X)]
-    for node in places[:3]:
-        for order in (1, 2):
-            u = node[1]
-            series = added([(c, (None, u, ("pow2", u))[power]) for c, power in SERIES[node[0]] if power <= order])
-            if isinstance(series, float):
-                continue
-            other = everywhere(_replaced(tree, node, series), _multiplied_out)
-            expr, consts = text_of(other)
-            if len(expr) > len(candidate.expr) + LONGER or len(consts) > len(candidate.consts):
-                continue
-            fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
-            if fvu <= candidate.fvu * (1 + TOLD / len(X)) + ROUNDING:
-                yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
-                break
-
-
-# function -> (coefficient, power of its argument), up to the second
-SERIES = {
-    "exp": ((1.0, 0), (1.0, 1), (0.5, 2)),
-    "sin": ((1.0, 1),),
-    "tanh": ((1.0, 1),),
-    "tan": ((1.0, 1),),
-    "asin": ((1.0, 1),),
-    "atan": ((1.0, 1),),
-    "sinh": ((1.0, 1),),
-    "cos": ((1.0, 0), (-0.5, 2)),
-    "cosh": ((1.0, 0), (0.5, 2)),
-}
-
-
-def _multiplied_out(node):
-    """A sum with the numbers of its terms multiplied through, so that constants that cancel meet."""
-    if isinstance(node, tuple) and node[0] in ("+", "-", "*", "neg", "/"):
-        terms = list(summands(node))
-        return added(terms) if len(terms) > 1 else node
-    return node
-
-
-def _nodes(tree) -> Iterator[tuple]:
-    if isinstance(tree, tuple):
-        yield tree
-        for child in tree[1:]:
-            yield from _nodes(child)
-
-
-def _replaced(tree, old, new):
-    if tree is old:
-        return new
-    return (tree[0], *(_replaced(child, old, new) for child in tree[1:])) if isinstance(tree, tuple) else tree
-
-
-@np.errstate(all="ignore")
-def _small(node, X: np.ndarray) -> bool:
-    """Whether an argument depends on the columns and stays small on all rows."""
-    from fansr.expressions import evaluate  # which loads numba
-
-    expr = from_tree(with_text(node)) if isinstance(node, tuple) else [node if isinstance(node, str) else repr(node)]
-    if not any(variable_index(token) is not None for token in expr):
-        return False
-    values = np.abs(evaluate(expr, X))
-    return bool(np.isfinite(values).all() and 0 < values.max() < FLAT)

@@ -5,7 +5,7 @@ import pytest
 
 from fansr.expressions import evaluate, free, from_infix, to_infix
 from fansr.fitting import Candidate, Refiner
-from fansr.search import plain_forms
+from fansr.search import alternative_forms, plain_forms
 
 X = np.random.default_rng(0).uniform(0.5, 3.0, (90, 3))
 
@@ -81,11 +81,13 @@ def test_what_is_plain_stays(formula):
 
 def test_a_square_is_multiplied_out():
     law, fitter = candidate("3*(x1 - 0.3333333333333333)**2 + 0.6666666666666667")
-    assert shown(plain_forms.expanded(law, fitter)) == "3*x1**2 - 2*x1 + 1"
+    assert shown(alternative_forms.expanded(law, fitter)) == "3*x1**2 - 2*x1 + 1"
+    law, fitter = candidate("(3.25*x1 - 2.125)*x1 + 1.5")
+    assert shown(alternative_forms.expanded(law, fitter)) == "3.25*x1**2 - 2.125*x1 + 1.5"
     law, fitter = candidate("x2*(2*x1 + 1)**3")
-    assert plain_forms.expanded(law, fitter) is None or shown(plain_forms.expanded(law, fitter)) != ""
+    assert alternative_forms.expanded(law, fitter) is None or shown(alternative_forms.expanded(law, fitter)) != ""
     law, fitter = candidate("x1**2 + (x2 - x3)**2")
-    assert plain_forms.expanded(law, fitter) is None
+    assert alternative_forms.expanded(law, fitter) is None
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_a_limit_is_seen_for_what_it_is(degenerate, law):
     y = evaluate(from_infix(law), X)
     found, fitter = candidate(degenerate, y)
     assert 1e-26 < found.fvu < 1e-8
-    limits = list(plain_forms.limits(found, X, fitter))
+    limits = list(alternative_forms.limits(found, X, fitter))
     assert limits and min(c.fvu for c in limits) < 1e-26
     best = min(limits, key=lambda c: c.fvu)
     assert np.abs(best.consts).max(initial=1) < 100 and best.length <= found.length
@@ -109,4 +111,4 @@ def test_a_limit_is_seen_for_what_it_is(degenerate, law):
 
 def test_no_limit_where_the_rows_can_tell():
     law, fitter = candidate("2*exp(0.05*x1*x2)")
-    assert list(plain_forms.limits(law, X, fitter)) == []
+    assert list(alternative_forms.limits(law, X, fitter)) == []

@@ -1,0 +1,134 @@
+"""Other forms of a law, fitted and compared with it: polynomials multiplied out, functions at their limit as their series.
+
+3 (x - 1/3)^2 + 2/3, (a x + b) x + c   3 x^2 - 2 x + 1, a x^2 + b x + c
+c exp(1e-8 u), tanh(1e-4 u)            their series, where the rows cannot tell: c + c' u
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from fansr.expressions import from_tree, variable_index
+from fansr.fitting import Candidate
+from fansr.search.plain_forms import (
+    ROUNDING,
+    added,
+    everywhere,
+    if_as_good,
+    summands,
+    text_of,
+    tree_of,
+    with_text,
+)
+from fansr.search.spelling import linear
+
+TOLD = 6.0  # over the rows: the relative loss of fit that a plainer law may cost to be worth the selection's look
+FLAT = 0.3  # largest |argument| of a function that may be at its limit
+LONGER = 4  # tokens that a form may be longer than the one it replaces
+
+
+def expanded(candidate: Candidate, fitter) -> Candidate | None:
+    """The candidate with squares and cubes of k x + m, and (k x + m) x, multiplied out, x a column: its polynomial's own coefficients; or None."""
+    met = []
+
+    def rule(node):
+        if isinstance(node, tuple) and node[0] in ("pow2", "pow3"):
+            line = linear(with_text(node[1]))
+            if line is not None and line[1] != 0:
+                met.append(node)
+                w, m, j = line
+                x, n = f"x{j + 1}", int(node[0][3:])
+                powers = [None, x, ("pow2", x), ("pow3", x)]
+                return added([(math.comb(n, k) * w**k * m ** (n - k), powers[k]) for k in range(n, -1, -1)])
+        if isinstance(node, tuple) and node[0] == "*":
+            lines = [linear(with_text(factor)) for factor in node[1:]]
+            if (
+                None not in lines
+                and lines[0][2] == lines[1][2]
+                and lines[0][1] * lines[1][1] == 0 != lines[0][1] + lines[1][1]
+            ):
+                met.append(node)  # Horner's (a x + b) x
+                (w, m, j), (v, k, _) = lines
+                return added([(w * v, ("pow2", f"x{j + 1}")), (w * k + v * m, f"x{j + 1}")])
+        if isinstance(node, tuple) and node[0] in ("+", "-"):
+            return added(list(summands(node)))
+        return node
+
+    tree = everywhere(tree_of(candidate), rule)
+    if not met:
+        return None
+    found = if_as_good(candidate, tree, fitter, LONGER)
+    return None if found is candidate else found
+
+
+def limits(candidate: Candidate, X: np.ndarray, fitter) -> Iterator[Candidate]:
+    """The candidate with a function of a small argument as the first one or two terms of its series, fitted again.
+
+    exp(1e-8 u), cos(3e-4 x), tanh of little stand for plain polynomials, with constants of 1e7 that cancel.
+    """
+    tree = tree_of(candidate)
+    places = [node for node in _nodes(tree) if node[0] in SERIES and _small(node[1], X)]
+    for node in places[:3]:
+        for order in (1, 2):
+            u = node[1]
+            series = added([(c, (None, u, ("pow2", u))[power]) for c, power in SERIES[node[0]] if power <= order])
+            if isinstance(series, float):
+                continue
+            other = everywhere(_replaced(tree, node, series), _multiplied_out)
+            expr, consts = text_of(other)
+            if len(expr) > len(candidate.expr) + LONGER or len(consts) > len(candidate.consts):
+                continue
+            fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
+            if fvu <= candidate.fvu * (1 + TOLD / len(X)) + ROUNDING:
+                yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
+                break
+
+
+# function -> (coefficient, power of its argument), up to the second
+SERIES = {
+    "exp": ((1.0, 0), (1.0, 1), (0.5, 2)),
+    "sin": ((1.0, 1),),
+    "tanh": ((1.0, 1),),
+    "tan": ((1.0, 1),),
+    "asin": ((1.0, 1),),
+    "atan": ((1.0, 1),),
+    "sinh": ((1.0, 1),),
+    "cos": ((1.0, 0), (-0.5, 2)),
+    "cosh": ((1.0, 0), (0.5, 2)),
+}
+
+
+def _multiplied_out(node):
+    """A sum with the numbers of its terms multiplied through, so that constants that cancel meet."""
+    if isinstance(node, tuple) and node[0] in ("+", "-", "*", "neg", "/"):
+        terms = list(summands(node))
+        return added(terms) if len(terms) > 1 else node
+    return node
+
+
+def _nodes(tree) -> Iterator[tuple]:
+    if isinstance(tree, tuple):
+        yield tree
+        for child in tree[1:]:
+            yield from _nodes(child)
+
+
+def _replaced(tree, old, new):
+    if tree is old:
+        return new
+    return (tree[0], *(_replaced(child, old, new) for child in tree[1:])) if isinstance(tree, tuple) else tree
+
+
+@np.errstate(all="ignore")
+def _small(node, X: np.ndarray) -> bool:
+    """Whether an argument depends on the columns and stays small on all rows."""
+    from fansr.expressions import evaluate  # which loads numba
+
+    expr = from_tree(with_text(node)) if isinstance(node, tuple) else [node if isinstance(node, str) else repr(node)]
+    if not any(variable_index(token) is not None for token in expr):
+        return False
+    values = np.abs(evaluate(expr, X))
+    return bool(np.isfinite(values).all() and 0 < values.max() < FLAT)
