@@ -302,12 +302,13 @@ def table(law: Law, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def on_the_processor():
     """Budgets and times of this process's searches count its processor time."""
-    import fansr.fitting.problem
-    import fansr.search.turns
+    from fansr.fitting import problem
+    from fansr.search import clocks, ending, turns
 
     clock = types.SimpleNamespace(**vars(time))
     clock.monotonic = time.process_time
-    fansr.fitting.problem.time = fansr.search.turns.time = clock
+    for module in (problem, clocks, ending, turns):
+        module.time = clock
 
 
 def answer(law: Law, seconds: float, seed: int, proposers: tuple[str, ...], noise: float = 0.0):

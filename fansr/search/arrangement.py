@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 
@@ -27,7 +28,7 @@ BASES = range(2, 13)
 
 def arranged(candidate: Candidate) -> Candidate:
     """The candidate with the parts of its sums in the order of polynomials, and logistic curves with their middle."""
-    if not any(token in ("+", "-", "pow", "pow2") for token in candidate.expr) or candidate.ties is not None:
+    if not any(token in ("+", "-", "*", "pow", "pow2") for token in candidate.expr) or candidate.ties is not None:
         return candidate
     constants: list[float] = []
 
@@ -71,9 +72,14 @@ def _terms(node, sign: int = 1) -> Iterator[tuple[int, object]]:
 
 
 def _sums(node):
-    """Every sum of a tree in order."""
+    """Every sum of a tree in order, and the bare columns of every product."""
     if not isinstance(node, tuple):
         return node
+    if node[0] == "*":
+        factors = [_sums(factor) for factor in _factors(node)]
+        names = iter(sorted((f for f in factors if isinstance(f, str)), key=lambda name: int(name[1:])))
+        first, *more = [next(names) if isinstance(f, str) else f for f in factors]
+        return reduce(lambda product, f: ("*", product, f), more, first)
     if node[0] not in ("+", "-"):
         return (node[0], *map(_sums, node[1:]))
     terms = [(sign, _sums(term)) for sign, term in _terms(node)]
@@ -96,6 +102,15 @@ def _sums(node):
     if ahead is None:
         return ("neg", _joined([(-sign, term) for sign, term in ordered]))
     return _joined([ordered[ahead], *ordered[:ahead], *ordered[ahead + 1 :]])
+
+
+def _factors(node) -> Iterator[object]:
+    """Factors of a product, whatever its brackets."""
+    if isinstance(node, tuple) and node[0] == "*":
+        yield from _factors(node[1])
+        yield from _factors(node[2])
+    else:
+        yield node
 
 
 def _joined(terms):

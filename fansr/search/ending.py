@@ -160,8 +160,11 @@ class Ending(State):
         written = self._written(candidate)
         polynomial = alternative_forms.expanded(written, self.fitter)
         forms = [written] if polynomial is None else [polynomial, written]
+        physics, tokens = self.options.physics, selection.TOKEN_NATS
         snapped = [
-            rounding.snap(form, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+            rounding.snap(
+                form, self.fitter, self.floor, physics, tokens, over, 0 if form is polynomial else rounding.SPELLINGS
+            )
             for form in forms
         ]
         best = min(snapped, key=self._final_value)

@@ -224,6 +224,7 @@ def snap(
     physics: bool = False,
     tokens: float = 1.5,
     over: Callable[[], bool] = lambda: False,
+    spellings: int = SPELLINGS,
 ) -> Candidate:
     """Replace constants by round values wherever that is the shorter description of the data.
 
@@ -231,11 +232,11 @@ def snap(
     (tidy.factored), where a round ratio shows; another spelling must save SPELLING nats more.  One constant at a time, the one with the largest gain
     first; the others are fitted again each time.  A value is taken when the loss of fit,
     (RSS' - RSS) / (2 sigma^2) nats with sigma^2 the residual variance, and MARGIN are less than what its shorter
-    code saves.  Literals that stay are constants again in the result, with their exact values.  over() is asked now and
+    code saves.  spellings: of these with coefficients taken out so many at most.  Literals that stay are constants again in the result, with their exact values.  over() is asked now and
     then whether time is up: what is rounded by then is the answer.
     """
     best, most = _snapped(candidate, fitter, floor, physics, tokens, over)
-    for expr, consts in factored(candidate.expr, candidate.consts)[:SPELLINGS]:
+    for expr, consts in factored(candidate.expr, candidate.consts)[:spellings]:
         if over():
             break
         fvu = fitter.fvu(expr, consts)
