@@ -40,7 +40,7 @@ TAME = 16.0  # nats by which a law with a pole or an excursion between the rows 
 class Ending(State):
     """A search that can be brought to an end."""
 
-    heard = math.inf  # rows of Gaussian noise that the table's are worth
+    rows_heard = math.inf  # rows of Gaussian noise that the table's are worth
 
     def _settled(self) -> bool:
         """True when the best candidate fits to rounding and no cut of it does."""
@@ -129,7 +129,7 @@ class Ending(State):
         may = [value <= bar and self._sound(c) for c, value in zip(near, nats)]
         if not any(may):
             return best
-        heard = min(self.heard, len(self.problem.y))
+        heard = min(self.rows_heard, len(self.problem.y))
         return self._plain(consensus.nearest(near, nats, may, self.problem, heard), over)
 
     def _sound(self, candidate: Candidate) -> bool:
@@ -160,7 +160,10 @@ class Ending(State):
         written = self._written(candidate)
         polynomial = alternative_forms.expanded(written, self.fitter)
         forms = [written] if polynomial is None else [polynomial, written]
-        physics, tokens = self.options.physics, selection.TOKEN_NATS
+        physics = self.options.physics
+        tokens = (
+            selection.TOKEN_NATS if candidate.fvu <= consensus.NOISY else 0.0
+        )  # a coefficient of 1 is a guess there
         snapped = [
             rounding.snap(
                 form, self.fitter, self.floor, physics, tokens, over, 0 if form is polynomial else rounding.SPELLINGS
@@ -209,7 +212,7 @@ class Ending(State):
             by_nats = self.options.select not in ("score", "fvu")
             margin = self.pool.value(best) + WON_BACK if by_nats else math.inf
             return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
-        self.heard = leave_one_out.heard(best, self.problem)
+        self.rows_heard = leave_one_out.heard(best, self.problem)
         ranked = sorted(((self.pool.value(c) + self._of_left_out(c), k) for k, c in enumerate(self.pool[:LOOKED_AT])))
         return [self.pool[k] for value, k in ranked[:FINISHERS] if value <= ranked[0][0] + WON_BACK]
 
@@ -217,7 +220,7 @@ class Ending(State):
         """Nats by which a law says less of rows it has not seen than its fit lets on."""
         if self.aim is not None:
             return 0.0
-        unheard = 0.5 * max(0.0, len(self.problem.y) - self.heard) * -math.log(max(candidate.fvu, self.floor))
+        unheard = 0.5 * max(0.0, len(self.problem.y) - self.rows_heard) * -math.log(max(candidate.fvu, self.floor))
         return unheard + leave_one_out.excess(candidate, self.problem)
 
     def _final_value(self, candidate: Candidate) -> float:

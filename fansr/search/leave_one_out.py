@@ -68,11 +68,12 @@ def excess(candidate: Candidate, problem: Problem) -> float:
 
 @np.errstate(all="ignore")
 def heard(candidate: Candidate, problem: Problem) -> float:
-    """How many rows of Gaussian noise would tell the size of the law's residuals as well as its M rows do; M at most.
+    """How many of its M rows a law with tails in its residuals is judged by: between M and those of Gaussian noise that say as much.
 
     The mean square of M residuals of kurtosis k is known to a relative variance of (k - 1) / M, that of Gaussian ones to 2 / M.
     Where noise grows with the target, or a few rows lie far off, those few rows decide what fits best, and 300 rows say as little
     as 30 would.  Only tails heavier than those of Laplace's distribution count (k = 6).
+    The geometric mean of both is taken: a law's terms are known better than the size of its noise.
     """
     from fansr.expressions import evaluate
 
@@ -84,4 +85,4 @@ def heard(candidate: Candidate, problem: Problem) -> float:
         residual = residual * np.sqrt(problem.weights)
     residual = residual / (np.abs(residual).max() or 1.0)
     kurtosis = float(np.mean(residual**4) / np.mean(residual**2) ** 2)
-    return max(2 * M / (kurtosis - 1), min(M, LEAST)) if kurtosis > LAPLACE else float(M)
+    return max(M * math.sqrt(2 / (kurtosis - 1)), min(M, LEAST)) if kurtosis > LAPLACE else float(M)

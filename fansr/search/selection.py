@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fansr.expressions import CONSTANT, end, literal_value, n_constants, sort_commutative, variable_index
+from fansr.expressions import end, n_constants, sort_commutative, variable_index
 from fansr.fitting import Candidate, Problem
 
 GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
@@ -53,7 +53,7 @@ SMOOTH, SMOOTH_ROWS, MANY = 1e-4, 8.0, 50.0
 
 # A further column in a plain sum, + c*x, is what regression would try: of D columns chance offers the best, which is worth log D nats
 # besides its constant, and not what four tokens of a structure are.  So it costs no more than that (and FURTHER at least) where noise
-# leaves the choice: from an FVU of NOISY[0] on in part, from NOISY[1] on whole.
+# leaves the choice: from an FVU of NOISY[0] on in part, from NOISY[1] on whole.  The constant of such a sum costs FURTHER too.
 FURTHER, NOISY = 1.0, (1e-3, 1e-2)
 
 PRINTED_ROWS = 400  # whose digits are counted
@@ -148,48 +148,42 @@ def structure_nats(expr: list[str]) -> float:
     return nats
 
 
-def further_columns(expr: list[str]) -> int:
-    """How many summands of a law are a column, or one times a constant, that no other summand holds; one such term is the law itself
-    and not counted where nothing else but constants is there."""
+def plain_parts(expr: list[str]) -> tuple[int, bool]:
+    """(further columns, a constant) of a law that is a sum: how many summands are a constant times a column that no other summand
+    holds, and whether a constant is added to such.  One such term is the law itself and not counted where nothing else is there."""
     if expr[0] not in ("+", "-", "neg"):
-        return 0
+        return 0, False
     plain: list[int] = []
     others: set[int] = set()
-    rest, i = 0, 0
+    rest, constant, i = 0, False, 0
     while i < len(expr):
         if expr[i] in ("+", "-", "neg"):
             i += 1
             continue
         stop = end(expr, i)
-        j = _column_of(expr[i:stop])
-        if j is not None:
-            plain.append(j)
-        else:
-            held = {k for k in map(variable_index, expr[i:stop]) if k is not None}
-            rest += bool(held)
+        term = expr[i:stop]
+        held = {k for k in map(variable_index, term) if k is not None}
+        scaled = term[0] == "*" or (term[0] == "/" and variable_index(term[1]) is not None)
+        if len(term) == 3 and len(held) == 1 and scaled and len(set(term)) == 3:
+            plain += held
+        elif held:
+            rest += 1
             others |= held
+        else:
+            constant = True
         i = stop
     alone = sum(j not in others for j in set(plain))
-    return max(0, alone if rest else alone - 1)
-
-
-def _column_of(term: list[str]) -> int | None:
-    """The column of x, c * x, x / c or 2x; None for another term."""
-    if term[0][:4] == "mult" or term[0][:3] == "div":
-        term = term[1:]
-    elif len(term) == 3 and term[0] in ("*", "/"):
-        term = [t for t in term[1:] if t != CONSTANT and literal_value(t) is None][
-            : 1 if term[0] == "*" or term[1][0] == "x" else 0
-        ]
-    return variable_index(term[0]) if len(term) == 1 else None
+    return max(0, alone if rest else alone - 1), constant and alone > 0
 
 
 def further_nats(expr: list[str], fvu: float, columns: int) -> float:
-    """What the further columns of a plain sum cost less, in nats, than their tokens do, in a table of so many columns."""
+    """What the further columns of a plain sum and its constant cost less, in nats, than their tokens do, in a table of so many columns."""
     if columns < 2 or not fvu > NOISY[0]:
         return 0.0
+    further, constant = plain_parts(expr)
     share = min(1.0, math.log(fvu / NOISY[0]) / math.log(NOISY[1] / NOISY[0]))
-    return share * max(0.0, 4 * TOKEN_NATS - max(FURTHER, math.log(columns))) * further_columns(expr)
+    nats = max(0.0, 4 * TOKEN_NATS - max(FURTHER, math.log(columns))) * further
+    return share * (nats + (2 * TOKEN_NATS - FURTHER if constant else 0.0))
 
 
 def _varies(expr: list[str]) -> bool:
