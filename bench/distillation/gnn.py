@@ -362,7 +362,7 @@ def summary(found: list[dict]) -> str:
                 f"{one['rest_length'][k]:.4f}" for k in ("laws for messages", "laws, tuned")
             )
         else:
-            known = f"exponent {one['freed_exponent']:.3f} +- {one['freed_error']:.3f}"
+            known = f"exponent {one['freed_exponent']:.4f} +- {one['freed_error']:.4f}"
         first.append([name, f"{one['train_seconds']:.0f} + {one['fit_seconds']:.0f} s", f"{span['network']['mapped']:.5f}",
                       f"{span['network, plain gauge']['as they are']:.5f}", f"{span['laws for messages']['as they are']:.7f}", known, " / ".join(unit["status"] for unit in one["edge"])])  # fmt: skip
         for part in ("edge", "node"):
