@@ -172,10 +172,11 @@ def test_a_second_record_is_from_the_cache_and_a_cut_one_goes_on(folder, tmp_pat
             assert a["unit"] == b["unit"] and np.array_equal(a["X"], b["X"]) and np.array_equal(a["y"], b["y"])
 
 
-def test_pruning_writes_a_smaller_network(folder, tmp_path):
+@pytest.mark.parametrize("by", ["spread", "loss"])
+def test_pruning_writes_a_smaller_network(folder, tmp_path, by):
     from safetensors.torch import load_file
 
-    words = ("--at", "hidden", "--into", "last", "--keep", 2, "--steps", 8, "-o", tmp_path / "small")
+    words = ("--at", "hidden", "--into", "last", "--keep", 2, "--steps", 8, "--by", by, "-o", tmp_path / "small")
     call(distill, "prune", folder / "net.py", *words)
     weights = load_file(str(tmp_path / "small"))
     assert weights["hidden.weight"].shape == (2, 2) and weights["last.weight"].shape == (2, 2)
