@@ -53,7 +53,7 @@ class Ending(State):
             return False
         self.settled.add(tuple(best.expr))
         over = self._allowance(self.work, clocks.LEAST_SECONDS)
-        short, tried = shortening.shorten(best, self.fitter, self.pool.value, over=over)
+        short, tried = shortening.shorten(best, self.fitter, self.pool.value, over=over, loaded=self._loaded)
         for candidate in tried:
             self.pool.add(candidate)
         self.pool.add(short)
@@ -121,12 +121,15 @@ class Ending(State):
         """The choice, or where noise leaves many laws the one of the leaders that is nearest to their average."""
         if best is None or self.options.select != "mdl" or self.aim is not None or self.problem.weights is not None:
             return best
-        if not best.fvu > consensus.NOISY:
+        if not best.fvu > consensus.NOISY or len(self.problem.y) < consensus.LEAST_ROWS:
             return best
         near = self.pool[:LOOKED_AT]
         nats = [self._final_value(c) for c in near]
         bar = min(nats) + consensus.WITHIN
-        may = [value <= bar and self._sound(c) for c, value in zip(near, nats)]
+        beaten = [
+            any(c.length <= law.length and c.fvu < law.fvu for c in near) for law in near
+        ]  # by one that is no longer
+        may = [v <= bar and not lost and self._sound(c) for c, v, lost in zip(near, nats, beaten)]
         if not any(may):
             return best
         heard = min(self.rows_heard, len(self.problem.y))

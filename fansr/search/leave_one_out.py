@@ -13,6 +13,7 @@ import numpy as np
 
 from fansr.fitting import Candidate, Problem
 
+LEAST_ROWS = 12  # with fewer, what a single row says is chance
 MOST_ROWS = 4096  # with more, no single row decides
 CLEAN = 1e-6  # FVU below which what is left is not noise
 NOISY = 1e-3  # FVU below which a law may only be an approximation, whose residuals have tails of their own
@@ -48,7 +49,7 @@ def excess(candidate: Candidate, problem: Problem) -> float:
     from fansr.expressions import evaluate
 
     M, C = len(problem.y), len(candidate.consts)
-    if not C or M > MOST_ROWS or M <= C + 1 or not candidate.fvu > CLEAN:
+    if not C or not max(LEAST_ROWS, C + 2) <= M <= MOST_ROWS or not candidate.fvu > CLEAN:
         return 0.0
     h = leverages(candidate, problem)
     if not np.isfinite(h).all():

@@ -6,6 +6,7 @@ A cut is kept only where the selection (rank.selection) says that nothing is los
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 
@@ -315,7 +316,7 @@ def _divided(expr: list[str]) -> list[list[str]]:
     return found
 
 
-def _shapes(cuts: list[list[str]], best: Candidate, fitter, value) -> list[tuple]:
+def _shapes(cuts: list[list[str]], best: Candidate, fitter, value, loaded) -> list[tuple]:
     """For every cut the forms it may be tried in, the simplest first.
 
     The engine that simplifies takes a quarter of a second to load.  A short law's cuts are fitted as they stand first: where none
@@ -326,24 +327,28 @@ def _shapes(cuts: list[list[str]], best: Candidate, fitter, value) -> list[tuple
         fvus, _ = fitter.fit(cuts)
         if not any(value(Candidate(["x1"], np.zeros(0), float(fvu))) < value(best) for fvu in fvus):
             return []
+    begun = time.monotonic()
     from fansr.simplification import simplify_many
 
+    simplify_many([])
+    loaded(time.monotonic() - begun)
     return [(form, cut) for cut, (form, _reason) in zip(cuts, simplify_many(cuts, relax=False))]
 
 
 def shorten(
-    candidate: Candidate, fitter, value, rounds: int = 12, over=lambda: False
+    candidate: Candidate, fitter, value, rounds: int = 12, over=lambda: False, loaded=lambda seconds: None
 ) -> tuple[Candidate, list[Candidate]]:
     """Cut as long as the selection improves; returns the best form and everything fitted on the way.
 
     value: function of a candidate giving the number to minimise (Pool.value).
+    loaded: is told the seconds that loading the simplifier took.
     """
     best, tried = candidate, []
     seen = {tuple(candidate.expr)}
     for _ in range(rounds):
         forms = []
         cuts = neighbours(best.expr)
-        for shapes in _shapes(cuts, best, fitter, value):
+        for shapes in _shapes(cuts, best, fitter, value, loaded):
             for shape in shapes:
                 if shape is not None and tuple(shape) not in seen and len(shape) <= len(best.expr):
                     seen.add(tuple(shape))

@@ -262,7 +262,7 @@ class State:
             if key in self.pruned or candidate.length < 4:
                 continue
             self.pruned.add(key)
-            short, tried = shortening.shorten(candidate, self.fitter, self.pool.value, over=over)
+            short, tried = shortening.shorten(candidate, self.fitter, self.pool.value, over=over, loaded=self._loaded)
             self.pruned.add(tuple(short.expr))
             for other in tried:
                 self.pool.add(other)
