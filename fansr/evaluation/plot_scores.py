@@ -97,7 +97,8 @@ def draw_against(
     for axis, key in zip(axes, keys):
         for k, name, points in curves[key]:
             x, middle, low, high = map(np.array, zip(*points))
-            axis.plot(x, middle, label=name, **style(k))
+            # A rate of 0 or 100 lies on the edge of its panel; its marker is drawn whole.
+            axis.plot(x, middle, label=name, clip_on=factors[key] == 1.0, **style(k))
             _interval(axis, x, middle, low, high, style(k)["color"], len(found))
         if published and key == "vnrr":
             quote(axis)
