@@ -265,7 +265,7 @@ def gaussians(draws, model, starts, minutes=60.0, grid=9):
         shown = axis.imshow(
             values,
             origin="lower",
-            extent=(means[0], means[-1], widths[0], widths[-1]),
+            extent=(*edges(means), *edges(widths)),
             aspect="auto",
             cmap="viridis_r",
             vmin=-16,
@@ -274,7 +274,16 @@ def gaussians(draws, model, starts, minutes=60.0, grid=9):
         colour_bar(canvas, shown, axis, label="log10 FVU of the chosen law")
         axis.set(xlabel="mean", ylabel="width", title=f"constants from {name}")
         axis.grid(visible=False)
+    canvas.supxlabel(
+        f"fits to exp(-((x - mean)/width)**2/2) by {draws:,} draws of networks trained for {minutes:g} minutes each"
+    )
     return canvas
+
+
+def edges(values):
+    """Where an image whose cells are centred on these even values begins and ends."""
+    half = (values[1] - values[0]) / 2
+    return values[0] - half, values[-1] + half
 
 
 def shipped_training(draws, model, starts):
