@@ -552,3 +552,18 @@ def test_problems_pass_through_before_their_candidates(tmp_path):
             found = list(reader)
         assert "".join(record["kind"][0] for record in found) == kinds
         assert {tuple(record["expr"]) for record in found if "expr" in record} == {("mult2", "x1")}
+
+
+def test_sympys_rows_are_kept_and_gone_on_with(tmp_path, monkeypatch):
+    """A second call takes over what the first did, by number and skeleton, and does the rest; lengths by hand."""
+    sympy = pytest.importorskip("sympy")
+    double, waves = ["+", "x1", "x1"], ["+", "pow2", "sin", "x1", "pow2", "cos", "x1"]
+    kept = tmp_path / "sympy.tsv"
+    seconds, lengths = simplify_bench.with_sympy({3: double}, kept=kept)
+    assert list(lengths) == [3] and 0 < seconds[0] < 1
+    asked = []
+    monkeypatch.setattr(sympy, "simplify", lambda tree: asked.append(tree) or sympy.Integer(1))
+    again, lengths = simplify_bench.with_sympy({3: double, 5: waves}, kept=kept)
+    assert list(lengths) == [3, 1] and abs(again[0] - seconds[0]) < 1e-6 and len(asked) == 1
+    simplify_bench.with_sympy({3: waves}, kept=kept)  # another skeleton under the same number is no old one
+    assert len(asked) == 2 and len(kept.read_text().splitlines()) == 3
