@@ -36,11 +36,11 @@ _RARE_NATS = {
 # A power whose exponent varies costs these on top: with a constant base it is an exponential and as rare as one; x**(1/x) or
 # (1 + x)**(2 - x) fits any bump and is no law of anything.
 _EXPONENTIAL_NATS, _TOWER_NATS = 1.1, 5.3
-# So does a wave whose argument is no polynomial of low degree in the columns: sin(a b**t) or cos(a sqrt(t + b)) imitates any wave of
+# So does a wave whose argument is no polynomial of at most second degree in the columns: sin(a b**t) or cos(a sqrt(t + b)) imitates any wave of
 # slightly uneven pace, and where noise leaves the choice the even one is meant.
 _CHIRP_NATS = 6.0
 _BENT = frozenset(
-    "pow pow4 pow5 pow1_2 pow1_3 pow1_4 pow1_5 exp log sin cos tan tanh asin acos atan sinh cosh asinh acosh atanh".split()
+    "pow pow3 pow4 pow5 pow1_2 pow1_3 pow1_4 pow1_5 exp log sin cos tan tanh asin acos atan sinh cosh asinh acosh atanh".split()
 )
 # Below this FVU a constant is charged the further digits it is told to, 0.5 log(CLEAN / FVU): at such
 # precision what is left is rarely the white noise that the fit's likelihood supposes.
