@@ -16,7 +16,7 @@ from fansr.fitting import Candidate, Problem
 from fansr.streams import rng_for
 
 NOISY = 0.03  # FVU of the leader from which on the average is asked; below it the rows tell laws apart
-LEAST_ROWS = 12  # with fewer, chance leads the average too
+LEAST_ROWS = 16  # with fewer, chance leads the average too
 TEMPER = 2.0  # odds are exp(-nats / TEMPER): the best of many thousand laws tried lead by chance too
 WITHIN, HEARD = (
     8.0,

@@ -13,7 +13,7 @@ import numpy as np
 
 from fansr.fitting import Candidate, Problem
 
-LEAST_ROWS = 12  # with fewer, what a single row says is chance
+LEAST_ROWS = 16  # with fewer, what a single row says is chance
 MOST_ROWS = 4096  # with more, no single row decides
 CLEAN = 1e-6  # FVU below which what is left is not noise
 NOISY = 1e-3  # FVU below which a law may only be an approximation, whose residuals have tails of their own
