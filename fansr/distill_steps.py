@@ -174,14 +174,17 @@ def _prune(path: str, **options: Any) -> None:
         raise click.UsageError(str(error)) from None
     from fansr.distillation import judging, pruning, saving
 
+    def in_loss(model, batch):  # the part may be called by the loss alone, which may need gradients
+        with torch.enable_grad():
+            return loss(model, batch)
+
     held = script.of("test")
     before = judging.mean_loss(pruner.block, loss, held)
     optimizer = torch.optim.Adam(script.model.parameters(), lr=options["rate"])
     for step in range(options["steps"]):
         if options["by"] == "loss" and step % -(-options["steps"] // 10) == 0:
-            pruner.set_importance(
-                pruning.importance(pruner.block, loss, held, pruning.activity(pruner.block, held, script.run)[0])
-            )
+            mean = pruning.activity(pruner.block, held, in_loss)[0]
+            pruner.set_importance(pruning.importance(pruner.block, loss, held, mean))
         script.model.train()
         optimizer.zero_grad()
         loss(script.model, batches[step % len(batches)]).backward()

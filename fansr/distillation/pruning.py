@@ -233,7 +233,7 @@ def activity(block: Block, batches: Sequence[Any], run: Callable | None = None) 
     count, total, square = 0, 0.0, 0.0
     parts: list[torch.Tensor] = []
     handle = block.module.register_forward_hook(
-        lambda _m, args, value: parts.append(block.pairs(args, {}, value)[1].double())
+        lambda _m, args, value: parts.append(block.pairs(args, {}, value)[1].detach().double())
     )
     try:
         with block.calm(), torch.no_grad():
