@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.proposers.log_linear import log_linear
+from fansr.proposers.linearized import log_linear, reciprocal
 from fansr.proposers.parts.candidates import Polisher, finish, measured
 from fansr.proposers.parts.expression_assembly import Base, nearest, scale_of, times
 from fansr.proposers.parts.power_products import LogRegression, power_products
@@ -46,6 +46,7 @@ def propose(problem: Problem, budget: Budget, rng=None, pool=None) -> Iterator[l
     yield polished(candidates, 3) if min((c.fvu for c in candidates), default=0.0) > 1e-20 else candidates
     if min((c.fvu for c in candidates), default=1.0) > 1e-12:
         yield polished(measured(problem, log_linear(problem), "power"), 3)
+        yield polished(measured(problem, reciprocal(problem), "power"), 2)
 
 
 class Regression:

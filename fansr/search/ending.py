@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fansr.expressions import n_constants
-from fansr.fitting import Budget, Candidate
+from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import (
     alternative_forms,
     arrangement,
@@ -24,7 +24,7 @@ from fansr.search import (
     shortening,
     spelling,
 )
-from fansr.search.state import FINISHERS, MORE, Found, State
+from fansr.search.state import FINISHERS, MORE, Found, Options, State
 
 LOOKED_AT = 64  # leaders whose leave-one-out residuals are looked at
 WON_BACK = 12.0  # nats: what rounding and cutting may still win back
@@ -41,6 +41,11 @@ class Ending(State):
     """A search that can be brought to an end."""
 
     rows_heard = math.inf  # rows of Gaussian noise that the table's are worth
+
+    def __init__(self, problem: Problem, options: Options, budget: Budget):
+        super().__init__(problem, options, budget)
+        # Nats by which a law cost less as it was found than it does as a person writes it, by the latter's id.
+        self.saved: dict[int, tuple[float, Candidate]] = {}
 
     def _settled(self) -> bool:
         """True when the best candidate fits to rounding and no cut of it does."""
@@ -182,7 +187,10 @@ class Ending(State):
             and self._final_value(snapped[0]) <= self._final_value(best) + POLYNOMIAL
         ):
             best = snapped[0]
-        return self._kept(self._in_plain_form(best), best, written, candidate)
+        plain = self._kept(self._in_plain_form(best), best, written, candidate)
+        if len(plain.consts) == len(candidate.consts) and candidate.fvu <= plain.fvu * (1 + 1e-6):
+            self.saved[id(plain)] = max(0.0, self._final_value(plain) - self._final_value(candidate)), plain
+        return plain
 
     def _written(self, candidate: Candidate) -> Candidate:
         if self.prior and self.prior(candidate):
@@ -246,7 +254,8 @@ class Ending(State):
             return value
         value -= self.prior(candidate) if self.prior else 0.0
         value += self._of_units(candidate) + self._of_left_out(candidate)
-        return value + told + rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)
+        saved, _ = self.saved.get(id(candidate), (0.0, None))
+        return value + told + rounding.cancelling_nats(candidate, self.problem.X, self.problem.y) - saved
 
 
 def determined(candidate: Candidate, errors: np.ndarray) -> bool:

@@ -158,6 +158,19 @@ def test_laws_whose_logarithm_is_linear_come_back_whatever_their_constants(law):
     check_fvu(p, found)
 
 
+def test_saturation_and_hyperbolas_are_those_of_curve_fit():
+    from scipy.optimize import curve_fit
+
+    rng = np.random.default_rng(4)
+    x = rng.uniform(0.02, 1.2, 40)
+    for law, start in ((lambda x, a, b: a * x / (b + x), (1, 1)), (lambda x, a, b: 1 / (a + b * x), (1, 1))):
+        y = law(x, 3.0, 0.2) + rng.normal(0, 0.002, 40)
+        theirs, _ = curve_fit(law, x, y, p0=start)
+        candidates = [c for batch in propose(problem(x[:, None], y), Budget(None)) for c in batch if c.expr[0] == "inv"]
+        ours = min(candidates, key=lambda c: c.fvu)
+        assert np.allclose(evaluate(ours.expr, x[:, None], ours.consts), law(x, *theirs), rtol=1e-5)
+
+
 def test_a_reaction_rate_with_errors_in_proportion_is_no_power_of_the_temperature():
     T = np.linspace(280, 400, 12)
     k = 1.3e11 * np.exp(-9000 / T) * (1 + np.random.default_rng(1).normal(0, 0.02, 12))

@@ -1,7 +1,8 @@
-"""Laws whose logarithm is linear in columns, their logarithms and reciprocals: c * x^p * exp(a*x), c * exp(-b/T), ...
+"""Laws that are linear once the target is transformed, found by regression in a millisecond.
 
-Decay, absorption, Arrhenius' and Clausius and Clapeyron's laws are of this form, and their constants run over decades, where no
-search from ordinary starts finds them.  A regression of log|y| on a few of 3 D terms does, in a millisecond.
+log|y| in columns, their logarithms and reciprocals: c * x^p * exp(a*x), c * exp(-b/T), ...: decay, absorption, Arrhenius' and Clausius
+and Clapeyron's laws, whose constants run over decades, where no search from ordinary starts finds them.
+1/y in a column or its reciprocal: 1 / (b + a*x) and x / (a + b*x), saturation as Michaelis and Menten have it.
 """
 
 from __future__ import annotations
@@ -87,4 +88,25 @@ def _laws(problem: Problem, terms: list[tuple[str, int]], coefficients: np.ndarr
     for table in tables if powers else [[]]:
         if all(abs(p) <= 10 for _, _, p in table):
             found += power_products(problem.y, problem.weights, table, (tuple(inner), s))
+    return found
+
+
+@np.errstate(all="ignore")
+def reciprocal(problem: Problem) -> list[Base]:
+    """1 / (b + a/x) and 1 / (b + a*x) for every column, by regression of 1/y weighed as errors of y are."""
+    X, y = problem.X, problem.y
+    if len(y) < 4 or not (y != 0).all():
+        return []
+    w = (y / np.abs(y).max()) ** 2
+    w = w if problem.weights is None else w * np.sqrt(problem.weights)
+    found: list[Base] = []
+    for j, x in enumerate(X.T):
+        for sign, u in (("*", x), ("/", 1 / x)):
+            if np.isfinite(u).all() and np.ptp(u) > 0:
+                A = np.column_stack([np.ones(len(y)), u]) * w[:, None]
+                size = np.abs(A).max(axis=0)
+                (b, a), *_ = np.linalg.lstsq(A / size, w / y, rcond=None)
+                b, a = float(b / size[0]), float(a / size[1])
+                if a and b and np.isfinite([a, b]).all():
+                    found.append(("inv", "+", sign, repr(a), f"x{j + 1}", repr(b)))
     return found
