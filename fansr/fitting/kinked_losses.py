@@ -85,7 +85,12 @@ class Kinked(Aim):
             return None
         q = self.share_above
         for turn in range(20 * C + 20):
-            back = np.linalg.inv(A[:, met].T)  # (C, C): step of constants by change of the met rows' values
+            try:
+                back = np.linalg.inv(A[:, met].T)  # (C, C): step of constants by change of the met rows' values
+            except np.linalg.LinAlgError:  # the row that was taken in tells no more than the others, but for rounding
+                if turn == 0:
+                    return None
+                break
             if turn == 0:
                 step = back @ r[met]
             left = r - step @ A

@@ -212,3 +212,27 @@ def test_targets_that_a_loss_cannot_have_are_named():
     assert "holds 2, wanted the classes" in parse("binomial").check(np.array([0.0, 2.0]))
     assert "one sign" in parse("relative").check(np.array([1.0, -1.0]))
     assert parse("auto") is None and parse("squares") is None and str(parse("quantile:0.25")) == "quantile:0.25"
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_rows_that_rounding_alone_tells_apart_end_the_exchange(good, monkeypatch):
+    """A row taken in for another made the equations singular, and the whole search ended with an error."""
+    from fansr.fitting import LossRefiner, losses
+
+    rng = np.random.default_rng(4)
+    x = rng.uniform(1, 3, 40)
+    y = 2 * x + 1 + rng.standard_t(2, 40)
+    aim = losses.parse("absolute").of(y, None, False, None)
+    inverse, calls = np.linalg.inv, []
+
+    def singular(a):
+        calls.append(a)
+        if len(calls) > good:
+            raise np.linalg.LinAlgError("Singular matrix")
+        return inverse(a)
+
+    monkeypatch.setattr(np.linalg, "inv", singular)
+    fvu, consts = LossRefiner(x[:, None], aim).polish(
+        ["+", "*", "<constant>", "x1", "<constant>"], np.array([1.0, 0.0])
+    )
+    assert len(calls) > good and 0 < fvu < 1 and np.isfinite(consts).all()

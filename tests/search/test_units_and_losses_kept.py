@@ -58,7 +58,7 @@ def breaches(law, text, said, problem):
         found += [] if (values > 0).all() else ["above 0"]
     if "units" in said:
         told = unit_rules.told(law, problem)["constants"]
-        if said["pure"] and any(told):
+        if said["pure"] and any(exponents(unit).any() for unit in told):
             found.append("pure")
         found += breaches_of_units(law, told, said["units"], a, b)
     return found
@@ -79,7 +79,7 @@ def breaches_of_units(law, told, units, a, b):
         after = ruled.values_of(other, a * size ** at["a"][k], b * size ** at["b"][k])
         good = np.isfinite(before) & np.isfinite(after)
         off = np.abs(after / size ** at["y"][k] - before)[good]
-        if (off > 1e-7 * np.maximum(np.abs(before[good]), np.abs(before[good]).max(initial=0.0))).any():
+        if (off > 1e-5 * np.maximum(np.abs(before[good]), np.abs(before[good]).max(initial=0.0))).any():
             return [f"units of {base}"]
     return []
 
