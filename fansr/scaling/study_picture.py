@@ -254,7 +254,7 @@ def against(ending: str, runs: list[dict]) -> list[Panel]:
 
     def panel_of(key: str, label: str) -> Panel:
         def panel(axis: Axes) -> None:
-            for k, name in enumerate(sizes_of(some)):
+            for k, name in enumerate(sorted(sizes_of(some), key=lambda name: name not in bases)):
                 groups: dict[float, list[dict]] = defaultdict(list)
                 for run in some:
                     if name_of(run) == name:
