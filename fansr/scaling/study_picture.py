@@ -16,7 +16,7 @@ Grey crosses are the five published points.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +59,10 @@ def sizes_of(runs: list[dict]) -> list[str]:
     return list(dict.fromkeys(name_of(run) for run in sorted(runs, key=lambda run: (run["params"], name_of(run)))))
 
 
+def settings_of(run: dict) -> tuple:
+    return run["seed"], run.get("batch"), run.get("lr")
+
+
 def having(runs: list[dict], key: str) -> list[dict]:
     return [run for run in runs if run.get(key) is not None]
 
@@ -67,10 +71,13 @@ def having(runs: list[dict], key: str) -> list[dict]:
 
 
 def series(axis: Axes, runs: list[dict], y: str) -> None:
-    """y against compute: a line for each size and seed, seeds of a size alike."""
+    """y against compute: a line for each size, seed and rate, those of a size alike."""
     for k, name in enumerate(sizes_of(runs)):
-        for seed in sorted({run["seed"] for run in runs if name_of(run) == name}):
-            mine = sorted((run["flops"], run[y]) for run in runs if name_of(run) == name and run["seed"] == seed)
+        lines: dict[tuple, list[tuple[float, float]]] = defaultdict(list)
+        for run in runs:
+            if name_of(run) == name:
+                lines[settings_of(run)].append((run["flops"], run[y]))
+        for mine in map(sorted, lines.values()):
             axis.plot(*zip(*mine), label=name, **(plot_style.style(k) | {"linewidth": 0.9}))
 
 
@@ -137,6 +144,10 @@ def share(key: str, label: str) -> Callable[[list[dict]], list[Panel]]:
 
 def isoflop(runs: list[dict]) -> list[Panel]:
     """Points and parabolas at equal compute; the best ratio of all runs together with its interval, the published one dotted."""
+    best: dict[tuple, dict] = {}  # of several seeds and rates the run that came furthest
+    for run in sorted(runs, key=lambda run: run["loss"]):
+        best.setdefault((name_of(run), run["ratio"]), run)
+    runs = list(best.values())
     C, r, y = (np.array([run[key] for run in runs]) for key in ("flops", "ratio", "loss"))
     levels = joint_laws.isoflop(C, r, y, [name_of(run) for run in runs]) if runs else []
     if not levels:
@@ -227,11 +238,11 @@ def spread(runs: list[dict]) -> list[Panel]:
     """By how much losses of one size and ratio differ between seeds, in percent."""
     gaps: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for name in sizes_of(runs):
-        by_ratio: dict[float, list[float]] = defaultdict(list)
+        by_ratio: dict[tuple, list[float]] = defaultdict(list)
         for run in runs:
             if name_of(run) == name:
-                by_ratio[run["ratio"]].append(run["loss"])
-        gaps[name] = [(x, float(100 * np.ptp(y) / np.mean(y))) for x, y in sorted(by_ratio.items()) if len(y) > 1]
+                by_ratio[run["ratio"], *settings_of(run)[1:]].append(run["loss"])
+        gaps[name] = [(x[0], float(100 * np.ptp(y) / np.mean(y))) for x, y in sorted(by_ratio.items()) if len(y) > 1]
     gaps = {name: some for name, some in gaps.items() if some}
 
     def panel(axis: Axes) -> None:
@@ -248,6 +259,13 @@ def against(ending: str, runs: list[dict]) -> list[Panel]:
     runs = having(runs, "solved_held")
     bases = {name_of(run).rpartition("-")[0] for run in runs if variant_of(run) == ending}
     some = [run for run in runs if name_of(run) in bases or (variant_of(run) == ending)]
+    # Where a size was trained at several rates, the one of most runs.
+    rates = {base: Counter(settings_of(run)[1:] for run in some if name_of(run) == base) for base in bases}
+    some = [
+        run
+        for run in some
+        if name_of(run) not in bases or settings_of(run)[1:] == rates[name_of(run)].most_common(1)[0][0]
+    ]
     # Where the study went further with the size itself, only the lengths that its variants have too.
     most = {base: max(run["flops"] for run in some if name_of(run) == f"{base}-{ending}") for base in bases}
     some = [run for run in some if run["flops"] <= 1.3 * most[name_of(run).removesuffix(f"-{ending}")]]
