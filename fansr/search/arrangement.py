@@ -5,6 +5,7 @@
     K/(exp(r (t0 - t)) + 1)                K/(1 + exp(-r (t - t0)))
     1/(b/x + c)                            (1/c) x/(x + b/c)
     exp(t log 2), exp(-t log 10)           2^t, 10^(-t)
+    1.6955206^t                            exp(0.528 t)
 
 `arranged` orders what is handed out; `saturation` and `whole_base` are rules for plain_forms.everywhere, `line` for a whole tree.
 """
@@ -200,3 +201,11 @@ def whole_base(node):
         if abs(abs(c) / math.log(n) - 1) <= SAME:
             return ("pow", float(n), rest if c > 0 else ("neg", rest))
     return node
+
+
+def uneven_base(node):
+    """b^u as exp(c u), but where b is a number of few digits."""
+    if not isinstance(node, tuple) or node[0] != "pow" or not isinstance(node[1], float) or isinstance(node[2], float):
+        return node
+    b = node[1]
+    return node if not b > 0 or float(f"{b:.3g}") == b else ("exp", scaled(math.log(b), node[2]))

@@ -447,9 +447,10 @@ def polished_with_ties(problem: Problem, candidate: Candidate) -> tuple[float, n
         return np.nan_to_num((both(p)[1] * root).T @ S, nan=0.0, posinf=0.0, neginf=0.0)
 
     try:
-        found = least_squares(
-            residual, start, jac=jacobian, method="trf", x_scale="jac", max_nfev=200, xtol=1e-15, ftol=1e-15, gtol=1e-15
-        )
+        with np.errstate(all="ignore"):  # constants of any size
+            found = least_squares(
+                residual, start, jac=jacobian, x_scale="jac", max_nfev=200, xtol=1e-15, ftol=1e-15, gtol=1e-15
+            )
     except (ValueError, np.linalg.LinAlgError):
         return math.inf, S @ start
     with np.errstate(all="ignore"):

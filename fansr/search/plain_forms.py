@@ -387,10 +387,18 @@ def logistic(X: np.ndarray):
 
 def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     """The candidate in its plainest form; itself where that is longer, has more constants or fits worse."""
-    from fansr.search.arrangement import line, saturation, whole_base
+    from fansr.search.arrangement import line, saturation, uneven_base, whole_base
 
     best = candidate
-    rules = ((waves, 0), (one_power, 1), (in_order, 0), (logistic(X), 2), (saturation, 1), (whole_base, 0))
+    rules = (
+        (waves, 0),
+        (one_power, 1),
+        (in_order, 0),
+        (logistic(X), 2),
+        (saturation, 1),
+        (whole_base, 0),
+        (uneven_base, 1),
+    )
     for rule, longer in rules:
         best = if_as_good(best, everywhere(tree_of(best), rule), fitter, longer)
     best = if_as_good(best, line(tree_of(best)), fitter)

@@ -5,7 +5,7 @@ import pytest
 
 from fansr.expressions import evaluate, free, from_infix, to_infix
 from fansr.fitting import Candidate
-from fansr.search import arrangement
+from fansr.search import arrangement, plain_forms
 
 X = np.random.default_rng(0).uniform(0.5, 3.0, (40, 3))
 
@@ -49,3 +49,12 @@ def test_the_order_and_the_values(written, arranged):
 def test_what_is_a_polynomial(formula, polynomial):
     expr, consts = free(from_infix(formula))
     assert arrangement.is_polynomial(Candidate(expr, np.array(consts), 0.1)) is polynomial
+
+
+def test_powers_of_a_number_of_many_digits_are_exponentials():
+    for law, token in (("2.3*1.6955206**x1", "exp"), ("2.3*1.5**x1", "pow"), ("2.3*x1**1.6955206", "pow")):
+        expr, consts = free(from_infix(law))
+        candidate = Candidate(expr, np.array(consts))
+        rewritten = plain_forms.text_of(plain_forms.everywhere(plain_forms.tree_of(candidate), arrangement.uneven_base))
+        assert token in rewritten[0]
+        assert np.allclose(evaluate(rewritten[0], X, rewritten[1]), evaluate(expr, X, consts), rtol=1e-13)
