@@ -1,5 +1,6 @@
 """Everything that can be said of a law says the same in a file of options and in Python."""
 
+import ast
 import json
 
 import numpy as np
@@ -52,7 +53,7 @@ SAID = {
     "max_length": (3, 2 * X + 3 * Z, lambda law: law["length"] <= 3),
     "max_constants": (1, 2 * X + 3 * Z + NOISE, lambda law: len(law["constants"]) <= 1),
     "max_depth": (2, 2 * X + 3 * Z, lambda law: law["expression"].count("(") == 0 and law["length"] <= 3),
-    "nest": ("*(+):0", 2 * X * (Z + 1), lambda law: "*(" not in law["expression"] and ")*" not in law["expression"]),
+    "nest": ("*(+):0", 2 * X * (Z + 1), lambda law: not products_of_sums(law["expression"])),
     "arguments": ("^(1):1,*:1", (X + Z) ** 2, lacks(")**", "*(", ")*")),
     "price": ("^=900,*=90", X**2 + 5 * NOISE, lacks("**", "x*x")),
     "positive": ("x", np.log(X - 0.3), lambda law: np.isfinite(values(law, [1e-3, 1e3])).all()),
@@ -81,6 +82,16 @@ def written(value):
 def in_python(name, value):
     """The parameter of SymbolicRegressor."""
     return {"rules": {name: value}} if f"--{name.replace('_', '-')}" in fit_rules._OPTIONS else {name: value}
+
+
+def products_of_sums(text):
+    """Factors of a law that hold a sum, by Python's own parser."""
+    sums = (ast.Add, ast.Sub)
+    factors = [
+        node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)
+    ]
+    inside = [part for node in factors for side in (node.left, node.right) for part in ast.walk(side)]
+    return [part for part in inside if isinstance(part, ast.BinOp) and isinstance(part.op, sums)]
 
 
 def asked(name, said):

@@ -223,7 +223,9 @@ class Ending(State):
             by_nats = self.options.select not in ("score", "fvu")
             margin = self.pool.value(best) + WON_BACK if by_nats else math.inf
             return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
-        self.rows_heard = leave_one_out.heard(best, self.problem)
+        self.rows_heard = (
+            math.inf if self.known else leave_one_out.heard(best, self.problem)
+        )  # stated errors say what a row is worth
         ranked = sorted(((self.pool.value(c) + self._of_left_out(c), k) for k, c in enumerate(self.pool[:LOOKED_AT])))
         return [self.pool[k] for value, k in ranked[:FINISHERS] if value <= ranked[0][0] + WON_BACK]
 
