@@ -219,7 +219,7 @@ class Ending(State):
         best = self.pool.best
         if best is None:
             return []
-        if self.options.select != "mdl":
+        if self.options.select != "mdl" or best.fvu <= leave_one_out.CLEAN:
             by_nats = self.options.select not in ("score", "fvu")
             margin = self.pool.value(best) + WON_BACK if by_nats else math.inf
             return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
