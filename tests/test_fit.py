@@ -1,12 +1,14 @@
 """fansr-fit's own part: what is said before and after the search, and what is loaded for it."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from fansr import fit, fit_stream, fit_table
 from fansr.cli import resources
@@ -325,3 +327,13 @@ def test_a_config_file_chooses_columns_too(capsys, tmp_path):
     (tmp_path / "c.toml").write_text('target = ["y0", "y1"]\nignore = "id"\ninputs = ["x0,x1", "x2"]\n')
     some = json.loads(run(capsys, path, *QUICK, "--config", str(tmp_path / "c.toml"), "--json")[1])
     assert [one["target"] for one in some] == ["y0", "y1"] and some[0]["variables"] == ["x0", "x1", "x2"]
+
+
+def test_relative_errors_print_as_many_digits_as_they_support(tmp_path):
+    T = np.linspace(280, 400, 12)
+    k = 1.3e11 * np.exp(-9000 / T) * (1 + np.random.default_rng(1).normal(0, 0.02, 12))
+    path = tmp_path / "rate.csv"
+    path.write_text("T,k\n" + "".join(f"{a!r},{b!r}\n" for a, b in zip(T.tolist(), k.tolist())))
+    printed = CliRunner().invoke(fit.fit, [str(path), "-q", "--proposers", "power,curves"]).stdout.splitlines()[0]
+    numbers = re.findall(r"[0-9.]+e?[0-9]*", printed.split("=")[1])
+    assert "exp(-" in printed and all(len(number) <= 8 for number in numbers), printed

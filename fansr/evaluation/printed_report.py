@@ -23,7 +23,8 @@ def report(
     best = found.best
     kept = np.ones(len(problem.y), bool)
     kept[found.outliers] = False
-    law = rounded(best, found.errors, outliers.rows_of(problem, kept), found.floor, found.loss)
+    weighed = problem if found.weights is None else replace(problem, weights=found.weights)
+    law = rounded(best, found.errors, outliers.rows_of(weighed, kept), found.floor, found.loss)
     lines = [f"{problem.target} = {law}", "", f"  {judgement.verdict}: {judgement.text}"]
     lines += [
         f"  {'' if remark['code'] in ('reading', 'groups') else '! '}{remark['text']}" for remark in judgement.remarks
