@@ -141,3 +141,11 @@ def test_a_guess_is_where_the_search_begins():
     )
     found = turns.search(Problem(z[:, None], y, ["z"]), options, Budget(0.2))
     assert found.best.fvu < 1e-20
+
+
+def test_a_law_that_is_offered_twice_is_fitted_twice():
+    x = np.linspace(1.0, 3.0, 20)
+    problem = Problem(np.column_stack([x, x**2]), 3 * x**3, ["x", "z"], "y")
+    state = form_search.FormState(problem, turns.Options(form=("f(x)",)), Budget(None))
+    state._fit_all([Candidate(["*", "mult3", "x1", "x2"], source="form") for _ in range(2)])
+    assert state.pool.best.fvu < 1e-20
