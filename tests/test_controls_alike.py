@@ -71,7 +71,7 @@ SAID = {
     "loss": ("absolute", 2 * X + NOISE, lambda law: law["loss"]["name"] == "absolute"),
 }  # fmt: skip
 ELSEWHERE = {"target", "dates", "weights", "sigma"}  # arguments of fit in Python, or of text alone
-QUICK = {"proposers": "power,sums,own", "samples": 0, "time": 0.0}
+QUICK = {"proposers": "power,sums,own", "samples": 0}  # by counts: no clock has a say
 
 
 def written(value):

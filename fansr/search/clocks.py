@@ -54,12 +54,13 @@ class Work(Budget):
 class Allowance:
     """Over when the budget is, but not before `seconds` of processor time were had: on a busy machine the clock runs alone.
 
-    A process that has less than one second in CROWDED gets fewer.  Over in any case at the `deadline`.
+    Time of this thread alone, as libraries that are loaded meanwhile may run others.  A process that has less than one second in
+    CROWDED gets fewer.  Over in any case at the `deadline`.
     """
 
     def __init__(self, budget: Budget, seconds: float, deadline: float | None = None, pace: float = 1.0):
-        self.budget, self.until = budget, time.process_time() + seconds * min(1.0, CROWDED / pace)
+        self.budget, self.until = budget, time.thread_time() + seconds * min(1.0, CROWDED / pace)
         self.deadline = math.inf if deadline is None else deadline
 
     def over(self) -> bool:
-        return time.monotonic() > self.deadline or (self.budget.over() and time.process_time() > self.until)
+        return time.monotonic() > self.deadline or (self.budget.over() and time.thread_time() > self.until)

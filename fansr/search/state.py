@@ -123,6 +123,7 @@ class State:
         self.until = math.inf  # set when the law is found
         self.work = clocks.Work(budget)
         self.loading = 0.0
+        self.allowance: clocks.Allowance | None = None  # the last that was given
         self.unheard: tuple[str, ...] = ()
 
     def _take(self, problem: Problem, near: np.ndarray | None = None):
@@ -271,9 +272,12 @@ class State:
         """Seconds spent on loading are none of the search's."""
         self.loading += seconds
         self.work.shift(seconds)
+        if self.allowance is not None:
+            self.allowance.until += seconds
 
     def _allowance(self, clock: Budget, seconds: float) -> Callable[[], bool]:
-        return clocks.Allowance(clock, seconds, self.options.deadline, self.work.pace()).over
+        self.allowance = clocks.Allowance(clock, seconds, self.options.deadline, self.work.pace())
+        return self.allowance.over
 
 
 def printed_digits(X: np.ndarray, y: np.ndarray, rows: int = 200) -> int:
