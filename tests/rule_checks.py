@@ -217,13 +217,13 @@ def drawn_table(rng):
     return Problem(X, y + float(rng.choice([0, 0, 0.05])) * rng.normal(size=M), NAMES)
 
 
-def broken_laws(drawn, breaches_of, first, last, seconds):
-    """(breaches, laws looked at) of searches number first to last.
+def assert_kept(drawn, breaches_of, numbers, seconds, least):
+    """No law of these searches breaks what was said of it, and more than `least` were looked at.
 
     drawn(number): what is said, a problem, its options; breaches_of(law, text, said, problem): names of the rules that a law breaks.
     """
     wrong, kept = [], 0
-    for number in range(first, last):
+    for number in numbers:
         said, problem, options = drawn(number)
         found = turns.search(problem, options, Budget(seconds))
         for law in [found.best, *found.front] if found.best else []:
@@ -232,4 +232,5 @@ def broken_laws(drawn, breaches_of, first, last, seconds):
             breach = breaches_of(law, text, said, problem)
             if breach:
                 wrong.append((number, said, text, law.expr, breach))
-    return wrong, kept
+    assert not wrong, (len(wrong), wrong[:5])
+    assert kept > least

@@ -96,9 +96,9 @@ class Problem:
         return {**record, **self.extra}
 
 
-@dataclass
+@dataclass(eq=False)
 class Candidate:
-    """A proposed expression; `consts` (C,) and `fvu` are there once it has been fitted.
+    """A proposed expression; `consts` (C,) and `fvu` are there once it has been fitted.  Each equals itself alone.
 
     A draw of the network has its log-probability `logp` and keeps the expression it was as `draw`, whatever becomes of it
     when it is cut down and its constants are rounded.  ties (C,): which constants are one (numbers from 0 in the order met), None

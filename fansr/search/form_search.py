@@ -101,7 +101,7 @@ class FormState(turns.Turns):
         for c in some:
             if c.ties is not None:
                 c.fvu, c.consts = polished_with_ties(self.problem, c)
-            elif len(c.consts) and not any(c is other for other in fresh):
+            elif len(c.consts) and c not in fresh:
                 fvu, found = self.fitter.polish(c.expr, c.consts)
                 c.fvu, c.consts = float(fvu), np.asarray(found, dtype=np.float64)
             elif not len(c.consts):
