@@ -57,9 +57,8 @@ def real_nats(c: float, error: float) -> float:
     return min(MOST_NATS, max(0.0, math.log(abs(c) / error) + size + _REAL_NATS))
 
 
-VAGUE = (
-    0.03  # share of a constant that its tolerance may be for a product of physics: beyond it every number is near one
-)
+# Share of a constant that its tolerance, four standard errors, may be for a product of physics: beyond it every number is near one.
+VAGUE = 0.12
 
 # ---- round numbers ----------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
     -x/(a - b), -2 x + 3                   x/(b - a), 3 - 2 x
     a sin(w t) + b cos(w t), -cos(w t - 3) A sin(w t + m), cos(w t + 0.14)
     sin(w t + pi/2)                        cos(w t)
-    1/(a + b exp(-r t))                    K/(1 + exp(-r (t - t0)))
+    1/(a + b exp(-r t)), 1/(a x^-n + b)    K/(1 + exp(-r (t - t0))), K/(1 + (h/x)^n)
     1.1/b + c/b                            (1.1 + c)/b
     x^3/sqrt(x)                            x^2.5
 
@@ -382,6 +382,37 @@ def logistic(X: np.ndarray):
     return rule
 
 
+def half_way(X: np.ndarray):
+    """A rule: a/(b + c x^p) as K/(1 + (x/h)^p), or K/(1 + (h/x)^-p) for p < 0, where h is among the column's values: Hill's curve.
+
+    For powers that were fitted alone: 1/(x^2 + b) is a peak, and has its width.
+    """
+
+    def rule(node):
+        if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
+            return node
+        above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
+        terms = list(summands(below))
+        if len(terms) != 2 or {t is None for _, t in terms} != {True, False}:
+            return node
+        (b,), ((c, term),) = [c for c, t in terms if t is None], [(c, t) for c, t in terms if t is not None]
+        over = isinstance(term, tuple) and term[0] == "inv"
+        power = term[1] if over else term
+        if not (isinstance(power, tuple) and power[0] == "pow" and isinstance(power[1], str) and min(b, c) > 0):
+            return node
+        if not isinstance(power[2], float) or not power[2]:
+            return node
+        p = -power[2] if over else power[2]
+        j = int(power[1][1:]) - 1
+        half = math.exp(math.log(b / c) / p)
+        if not X[:, j].min() <= half <= X[:, j].max():
+            return node
+        share = ("/", power[1], half) if p > 0 else ("/", half, power[1])
+        return ("/", scaled(1 / b, above), ("+", 1.0, ("pow", share, abs(p))))
+
+    return rule
+
+
 # ---- what is handed out -----------------------------------------------------------------------
 
 
@@ -396,6 +427,7 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (in_order, 0),
         (logistic(X), 2),
         (saturation, 1),
+        (half_way(X), 2),
         (whole_base, 0),
         (uneven_base, 1),
     )

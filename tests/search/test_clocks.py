@@ -2,6 +2,7 @@
 
 import types
 
+import numpy as np
 import pytest
 
 from fansr.fitting import Budget
@@ -12,7 +13,8 @@ from fansr.search import clocks
 def clock(monkeypatch):
     """wall and cpu seconds that stand still until the test moves them."""
     clock = types.SimpleNamespace(wall=100.0, cpu=7.0)
-    clock.monotonic, clock.process_time = (lambda: clock.wall), (lambda: clock.cpu)
+    clock.monotonic = lambda: clock.wall
+    clock.process_time = clock.thread_time = lambda: clock.cpu
     monkeypatch.setattr(clocks, "time", clock)
     monkeypatch.setattr("fansr.fitting.problem.time", clock)
     return clock
@@ -26,6 +28,19 @@ def test_a_tenth_is_kept_on_a_quiet_machine_and_more_on_a_crowded_one(clock):
     assert work.pace() == pytest.approx(10.0) and work.left() == pytest.approx(3 - 1 - 9 * clocks.ENDING)
     clock.wall, clock.cpu = 101.0, 7.03
     assert work.left() == pytest.approx(3 - 1 - clocks.LATEST * 3)  # no more than that, however crowded
+
+
+def test_seconds_of_loading_take_nothing_from_the_last_allowance(clock):
+    from fansr.fitting import Problem
+    from fansr.search import state
+
+    x = np.linspace(1.0, 2.0, 9)
+    search = state.State(Problem(x[:, None], 2 * x, ["x"]), state.Options(), Budget(1.0))
+    over = search._allowance(search.budget, 0.2)
+    clock.wall, clock.cpu = 110.0, 7.5
+    assert over()
+    search._loaded(0.4)
+    assert not over()
 
 
 def test_seconds_of_loading_move_the_end_of_a_budget_and_of_what_is_part_of_it(clock):
