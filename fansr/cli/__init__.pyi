@@ -1,5 +1,6 @@
 # What other packages may import from this one.
 from . import (
+    blas as blas,
     command as command,
     kernels as kernels,
     live_lines as live_lines,

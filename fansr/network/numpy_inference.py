@@ -20,11 +20,9 @@ Letters as in architecture.py; N sequences.  Weights are taken when a network is
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
-import threadpoolctl
 
+from fansr.cli import blas
 from fansr.network.configuration import EPSILON, EXPONENTS, ROPE_BASE, ModelConfig
 from fansr.network.decoder_kernels import attend_pool, gelu, normed
 
@@ -57,7 +55,7 @@ class NumpyNetwork:
 
         mask (B, M) bool: the valid points, present (B, 1+C) bool: the columns that exist; None: all.
         """
-        with _blas().limit(limits=self.threads, user_api="blas"):
+        with blas.threads(self.threads):
             out = self.encoder(values, mask, present)
         flat = _normed(out.reshape(-1, out.shape[-1]), self.config.plain) * self.memory_scale
         return (flat if self.memory_shift is None else flat + self.memory_shift).reshape(out.shape)
@@ -85,7 +83,7 @@ class NumpySequences:
         if t >= self.length:
             raise ValueError(f"these sequences hold {self.length} tokens and are full")
         start = self._room(len(tokens))
-        with _blas().limit(limits=self.network.threads, user_api="blas"):
+        with blas.threads(self.network.threads):
             return self._logits(tokens, t, start)
 
     def _logits(self, tokens, t: int, start: int):
@@ -351,12 +349,6 @@ class _SetAttention:
 
 
 # ---------------------------------------------------------------------------------------------- functions
-
-
-@functools.cache
-def _blas() -> threadpoolctl.ThreadpoolController:
-    """The library of numpy's products, which may have been loaded with a thread for every core."""
-    return threadpoolctl.ThreadpoolController()
 
 
 def _linear(w: Weights, name: str, x: np.ndarray) -> np.ndarray:

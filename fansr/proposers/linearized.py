@@ -7,6 +7,7 @@ and Clapeyron's laws, whose constants run over decades, where no search from ord
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -16,7 +17,8 @@ from fansr.proposers.parts.expression_assembly import Base, nearest
 from fansr.proposers.parts.power_products import LogRegression, power_products
 from fansr.proposers.parts.sparse_sums import Subsets, growing
 
-TERMS = 3  # of log|y|, besides its constant
+TERMS, BESIDE = 3, 2  # of log|y|, besides its constant; besides its constant and all logarithms
+NEW = 1e-9  # share of a term's square that no logarithm says
 KEPT = 3  # sets of each number of terms that become laws
 ROWS = 2000  # of a longer table
 SHARE = 0.3  # standard deviation that the regression may leave of log|y|'s; beyond it is no law
@@ -24,9 +26,9 @@ SHARE = 0.3  # standard deviation that the regression may leave of log|y|'s; bey
 
 @np.errstate(all="ignore")
 def log_linear(problem: Problem) -> list[Base]:
-    """Laws for a target of one sign: expressions with literals, an exponential in each."""
+    """Laws for a target that is nowhere 0: expressions with literals, an exponential in each; signs are those of the columns'."""
     X, y = problem.X, problem.y
-    if len(y) < 4 or not ((y > 0).all() or (y < 0).all()):
+    if len(y) < 4 or not (y != 0).all():
         return []
     rows = np.linspace(0, len(y) - 1, min(len(y), ROWS)).astype(int)
     t = np.log(np.abs(y[rows]))
@@ -34,29 +36,49 @@ def log_linear(problem: Problem) -> list[Base]:
     if not names or not np.ptp(t) > 0:
         return []
     F = np.stack([v[rows] for v in values])
+    logs = np.array([kind == "log" for kind, _ in names])
     found: list[Base] = []
     for w in (np.ones(len(rows)), np.abs(y[rows]) / np.abs(y).max()):
         w = w if problem.weights is None else w * np.sqrt(problem.weights[rows])
         centred = (F - np.average(F, axis=1, weights=w * w)[:, None]) * w
         target = (t - np.average(t, weights=w * w)) * w
-        kept = np.flatnonzero((centred * centred).sum(axis=1) > 0)
-        if not len(kept):
-            return found
-        subsets = Subsets(centred[kept], target)
-        for sets in growing(subsets, min(TERMS, len(rows) - 2), np.random.default_rng(0)):
-            near = [kept[list(members)] for residual, members in sets[:KEPT] if residual < SHARE**2]
-            for members in near:
-                if any(names[k][0] != "log" for k in members):
-                    coefficients, errors, _ = LogRegression(F[members].T, t, w).solve()
-                    found += _laws(problem, [names[k] for k in members], coefficients, errors)
+        for members in _chosen(centred, target, logs):
+            coefficients, errors, _ = LogRegression(F[members].T, t, w).solve()
+            found += _laws(problem, [names[k] for k in members], coefficients, errors)
     return list(dict.fromkeys(found))
 
 
+def _chosen(B: np.ndarray, t: np.ndarray, logs: np.ndarray) -> Iterator[np.ndarray]:
+    """Sets of terms that explain t (n,) well, not all of them logarithms: B (T, n) are the terms, logs (T,) which of them are.
+
+    Up to TERMS of any kind; then, where there are as many columns, one or two beside all logarithms.
+    """
+    size, most = (B * B).sum(axis=1), len(t) - 2
+    every = np.flatnonzero(logs & (size > 0))
+    passes = [(np.flatnonzero(size > 0), B, t, min(TERMS, most))]
+    if TERMS <= len(every) <= most - BESIDE:
+        Q = np.linalg.qr(B[every].T)[0]  # (n, L)
+        left = B - (B @ Q) @ Q.T
+        passes.append(
+            (np.flatnonzero(~logs & ((left * left).sum(axis=1) > NEW * size)), left, t - Q @ (Q.T @ t), BESIDE)
+        )
+    whole = float(t @ t)
+    for among, features, goal, terms in passes:
+        if not len(among) or not goal @ goal > 0:
+            continue
+        always = every if goal is not t else every[:0]
+        for sets in growing(Subsets(features[among], goal), terms, np.random.default_rng(0)):
+            for residual, members in sets[:KEPT]:
+                chosen = np.r_[always, among[list(members)]]
+                if residual * float(goal @ goal) < SHARE**2 * whole and not logs[chosen].all():
+                    yield chosen
+
+
 def _terms(X: np.ndarray) -> tuple[list[tuple[str, int]], list[np.ndarray]]:
-    """((kind, column) and values) of the terms that are finite on all rows: a column, its reciprocal, its logarithm."""
+    """((kind, column) and values) of the terms that are finite on all rows: a column, its reciprocal, the logarithm of its size."""
     names, values = [], []
     for j, x in enumerate(X.T):
-        kinds = {"x": x, "1/x": 1 / x, "log": np.log(x)}
+        kinds = {"x": x, "1/x": 1 / x, "log": np.log(np.abs(x))}
         for kind, v in kinds.items():
             if np.isfinite(v).all() and np.ptp(v) > 1e-9 * np.abs(v).max():
                 names.append((kind, j))

@@ -8,8 +8,10 @@ yields the phase for nothing; then refiner.py polishes all constants.  A second 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -31,11 +33,13 @@ from fansr.proposers.parts.inner_scan import (
     zoomed,
 )
 from fansr.proposers.parts.monomials import exponent_vectors, factors_of
+from fansr.proposers.parts.target_views import views
 from fansr.proposers.parts.terms import thinned
 
 ROWS = 384  # points the search looks at
 STEPS = 400  # quarter turns over an argument's range that are tried
 ARGUMENTS, PEAKS, PEAKS_TRIED = 14, 3, 6
+VIEWS = {("inv",): 0, ("exp",): 1}  # of the target, that come first
 LEADERS = 10  # amplitudes made into laws at each peak
 SECOND = 0.3  # share of what one wave leaves that another must explain
 RATES = np.array([-2.0, -1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0, 2.0])  # per typical size of the argument
@@ -50,21 +54,32 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if len(problem.y) < 20 or not columns or not np.ptp(problem.y) > 0 or len(columns) > 8:
         return
     waves = Waves(problem, columns, rng)
-    yield from proposals(problem, "waves", _batches(waves, len(columns)), budget, LEADERS, 8.0, EXACT)
+    yield from proposals(problem, "waves", _batches(problem, waves, len(columns)), budget, LEADERS, 8.0, EXACT)
 
 
-def _batches(waves: Waves, D: int) -> Iterator[list[Base]]:
-    """Laws of one wave, then of two, of the columns before other arguments; [] while periodograms are made."""
+def _batches(problem: Problem, waves: Waves, D: int) -> Iterator[list[Base]]:
+    """Laws of one wave, then of two, of the columns before other arguments; [] while periodograms are made.
+
+    A wave inside a quotient, a root or an exponential shows at its frequency too, if not alone: the strongest peak of
+    the columns is looked at in those views of the target as well.
+    """
     first, rest = waves.arguments[:D], waves.arguments[D:]
     for some in (first, rest):
-        peaks = []
+        peaks: list[Peak] = []
         for argument in some:
             peaks += waves.peaks(argument)
             yield []
         for peak in sorted(peaks, key=lambda peak: -peak.explained)[:PEAKS_TRIED]:
             yield waves.single(peak)
             yield waves.added(peak)
-        for pair in combinations(first, 2) if some is first else ():
+        if some is not first:
+            return
+        seen = sorted(views(problem.y)[1:], key=lambda view: VIEWS.get(view[0][-1:], 2)) if peaks else []
+        strongest = max(peaks, key=lambda peak: peak.explained, default=None)
+        for outside, target, slope, _ in seen:
+            weights = slope**2 if problem.weights is None else slope**2 * problem.weights
+            yield [(*outside, *law) for law in waves.of(replace(problem, y=target, weights=weights)).single(strongest)]
+        for pair in combinations(first, 2):
             yield waves.crossed(*pair)
 
 
@@ -85,21 +100,31 @@ class Waves:
 
     @np.errstate(all="ignore")
     def __init__(self, problem: Problem, columns: list[int], rng):
-        rows = np.sort(rng.permutation(len(problem.y))[:ROWS])
-        self.X, self.columns = problem.X[rows], columns
-        self.unit = scale_of(problem.y)
-        self.y = problem.y[rows] / self.unit
-        self.weights = None if problem.weights is None else problem.weights[rows]
-        self.w = None if self.weights is None else np.sqrt(self.weights)
-        self.one = np.ones(len(rows))
+        self.rows = np.sort(rng.permutation(len(problem.y))[:ROWS])
+        self.X, self.columns = problem.X[self.rows], columns
+        self.one = np.ones(len(self.rows))
         Z = self.X[:, columns]
         Z = ((Z - Z.mean(axis=0)) / Z.std(axis=0)).T
         self.slow = np.stack([self.one, *Z[:5]])  # amplitudes of the periodogram
-        crossed = [Z[i] * Z[j] for i in range(min(len(Z), 4)) for j in range(i + 1)]
-        self.still = self._projector([self.one])
-        self.background = self._projector([*self.slow, *crossed])
+        self.products = [Z[i] * Z[j] for i in range(min(len(Z), 4)) for j in range(i + 1)]
+        self._look_at(problem)
         self.arguments = arguments(self.X, columns, "* pow2 pow3 - + /")[: max(ARGUMENTS, len(columns))]
         self.plain, self.amplitudes = self._lists()
+
+    def _look_at(self, problem: Problem):
+        """Take this problem's target and weights."""
+        self.unit = scale_of(problem.y)
+        self.y = problem.y[self.rows] / self.unit
+        self.weights = None if problem.weights is None else problem.weights[self.rows]
+        self.w = None if self.weights is None else np.sqrt(self.weights)
+        self.still = self._projector([self.one])
+        self.background = self._projector([*self.slow, *self.products])
+
+    def of(self, problem: Problem) -> Waves:
+        """The same rows and lists for another target of the same table."""
+        other = copy.copy(self)
+        other._look_at(problem)
+        return other
 
     def _projector(self, known) -> Projector:
         return Projector(known, self.y, self.weights)

@@ -12,7 +12,17 @@ import numpy as np
 
 from fansr.expressions import to_infix
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import between, clocks, loss_search, relative_noise, rules, selection, shortening, unit_rules
+from fansr.search import (
+    between,
+    clocks,
+    loss_search,
+    narrow_columns,
+    relative_noise,
+    rules,
+    selection,
+    shortening,
+    unit_rules,
+)
 from fansr.search.roster import DEFAULT_PROPOSERS
 
 FINISHERS = 6  # candidates whose constants are rounded before one is chosen
@@ -165,6 +175,8 @@ class State:
             len(problem.y), self.floor, options.select, options.gamma, known=self.known, exact=self.exact,
             prior=self.prior, admit=self._admitted if self.rules or self.aim is not None or self.units else None, extra=self._of_units if self.units else None, columns=problem.X.shape[1], prices=options.rules.prices,
         )  # fmt: skip
+        self.narrow = narrow_columns.narrow(problem.X)
+        self.led: Candidate | None = None  # the last leader whose constants were compared with them
         self.settled: set[tuple] = set()
         self.pruned: set[tuple] = set()
 
@@ -254,6 +266,17 @@ class State:
             candidate.fvu = float(fvu)
             candidate.consts = None if values is None else np.asarray(values, dtype=np.float64)
 
+    def _with_narrow_columns(self):
+        """Offer a new leader with narrow columns in the place of constants."""
+        best = self.pool.best
+        if not self.narrow or best is None or best is self.led:
+            return
+        self.led = best
+        if self.exact < best.fvu < narrow_columns.WORTH:
+            found = narrow_columns.with_columns(best, self.narrow, self.problem, self.fitter)
+            if found is not best:
+                self.offer([found])
+
     def _prune(self, over):
         """Cut the leading and the front's candidates down: a good fit often hides in a longer one."""
         for candidate in [*self.pool[:PRUNED], *self.pool.front()]:
@@ -267,6 +290,7 @@ class State:
             self.pruned.add(tuple(short.expr))
             for other in tried:
                 self.pool.add(other)
+            self._with_narrow_columns()
 
     def _loaded(self, seconds: float):
         """Seconds spent on loading are none of the search's."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fansr.cli import kernels
+from fansr.cli import blas, kernels
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import large_tables, loss_search, relative_noise, rules, second_core, selection
 from fansr.search.ending import Ending
@@ -46,6 +46,7 @@ class _Turn:
         return ahead / self.share + (self.seconds - ahead) / min(self.share, EQUAL)
 
 
+@blas.threads()
 def search(
     problem: Problem, options: Options, budget: Budget | None = None, candidates: Sequence[Candidate] = ()
 ) -> Found:
@@ -340,5 +341,6 @@ class Turns(Ending):
         if batch is None:
             return False
         self.offer(batch, turn.name)
+        self._with_narrow_columns()
         turn.seconds += time.monotonic() - begun
         return True

@@ -24,35 +24,11 @@ from fansr.expressions import compile_many
 from fansr.fitting import FULL, Budget, Candidate, Problem, Refiner
 from fansr.proposers.local_search.island import POPULATION, Island
 from fansr.proposers.local_search.ratio_island import QuotientIsland
+from fansr.proposers.parts.target_views import views
 
 LONGEST = 30  # tokens of a genome
 ROWS = 128  # points an island sees; the refiner's quick rounds use the first 32 of them
 EVALUATIONS = 60_000  # without a clock, times budget.work
-
-
-def views(y: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray, np.ndarray, tuple[str, ...]]]:
-    """(outside, target, slope, inside) for every view that fits y (M,).
-
-    `outside` are the tokens put before an expression for `target` to make one for y, `inside` those that do the
-    opposite to an expression for y, and slope = |dy / dtarget| up to a factor weighs residuals.
-    """
-    found = [((), y, np.ones(len(y)), ())]
-    size = np.abs(y)
-    sign = () if (y >= 0).all() else ("neg",) if (y <= 0).all() else None
-    with np.errstate(all="ignore"):
-        if sign is not None:
-            unit = size.max()
-            found.append(((*sign, "pow1_2"), y * (y / unit), unit / np.maximum(size, 1e-3 * unit) / 2, ("pow2",)))
-            if (size > 0).all() and size.max() / size.min() < 1e6:
-                low = size.min()
-                found.append(((*sign, "inv", "pow1_2"), (low / y) ** 2, (size / size.max()) ** 3, ("inv", "pow2")))
-            if (size > 0).all() and size.max() / size.min() < 1e12:
-                found.append(((*sign, "exp"), np.log(size), size, ("log", *sign)))
-        if (size > 0).all() and size.max() / size.min() < 1e8:
-            found.append((("inv",), 1 / y, y * (y / size.max()), ("inv",)))
-        if size.max() < 30 and np.ptp(y) > 0.05:
-            found.append((("log",), np.exp(y), np.exp(-y), ("exp",)))
-    return [(o, t, s, i) for o, t, s, i in found if np.isfinite(t).all() and np.isfinite(s).all() and np.ptp(t) > 0]
 
 
 def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1, operators=None):

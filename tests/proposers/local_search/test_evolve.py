@@ -15,6 +15,7 @@ from fansr.proposers.local_search.genome_canonical_form import canonical_rows
 from fansr.proposers.local_search.genomes import Limits
 from fansr.proposers.local_search.island import BINARY_CUMULATIVE, KINDS, UNARY_CUMULATIVE, Island, genomes_of
 from fansr.proposers.local_search.subtree_library import leading
+from fansr.proposers.parts.target_views import views
 
 NO_TABLE = 1 << 12
 
@@ -146,7 +147,7 @@ def test_spelled_programs_are_the_scaled_sums():
 
 def aimed(X, y, expr, consts, tries=400):
     """Children that `aim` makes of one expression."""
-    island = Island(X, y, None, evolve.views(y)[0], list(range(X.shape[1])), 40, 3)
+    island = Island(X, y, None, views(y)[0], list(range(X.shape[1])), 40, 3)
     rows = rows_of([expr], [consts])
     out = Island._empty(tries)
     sample = Sample(island.refiner.columns, island.refiner.y, island.refiner.sw, island.n_aim)
@@ -181,7 +182,7 @@ def test_views_invert():
     """outside(target) is y and inside(y) the target, each up to the view's own scale."""
     for y in (np.array([1.5, 2.0, 5.0]), np.array([-1.5, -2.0, -5.0]), np.array([-3.0, 1.0, 2.0])):
         names = set()
-        for outside, target, slope, inside in evolve.views(y):
+        for outside, target, slope, inside in views(y):
             there = evaluate([*outside, "x1"], (evaluate([*inside, "x1"], y[:, None]))[:, None])
             np.testing.assert_allclose(there, y, rtol=1e-12)
             want = evaluate([*inside, "x1"], y[:, None])
