@@ -244,7 +244,7 @@ def format_number(value: float, digits: int | None = None) -> str:
     digit = text.lstrip("-").rstrip("0")
     if text.endswith("00000") and len(text) > 7 and text.lstrip("-").isdigit():  # 138900000000 as 1.389e11
         power = len(text.lstrip("-")) - 1
-        return f"{'-' * (value < 0)}{digit[0]}{'.' * (len(digit) > 1)}{digit[1:]}e{power}"
+        return f"{'-' if value < 0 else ''}{digit[0]}{'.' * (len(digit) > 1)}{digit[1:]}e{power}"
     return re.sub(r"e\+?(-?)0*(\d+)$", r"e\1\2", text) if "e" in text else text
 
 
@@ -262,7 +262,15 @@ def part_of_pi(value: float) -> str:
 
 
 def part_of_logarithm(value: float) -> str:
-    """ "log(7)", "2*log(3)", "-log(2)/5" for a number that is one to 15 digits, the parts and the argument up to 12; else ""."""
+    """ "log(7)", "2*log(3)", "-log(2)/5" for a number that is one to 15 digits, the parts and the argument up to 12; else "".
+
+    Also what stands before logarithms of base 10 and 2: "1/log(2)", "10/log(10)" of decibels, "-2.5/log(10)" of magnitudes.
+    """
+    for n in (10, 2):
+        above = abs(value) * math.log(n)
+        near = round(2 * above) / 2
+        if near in (*range(1, 13), 20, 2.5) and abs(above - near) <= 6e-15 * near:
+            return f"{'-' if value < 0 else ''}{near:g}/log({n})"
     for n in (2, 3, 5, 6, 7, 10, 11, 12):  # log(4) is 2*log(2)
         share = abs(value) / math.log(n)
         for below in range(1, 13) if 0.08 < share < 12.5 else ():
@@ -319,7 +327,7 @@ def _leaf(token: str, values, names, digits, pi: bool) -> tuple[str, int]:
         arity(token)  # ValueError for what is no token
         value = float(token)
     if pi and (text := part_of_pi(value) or part_of_logarithm(value)):
-        return text, _ATOM if text[-1] in "i)" and text[0] in "pl" else OPERATOR["*"].precedence
+        return text, _ATOM if text in ("pi", *(f"log({n})" for n in range(2, 13))) else OPERATOR["*"].precedence
     text = format_number(value, digits)
     return text, 3 if text[:1] == "-" else _ATOM
 

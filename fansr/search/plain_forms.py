@@ -382,6 +382,51 @@ def logistic(X: np.ndarray):
     return rule
 
 
+def one_sided(node):
+    """a + a tanh(u) as 2 a/(1 + exp(-2 u)), a - a tanh(u) as 2 a/(1 + exp(2 u))."""
+    if not isinstance(node, tuple) or node[0] not in ("+", "-"):
+        return node
+    terms = list(summands(node))
+    steps = [(c, t) for c, t in terms if isinstance(t, tuple) and t[0] == "tanh"]
+    levels = [c for c, t in terms if t is None]
+    if len(terms) != 2 or len(steps) != 1 or len(levels) != 1:
+        return node
+    (c, step), (a,) = steps[0], levels
+    if abs(abs(c) - abs(a)) > SAME * abs(a):
+        return node
+    return ("/", 2 * a, ("+", 1.0, ("exp", scaled(-2.0 if c * a > 0 else 2.0, step[1]))))
+
+
+def one_number(node):
+    """3 x * 2/(z + 1) as 6 x/(z + 1), 2 (3 x) as 6 x."""
+    if isinstance(node, tuple) and node[0][:4] == "mult" and coefficient(node[1])[0] != 1.0:
+        return scaled(*coefficient(node))
+    if not isinstance(node, tuple) or node[0] != "*":
+        return node
+    (a, f), (b, g) = coefficient(node[1]), coefficient(node[2])
+    if a == 1.0 or b == 1.0 or (f is None and g is None):
+        return node
+    if f is None or g is None:
+        return scaled(a * b, g if f is None else f)
+    below = isinstance(g, tuple) and g[0] == "inv"
+    return scaled(a * b, ("/", f, g[1]) if below else ("*", f, g))
+
+
+def together(node):
+    """a/(1/x + 1/z) as a x z/(x + z), x and z columns: lenses, resistors, reduced masses."""
+    if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
+        return node
+    above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
+    if not isinstance(below, tuple) or below[0] not in ("+", "-"):
+        return node
+    parts = below[1:]
+    if not all(isinstance(part, tuple) and part[0] == "inv" and isinstance(part[1], str) for part in parts):
+        return node
+    x, z = (part[1] for part in parts)
+    other = ("+", x, z) if below[0] == "+" else ("-", z, x)
+    return ("/", ("*", x, z) if above == 1.0 else ("*", ("*", above, x), z), other)
+
+
 def half_way(X: np.ndarray):
     """A rule: a/(b + c x^p) as K/(1 + (x/h)^p), or K/(1 + (h/x)^-p) for p < 0, where h is among the column's values: Hill's curve.
 
@@ -425,6 +470,9 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (waves, 0),
         (one_power, 1),
         (in_order, 0),
+        (one_sided, 3),
+        (one_number, 1),
+        (together, 2),
         (logistic(X), 2),
         (saturation, 1),
         (half_way(X), 2),

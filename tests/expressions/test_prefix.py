@@ -187,6 +187,7 @@ def test_numbers_read_back():
         assert float(ex.format_number(value)) == value
     assert ex.format_number(math.pi, 4) == "3.142"
     assert ex.format_number(1.5e-7, 3) == "1.5e-7"
+    assert ex.format_number(np.float64(-138900000000)) == "-1.389e11"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +206,28 @@ def test_numbers_read_back():
 )
 def test_parts_of_pi_are_told_from_numbers_near_them(value, text):
     assert ex.part_of_pi(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (math.log(7), "log(7)"),
+        (-math.log(2) / 5, "-log(2)/5"),
+        (1 / math.log(10), "1/log(10)"),
+        (-2.5 / math.log(10), "-2.5/log(10)"),
+        (20 / math.log(10), "20/log(10)"),
+        (3 / math.log(2), "3/log(2)"),
+        (0.434294481, ""),
+        (0.0, ""),
+    ],
+)
+def test_parts_of_logarithms_and_what_makes_their_base(value, text):
+    assert ex.part_of_logarithm(value) == text
+    if text:
+        x = [[0.3], [2.0], [70.0]]
+        shown = ex.to_infix(["*", "<constant>", "log", "x1"], [value], ["P"], pi=True)
+        expected = [value * math.log(row[0]) for row in x]
+        assert evaluate(ex.from_infix(shown, ["P"]), np.array(x)).tolist() == pytest.approx(expected, rel=1e-13)
 
 
 @pytest.mark.parametrize("c", [math.pi / 6, -2 * math.pi, math.pi])
