@@ -262,9 +262,12 @@ def decaying_waves(problem: Problem, j: int, count: int = 3) -> list[Base]:
         if not share < 1:
             continue
         wave: Base = ("sin", "+", *times(omega, X), repr(phase))
-        values = np.exp(-k * x) * np.sin(omega * x + phase)
+        # Columns may be far from zero (seconds since 1970): there the envelope alone leaves the range of numbers.
+        start = x.min() if k > 0 else x.max()
+        values = np.exp(-k * (x - start)) * np.sin(omega * x + phase)
         A = np.column_stack([np.ones_like(x), values])
         b, a = np.linalg.lstsq(A / np.abs(A).max(axis=0), y, rcond=None)[0] / np.abs(A).max(axis=0)
+        a = a * np.exp(k * start)
         if not (math.isfinite(a) and math.isfinite(b) and a):
             continue
         whole = times(float(a), ("*", "exp", *times(-k, X), *wave) if k else wave)

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from fansr.expressions import evaluate, from_infix
+from fansr.expressions import evaluate, from_infix, literal_value
 from fansr.fitting import Budget, Problem
 from fansr.proposers import few_term_sums
 from fansr.streams import rng_for
@@ -75,3 +75,11 @@ def test_a_wave_that_hardly_turns_is_not_proposed():
 def test_nothing_is_proposed_for_a_constant_target():
     x = np.linspace(0, 1, 20)[:, None]
     assert not list(few_term_sums.propose(Problem(x, np.ones(20), ["x"]), Budget(None), rng_for(0, "t", 0)))
+
+
+def test_decaying_waves_of_a_column_far_from_zero_warn_of_nothing(capfd):
+    x = 1.6e9 + np.sort(np.random.default_rng(0).uniform(0, 2e6, 80))
+    problem = Problem(X=x[:, None], y=np.sin(2.5e-5 * x) + 1.4, names=["t"])
+    for law in few_term_sums.decaying_waves(problem, 0, 8):
+        assert np.isfinite([float(token) for token in law if literal_value(token) is not None]).all()
+    assert "illegal" not in "".join(capfd.readouterr())  # LAPACK's own word for NaN, which no handler of Python's sees
