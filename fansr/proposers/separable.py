@@ -23,7 +23,7 @@ from fansr.proposers.parts.terms import thinned
 MIN_ROWS = 40
 MAX_COLUMNS = 5  # 52 dealings
 ROWS = 1500  # points the splines use
-OUTERS = ("y", "exp", "1/y", "sqrt", "log")  # functions undone
+OUTERS = ("y", "exp", "1/y", "sqrt", "log", "cube")  # functions undone
 KEPT = 4  # dealings taken to pieces
 SURE = 1e-8  # unseen error of a dealing that leaves no need to look at other functions of y
 MUCH_WORSE = 1e3  # times the unseen error of the best dealing

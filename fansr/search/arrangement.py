@@ -20,11 +20,12 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, from_tree, variable_index
 from fansr.fitting import Candidate
-from fansr.search.plain_forms import added, coefficient, everywhere, scaled, tree_of, with_text
+from fansr.search.plain_forms import added, coefficient, everywhere, scaled, summands, tree_of, with_text
 from fansr.search.spelling import linear
 
 SAME = 1e-13  # relative difference of a constant and a logarithm that it is
 BASES = range(2, 13)
+ROOTS = ("pow1_2", "pow1_3", "pow1_4", "pow1_5")
 
 
 def arranged(candidate: Candidate) -> Candidate:
@@ -73,13 +74,11 @@ def _terms(node, sign: int = 1) -> Iterator[tuple[int, object]]:
 
 
 def _sums(node):
-    """Every sum of a tree in order, and the bare columns of every product."""
+    """Every sum and every product of a tree in order."""
     if not isinstance(node, tuple):
         return node
     if node[0] == "*":
-        factors = [_sums(factor) for factor in _factors(node)]
-        names = iter(sorted((f for f in factors if isinstance(f, str)), key=lambda name: int(name[1:])))
-        first, *more = [next(names) if isinstance(f, str) else f for f in factors]
+        first, *more = sorted((_sums(factor) for factor in _factors(node)), key=_place)
         return reduce(lambda product, f: ("*", product, f), more, first)
     if node[0] not in ("+", "-"):
         return (node[0], *map(_sums, node[1:]))
@@ -103,6 +102,14 @@ def _sums(node):
     if ahead is None:
         return ("neg", _joined([(-sign, term) for sign, term in ordered]))
     return _joined([ordered[ahead], *ordered[:ahead], *ordered[ahead + 1 :]])
+
+
+def _place(factor) -> tuple[int, int]:
+    """Where a factor stands: numbers, columns and their powers in the table's order, the rest as it came."""
+    if isinstance(factor, float):
+        return 0, 0
+    base = factor[1] if isinstance(factor, tuple) and factor[0][:3] == "pow" and factor[0] not in ROOTS else factor
+    return (1, int(base[1:])) if isinstance(base, str) else (2, 0)
 
 
 def _factors(node) -> Iterator[object]:
@@ -174,7 +181,10 @@ def _growth(node):
 
 
 def saturation(node):
-    """a/(b/x + c) as (a/c) x/(x + b/c), x a column: the half-way point, and the level that is reached."""
+    """a/(b/x + c) as (a/c) x/(x + b/c), x a column: the half-way point, and the level that is reached.
+
+    b may be a sum: where an inhibitor competes, a/((b + i)/x + c) is (a/c) x/(x + i/c + b/c).
+    """
     if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
         return node
     above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
@@ -185,9 +195,12 @@ def saturation(node):
     if not isinstance(c, float) or not c > 0 or not isinstance(over, tuple):
         return node
     b, column = (1.0, over[1]) if over[0] == "inv" else over[1:] if over[0] == "/" else (None, None)
-    if not isinstance(b, float) or not b > 0 or not isinstance(column, str):
+    if b is None or not isinstance(column, str):
         return node
-    return scaled(above / c, ("/", column, ("+", column, b / c)))
+    parts = [(k / c, term) for k, term in summands(b)]
+    if any(k <= 0 for k, _ in parts):
+        return node
+    return scaled(above / c, ("/", column, added([(1.0, column), *parts])))
 
 
 def whole_base(node):

@@ -474,7 +474,7 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (one_number, 1),
         (together, 2),
         (logistic(X), 2),
-        (saturation, 1),
+        (saturation, 2),
         (half_way(X), 2),
         (whole_base, 0),
         (uneven_base, 1),

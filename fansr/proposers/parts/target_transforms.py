@@ -78,8 +78,10 @@ RARE_OUTERS = (
     Outer("1/square", lambda S: 1 / (S * S), lambda u: 1 / np.sqrt(u), _positive, Fraction(-2)),
     Outer("cbrt", np.cbrt, lambda u: u**3, _all, Fraction(1, 3)),
 )
+# Where columns come apart under it.
+CUBE = Outer("cube", lambda S: S**3, np.cbrt, _all, Fraction(3))
 # fmt: on
-OUTER = {outer.name: outer for outer in OUTERS + RARE_OUTERS}
+OUTER = {outer.name: outer for outer in (*OUTERS, *RARE_OUTERS, CUBE)}
 
 
 class View(NamedTuple):
