@@ -76,8 +76,9 @@ def mesh(axes) -> np.ndarray:
 
 
 def rates(a: np.ndarray) -> np.ndarray:
-    """k > 0 from where k a is next to nothing on all rows to where it is large on most."""
-    largest, typical = float(np.abs(a).max()), float(np.median(np.abs(a))) or float(np.abs(a).max())
+    """k > 0 from where k a is next to nothing on all rows to where it is large on most, of those where it is finite (1/a)."""
+    size = np.abs(a[np.isfinite(a)]) if np.isfinite(a).any() else np.ones(1)
+    largest, typical = float(size.max()) or 1.0, float(np.median(size)) or float(size.max()) or 1.0
     return np.geomspace(0.05 / largest, 5.0 / typical, 8)
 
 

@@ -197,3 +197,10 @@ def test_zooming_finds_what_scipy_finds():
     # An axis of one value stays, and with no rounds so does the place.
     assert zoomed(f, (axes[0], np.array([2.0])), np.array([1.5, 2.0]), 5)[1][1] == 2.0
     assert (zoomed(f, axes, start, 0)[1] == start).all()
+
+
+def test_rates_pass_over_the_rows_where_an_argument_is_infinite():
+    a = np.array([0.0, 0.5, 1.0, 2.0])
+    with np.errstate(divide="ignore"):
+        assert np.array_equal(rates(1 / a), rates(1 / a[1:]))
+    assert np.isfinite(rates(np.zeros(3))).all() and np.isfinite(rates(np.full(3, np.inf))).all()
