@@ -341,10 +341,13 @@ def shape_of(X: np.ndarray, residual: np.ndarray, names: Sequence[str], free: in
 
 
 def _uneven(y, residual):
-    """Residuals that grow with the values (Spearman 1904): large values rule such a fit, and small ones are not heard."""
+    """Residuals that grow with the law's values (Spearman 1904): large values rule such a fit, and small ones are not heard.
+
+    Not with the target's: where the law is near 0 the target is the noise, and small with it.
+    """
     every = max(1, len(y) // LOOKED_AT)
     y, residual = y[::every], residual[::every]
-    size = np.abs(y)
+    size = np.abs(y - residual)
     if len(y) < MIN_UNEVEN or not size.min() > 0 or size.max() < UNEVEN_RANGE * size.min():
         return
     ranks = [np.argsort(np.argsort(v, kind="stable")).astype(float) for v in (np.abs(residual), size)]

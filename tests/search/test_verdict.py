@@ -178,6 +178,11 @@ def test_noise_in_proportion_is_told():
     assert "uneven noise" in codes(judged("3.0*x1**1.5", x, clean * (1 + 0.05 * rng.normal(size=60))))
     assert "uneven noise" not in codes(judged("3.0*x1**1.5", x, clean + 0.01 * clean.std() * rng.normal(size=60)))
     assert "uneven noise" not in codes(judged("3.0*x1**1.5", x, clean))
+    # Noise larger than the law's small values: there the target is the noise, and small where that is.
+    x = np.column_stack([rng.uniform(0.1, 3, 512), rng.uniform(0.1, 3, 512)])
+    clean = x[:, 0] ** 3 * x[:, 1] ** 2
+    assert "uneven noise" not in codes(judged("x1**3*x2**2", x, clean + 0.1 * clean.std() * rng.normal(size=512)))
+    assert "uneven noise" in codes(judged("x1**3*x2**2", x, clean * (1 + 0.1 * rng.normal(size=512))))
 
 
 def test_fast_waves_are_told():
