@@ -25,7 +25,7 @@ from fansr.evaluation import printed_report, result
 from fansr.expressions import variables
 from fansr.fit_view import SearchView
 from fansr.fitting import Budget, Problem
-from fansr.search import loss_search, outliers, saved_law, turns, verdict
+from fansr.search import loss_search, outliers, remarks, saved_law, turns, verdict
 from fansr.tables import Choice, unit_texts
 
 PICTURES = (".png", ".svg", ".pdf")  # that --plot can draw
@@ -164,7 +164,7 @@ def _search(
     predicted = None
     if new_rows is not None and wanted.predict:
         predicted = _predicted(found, problem, *new_rows, wanted.predict)
-        outside = verdict.outside(new_rows[0], problem, found.best)
+        outside = remarks.outside(new_rows[0], problem, found.best)
         judgement.remarks.extend([outside] if outside else [])
     return Answer(problem, notes, dropped, found, judgement, predicted, options, loading)
 

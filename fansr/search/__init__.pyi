@@ -6,6 +6,7 @@ from . import (
     loss_verdict as loss_verdict,
     outliers as outliers,
     relative_noise as relative_noise,
+    remarks as remarks,
     rounding as rounding,
     rules as rules,
     saved_law as saved_law,

@@ -13,7 +13,7 @@ import numpy as np
 
 from fansr.expressions import variables
 from fansr.fitting import Candidate, Problem
-from fansr.search import verdict
+from fansr.search import remarks, verdict
 from fansr.search.loss_search import Outcome
 from fansr.streams import rng_for
 
@@ -28,15 +28,15 @@ def judge(
     f = outcome.values(best)
     told = outcome.told(best)
     word, text = _verdict(outcome, problem, best, errors, f, told, seed)
-    remarks = [
+    noted = [
         (
             "loss",
             f"{_meaning(outcome)}; FVU and R2 are of this loss: what the law leaves of it, beside the best constant",
         ),
         *_of_the_loss(told),
-        *verdict.remarks_of(best, errors, problem, unheard, seed),
+        *remarks.of(best, errors, problem, unheard, seed),
     ]
-    return verdict.Judged(word, text, [{"code": code, "text": text} for code, text in remarks])
+    return verdict.Judged(word, text, [{"code": code, "text": text} for code, text in noted])
 
 
 def _meaning(outcome: Outcome) -> str:

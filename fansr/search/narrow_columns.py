@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fansr.expressions import CONSTANT, value_and_jacobian
+from fansr.expressions import CONSTANT
 from fansr.fitting import Candidate, Problem
 
 SPREAD = 0.05  # (largest - smallest) / middle of a narrow column, at most
@@ -54,6 +54,8 @@ def with_columns(candidate: Candidate, columns: Sequence[int], problem: Problem,
 @np.errstate(all="ignore")
 def _best(candidate: Candidate, columns: Sequence[int], problem: Problem) -> tuple[int, int, float] | None:
     """(column, constant, power) of the substitution that explains most, to first order; None where none explains enough."""
+    from fansr.expressions import value_and_jacobian  # which loads numba
+
     consts = np.asarray(candidate.consts, dtype=np.float64)
     values, J = value_and_jacobian(candidate.expr, problem.X, consts)  # (M,), (C, M)
     w = np.ones(len(values)) if problem.weights is None else np.sqrt(problem.weights / problem.weights.max())

@@ -30,7 +30,7 @@ import numpy as np
 from fansr.errors import DataError
 from fansr.expressions import n_constants, problems, to_infix, variables
 from fansr.fitting import Candidate, Problem
-from fansr.search import loss_search, rounding, selection, unit_rules, verdict
+from fansr.search import loss_search, remarks, rounding, selection, unit_rules, verdict
 from fansr.streams import files
 from fansr.version import __version__
 
@@ -183,7 +183,7 @@ class SavedLaw:
 
     def outside(self, X: np.ndarray, k: int | None = None) -> dict[str, str] | None:
         """The remark {"code", "text"} where rows X lie far outside the data in a column the law uses, or None."""
-        return verdict.outside_box(X, np.array(self.low), np.array(self.high), self.columns, self.law(k).prefix)
+        return remarks.outside_box(X, np.array(self.low), np.array(self.high), self.columns, self.law(k).prefix)
 
 
 def of(
@@ -336,7 +336,7 @@ def _checked(found: dict[str, Any]) -> SavedLaw:
     if not isinstance(chosen, int) or isinstance(chosen, bool) or not 0 <= chosen < len(laws):
         raise ValueError(f"chosen is {chosen!r}, wanted a place among its {len(laws)} laws")
     low, high = (_numbers(found[name], name, len(columns)) for name in ("low", "high"))
-    remarks = [
+    noted = [
         {str(k): str(v) for k, v in remark.items()} for remark in found.get("remarks") or [] if isinstance(remark, dict)
     ]
     conversions, extra = found.get("conversions"), found.get("extra") or {}
@@ -354,7 +354,7 @@ def _checked(found: dict[str, Any]) -> SavedLaw:
         rows=int(found["rows"]),
         verdict=found["verdict"],
         verdict_text=str(found.get("verdict_text") or ""),
-        remarks=remarks,
+        remarks=noted,
         conversions=conversions,
         floor=_numbers([found.get("floor", selection.EXACT)], "floor", 1)[0],
         extra=extra,

@@ -10,7 +10,7 @@ header's digest followed by the packed end record up to the seal's own eight byt
 covered.  Format 1, which is still read, had another hash and no seal.
 
 Streams put one after another (``cat a b``) are a valid stream.  Reading also takes gzip and plain msgpack, told apart
-by content.  reader.py reads and writer.py writes; packing.py says how a record is laid out, files.py how its bytes are packed.
+by content.  reading.py reads and writing.py writes; packing.py says how a record is laid out, files.py how its bytes are packed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fansr.streams.packing import MASK, Batch, digest, pack, pack_many, unpack
-from fansr.streams.reader import Reader
-from fansr.streams.writer import FAST, LEVEL, Writer
+from fansr.streams.reading import Reader
+from fansr.streams.writing import FAST, LEVEL, Writer
 
 __all__ = [
     "FAST",

@@ -8,7 +8,7 @@ from scipy import special, stats
 
 from fansr.expressions import bind, evaluate, free, from_infix
 from fansr.fitting import Budget, Candidate, Problem, Refiner
-from fansr.search import selection, turns, verdict
+from fansr.search import remarks, selection, turns, verdict
 
 
 def judged(formula, X, y, names=None, errors=None, **more):
@@ -230,10 +230,10 @@ def test_few_rows_and_time():
 def test_predictions_far_outside():
     problem = Problem(X1, 2 * X1[:, 0], ["t"])
     best = Candidate(["mult2", "x1"], np.zeros(0), 0.0)
-    assert verdict.outside(X1 + 1.0, problem, best) is None
-    remark = verdict.outside(np.array([[60.0], [3.0]]), problem, best)
+    assert remarks.outside(X1 + 1.0, problem, best) is None
+    remark = remarks.outside(np.array([[60.0], [3.0]]), problem, best)
     assert remark["code"] == "outside" and "1 of 2" in remark["text"] and "t from" in remark["text"]
-    assert verdict.outside(np.array([[np.nan]]), problem, best) is None
+    assert remarks.outside(np.array([[np.nan]]), problem, best) is None
 
 
 def test_bound_laws_are_judged_as_fitted_ones():

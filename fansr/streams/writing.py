@@ -15,7 +15,7 @@ import zstandard
 
 from fansr.errors import DataError
 from fansr.streams.packing import MASK, digest, pack
-from fansr.streams.reader import FORMAT, LARGE, is_count, seal
+from fansr.streams.reading import FORMAT, LARGE, is_count, seal
 
 try:
     import fcntl
