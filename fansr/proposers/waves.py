@@ -30,6 +30,7 @@ from fansr.proposers.parts.inner_scan import (
     table,
     usable,
     values_of,
+    wave_power,
     zoomed,
 )
 from fansr.proposers.parts.monomials import exponent_vectors, factors_of
@@ -38,9 +39,12 @@ from fansr.proposers.parts.terms import thinned
 
 ROWS = 384  # points the search looks at
 STEPS = 400  # quarter turns over an argument's range that are tried
-ARGUMENTS, PEAKS, PEAKS_TRIED = 14, 3, 6
+ARGUMENTS, PEAKS, PEAKS_TRIED = 14, 3, 10
+FIRST = 3  # peaks looked at before other views of the target are
+MOST_TRIPLED = 5  # columns up to which products of three are arguments
 VIEWS = {("inv",): 0, ("exp",): 1}  # of the target, that come first
 LEADERS = 10  # amplitudes made into laws at each peak
+LEVELS = 3  # amplitudes of a wave on a level
 SECOND = 0.3  # share of what one wave leaves that another must explain
 RATES = np.array([-2.0, -1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0, 2.0])  # per typical size of the argument
 EXPONENTIAL = Family("exp * k a", lambda a: RATES / (float(np.median(np.abs(a))) or 1.0))
@@ -58,29 +62,29 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
 
 
 def _batches(problem: Problem, waves: Waves, D: int) -> Iterator[list[Base]]:
-    """Laws of one wave, then of two, of the columns before other arguments; [] while periodograms are made.
+    """Laws of one wave, then of two, of the strongest peaks of all arguments; [] while periodograms are made.
 
-    A wave inside a quotient, a root or an exponential shows at its frequency too, if not alone: the strongest peak of
-    the columns is looked at in those views of the target as well.
+    A wave inside a quotient, a root or an exponential shows at its frequency too, if not alone: the strongest peak is
+    looked at in those views of the target as well.
     """
-    first, rest = waves.arguments[:D], waves.arguments[D:]
-    for some in (first, rest):
-        peaks: list[Peak] = []
-        for argument in some:
-            peaks += waves.peaks(argument)
-            yield []
-        for peak in sorted(peaks, key=lambda peak: -peak.explained)[:PEAKS_TRIED]:
-            yield waves.single(peak)
-            yield waves.added(peak)
-        if some is not first:
-            return
-        seen = sorted(views(problem.y)[1:], key=lambda view: VIEWS.get(view[0][-1:], 2)) if peaks else []
-        strongest = max(peaks, key=lambda peak: peak.explained, default=None)
-        for outside, target, slope, _ in seen:
-            weights = slope**2 if problem.weights is None else slope**2 * problem.weights
-            yield [(*outside, *law) for law in waves.of(replace(problem, y=target, weights=weights)).single(strongest)]
-        for pair in combinations(first, 2):
-            yield waves.crossed(*pair)
+    peaks: list[Peak] = []
+    for argument in waves.arguments:
+        peaks += waves.peaks(argument)
+        yield []
+    peaks = sorted(peaks, key=lambda peak: -peak.explained)[:PEAKS_TRIED]
+    for peak in peaks[:FIRST]:
+        yield waves.single(peak)
+        yield waves.added(peak)
+    for outside, target, slope, _ in sorted(views(problem.y)[1:], key=lambda view: VIEWS.get(view[0][-1:], 2)):
+        weights = slope**2 if problem.weights is None else slope**2 * problem.weights
+        view = waves.of(replace(problem, y=target, weights=weights))
+        for peak in peaks[:1]:
+            yield [(*outside, *law) for law in view.single(peak)]
+    for peak in peaks[FIRST:]:
+        yield waves.single(peak)
+        yield waves.added(peak)
+    for pair in combinations(waves.arguments[:D], 2):
+        yield waves.crossed(*pair)
 
 
 class Peak(NamedTuple):
@@ -109,6 +113,10 @@ class Waves:
         self.products = [Z[i] * Z[j] for i in range(min(len(Z), 4)) for j in range(i + 1)]
         self._look_at(problem)
         self.arguments = arguments(self.X, columns, "* pow2 pow3 - + /")[: max(ARGUMENTS, len(columns))]
+        for triple in combinations(columns, 3) if len(columns) <= MOST_TRIPLED else ():
+            v = self.X[:, list(triple)].prod(axis=1)
+            if usable(v):
+                self.arguments.append((("*", "*", *(f"x{j + 1}" for j in triple)), v))
         self.plain, self.amplitudes = self._lists()
 
     def _look_at(self, problem: Problem):
@@ -157,23 +165,34 @@ class Waves:
         """The leading peaks of one argument's periodogram, each moved to its top."""
         base, v = argument
         k = np.arange(2, min(STEPS, 3 * len(v)) + 1) * (np.pi / 2) / float(np.ptp(v))
-        found = self._tops(self.background, base, v, k, PEAKS, self.slow)
-        return [peak for peak in found if peak.explained > 0.1 + 4.0 * len(self.slow) / len(v)]
+        look = self.background
+        # What waves of fixed amplitudes explain, roughly, shows where to look.
+        power = sum(wave_power(k, v, look.t * a / np.sqrt(np.mean(a * a))) for a in self.slow)
+        tops = np.flatnonzero((power[1:-1] >= power[:-2]) & (power[1:-1] >= power[2:])) + 1
+        tops = tops[np.argsort(-power[tops])][: 4 * PEAKS]
+        if not len(tops):
+            return []
+        shares = look.wave_shares(k[tops], v, self.slow)
+        bar = 0.1 + 4.0 * len(self.slow) / len(v)
+        best = [
+            q for q in np.argsort(shares)[:PEAKS] if 1 - shares[q] / look.open > bar / 2
+        ]  # beside its top it explains less
+        found = [self._top(look, base, v, k, int(tops[q]), self.slow) for q in best]
+        return [peak for peak in found if peak.explained > bar]
 
-    def _tops(
-        self, look: Projector, base: Base, v: np.ndarray, k: np.ndarray, count: int, amplitudes=None
-    ) -> list[Peak]:
+    def _tops(self, look: Projector, base: Base, v: np.ndarray, k: np.ndarray, count: int) -> list[Peak]:
         """The `count` highest peaks, by the share that they explain of what the known columns leave."""
-        shares = look.wave_shares(k, v, amplitudes)
+        shares = look.wave_shares(k, v)
         inner = shares[1:-1]
         tops = np.flatnonzero((inner <= shares[:-2]) & (inner <= shares[2:])) + 1
-        found = []
-        for top in tops[np.argsort(shares[tops])][:count]:
-            left, at, _ = zoomed(
-                lambda places: look.wave_shares(places[:, 0], v, amplitudes), [k], k[top : top + 1], 2, 17
-            )
-            found.append(Peak(base, v, float(at[0]), 1 - left / look.open))
-        return found
+        return [self._top(look, base, v, k, int(top)) for top in tops[np.argsort(shares[tops])][:count]]
+
+    def _top(self, look: Projector, base: Base, v: np.ndarray, k: np.ndarray, at: int, amplitudes=None) -> Peak:
+        """The peak near k[at]."""
+        left, place, _ = zoomed(
+            lambda places: look.wave_shares(places[:, 0], v, amplitudes), [k], k[at : at + 1], 2, 17
+        )
+        return Peak(base, v, float(place[0]), 1 - left / look.open)
 
     # ---- laws ----
 
@@ -193,10 +212,23 @@ class Waves:
                 left = look.pair_shares(S, C)[0] / look.open
                 scored += [(float(left[i]), i, shift, angle) for i in np.argsort(left)[: LEADERS // 2]]
         scored.sort(key=lambda item: item[0])
-        laws: dict[Base, None] = {}
+        laws: dict[Base, None] = dict.fromkeys(self._on_a_level(peak))
         for _, i, shift, angle in scored[: 2 * LEADERS]:
             laws.update(dict.fromkeys(self._laws(peak, self.amplitudes[i], shift, angle)))
         return list(laws)
+
+    def _on_a_level(self, peak: Peak) -> Iterator[Base]:
+        """m * (wave + c) + c', of the amplitudes m that leave least: b/(3 + cos(k a)) in the view 1/y."""
+        C, S = peak.turning()
+        fits = []
+        for m, v in self.amplitudes[1:]:
+            c, left = coefficients([v * C, v * S, v, self.one], self.y, self.w)
+            if np.isfinite(c).all():
+                fits.append((left, m, c))
+        for _, m, c in sorted(fits, key=lambda fit: fit[0])[:LEVELS]:
+            c = c * self.unit
+            law = ("*", *m, "+", *self._wave(peak, (), (), c[0], c[1]), repr(float(c[2]) or 1.0))
+            yield from (law, ("+", *law, repr(float(c[3]) or 1.0)))
 
     def _laws(self, peak: Peak, amplitude, shift: Base, angle: np.ndarray) -> Iterator[Base]:
         """One amplitude's laws: alone, with a constant, with the summand that explains most of what is left."""

@@ -216,6 +216,8 @@ _POWERS = {
 
 def _power(a, b):
     if isinstance(b, float):
+        if b == 0:
+            return 1.0
         chain = _POWERS.get(abs(b))
         if chain is not None:
             tree = a

@@ -26,6 +26,7 @@ from fansr.search.state import STARTS as STARTS, Found as Found, Options as Opti
 from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
+STRONG, STRONGLY = 0.01, 4.0  # FVU of a law whose remainder is looked at for so many times as long
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 # Tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up.
@@ -228,6 +229,8 @@ class Turns(Ending):
             extra = {"operators": self.options.rules.operators}
             if not self.helped:
                 extra["jobs"] = self.options.jobs
+        elif name == "remainder" and self.pool.best is not None and self.pool.best.fvu < STRONG:
+            share *= STRONGLY
         rng = rng_for(self.options.seed, f"fit.{name}", self.problem.id)
         return _Turn(name, share, propose(self.problem, budget or self.work, rng, self.pool, **extra))
 

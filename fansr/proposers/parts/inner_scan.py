@@ -26,6 +26,7 @@ import numpy as np
 from fansr.expressions import ARITY, evaluate, export
 from fansr.proposers.parts.expression_assembly import Base, Factors, product, times
 
+BLOCK = 32  # places of a periodogram that are turned at once
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _SYMBOLS = {"a": "x1", "k": "x2", "c": "x3"}  # the names of export.numpy_source
 
@@ -290,6 +291,14 @@ class Projector:
             explained = (b * np.linalg.solve(G, b[:, :, None])[:, :, 0]).sum(axis=1)
             out[first : first + 64] = (self.t @ self.t - explained) / self.whole
         return out
+
+
+def wave_power(k: np.ndarray, v: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """(K,) |sum t exp(i k v)|^2 for evenly spaced k (K,) and v, t (n,), a block of them at a time as one block turned further."""
+    step = float(k[1] - k[0])
+    block = np.exp(1j * step * np.outer(np.arange(BLOCK), v))  # (BLOCK, n)
+    starts = np.exp(1j * np.outer(k[::BLOCK], v)) * t  # (K / BLOCK, n)
+    return (np.abs(starts @ block.T) ** 2).ravel()[: len(k)]
 
 
 def coefficients(columns, goal: np.ndarray, w: np.ndarray | None = None) -> tuple[np.ndarray, float]:

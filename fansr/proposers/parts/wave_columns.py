@@ -18,7 +18,7 @@ from fansr.expressions import evaluate
 from fansr.fitting import Problem
 from fansr.proposers.parts import reductions as cut
 from fansr.proposers.parts.expression_assembly import Base, scale_of, times
-from fansr.proposers.parts.inner_scan import Projector, arguments, usable, zoomed
+from fansr.proposers.parts.inner_scan import Projector, arguments, usable, wave_power, zoomed
 from fansr.proposers.parts.monomials import monomials, values
 from fansr.proposers.parts.plain_parts import Sample
 from fansr.proposers.parts.reductions import Reduction
@@ -29,7 +29,6 @@ LEAST_TURNS = 6  # over the table: slower waves are for polynomials, and for the
 AMPLITUDES, PER_AMPLITUDE = 15, 10  # of the amplitude's polynomial; rows for each at least
 EXPLAINED = 0.5  # share of what slow columns leave that a wave must explain, besides what chance explains
 KEPT = 2
-BLOCK = 32
 ONE_PHASE = 0.15  # size of the amplitude's other phase up to which there is one
 NEAR = 0.02  # of a turn: a phase so near a quarter turn is taken for it
 
@@ -84,7 +83,7 @@ def _peaks(base: Base, v: np.ndarray, look: Projector, Z: np.ndarray, turns: int
     n, span = len(v), float(np.ptp(v))
     quarter = np.arange(4 * LEAST_TURNS, min(4 * turns, 3 * n) + 1) * (np.pi / 2) / span
     amplitudes = np.stack([np.ones(n), *Z[:3]])
-    power = sum(_power(quarter, v, look.t * a / np.sqrt(np.mean(a * a))) for a in amplitudes)
+    power = sum(wave_power(quarter, v, look.t * a / np.sqrt(np.mean(a * a))) for a in amplitudes)
     top = quarter[int(np.argmax(power))][None]
     explained = 1 - float(look.wave_shares(top, v, amplitudes)[0]) / max(look.open, 1e-300)
     chance = (2 * len(amplitudes) + 2 * math.log(len(quarter))) / n
@@ -92,14 +91,6 @@ def _peaks(base: Base, v: np.ndarray, look: Projector, Z: np.ndarray, turns: int
         return []
     _, at, _ = zoomed(lambda places: look.wave_shares(places[:, 0], v, amplitudes), [quarter], top, 3, 17)
     return [Wave(explained, base, v, float(at[0]), look)]
-
-
-def _power(k: np.ndarray, v: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """|sum t exp(i k v)|^2 for evenly spaced k, a block of them at a time as one block turned further."""
-    step = float(k[1] - k[0])
-    block = np.exp(1j * step * np.outer(np.arange(BLOCK), v))  # (BLOCK, n)
-    starts = np.exp(1j * np.outer(k[::BLOCK], v)) * t  # (K / BLOCK, n)
-    return (np.abs(starts @ block.T) ** 2).ravel()[: len(k)]
 
 
 def _with_wave(problem: Problem, sample: Sample, wave: Wave) -> Iterator[Reduction]:
