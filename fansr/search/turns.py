@@ -229,7 +229,7 @@ class Turns(Ending):
             extra = {"operators": self.options.rules.operators}
             if not self.helped:
                 extra["jobs"] = self.options.jobs
-        elif name == "remainder" and self.pool.best is not None and self.pool.best.fvu < STRONG:
+        elif name == "remainder" and self._is_strong():
             share *= STRONGLY
         rng = rng_for(self.options.seed, f"fit.{name}", self.problem.id)
         return _Turn(name, share, propose(self.problem, budget or self.work, rng, self.pool, **extra))
@@ -304,7 +304,7 @@ class Turns(Ending):
             # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
             if waiting and (not turns or (timed and all(t.seconds > 0 for t in turns))):
                 self._aim()
-                turns.append(self._start(waiting.pop(0)))
+                turns.append(self._start(self._next_of(waiting)))
             turn = min(turns, key=_Turn.due) if timed else turns[0]
             if not self._step(turn):
                 turns.remove(turn)
@@ -314,6 +314,16 @@ class Turns(Ending):
                 cutting += time.monotonic() - begun
             yield turn.name
         self.unheard = tuple(waiting)  # not reached where a search ends because it has the law
+
+    def _next_of(self, waiting: list[str]) -> str:
+        """Take the next proposer; what the best law leaves waits for those who find laws, where it leaves much."""
+        if waiting[0] == "remainder" and "composite" in waiting and not self._is_strong():
+            waiting.insert(waiting.index("composite"), waiting.pop(0))
+        return waiting.pop(0)
+
+    def _is_strong(self) -> bool:
+        """Whether the best law so far leaves little."""
+        return self.pool.best is not None and self.pool.best.fvu < STRONG
 
     def _floor(self, names: Sequence[str]):
         """The turns that run whole: by counts alone, as far as the deadline lets them."""
