@@ -352,118 +352,13 @@ def _phasor(c: float, term, line) -> complex:
     return c * np.exp(1j * (m + (QUARTER if term[0] == "cos" else 0.0)))
 
 
-# ---- growth -----------------------------------------------------------------------------------
-
-
-def logistic(X: np.ndarray):
-    """A rule: a/(b + c exp(k x)) as K/(1 + exp(k (x - x0))) where x0 is within the column's values, half their span aside."""
-
-    def rule(node):
-        if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
-            return node
-        above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
-        terms = list(summands(below))
-        if len(terms) != 2 or {t is None for _, t in terms} != {True, False}:
-            return node
-        (b,), ((c, term),) = [c for c, t in terms if t is None], [(c, t) for c, t in terms if t is not None]
-        if not isinstance(term, tuple) or term[0] != "exp" or not (b > 0 and c > 0):
-            return node
-        line = linear(with_text(term[1]))
-        if line is None or line[0] == 0:
-            return node
-        k, m, j = line
-        zero = -(math.log(c / b) + m) / k
-        low, high = float(X[:, j].min()), float(X[:, j].max())
-        if not low - (high - low) / 2 <= zero <= high + (high - low) / 2 or abs(zero) <= SAME * (high - low):
-            return node
-        angle = ("-", f"x{j + 1}", zero) if zero > 0 else ("+", f"x{j + 1}", -zero)
-        return ("/", scaled(1 / b, above), ("+", 1.0, ("exp", ("*", k, angle))))
-
-    return rule
-
-
-def one_sided(node):
-    """a + a tanh(u) as 2 a/(1 + exp(-2 u)), a - a tanh(u) as 2 a/(1 + exp(2 u))."""
-    if not isinstance(node, tuple) or node[0] not in ("+", "-"):
-        return node
-    terms = list(summands(node))
-    steps = [(c, t) for c, t in terms if isinstance(t, tuple) and t[0] == "tanh"]
-    levels = [c for c, t in terms if t is None]
-    if len(terms) != 2 or len(steps) != 1 or len(levels) != 1:
-        return node
-    (c, step), (a,) = steps[0], levels
-    if abs(abs(c) - abs(a)) > SAME * abs(a):
-        return node
-    return ("/", 2 * a, ("+", 1.0, ("exp", scaled(-2.0 if c * a > 0 else 2.0, step[1]))))
-
-
-def one_number(node):
-    """3 x * 2/(z + 1) as 6 x/(z + 1), 2 (3 x) as 6 x."""
-    if isinstance(node, tuple) and node[0][:4] == "mult" and coefficient(node[1])[0] != 1.0:
-        return scaled(*coefficient(node))
-    if not isinstance(node, tuple) or node[0] != "*":
-        return node
-    (a, f), (b, g) = coefficient(node[1]), coefficient(node[2])
-    if a == 1.0 or b == 1.0 or (f is None and g is None):
-        return node
-    if f is None or g is None:
-        return scaled(a * b, g if f is None else f)
-    below = isinstance(g, tuple) and g[0] == "inv"
-    return scaled(a * b, ("/", f, g[1]) if below else ("*", f, g))
-
-
-def together(node):
-    """a/(1/x + 1/z) as a x z/(x + z), x and z columns: lenses, resistors, reduced masses."""
-    if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
-        return node
-    above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
-    if not isinstance(below, tuple) or below[0] not in ("+", "-"):
-        return node
-    parts = below[1:]
-    if not all(isinstance(part, tuple) and part[0] == "inv" and isinstance(part[1], str) for part in parts):
-        return node
-    x, z = (part[1] for part in parts)
-    other = ("+", x, z) if below[0] == "+" else ("-", z, x)
-    return ("/", ("*", x, z) if above == 1.0 else ("*", ("*", above, x), z), other)
-
-
-def half_way(X: np.ndarray):
-    """A rule: a/(b + c x^p) as K/(1 + (x/h)^p), or K/(1 + (h/x)^-p) for p < 0, where h is among the column's values: Hill's curve.
-
-    For powers that were fitted alone: 1/(x^2 + b) is a peak, and has its width.
-    """
-
-    def rule(node):
-        if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
-            return node
-        above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
-        terms = list(summands(below))
-        if len(terms) != 2 or {t is None for _, t in terms} != {True, False}:
-            return node
-        (b,), ((c, term),) = [c for c, t in terms if t is None], [(c, t) for c, t in terms if t is not None]
-        over = isinstance(term, tuple) and term[0] == "inv"
-        power = term[1] if over else term
-        if not (isinstance(power, tuple) and power[0] == "pow" and isinstance(power[1], str) and min(b, c) > 0):
-            return node
-        if not isinstance(power[2], float) or not power[2]:
-            return node
-        p = -power[2] if over else power[2]
-        j = int(power[1][1:]) - 1
-        half = math.exp(math.log(b / c) / p)
-        if not X[:, j].min() <= half <= X[:, j].max():
-            return node
-        share = ("/", power[1], half) if p > 0 else ("/", half, power[1])
-        return ("/", scaled(1 / b, above), ("+", 1.0, ("pow", share, abs(p))))
-
-    return rule
-
-
 # ---- what is handed out -----------------------------------------------------------------------
 
 
 def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     """The candidate in its plainest form; itself where that is longer, has more constants or fits worse."""
     from fansr.search.arrangement import line, saturation, uneven_base, whole_base
+    from fansr.search.growth_forms import half_way, logistic, one_number, one_sided, together
 
     best = candidate
     rules = (
