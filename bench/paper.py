@@ -4,14 +4,13 @@
 
     1    the training pipeline                     11   the network, with the sizes of a config
     3    laws of test-time curves, extrapolated    18   similarity of the token embeddings
-    7    Gaussians of many means and widths under two priors of constants (trains two networks)
     13   validation loss against training operations of the shipped networks, with the envelope
     8    laws of one column and what the network makes of them    10   the same of two columns
     9    several laws of a noisy damped oscillation, with their probabilities
 
 and `decoders`, a table: what a beam and sampling find with the same number of sequences, and how many of these are one
 law written twice (section 2.2 calls them rewrites).  The other figures: 2, 5, 6, 14 to 17 by bench-fastsrb (samples, sparsity,
-noise), 4 by bench-simplify --out, 12 by bench-corpus stats, 13 of runs of one's own by fansr-plot (--kind flops and training).
+noise), 4 by bench-simplify --out, 7 by bench-constant-priors, 12 by bench-corpus stats, 13 of runs of one's own by fansr-plot (--kind flops and training).
 
 Fits are section 3.5's: draws of the network, equation 3, constants from SciPy where --starts paper says so, nothing tidied.
 """
@@ -19,11 +18,6 @@ Fits are section 3.5's: draws of the network, equation 3, constants from SciPy w
 from __future__ import annotations
 
 import json
-import math
-import shlex
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import click
@@ -229,63 +223,6 @@ def test_time_laws(draws, model, starts, curves=()):
     return canvas
 
 
-# Figure 7
-
-
-PRIORS = {"U(1, 5)": (1.0, 5.0), "U(-5, 5)": (-5.0, 5.0)}
-
-
-def train_on(low: float, high: float, minutes: float, folder: Path) -> Path:
-    """A small network whose constants were drawn from U(low, high), all else as the shipped one's; its file."""
-    prior = resources.path("configs", "tiny-prior.toml").read_text()
-    prior = prior[: prior.index("[[constants]]")] + prior[prior.index("[[columns]]") :]
-    prior += f'\n[[constants]]\nkind = "uniform"\nlow = {low}\nhigh = {high}\n'
-    (folder / "prior.toml").write_text(prior)
-    words = f"--prior {folder}/prior.toml --config configs/tiny.toml --minutes {minutes} --out {folder}/run --threads 1 -j 1 -q --no-compile"
-    code = "from fansr.network.train import main; main()"
-    subprocess.run([sys.executable, "-c", code, *shlex.split(words)], check=True)
-    return folder / "run" / "model.safetensors"
-
-
-@plot_style.drawn
-def gaussians(draws, model, starts, minutes=60.0, grid=9):
-    """Figure 7: log10 FVU of the fit to exp(-((x - mu)/sigma)**2/2) for means and widths within and outside what was trained on."""
-    canvas, axes = plot_style.figure(len(PRIORS), width=4.0, height=3.4)
-    means, widths = np.linspace(-6, 6, grid), np.linspace(0.5, 6, grid)
-    for axis, (name, (low, high)) in zip(axes, PRIORS.items()):
-        with tempfile.TemporaryDirectory() as folder:
-            file = str(train_on(low, high, minutes, Path(folder)))
-            values = np.empty((grid, grid))
-            for i, sigma in enumerate(widths):
-                for j, mu in enumerate(means):
-                    X = rng_for(0, "bench-paper.7", i * grid + j).uniform(mu - 3 * sigma, mu + 3 * sigma, (64, 1))
-                    problem = Problem(X, np.exp(-(((X[:, 0] - mu) / sigma) ** 2) / 2), ["x"])
-                    found = candidates(problem, draws, file, starts)
-                    values[i, j] = math.log10(max(found[0].fvu, 1e-16)) if found else 0.0
-        shown = axis.imshow(
-            values,
-            origin="lower",
-            extent=(*edges(means), *edges(widths)),
-            aspect="auto",
-            cmap="viridis_r",
-            vmin=-16,
-            vmax=0,
-        )
-        colour_bar(canvas, shown, axis, label="log10 FVU of the chosen law")
-        axis.set(xlabel="mean", ylabel="width", title=f"constants from {name}")
-        axis.grid(visible=False)
-    canvas.supxlabel(
-        f"fits to exp(-((x - mean)/width)**2/2) by {draws:,} draws of networks trained for {minutes:g} minutes each"
-    )
-    return canvas
-
-
-def edges(values):
-    """Where an image whose cells are centred on these even values begins and ends."""
-    half = (values[1] - values[0]) / 2
-    return values[0] - half, values[-1] + half
-
-
 def shipped_training(draws, model, starts):
     """Figure 13, left: of every network in data/models, from the curve beside it; the first tenth, where the rate rises, is left out."""
     series = {}
@@ -398,7 +335,7 @@ def decoders(draws, model, starts, laws="data/fastsrb.json", every=6):
 # ---- the command -----------------------------------------------------------------------------
 
 FIGURES = {
-    "1": pipeline, "3": test_time_laws, "7": gaussians, "8": galleries, "9": oscillations, "10": galleries_of_two, "11": architecture, "13": shipped_training,
+    "1": pipeline, "3": test_time_laws, "8": galleries, "9": oscillations, "10": galleries_of_two, "11": architecture, "13": shipped_training,
     "18": embeddings,
 }  # fmt: skip
 
@@ -426,12 +363,10 @@ FIGURES = {
     metavar="CSV",
     help="3: a further curve of seconds, percent (one line of names).",
 )
-@click.option("--minutes", default=60.0, show_default=True, help="7: of training each network.")
-@click.option("--grid", default=9, show_default=True, type=click.IntRange(2), help="7: means, and widths.")
 @click.option(
     "--every", default=6, show_default=True, type=click.IntRange(1), help="decoders: each k-th law of the benchmark."
 )
-def bench_paper(figure, output, draws, model, starts, curves, minutes, grid, every):
+def bench_paper(figure, output, draws, model, starts, curves, every):
     """Draw a figure of the paper from runs of our own."""
     if figure == "decoders":
         for row in decoders(draws, model, starts, every=every):
@@ -439,7 +374,7 @@ def bench_paper(figure, output, draws, model, starts, curves, minutes, grid, eve
         return
     if not output:
         raise click.UsageError("-o PICTURE is wanted")
-    more = {"3": {"curves": curves}, "7": {"minutes": minutes, "grid": grid}}.get(figure, {})
+    more = {"3": {"curves": curves}}.get(figure, {})
     plot_style.save(FIGURES[figure](draws, model, starts, **more), output)
 
 

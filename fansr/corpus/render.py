@@ -21,7 +21,7 @@ from fansr.cli import command, kernels
 from fansr.corpus import law_files
 from fansr.corpus.gen import words
 from fansr.corpus.prior import Prior, load, to_dict
-from fansr.expressions import FIRST_OPERATOR_ID, FIRST_VARIABLE_ID
+from fansr.expressions import CONSTANT_ID, FIRST_OPERATOR_ID, FIRST_VARIABLE_ID, TOKEN_ID
 from fansr.streams import digests, key_for, reader_writer, rng_for
 
 SPACE = 1 << 20  # numbers drawn at once at most (8 MB), as far as one skeleton has fewer
@@ -110,6 +110,8 @@ class SkeletonRenderer:
             dummies=s.dummies,
             space=self._space,
         )
+        if self.prior.inserted > 0:
+            rows, drawn["consts"] = without_ones(rows, drawn["consts"])
         for status, reason in ((draw_kernels.NOT_FINITE, "not_finite"), (draw_kernels.TOO_LARGE, "beyond_float32")):
             if n := int((drawn["status"] == status).sum()):
                 dropped[reason] += n
@@ -122,6 +124,29 @@ class SkeletonRenderer:
         low, high = self.prior.min_points, self.prior.max_points
         random = words(np.array(key_for(self.settings.seed, "points"), dtype=np.uint64), ids, 1)[:, 0]
         return low + ((random >> np.uint64(11)) * 2.0**-53 * (high - low + 1)).astype(np.int64)
+
+
+def without_ones(rows: np.ndarray, consts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (B, L) uint8 of vocabulary ids and their constants (B, C) float64 with every c*t whose c is 1 written as t.
+
+    Values stay, bit by bit; shorter rows end in 0, as do their constants.
+    """
+    rows, consts = rows.copy(), consts.copy()
+    for b in np.flatnonzero((consts == 1.0).any(axis=1)):
+        tokens: list[int] = []
+        numbers: list[float] = []
+        left = iter(consts[b].tolist())
+        for token in rows[b][rows[b] != 0].tolist():
+            number = next(left) if token == CONSTANT_ID else None
+            if number == 1.0 and tokens and tokens[-1] == TOKEN_ID["*"]:
+                tokens.pop()
+                continue
+            tokens.append(token)
+            if number is not None:
+                numbers.append(number)
+        rows[b], consts[b] = 0, 0.0
+        rows[b, : len(tokens)], consts[b, : len(numbers)] = tokens, numbers
+    return rows, consts
 
 
 # ---- laws -------------------------------------------------------------------------------------

@@ -1,13 +1,17 @@
 """Constants put into forms, and columns of Gaussian mixtures, against closed forms and against the other renderer."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from scipy import stats
 
-from fansr.corpus import draw_kernels, insertion, render_torch
+from fansr.corpus import draw_kernels, insertion, render, render_torch
 from fansr.corpus.prior import Draw, Prior, load
-from fansr.expressions import VOCABULARY, from_tree, to_tree
+from fansr.expressions import VOCABULARY, from_tree, programs, to_tree
+from fansr.streams import reader_writer
 
 MIXTURE = Prior(variables=2, columns=(Draw("mixture", low=-1.0, high=0.477, spread=5.0),))
 
@@ -95,3 +99,42 @@ def test_the_shipped_prior_draws_whole_numbers_without_zero():
     values, counts = np.unique(consts, return_counts=True)
     assert values.tolist() == [*range(-9, 0), *range(1, 10)]
     assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_a_factor_of_one_is_not_written():
+    """Written as infix and in tokens, whatever was drawn; the values are those of the row with its factors of 1."""
+    exprs = [["+", "*", "<constant>", "sin", "*", "<constant>", "x1", "+", "<constant>", "x2"]] * 4
+    numbers = np.array([[1.0, 3.0, 1.0], [2.0, 1.0, -4.0], [1.0, 1.0, 5.0], [-1.0, 2.0, 1.0]])
+    rows, consts = render.without_ones(draw_kernels.to_rows(exprs), np.pad(numbers, ((0, 0), (0, 2))))
+    texts = [" ".join(decoded(row)) for row in rows]
+    assert texts == [
+        "+ sin * <constant> x1 + <constant> x2",
+        "+ * <constant> sin x1 + <constant> x2",
+        "+ sin x1 + <constant> x2",
+        " ".join(exprs[0]),
+    ]
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    for expr, row, before, after in zip(exprs, rows, numbers, consts):
+        n = decoded(row).count("<constant>")
+        assert (programs.evaluate(decoded(row), X, after[:n]) == programs.evaluate(expr, X, before)).all()
+        assert not after[n:].any()
+
+
+def test_rendered_laws_of_the_scaling_prior_have_no_factor_of_one(tmp_path):
+    """Each problem's truth gives its target, and its text no factor of 1."""
+    forms, problems = str(tmp_path / "forms.zst"), str(tmp_path / "problems.zst")
+    with reader_writer.open_writer(forms, "skeleton", []) as writer:
+        for i in range(10):
+            writer.write({"kind": "skeleton", "id": i, "expr": ["+", "sin", "x1", "*", "x2", "neg", "x1"]})
+    words = ["--prior", "scaling", "--repeats", "30", "--points", "8", "-j", "1", "-q", "-o", problems, forms]
+    assert CliRunner().invoke(render.main, words).exit_code == 0
+    with reader_writer.open_reader(problems, holds="problem") as reader:
+        records = list(reader)
+    assert len(records) > 200
+    assert sum(1.0 in r["truth"]["consts"].tolist() for r in records) > 3  # terms of 1 stay
+    for r in records:
+        expr, consts = r["truth"]["expr"], r["truth"]["consts"]
+        assert len(consts) == expr.count("<constant>")
+        assert not re.search(r"(?<![\d.])1\*", r["truth"]["infix"])
+        with np.errstate(all="ignore"):
+            np.testing.assert_allclose(programs.evaluate(expr, r["X"], consts), r["y"], rtol=1e-12)
