@@ -167,7 +167,7 @@ def held_out(stream: Path, n: int) -> tuple[np.ndarray, list[Problem]]:
     rows = nats.held_out(stream, training, 4096)
     some, first = np.unique(rows, axis=0, return_index=True)
     some, _ = compact(some[np.argsort(first)])
-    law = priors.from_dict(_parsed(JUDGE))
+    law = priors.from_dict(parsed(JUDGE))
     drawn = draw_kernels.draw(law, some, np.arange(len(some)), 2 * POINTS, 0, stage="bench-constant-priors")
     problems = []
     for i in np.flatnonzero(drawn["status"] >= 0):
@@ -182,7 +182,8 @@ def held_out(stream: Path, n: int) -> tuple[np.ndarray, list[Problem]]:
     return rows, problems[:n]
 
 
-def _parsed(constants: str) -> dict:
+def parsed(constants: str) -> dict:
+    """The prior with these constants, as priors.from_dict takes it."""
     return tomllib.loads(f"{PRIOR}\n[[constants]]\n{PRIORS[constants]}")
 
 
@@ -205,7 +206,7 @@ def nats_a_law(file: Path, rows: np.ndarray) -> dict[str, float]:
 
     model, told = checkpoints.load_model(file)
     return {
-        name: nats.nats(model, told["training"], rows, priors.from_dict(_parsed(name)), POINTS)[0] for name in PRIORS
+        name: nats.nats(model, told["training"], rows, priors.from_dict(parsed(name)), POINTS)[0] for name in PRIORS
     }
 
 

@@ -13,7 +13,7 @@ import soundness
 from click.testing import CliRunner
 from hypothesis import given, settings, strategies as st
 
-from bench import simplify as simplify_bench
+from bench.simplifiers import judging, odd_input, spellings, sympy_times
 from fansr.cli import resources
 from fansr.corpus.gen import sample_skeletons
 from fansr.corpus.prior import Prior
@@ -166,7 +166,7 @@ def test_literals_become_constants_only_where_they_must():
 
 @pytest.mark.parametrize("variables", [3, 17])
 def test_equal_spellings_share_a_form(variables):
-    for name, (pairs, exceptions) in simplify_bench.count_forms(draw(250, variables)).items():
+    for name, (pairs, exceptions) in spellings.count_forms(draw(250, variables)).items():
         assert pairs > 5, name
         assert len(exceptions) <= 0.01 * pairs, (name, exceptions)
 
@@ -385,7 +385,7 @@ def test_deep_and_long_input_returns():
 
 def test_random_odd_input_gives_a_form_or_a_reason():
     """The inputs of bin/bench-simplify --fuzz: literals of every size, infinities, NaN, damage."""
-    outcomes, slowest = simplify_bench.fuzz(Simplifier(), 4000, seed=3)
+    outcomes, slowest = odd_input.fuzz(Simplifier(), 4000, seed=3)
     assert {"simplified", "invalid", "nonfinite", "empty"} <= set(outcomes) and not outcomes["longer"]
     assert outcomes["simplified"] > 2500 and len(slowest[0][1]) <= 36
 
@@ -559,11 +559,24 @@ def test_sympys_rows_are_kept_and_gone_on_with(tmp_path, monkeypatch):
     sympy = pytest.importorskip("sympy")
     double, waves = ["+", "x1", "x1"], ["+", "pow2", "sin", "x1", "pow2", "cos", "x1"]
     kept = tmp_path / "sympy.tsv"
-    seconds, lengths = simplify_bench.with_sympy({3: double}, kept=kept)
+    seconds, lengths = sympy_times.with_sympy({3: double}, kept=kept)
     assert list(lengths) == [3] and 0 < seconds[0] < 1
     asked = []
     monkeypatch.setattr(sympy, "simplify", lambda tree: asked.append(tree) or sympy.Integer(1))
-    again, lengths = simplify_bench.with_sympy({3: double, 5: waves}, kept=kept)
+    again, lengths = sympy_times.with_sympy({3: double, 5: waves}, kept=kept)
     assert list(lengths) == [3, 1] and abs(again[0] - seconds[0]) < 1e-6 and len(asked) == 1
-    simplify_bench.with_sympy({3: waves}, kept=kept)  # another skeleton under the same number is no old one
+    sympy_times.with_sympy({3: waves}, kept=kept)  # another skeleton under the same number is no old one
     assert len(asked) == 2 and len(kept.read_text().splitlines()) == 3
+
+
+def test_a_planted_unsound_form_is_counted_and_shared_forms_are_judged_once(monkeypatch):
+    """Two tiers of forms, one with a sine for a cosine: it alone is wrong, and what both share is asked for once."""
+    exprs = [["sin", "x1"], ["+", "x1", "x1"], ["neg", "neg", "x2"], ["exp", "x2"]]
+    good = [["sin", "x1"], ["mult2", "x1"], ["x2"], None]
+    asked, judge = [], soundness.judge
+    monkeypatch.setattr(soundness, "judge", lambda raw, *more: asked.append(raw) or judge(raw, *more))
+    drawn, others, examples = judging.judged(exprs, {"a": good, "b": [["cos", "x1"], *good[1:]]}, 10, 2)
+    assert drawn == {"a": Counter(same=3), "b": Counter(same=2, wrong=1)}
+    assert others == {"a": Counter(), "b": Counter(wrong=1)}
+    assert len(asked) == 4 and [example[:2] for example in examples] == [("wrong", "b")]
+    assert "3: wrong 1, same 2; wrong or undecided are 33.333%" in judging.told_of(drawn["b"])
