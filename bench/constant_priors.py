@@ -3,8 +3,8 @@
     bin/bench-constant-priors --runs out/constant-priors -o out/figure7.png
 
 Small networks of one column learn the same skeletons for the same number of steps, with constants from U(1, 5), as earlier
-work drew them, from U(-5, 5), the paper's other panel, and from N(0, 5), what the paper's networks were trained on; all else is
-equal, and every prior is trained from each seed.  Each network then faces the same tables, section 3.5's way (draws, equation 3,
+work drew them, or from U(-5, 5), the paper's other panel, or (--priors) from N(0, 5), what the paper's networks were trained on;
+all else is equal, and every prior is trained from each seed.  Each network then faces the same tables, section 3.5's way (draws, equation 3,
 nothing tidied):
 
     gaussians   exp(-((x - mean)/width)**2/2) for a grid of means and widths, the paper's test
@@ -42,6 +42,7 @@ from fansr.expressions.programs import evaluate
 from fansr.fitting import Problem
 from fansr.streams import reader_writer, rng_for
 
+NAMES = {"narrow": "U(1, 5)", "wide": "U(-5, 5)", "normal": "N(0, 5)"}
 PRIORS = {
     "U(1, 5)": 'kind = "uniform"\nlow = 1.0\nhigh = 5.0\n',
     "U(-5, 5)": 'kind = "uniform"\nlow = -5.0\nhigh = 5.0\n',
@@ -124,7 +125,7 @@ def train(folder: Path, stream: Path, constants: str, seed: int, steps: int) -> 
         called(
             "train",
             f"{stream} --config {folder}/small.toml --prior {folder}/prior.toml --steps {steps} --seed {seed} --threads 1 -j 1 "
-            f"--eval-seconds 10 --save-seconds 60 --no-compile -q --out {folder}/run {again}",
+            f"--eval-seconds 20 --save-seconds 60 --no-compile -q --out {folder}/run {again}",
         )
         done.write_text(json.dumps(_children() - before))
     return json.loads(done.read_text())
@@ -246,7 +247,7 @@ def picture(means, widths, fits: dict[str, np.ndarray], curves: dict[str, list[n
     last.set(xlabel="samples seen", ylabel="validation loss on its own constants, nats a token")
     plot_style.log_axis(last, "x", 4)
     plot_style.legend_outside(canvas, [last])
-    canvas.supxlabel(told)
+    canvas.suptitle(told)
     return canvas
 
 
@@ -264,6 +265,13 @@ def pairs(recovered: dict[str, np.ndarray]):
 @command.command(example="bin/bench-constant-priors --steps 2000 --seeds 1 -o figure7.png")
 @click.option("-o", "--output", required=True, metavar="PICTURE", help="Where to draw: .png, .svg or .pdf.")
 @click.option("--runs", default=None, metavar="DIR", help="Where the networks stay.  [default: nowhere]")
+@click.option(
+    "--priors",
+    "chosen",
+    default="narrow,wide",
+    show_default=True,
+    help="narrow U(1, 5), wide U(-5, 5), normal N(0, 5); by commas.",
+)
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="Networks for each prior.")
 @click.option(
     "--steps", default=2500, show_default=True, type=click.IntRange(10), help="Of each network, 256 laws a step."
@@ -275,22 +283,26 @@ def pairs(recovered: dict[str, np.ndarray]):
 @click.option("--grid", default=9, show_default=True, type=click.IntRange(2), help="Means, and widths.")
 @click.option("--laws", default=100, show_default=True, type=click.IntRange(1), help="Held-out tables.")
 @click.option("--starts", default="mixed", show_default=True, help="Of the constants, as in fansr-fit.")
-def bench_constant_priors(output, runs, seeds, steps, skeletons, draws, grid, laws, starts):
+def bench_constant_priors(output, runs, chosen, seeds, steps, skeletons, draws, grid, laws, starts):
     """Train networks on different constants and compare what they recover."""
+    words = chosen.split(",")
+    if unknown := [word for word in words if word not in NAMES]:
+        raise click.UsageError(f"--priors {unknown[0]}: wanted some of {', '.join(NAMES)}")
+    names = [NAMES[word] for word in words]
     with tempfile.TemporaryDirectory() as elsewhere:
         folder = Path(runs or elsewhere)
         folder.mkdir(parents=True, exist_ok=True)
         stream = corpus(folder, skeletons)
         # Seed by seed, so that a slow spell of the machine falls on all priors.
-        homes = {(name, s): folder / f"{k}-{s}" for s in range(seeds) for k, name in enumerate(PRIORS)}
+        homes = {(name, s): folder / f"{word}-{s}" for s in range(seeds) for word, name in zip(words, names)}
         spent = {key: train(home, stream, key[0], key[1], steps) for key, home in homes.items()}
         means, widths, problems = gaussians(grid)
         rows, others = held_out(stream, laws)
-        fits: dict[str, dict[str, list]] = {test: {name: [] for name in PRIORS} for test in ("gaussians", "held out")}
+        fits: dict[str, dict[str, list]] = {test: {name: [] for name in names} for test in ("gaussians", "held out")}
         for (name, s), home in homes.items():
             file = home / "run" / "model.safetensors"
             curve = losses(home)
-            told = {
+            line = {
                 "constants": name,
                 "seed": s,
                 "steps": steps,
@@ -299,15 +311,15 @@ def bench_constant_priors(output, runs, seeds, steps, skeletons, draws, grid, la
             }
             for test, some in (("gaussians", problems), ("held out", others)):
                 fits[test][name].append(errors(some, draws, file, starts))
-                told[f"{test} recovered"] = f"{(fits[test][name][-1] <= EPS32).sum()} of {len(some)}"
-            click.echo(json.dumps(told | {"nats a law": nats_a_law(file, rows)}))
+                line[f"{test} recovered"] = f"{(fits[test][name][-1] <= EPS32).sum()} of {len(some)}"
+            click.echo(json.dumps(line | {"nats a law": nats_a_law(file, rows)}))
         for test, by_prior in fits.items():
             for row in pairs({name: np.array(some) <= EPS32 for name, some in by_prior.items()}):
                 click.echo(json.dumps({"test": test, **row}))
-        curves = {name: [losses(homes[name, s]) for s in range(seeds)] for name in PRIORS}
-        words = f"{draws} draws a table of networks that saw {int(curves[JUDGE][0][-1, 0]):,} laws each, {seeds} for each prior"
+        curves = {name: [losses(homes[name, s]) for s in range(seeds)] for name in names}
+        told = f"{draws} draws a table of networks that saw {int(curves[names[0]][0][-1, 0]):,} laws each, {seeds} for each prior"
         shown = {name: np.array(some) for name, some in fits["gaussians"].items()}
-        plot_style.save(picture(means, widths, shown, curves, words), output)
+        plot_style.save(picture(means, widths, shown, curves, told), output)
 
 
 main = bench_constant_priors
