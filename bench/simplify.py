@@ -17,7 +17,8 @@ and a whole command, stream to stream, with one worker and with two.  Times are 
 that other work on the machine counts little.  An expression that SymPy does not finish counts as 1 s and as
 not simplified.  Writes simplify.tsv (every quantile) and simplify.png (both distribution
 functions) to FOLDER and prints a table.  SymPy takes its time: 400 of the skeletons drawn
-at random, unless told otherwise; what it did is kept in FOLDER/sympy.tsv, and a later call goes on from there.
+at random, unless told otherwise; what it did is kept in FOLDER/sympy.tsv, and a later call goes on from there;
+with --tiers "" beside what an earlier call found of the tiers.
 --judge has forms compared with what they came from by tests/soundness.py: for each tier so many drawn at random, the same
 skeletons for all, and as many of those that differ from the first tier's.
 """
@@ -132,6 +133,24 @@ def write_table(path, times, ratios):
                 print(quantity, name, len(found), *(f"{v:.6g}" for v in cells), sep="\t", file=file)
 
 
+def keep(path, times, ratios):
+    """The seconds and length ratios of every tier and the engine, so that a later call without tiers draws them beside more of SymPy."""
+    np.savez_compressed(
+        path, **{f"seconds {k}": v for k, v in times.items()}, **{f"ratio {k}": v for k, v in ratios.items()}
+    )
+
+
+def read_kept(path):
+    """(times, ratios) that keep wrote; two empty ones where there is no such file."""
+    found: dict = {"seconds": {}, "ratio": {}}
+    if path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            for key in file.files:
+                quantity, _, name = key.partition(" ")
+                found[quantity][name] = file[key]
+    return found["seconds"], found["ratio"]
+
+
 def draw_figure(path, times, ratios):
     """Figure 4: distribution functions of seconds and of the length ratio, and the tail of the latter beyond 1."""
     plot_style.save(distributions(times, ratios), str(path))
@@ -240,7 +259,7 @@ def main():
     parser.add_argument(
         "--tiers",
         default="3-2,3-2:0",
-        help="rules, with commas; 3-2:0 has those of patterns of up to 0 tokens, that is none; nothing: SymPy alone",
+        help="rules, with commas; 3-2:0 has those of patterns of up to 0 tokens, that is none; nothing: SymPy, beside what --out has of the tiers",
     )
     parser.add_argument("--command", type=int, default=100_000, help="skeletons for the whole command; 0 leaves it out")
     parser.add_argument(
@@ -267,11 +286,15 @@ def main():
         return report_fuzz(options.fuzz)
     exprs = sample_skeletons(Prior(variables=options.variables), np.arange(options.n), seed=0)
     tiers = [word for word in options.tiers.split(",") if word]
-    times, ratios, told = (
-        compare(exprs, tiers, options.judge, options.variables, options.judge_seconds) if tiers else ({}, {}, [])
-    )
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
+    held = options.out and options.out / f"tiers-{options.n}-{options.variables}.npz"
+    if tiers:
+        times, ratios, told = compare(exprs, tiers, options.judge, options.variables, options.judge_seconds)
+        if held:
+            keep(held, times, ratios)
+    else:
+        times, ratios, told = (*(read_kept(held) if held else ({}, {})), [])
     if options.sympy:
         some = np.random.default_rng(1).permutation(len(exprs))[: options.sympy].tolist()
         kept = options.out / "sympy.tsv" if options.out else None
@@ -289,7 +312,7 @@ def main():
         print(f"{name:12s} {len(seconds)}: median {median:.0f} us, mean {seconds.mean() * 1e6:.0f} us{ratio}")
     for line in told:
         print(line)
-    if options.sympy and tiers:
+    if options.sympy and len(times) > 1:
         unfinished, first = np.mean(times["sympy"] >= 1.0), next(iter(times))
         print(
             f"sympy's median / {first}'s {np.median(times['sympy']) / np.median(times[first]):.0f}; "
@@ -302,7 +325,7 @@ def main():
             else sample_skeletons(Prior(variables=options.variables), np.arange(options.command), seed=0)
         )
         report_command(many)
-    if options.out and tiers:
+    if options.out and len(times) > 1:
         write_table(options.out / "simplify.tsv", times, ratios)
         draw_figure(options.out / "simplify.png", times, ratios)
 

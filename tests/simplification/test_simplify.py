@@ -580,3 +580,17 @@ def test_a_planted_unsound_form_is_counted_and_shared_forms_are_judged_once(monk
     assert others == {"a": Counter(), "b": Counter(wrong=1)}
     assert len(asked) == 4 and [example[:2] for example in examples] == [("wrong", "b")]
     assert "3: wrong 1, same 2; wrong or undecided are 33.333%" in judging.told_of(drawn["b"])
+
+
+def test_what_a_call_found_of_the_tiers_is_drawn_again_by_one_for_sympy_alone(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from bench import simplify as program
+
+    monkeypatch.setattr(program, "with_sympy", lambda exprs, **_: (np.ones(len(exprs)), np.full(len(exprs), 9.0)))
+    for words in (["--tiers", "3-2", "--sympy", "0"], ["--tiers", "", "--sympy", "5"]):
+        monkeypatch.setattr(
+            sys, "argv", ["bench-simplify", "-n", "30", "--command", "0", "--out", str(tmp_path), *words]
+        )
+        program.main()
+    rows = [line.split("\t")[:3] for line in (tmp_path / "simplify.tsv").read_text().splitlines()]
+    assert ["seconds", "fansr 3-2", "30"] in rows and ["length ratio", "sympy", "5"] in rows
