@@ -238,22 +238,25 @@ def shipped_training(draws, model, starts):
 # Figures 1 and 11
 
 
-def boxes(axis, rows, wide: float = 1.0):
-    """Rows of named boxes joined by arrows; each row is (y, [(x, text, colour)])."""
+def boxes(axis, rows):
+    """Rows of named boxes, each joined to the next by an arrow from edge to edge; each row is (y, [(x, text, colour)])."""
     axis.set_axis_off()
     for y, row in rows:
-        for k, (x, text, colour) in enumerate(row):
-            axis.text(
+        before = None
+        for x, text, colour in row:
+            here = axis.text(
                 x, y, text, ha="center", va="center", fontsize=plot_style.SMALL,
                 bbox={"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": plot_style.MUTED, "linewidth": 0.8},
             )  # fmt: skip
-            if k:
+            if before is not None:
+                ends = {"patchA": before.get_bbox_patch(), "patchB": here.get_bbox_patch(), "shrinkA": 4, "shrinkB": 4}
                 axis.annotate(
                     "",
-                    (x - 0.3 * wide, y),
-                    (row[k - 1][0] + 0.3 * wide, y),
-                    arrowprops={"arrowstyle": "->", "color": plot_style.MUTED},
+                    (x, y),
+                    before.get_position(),
+                    arrowprops={"arrowstyle": "->", "color": plot_style.MUTED, **ends},
                 )
+            before = here
 
 
 @plot_style.drawn
