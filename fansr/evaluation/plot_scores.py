@@ -88,9 +88,9 @@ def draw_against(
             points = [(x, estimate(some, key)) for x, some in sorted(by_x.items())]
             if field == "budget":  # what was used, not what was allowed
                 points = [(float(np.mean([r["seconds"] for r in by_x[x]])), e) for x, e in points]
-            whole = [(x, *(factor * v for v in e)) for x, e in points if e]
-            if whole:
-                curves[key].append((k, name, whole))
+            # Where no record has the metric the line has a gap: nothing was recovered whose length could be told.
+            if any(e for _, e in points):
+                curves[key].append((k, name, [(x, *(factor * v for v in e or (np.nan,) * 3)) for x, e in points]))
     keys = [key for key, some in curves.items() if some]
     columns = min(len(keys), IN_A_ROW)
     canvas, axes = figure(columns, -(-len(keys) // columns), 4.2 if columns < IN_A_ROW else 3.4, cells=range(len(keys)))

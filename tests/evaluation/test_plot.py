@@ -119,6 +119,18 @@ def test_noise_zero_has_a_place_on_the_axis():
     assert np.isfinite(shown).all() and (np.diff(shown[:, 0]) > 1).all()
 
 
+def test_a_line_has_a_gap_where_nothing_was_recovered():
+    """The length of recovered laws at the noise at which none was: no straight line across it."""
+    records = [
+        {**fit, "fvu_val": 1.0 if fit["noise"] == 1e-2 else 0.0}
+        for fit in fits(noises=(0.0, 1e-2, 1e-1), methods=("operon",))
+    ]
+    axes = plot.draw("noise", "fit", {"": records}, False).axes
+    (axis,) = [axis for axis in axes if axis.get_ylabel() == "length ratio of recovered laws"]
+    assert np.isfinite(axis.lines[0].get_ydata()).tolist() == [True, False, True]
+    assert len(axis.collections[0].get_paths()) <= 2 and np.isfinite(axes[0].lines[0].get_ydata()).all()
+
+
 def test_every_metric_of_appendix_l_has_a_panel():
     records = [{**fit, "logp": -3.0, "samples": 4 ** (fit["problem"] % 4)} for fit in fits()]
     canvas = plot.draw("draws", "fit", {"": records}, False, True)
