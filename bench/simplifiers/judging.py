@@ -29,9 +29,10 @@ def judged(exprs, forms: dict, n: int, variables: int, seconds: float | None = N
     def verdict(i, name):
         form = forms[name][i]
         if (i, tuple(form)) not in known:
-            found, example = soundness.judge(exprs[i], form, np.random.default_rng([2, i]), variables, 12)
-            if found == "undecided":  # once more, with other points and more starts for its constants
-                found, example = soundness.judge(exprs[i], form, np.random.default_rng([3, i]), variables, 40)
+            with np.errstate(all="ignore"):
+                found, example = soundness.judge(exprs[i], form, np.random.default_rng([2, i]), variables, 12)
+                if found == "undecided":  # once more, with other points and more starts for its constants
+                    found, example = soundness.judge(exprs[i], form, np.random.default_rng([3, i]), variables, 40)
             known[i, tuple(form)] = found
             if found in OPEN:
                 examples.append((found, name, " ".join(exprs[i]), " ".join(form), example))
