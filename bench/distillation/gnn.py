@@ -1,7 +1,7 @@
 """A graph network that learns how bodies move, and the law of force read out of its messages.
 
     bin/distill-gnn                     # spring, gravity, charge and inverse, one network each
-    bin/distill-gnn gravity --seeds 5
+    bin/distill-gnn gravity --seeds 5          # networks of seeds 0 to 4
     bin/distill-gnn gravity --messages 100     # messages of 100 numbers, pruned to 2 while it trains
 
 Four bodies in a plane (particles.py); the network sees places, speeds, charges and masses and learns accelerations: an edge
@@ -25,8 +25,8 @@ import torch
 from scipy.optimize import brentq, least_squares
 from torch import nn
 
-from bench.distillation import particles
-from bench.distillation.steps import Limit, commit, options, processor_seconds, r2, step, table, train
+from bench.distillation import gnn_report, particles
+from bench.distillation.steps import Limit, commit, options, processor_seconds, r2, step, train
 from fansr.distill import Distiller, Pruner
 from fansr.evaluation import plot_style
 from fansr.search.selection import largest_drop
@@ -349,104 +349,6 @@ def distilled(
     }  # fmt: skip
 
 
-# ---- tables and pictures ---------------------------------------------------------------------------
-
-
-def summary(found: list[dict]) -> str:
-    """The three tables, in Markdown."""
-    first, second, third = [], [], []
-    for one in found:
-        span, name = one["spans"], one["name"]
-        if one["law"] == "spring":
-            known = "rest length " + ", ".join(
-                f"{one['rest_length'][k]:.4f}" for k in ("laws for messages", "laws, tuned")
-            )
-        else:
-            known = f"exponent {one['freed_exponent']:.4f} +- {one['freed_error']:.4f}"
-        first.append([name, f"{one['train_seconds']:.0f} + {one['fit_seconds']:.0f} s", f"{span['network']['mapped']:.5f}",
-                      f"{span['network, plain gauge']['as they are']:.5f}", f"{span['laws for messages']['as they are']:.7f}", known, " / ".join(unit["status"] for unit in one["edge"])])  # fmt: skip
-        for part in ("edge", "node"):
-            for unit in one[part]:
-                second.append(
-                    [name, f"{part} {unit['unit'] + 1}", unit["length"], f"{unit['fvu_held']:.2g}", f"`{unit['law']}`"]
-                )
-        for model, error in one["error"].items():
-            third.append([name, model, *(f"{value:.2g}" for value in error.values()),
-                          *(f"{way[model]:.2g}" for way in one["strayed"].values())])  # fmt: skip
-    heads = [
-        "network",
-        "training + laws",
-        "R2 of forces, messages mapped",
-        "as they are",
-        "laws",
-        "of the law",
-        "status",
-    ]
-    return "\n\n".join([
-        table(first, heads),
-        table(second, ["network", "unit", "length", "FVU held out", "law"]),
-        table(third, ["network", "model", "error, 4 bodies", "error, 5 bodies", *found[0]["strayed"]]),
-    ])  # fmt: skip
-
-
-@plot_style.drawn
-def draw_messages(found: list[dict], folder: pathlib.Path):
-    """The first message against the true force in x: the network's, its constant and matrix settled, and its law's."""
-    canvas, axes = plot_style.figure(len(found), width=2.9, height=2.9)
-    for axis, one in zip(axes, found):
-        held = np.load(folder / f"{one['name'].replace(' ', '-')}.npz")
-        x = held["F"][:, 0]
-        axis.plot(x, held["M"][:, 0], ".", color=plot_style.DATA, ms=2.5, label="network")
-        axis.plot(x, held["L"][:, 0], ".", color=plot_style.LAW, ms=1.2, label="law")
-        axis.set_title(one["law"])
-        axis.set_xlabel("true force in x")
-    axes[0].set_ylabel("message 1")
-    plot_style.legend_outside(canvas, axes)
-    return canvas
-
-
-@plot_style.drawn
-def draw_fronts(found: list[dict]):
-    """The front of each network's first message, the law that the drop picks marked."""
-    canvas, axes = plot_style.figure(len(found), width=2.9, height=2.7)
-    for axis, one in zip(axes, found):
-        for k, unit in enumerate(one["edge"]):
-            lengths, fvus = [law["length"] for law in unit["front"]], [law["fvu"] for law in unit["front"]]
-            axis.plot(lengths, fvus, **{**plot_style.style(k), "label": f"message {k + 1}"})
-            axis.plot([unit["length"]], [unit["fvu"]], "o", ms=11, mfc="none", mec=plot_style.CHOSEN, mew=1.8,
-                      label="largest drop")  # fmt: skip
-        plot_style.log_axis(axis, "y")
-        axis.set_title(one["law"])
-        axis.set_xlabel("length (tokens)")
-    axes[0].set_ylabel("unexplained variance")
-    plot_style.legend_outside(canvas, axes)
-    return canvas
-
-
-@plot_style.drawn
-def draw_paths(found: list[dict], folder: pathlib.Path):
-    """Five bodies, where training had four: true paths, the network's and the tuned laws'."""
-    canvas, axes = plot_style.figure(len(found), width=2.9, height=2.9)
-    for axis, one in zip(axes, found):
-        kept = np.load(folder / f"{one['name'].replace(' ', '-')}.npz")
-        for name, label, look in (
-            ("true", "true", {"color": plot_style.MUTED, "lw": 3.5, "alpha": 0.5}),
-            ("network", "network", {"color": plot_style.DATA, "ls": "--"}),
-            ("laws_tuned", "laws, tuned", {"color": plot_style.LAW, "lw": 1.0}),
-        ):
-            for body in range(5):
-                path = kept[name][:, 0, body]
-                axis.plot(path[:, 0], path[:, 1], **look, label=label)
-                if name == "true":
-                    axis.plot(*path[0, :2], "o", color=plot_style.MUTED, ms=3.5)
-        axis.set_aspect("equal", "datalim")
-        axis.set_title(f"{one['law']}, 2 s")
-        axis.set_xlabel("x")
-    axes[0].set_ylabel("y")
-    plot_style.legend_outside(canvas, axes)
-    return canvas
-
-
 @click.command()
 @click.argument("laws", nargs=-1, type=click.Choice(particles.LAWS))
 @click.option("--seeds", default=1, show_default=True, help="Networks of each law.")
@@ -463,15 +365,19 @@ def main(laws, seeds, seed, limit, out, steps, messages):
     for s in range(seed, seed + seeds):
         for law in laws or particles.LAWS:
             name = name_of(law, s, messages)
-            network, took, X, A = trained(law, s, folder, limit, steps, messages)
-            limit.stop_if_over(f"{name} is trained")
-            found.append(step(folder, name, lambda: distilled(law, s, network, took, X, A, folder / f"{name}.npz")))
-            click.echo(summary(found[-1:]) + "\n")
-    (folder / "TABLE.md").write_text(summary(found) + "\n")
+
+            def make():
+                network, took, X, A = trained(law, s, folder, limit, steps, messages)
+                limit.stop_if_over(f"{name} is trained")
+                return distilled(law, s, network, took, X, A, folder / f"{name}.npz")
+
+            found.append(step(folder, name, make))
+            click.echo(gnn_report.summary(found[-1:]) + "\n")
+            (folder / "TABLE.md").write_text(gnn_report.summary(found) + "\n")
     shown = [one for one in found if one["seed"] == seed]
-    plot_style.save(draw_messages(shown, folder), str(folder / "messages.png"))
-    plot_style.save(draw_fronts(shown), str(folder / "fronts.png"))
-    plot_style.save(draw_paths(shown, folder), str(folder / "paths.png"))
+    plot_style.save(gnn_report.draw_messages(shown, folder), str(folder / "messages.png"))
+    plot_style.save(gnn_report.draw_fronts(shown), str(folder / "fronts.png"))
+    plot_style.save(gnn_report.draw_paths(shown, folder), str(folder / "paths.png"))
     click.echo(f"{folder}: TABLE.md, messages.png, fronts.png, paths.png")
 
 

@@ -183,9 +183,38 @@ def test_pruning_writes_a_smaller_network(folder, tmp_path, by):
     assert weights["hidden.weight"].shape == (2, 2) and weights["last.weight"].shape == (2, 2)
 
 
+def test_pruning_through_a_layer_norm_writes_what_the_command_says(folder, tmp_path):
+    from safetensors.torch import load_file
+
+    from fansr.distillation.shrunk_norm import ShrunkNorm
+
+    text = (folder / "net.py").read_text()
+    text = text.replace("net.last =", "net.norm = torch.nn.LayerNorm(6)\n    net.last =")
+    text = text.replace(
+        "model.last(model.hidden(model.body(*batch)))", "model.last(model.norm(model.hidden(model.body(*batch))))"
+    )
+    (tmp_path / "normed.py").write_text(text)
+    words = ("--at", "hidden", "--into", "last", "--norm", "norm", "--keep", 2, "--steps", 12, "-o", tmp_path / "small")
+    done = CliRunner().invoke(distill, ["prune", *(str(word) for word in (tmp_path / "normed.py", *words))])
+    assert done.exit_code == 0 and done.stderr.count("\n") == 1, done.stderr
+    script = runpy.run_path(str(tmp_path / "normed.py"))
+    model, weights = script["model"](), load_file(str(tmp_path / "small"))
+    assert weights["last.weight"].shape == (2, 3)
+    model.hidden, model.norm, model.last = (
+        torch.nn.Linear(2, 2),
+        ShrunkNorm(model.norm, torch.arange(2)),
+        torch.nn.Linear(3, 2),
+    )
+    model.load_state_dict(weights)
+    after = float(np.mean([script["loss"](model, batch).item() for batch in script["batches"]("test")]))
+    assert after == pytest.approx(float(done.stderr.split("before, ")[1].split(" after")[0]), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     "words, code, said",
     [
+        (("prune", "SCRIPT", "--at", "hidden", "--into", "last", "--norm", "head", "--keep", "2", "--steps", "1", "-o", "x"), 1, "head is a Linear : wanted a LayerNorm over the 6 units"),
+        (("prune", "SCRIPT", "--at", "hidden", "--into", "last", "--norm", "nom", "--keep", "2", "--steps", "1", "-o", "x"), 1, "no part 'nom'"),
         (("record", "SCRIPT", "--at", "bdy"), 1, "no part 'bdy'; the nearest are body"),
         (("record", "SCRIPT"), 2, "record wants --at PATH"),
         (("judge", "SCRIPT"), 2, "judge wants SCRIPT LAWS, 1 words came"),
