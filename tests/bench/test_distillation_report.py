@@ -66,7 +66,7 @@ class Forces(torch.nn.Module):
 
     def forward(self, rows):
         state = rows.detach().double().numpy().reshape(-1, 2, 6)
-        return self.scale * torch.tensor(particles.pair_forces("gravity", state)[:, 0])
+        return (self.scale * torch.tensor(particles.pair_forces("gravity", state)[:, 0])).reshape(*rows.shape[:-1], 2)
 
 
 def test_a_programs_laws_are_measured_on_true_forces_and_by_their_power_of_r():
