@@ -2,6 +2,7 @@
 
     bin/distill-gnn                     # spring, gravity, charge and inverse, one network each
     bin/distill-gnn gravity --seeds 5          # networks of seeds 0 to 4
+    bin/distill-gnn --seeds 5 --together       # the networks trained side by side, in half the time
     bin/distill-gnn gravity --messages 100     # messages of 100 numbers, pruned to 2 while it trains
 
 Four bodies in a plane (particles.py); the network sees places, speeds, charges and masses and learns accelerations: an edge
@@ -79,12 +80,23 @@ def states(law: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return kept, particles.accelerations(law, kept)
 
 
+def kept_states(law: str, seed: int, folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """states(), from a file where they were made before."""
+    file = folder / f"{law}-{seed}-states.npy"
+    if not file.exists():
+        with file.with_suffix(".part").open("wb") as part:
+            np.save(part, states(law, seed)[0])
+        file.with_suffix(".part").replace(file)
+    X = np.load(file)
+    return X, particles.accelerations(law, X)
+
+
 def trained(law: str, seed: int, folder: pathlib.Path, limit: Limit, steps: int = STEPS, width: int = MESSAGE):
     """(network, what its training took, states, accelerations); the last tenth of the states is not trained on.
 
     width: numbers of a message at first; those beyond MESSAGE are masked one after another while it trains, then cut out.
     """
-    X, A = states(law, seed)
+    X, A = kept_states(law, seed, folder)
     x, a = torch.tensor(X, dtype=torch.float32), torch.tensor(A, dtype=torch.float32)
     n = int(0.9 * len(x))
     torch.manual_seed(seed)
@@ -278,11 +290,14 @@ def paths(law: str, models: dict, n: int, seconds: float, seed: int, systems: in
     """{"true", name of each model: (T, systems kept, n, 6)} for n bodies from one start, every 0.1 s, where none come too near."""
     first = particles.start(40 * systems, n, np.random.default_rng([seed, 99, n]))
     first = first[particles.nearest(first) >= LEAST]
-    path, least = particles.move(first, lambda s: particles.accelerations(law, s), seconds, 0.1)
-    kept = np.flatnonzero(least[-1] >= LEAST)[:systems]
-    found = {"true": path[:, kept]}
+    kept = []
+    while len(first) and sum(path.shape[1] for path in kept) < systems:
+        some, first = first[: 5 * systems], first[5 * systems :]
+        path, least = particles.move(some, lambda s: particles.accelerations(law, s), seconds, 0.1)
+        kept.append(path[:, least[-1] >= LEAST])
+    found = {"true": np.concatenate(kept, axis=1)[:, :systems]}
     for name, model in models.items():
-        found[name] = particles.move(first[kept], acceleration_of(model), seconds, 0.1, dt=2.5e-3)[0]
+        found[name] = particles.move(found["true"][0], acceleration_of(model), seconds, 0.1, dt=2.5e-3)[0]
     return found
 
 
@@ -355,13 +370,21 @@ def distilled(
 @click.option("--out", default="out/distill-gnn", show_default=True, help="Folder of checkpoints, tables, pictures.")
 @click.option("--steps", default=STEPS, show_default=True, help="Steps of training.")
 @click.option("--messages", default=MESSAGE, show_default=True, help="Numbers of a message at first; pruned to 2.")
+@click.option("--together", is_flag=True, help="Train networks side by side: half the time.")
 @options
-def main(laws, seeds, seed, limit, out, steps, messages):
+def main(laws, seeds, seed, limit, out, steps, messages, together):
     """Train, distill and extrapolate; write TABLE.md and pictures."""
     folder = pathlib.Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     limit, found = Limit(limit), []
+    if together:
+        if messages != MESSAGE:
+            raise click.UsageError("--together is for messages that are not pruned: leave out --messages")
+        from bench.distillation import gnn_together
+
+        wanted = [(law, s) for s in range(seed, seed + seeds) for law in laws or particles.LAWS]
+        gnn_together.trained(wanted, folder, limit, steps)
     for s in range(seed, seed + seeds):
         for law in laws or particles.LAWS:
             name = name_of(law, s, messages)

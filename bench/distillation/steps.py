@@ -51,11 +51,12 @@ def train(
     clip: float = 1.0,
     after_step: Callable[[int], None] | None = None,
     beside: Any = None,
+    clip_gradients: Callable[[float], None] | None = None,
 ) -> dict:
     """Adam over `steps` losses, the rate rising over the first part `warmup` and falling as a cosine; the model is left in eval mode.
 
     loss_of_step(k) is the loss of step k; after_step(k) may change the model, such as by masks; beside: what has a state_dict of its
-    own that goes on with the training, such as a Pruner.
+    own that goes on with the training, such as a Pruner; clip_gradients(clip): in the place of one norm over all parameters.
     Returns {"steps", "seconds" of processor time over all pieces, "losses": means of 100 parts of the run}.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True)
@@ -88,7 +89,10 @@ def train(
         loss = loss_of_step(step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        if clip_gradients is None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        else:
+            clip_gradients(clip)
         optimizer.step()
         if after_step is not None:
             after_step(step)

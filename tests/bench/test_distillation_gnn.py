@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.distillation import gnn, particles
+from bench.distillation import gnn, gnn_together, particles
 from bench.distillation.steps import Limit
 
 
@@ -118,3 +118,21 @@ def test_training_lowers_the_error_and_a_path_of_the_truth_strays_nowhere(tmp_pa
     monkeypatch.setattr(gnn, "acceleration_of", lambda model: lambda s: particles.accelerations("spring", s))
     found = gnn.paths("spring", {"truth": network}, 4, 0.3, 0, systems=5)
     assert gnn.strayed(found)["truth"] < 1e-4
+
+
+def test_networks_that_train_together_learn_what_each_learns_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(gnn, "STATES", 300)
+    monkeypatch.setattr(gnn, "SYSTEMS", 100)
+    monkeypatch.setattr(gnn, "BATCH", 8)
+    wanted = [("spring", 0), ("gravity", 1), ("spring", 1)]
+    for name in ("alone", "together"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(SystemExit):
+        gnn_together.trained(wanted, tmp_path / "together", Limit(0.0), steps=25)
+    gnn_together.trained(wanted, tmp_path / "together", Limit(None), steps=25)
+    for law, seed in wanted:
+        alone, _, X, _ = gnn.trained(law, seed, tmp_path / "alone", Limit(None), steps=25)
+        other, took, _, _ = gnn.trained(law, seed, tmp_path / "together", Limit(None), steps=25)
+        assert took["steps"] == 25
+        x = torch.tensor(X[:20], dtype=torch.float32)
+        torch.testing.assert_close(other(x), alone(x), atol=1e-3, rtol=1e-3)
