@@ -377,26 +377,25 @@ def main(laws, seeds, seed, limit, out, steps, messages, together):
     folder = pathlib.Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    from bench.distillation import gnn_together  # which knows this module
+
     limit, found = Limit(limit), []
-    if together:
-        if messages != MESSAGE:
-            raise click.UsageError("--together is for messages that are not pruned: leave out --messages")
-        from bench.distillation import gnn_together
+    if together and messages != MESSAGE:
+        raise click.UsageError("--together is for messages that are not pruned: leave out --messages")
+    wanted = [(law, s) for s in range(seed, seed + seeds) for law in laws or particles.LAWS]
+    for k, (law, s) in enumerate(wanted):
+        name = name_of(law, s, messages)
 
-        wanted = [(law, s) for s in range(seed, seed + seeds) for law in laws or particles.LAWS]
-        gnn_together.trained(wanted, folder, limit, steps)
-    for s in range(seed, seed + seeds):
-        for law in laws or particles.LAWS:
-            name = name_of(law, s, messages)
+        def make():
+            if together:
+                gnn_together.trained(wanted[k:], folder, limit, steps)
+            network, took, X, A = trained(law, s, folder, limit, steps, messages)
+            limit.stop_if_over(f"{name} is trained")
+            return distilled(law, s, network, took, X, A, folder / f"{name}.npz")
 
-            def make():
-                network, took, X, A = trained(law, s, folder, limit, steps, messages)
-                limit.stop_if_over(f"{name} is trained")
-                return distilled(law, s, network, took, X, A, folder / f"{name}.npz")
-
-            found.append(step(folder, name, make))
-            click.echo(gnn_report.summary(found[-1:]) + "\n")
-            (folder / "TABLE.md").write_text(gnn_report.summary(found) + "\n")
+        found.append(step(folder, name, make))
+        click.echo(gnn_report.summary(found[-1:]) + "\n")
+        (folder / "TABLE.md").write_text(gnn_report.summary(found) + "\n")
     shown = [one for one in found if one["seed"] == seed]
     plot_style.save(gnn_report.draw_messages(shown, folder), str(folder / "messages.png"))
     plot_style.save(gnn_report.draw_fronts(shown), str(folder / "fronts.png"))

@@ -64,13 +64,13 @@ class Together(nn.Module):
 
 
 def trained(wanted: list[tuple[str, int]], folder: pathlib.Path, limit: Limit, steps: int = gnn.STEPS) -> None:
-    """Train the networks of (law, seed) that are not begun, GROUP at a time, and leave each as gnn.trained() would.
+    """Train the first of the networks (law, seed), if it is not there yet, and with it the next that are not, GROUP in all.
 
-    A network's seconds are its share of the group's.
+    Each is left as gnn.trained() would leave it; its seconds are its share of the group's.
     """
     missing = [one for one in wanted if not _file(folder, one).exists()]
-    for first in range(0, len(missing), GROUP):
-        _train_group(missing[first : first + GROUP], folder, limit, steps)
+    if missing[:1] == wanted[:1]:
+        _train_group(missing[:GROUP], folder, limit, steps)
 
 
 def _file(folder: pathlib.Path, one: tuple[str, int]) -> pathlib.Path:

@@ -127,9 +127,12 @@ def test_networks_that_train_together_learn_what_each_learns_alone(tmp_path, mon
     wanted = [("spring", 0), ("gravity", 1), ("spring", 1)]
     for name in ("alone", "together"):
         (tmp_path / name).mkdir()
+    monkeypatch.setattr(gnn_together, "GROUP", 2)
     with pytest.raises(SystemExit):
         gnn_together.trained(wanted, tmp_path / "together", Limit(0.0), steps=25)
-    gnn_together.trained(wanted, tmp_path / "together", Limit(None), steps=25)
+    assert [file.name for file in (tmp_path / "together").glob("*-?.pt")] == ["together-spring-0-gravity-1.pt"]
+    for k in range(3):
+        gnn_together.trained(wanted[k:], tmp_path / "together", Limit(None), steps=25)
     for law, seed in wanted:
         alone, _, X, _ = gnn.trained(law, seed, tmp_path / "alone", Limit(None), steps=25)
         other, took, _, _ = gnn.trained(law, seed, tmp_path / "together", Limit(None), steps=25)
