@@ -38,6 +38,7 @@ from fansr.distillation import (
     recording,
     saliency,
     saving,
+    shrunk_norm,
     unit_searches,
 )
 from fansr.errors import DataError
@@ -46,9 +47,10 @@ from fansr.fitting import Problem
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Distiller", "Pruner", "UnitLaw"]
+__all__ = ["Distiller", "Pruner", "ShrunkNorm", "UnitLaw"]
 
 Pruner = pruning.Pruner
+ShrunkNorm = shrunk_norm.ShrunkNorm
 
 MOST_UNITS = 64  # that are searched without being asked for by number
 WITH_LAW = ("ok", "interrupted", "chosen", "tuned")  # statuses of a unit whose law may stand for it

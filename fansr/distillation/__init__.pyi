@@ -13,6 +13,7 @@ from . import (
     saliency as saliency,
     saving as saving,
     script as script,
+    shrunk_norm as shrunk_norm,
     source as source,
     stand_in as stand_in,
     torch_source as torch_source,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from fansr.distill import Distiller
+from fansr.distill import Distiller, ShrunkNorm
 from fansr.distill_command import distill
 from fansr.fit import fit
 from fansr.streams import open_reader, reader_writer
@@ -185,8 +185,6 @@ def test_pruning_writes_a_smaller_network(folder, tmp_path, by):
 
 def test_pruning_through_a_layer_norm_writes_what_the_command_says(folder, tmp_path):
     from safetensors.torch import load_file
-
-    from fansr.distillation.shrunk_norm import ShrunkNorm
 
     text = (folder / "net.py").read_text()
     text = text.replace("net.last =", "net.norm = torch.nn.LayerNorm(6)\n    net.last =")
