@@ -82,19 +82,15 @@ def medians(found: list[dict]) -> str:
     rows = []
     for law, some in _by_law(found).items():
         for model in some[0]["error"]:
-            if model == "laws, tuned" and all(one["error"][model] == one["error"]["laws"] for one in some):
-                continue  # laws without constants
             errors = [np.median([one["error"][model][what] for one in some]) for what in some[0]["error"][model]]
-            errors += [
-                np.median([way[what][model] for way in (one["strayed"] for one in some)]) for what in some[0]["strayed"]
+            errors += [np.median([one["strayed"][what][model] for one in some]) for what in some[0]["strayed"]]
+            row = [
+                law,
+                model.replace("plain gauge", "constant and matrix settled"),
+                *(f"{error:.2g}" for error in errors),
             ]
-            rows.append(
-                [
-                    law,
-                    model.replace("plain gauge", "constant and matrix settled"),
-                    *(f"{error:.2g}" for error in errors),
-                ]
-            )
+            if not (model == "laws, tuned" and row[2:] == rows[-1][2:]):  # laws without constants
+                rows.append(row)
     counts = [[one["systems"][what] for one in found] for what in found[0]["systems"]]
     ways = ", ".join(f"{what}: {min(n)} to {max(n)}" for what, n in zip(found[0]["systems"], counts))
     return (
