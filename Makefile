@@ -67,7 +67,7 @@ rules: venv  ## mine rules/ again
 bench: venv  ## a slice of the measurements in docs/benchmarks/
 	bin/bench
 
-scaling: venv  ## the scaling study: about an hour of one core; goes on when called again
+scaling: venv  ## the scaling study: less than an hour of one core; goes on when called again
 	bin/scaling
 
 campaign: venv  ## go on with training the shipped model

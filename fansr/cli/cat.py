@@ -146,21 +146,23 @@ def cat(inputs, head, mode, form, where, shards, output, jobs, quiet):
         inputs = shard_files.of_folder(shards)
     if where is not None and mode in ("check", "history"):
         raise click.UsageError(f"--where chooses among records, and --{mode} is about whole streams")
+    if head is not None and mode in ("check", "history"):
+        raise click.UsageError(f"--head shows the first records, and --{mode} is about whole streams")
     if form == "parquet" and output == "-":
         raise click.UsageError("--to parquet wants -o FILE.parquet")
     if mode == "history":
         for reader in _heads(inputs):
             click.echo("\n".join([f"{reader.name}:", *stream_views.made_by(reader.history)]))
         return None
-    if mode == "merge" and where is not None:
-        return _merge_where(inputs, output, where)
+    if mode == "merge" and (where is not None or head is not None):
+        return _merge_some(inputs, output, where, head)
     if mode == "merge":
         return shard_files.merge(inputs, output, whole=shards is not None)
     if mode == "check":
         return shard_files.check(inputs, jobs, quiet, whole=shards is not None)
     if mode == "json" and form is None:
         return _print_json(inputs, head, where)
-    if mode == "count" and where is None:
+    if mode == "count" and where is None and head is None:
         click.echo(str(sum(len(batch) for reader in _heads(inputs) for batch in reader.batches(command.CHUNK))))
         return None
     records = reader_writer.chain(inputs)
@@ -184,19 +186,23 @@ def cat(inputs, head, mode, form, where, shards, output, jobs, quiet):
     return None
 
 
-def _merge_where(inputs, output, holds):
-    """One stream of the records for which a condition holds; the others are counted as `where`."""
+def _merge_some(inputs, output, holds, head):
+    """One stream of the records for which a condition holds, the first `head` of them; the others are counted as `where` and `head`."""
     inputs = inputs or ["-"]
     first = reader_writer.open_reader(inputs[0])
     kind = first.header["holds"]
+    left = math.inf if head is None else head
     with reader_writer.open_writer(output, kind, [*first.history, command.history_entry()]) as writer:
         for i, name in enumerate(inputs):
             with first if i == 0 else reader_writer.open_reader(name, holds=kind) as reader:
                 for record in reader:
-                    if holds(record):
-                        writer.write(record)
-                    else:
+                    if holds is not None and not holds(record):
                         writer.dropped["where"] += 1
+                    elif left <= 0:
+                        writer.dropped["head"] += 1
+                    else:
+                        writer.write(record)
+                        left -= 1
 
 
 def _first(records, n: int):

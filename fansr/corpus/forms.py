@@ -8,12 +8,15 @@ form written is simplify's where its values are the same.  To depth 2 that is ev
 candidates over two variables and 8 operators) those with the smallest hash of their values are taken until there are n:
 an even choice, the same in whatever order they are made, with no leaning to short ones.  --shortest takes those instead.
 
+There is no --resume: all of a level must be known before any of it is written, and depth 3 is 45 s of one core.
+
 A share --hold of the functions, by another hash of the same values, is marked `held`: fansr-train learns from none of
 them, whatever numbers they get.  The data of arXiv 2510.26064, step 1; what it leaves open is read as said here.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import NamedTuple
 
@@ -22,13 +25,15 @@ import numpy as np
 
 from fansr.cli import command
 from fansr.errors import NoAnswer
-from fansr.streams import open_writer, rng_for
+from fansr.streams import open_writer, parallel, rng_for
 
 POINTS = 64  # of each domain
+BLOCK = 16  # operands a worker gets at once, the same for any number of workers, so that all of them drop the same
 DOMAINS = ((0.2, 4.0), (-3.0, 3.0), (-0.3, 0.3), (-8.0, 8.0))
 REACH = 3e38  # beyond it a value does not exist: the network reads float32
 LEAST = 0.05  # share of the points at which a function must have a value
 FLAT = 1e-9  # of its size that a function must vary by
+CANCELLED = 1e-13  # of its larger term that a sum is left with
 BITS = 27  # of the mantissa that values are compared by
 UNARY = {
     "exp": np.exp, "sin": np.sin, "neg": np.negative, "sqrt": np.sqrt, "cos": np.cos, "tan": np.tan, "log": np.log,
@@ -90,6 +95,14 @@ def fault(values: np.ndarray) -> np.ndarray:
     return np.where(few, 2, np.where(flat, 1, 0))
 
 
+def joined(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A binary operator's values; a sum of which only the rounding of its terms is left is 0."""
+    values = BINARY[name](a, b)
+    if name in "+-":
+        values = np.where(np.abs(values) <= CANCELLED * np.maximum(np.abs(a), np.abs(b)), 0.0, values)
+    return values
+
+
 def _usable(values: np.ndarray) -> np.ndarray:
     return np.where(np.abs(values) <= REACH, values, np.nan) + 0.0  # + 0: no negative zero
 
@@ -121,16 +134,19 @@ class Found:
         self.dropped["constant"] += int((faults == 1).sum())
         self.dropped["not_finite"] += int((faults == 2).sum())
         good = np.flatnonzero(faults == 0)
-        keys, lengths = keys_of(values[good]), lengths[good]
+        keys = keys_of(values[good])
+        made = np.stack([np.full(len(good), operator), first[good], second[good], lengths[good]], 1)
         new = ~(np.isin(keys[:, 0], self.below[0]) | np.isin(keys[:, 1], self.below[1]))
         self.dropped["equal_values"] += int((~new).sum())
+        self.take(keys[new], made[new])
+
+    def take(self, keys: np.ndarray, made: np.ndarray) -> None:
+        """Take functions that no level below has."""
         if self.limit is not None:
-            late = self.rank(keys, lengths) > self.limit
-            self.dropped["not_chosen"] += int((new & late).sum())
-            new &= ~late
-        good = good[new]
-        made = np.stack([np.full(len(good), operator), first[good], second[good], lengths[new]], 1)
-        self.waiting.append((keys[new], made))
+            late = self.rank(keys, made[:, 3]) > self.limit
+            self.dropped["not_chosen"] += int(late.sum())
+            keys, made = keys[~late], made[~late]
+        self.waiting.append((keys, made))
         if sum(len(keys) for keys, _ in self.waiting) > max(self.most, 50_000):
             self.settle()
 
@@ -155,38 +171,60 @@ class Found:
         self.keys, self.made = keys[order], made[order]
 
 
+class Deeper:
+    """All that operators make of some functions and those before them; runs in worker processes."""
+
+    def __init__(self, levels: list[Level], unary: list[str], binary: list[str], most: int, shortest: bool):
+        self.values = np.concatenate([level.values for level in levels])
+        self.keys = np.concatenate([level.keys for level in levels])
+        self.lengths = np.array([len(expr) for level in levels for expr in level.exprs])
+        self.begin = len(self.values) - len(levels[-1].exprs)  # of the last level
+        self.unary, self.binary, self.most, self.shortest = unary, binary, most, shortest
+
+    def __call__(self, block: range) -> tuple[np.ndarray, np.ndarray, Counter]:
+        """Keys and making of the functions one deeper with an operand of the last level in `block`, and the drops."""
+        found = Found(self.keys, self.most, self.shortest)
+        values, lengths = self.values, self.lengths
+        recent, every = np.arange(block.start, block.stop), np.arange(len(values))
+        with np.errstate(all="ignore"):
+            for o, name in enumerate(self.unary):
+                found.add(UNARY[name](values[recent]), o, recent, np.full(len(recent), -1), lengths[recent] + 1)
+            for i in block:
+                for o, name in enumerate(self.binary, len(self.unary)):
+                    one = np.full(len(every), i)
+                    long = lengths + lengths[i] + 1
+                    first = every <= i if name in "+*" else every >= 0  # in either order once
+                    found.add(joined(name, values[i], values[first]), o, one[first], every[first], long[first])
+                    if name not in "+*":
+                        older = every < self.begin
+                        found.add(joined(name, values[older], values[i]), o, every[older], one[older], long[older])
+        found.settle()
+        return found.keys, found.made, found.dropped
+
+
 def next_level(
-    levels: list[Level], unary: list[str], binary: list[str], most: int, shortest: bool, bar=None
+    levels: list[Level], unary: list[str], binary: list[str], most: int, shortest: bool, jobs: int = 1, bar=None
 ) -> tuple[Level, Counter]:
-    """All functions one deeper than the last level, at most `most`, and what was dropped."""
-    exprs = [expr for level in levels for expr in level.exprs]
-    values = np.concatenate([level.values for level in levels])
-    lengths = np.array([len(expr) for expr in exprs])
-    recent = np.arange(len(exprs) - len(levels[-1].exprs), len(exprs))
-    found = Found(np.concatenate([level.keys for level in levels]), most, shortest)
-    every = np.arange(len(exprs))
-    with np.errstate(all="ignore"):
-        for o, name in enumerate(unary):
-            found.add(UNARY[name](values[recent]), o, recent, np.full(len(recent), -1), lengths[recent] + 1)
-        for i in recent.tolist():
-            for o, name in enumerate(binary):
-                one = np.full(len(every), i)
-                long = lengths + lengths[i] + 1
-                first = every <= i if name in "+*" else every >= 0  # in either order once
-                found.add(BINARY[name](values[i], values[first]), len(unary) + o, one[first], every[first], long[first])
-                if name not in "+*":
-                    older = every < recent[0]
-                    found.add(
-                        BINARY[name](values[older], values[i]), len(unary) + o, every[older], one[older], long[older]
-                    )
+    """All functions one deeper than the last level, at most `most`, and what was dropped; the same for any `jobs`."""
+    deeper = Deeper(levels, unary, binary, most, shortest)
+    found = Found(deeper.keys, most, shortest)
+    total = len(deeper.values)
+    blocks = [range(i, min(i + BLOCK, total)) for i in range(deeper.begin, total, BLOCK)]
+    results = parallel.ordered_map(deeper, blocks, min(jobs, len(blocks)))
+    with contextlib.closing(results):
+        for block, (keys, made, dropped) in zip(blocks, results):
+            found.take(keys, made)
+            found.dropped.update(dropped)
             if bar is not None:
-                bar.update(1)
+                bar.update(len(block))
     found.settle()
+    exprs = [expr for level in levels for expr in level.exprs]
+    values = deeper.values
     names = [_TOKEN.get(name, name) for name in [*unary, *binary]]
     made = [[names[o], *exprs[i], *(exprs[j] if j >= 0 else [])] for o, i, j, _ in found.made.tolist()]
     with np.errstate(all="ignore"):
         new = [
-            UNARY[unary[o]](values[i]) if o < len(unary) else BINARY[binary[o - len(unary)]](values[i], values[j])
+            UNARY[unary[o]](values[i]) if o < len(unary) else joined(binary[o - len(unary)], values[i], values[j])
             for o, i, j, _ in found.made.tolist()
         ]
     stacked = _usable(np.array(new)) if new else np.zeros((0, values.shape[1]))
@@ -194,7 +232,14 @@ def next_level(
 
 
 def enumerate_forms(
-    depth: int, number: int, variables: int, unary: list[str], binary: list[str], shortest: bool = False, bar=None
+    depth: int,
+    number: int,
+    variables: int,
+    unary: list[str],
+    binary: list[str],
+    shortest: bool = False,
+    jobs: int = 1,
+    bar=None,
 ) -> tuple[list[Level], Counter]:
     """Levels 0 to `depth`, at most `number` functions in all, the deepest level cut; and the drops by reason."""
     X = points(variables)
@@ -204,7 +249,7 @@ def enumerate_forms(
         left = number - sum(len(level.exprs) for level in levels)
         # What the next level is made of must be whole.
         most = max(0, left) if d == depth - 1 else 1 << 40
-        level, reasons = next_level(levels, unary, binary, most, shortest, bar)
+        level, reasons = next_level(levels, unary, binary, most, shortest, jobs, bar)
         levels.append(level)
         dropped += reasons
     return levels, dropped
@@ -212,13 +257,13 @@ def enumerate_forms(
 
 def simplified(level: Level, X: np.ndarray) -> list[list[str]]:
     """Each form as simplify has it where that is the same function on the points, sorted only where it is not."""
-    from fansr.expressions import evaluate, sort_commutative
+    from fansr.expressions import CONSTANT, evaluate, sort_commutative
     from fansr.simplification import simplify_many
 
     forms = []
     for expr, (short, _), keys in zip(level.exprs, simplify_many(level.exprs), level.keys):
         form = sort_commutative(expr)
-        if short is not None and short != form:
+        if short is not None and short != form and CONSTANT not in short:  # 7 x is no form without constants
             with np.errstate(all="ignore"):
                 again = keys_of(_usable(evaluate(short, X)[None]))[0]
             if (again == keys).any():
@@ -268,9 +313,10 @@ def _operators(table: dict):
 @click.option("--hold", type=click.FloatRange(0, 0.5), default=0.01, show_default=True, help="Share never trained on.")
 @click.option("--shortest", is_flag=True, help="Of the deepest level the shortest forms, not an even choice.")
 @command.output_option()
+@command.jobs_option()
 @command.quiet_option()
 @command.config_option()
-def forms(depth, number, variables, unary, binary, hold, shortest, output, quiet, config):
+def forms(depth, number, variables, unary, binary, hold, shortest, output, jobs, quiet, config):
     """Write all different expressions without constants to a depth, each function once, as skeletons."""
     if depth > 3:
         raise click.UsageError(
@@ -281,7 +327,7 @@ def forms(depth, number, variables, unary, binary, hold, shortest, output, quiet
     entry = command.history_entry(seed=0, config=told)
     X = points(variables)
     with command.progress(quiet=quiet, unit="block") as bar:
-        levels, dropped = enumerate_forms(depth, number, variables, unary, binary, shortest, bar)
+        levels, dropped = enumerate_forms(depth, number, variables, unary, binary, shortest, jobs, bar)
     total = sum(len(level.exprs) for level in levels)
     if not number or not total:
         raise NoAnswer("no forms: -n is 0")

@@ -125,7 +125,10 @@ def _target(context, param, value: str | None) -> float | None:
 )
 @command.where_option()
 @click.option(
-    "--study", default=None, metavar="FILE", help="Instead: the pictures of a scaling study, of run records, as one."
+    "--study",
+    default=None,
+    metavar="FILE",
+    help="Instead: the pictures of a scaling study, of run records, as one; with {} in the name a file for each.",
 )
 @click.option("--panels", default=None, callback=_some_of(STUDY, "panels"), metavar="LIST",
               help=f"--study: only these of {', '.join(STUDY)}.")  # fmt: skip
@@ -200,9 +203,9 @@ def law(
 def draw_study(
     inputs: list[str], where: Callable[[dict], bool] | None, picture: str, panels: tuple[str, ...], quiet: bool
 ) -> None:
-    """fansr-law --study: the panels of study_picture.py, of finished runs."""
+    """fansr-law --study: the panels of study_picture.py, of finished runs, and of scores by the name of their stream."""
     from fansr.evaluation import plot_style
-    from fansr.scaling.study_picture import draw
+    from fansr.scaling.study_picture import draw, figures
 
     runs: list[dict] = []
     scores: dict[str, list[dict]] = {}
@@ -215,8 +218,22 @@ def draw_study(
                 runs += [run for run in some if run.get("status") == "finished"]
     if not runs and not scores:
         raise NoAnswer("no finished runs to draw")
-    plot_style.save(draw(runs, panels, scores), picture)
-    command.remark(f"{picture}: {len(runs)} runs", quiet)
+    if "{}" not in picture:
+        plot_style.save(draw(runs, panels, scores), picture)
+        command.remark(f"{picture}: {len(runs)} runs", quiet)
+        return
+    drawn = 0
+    for called, names in figures(panels).items():
+        one = picture.replace("{}", called)
+        try:
+            plot_style.save(draw(runs, names, scores), one)
+        except NoAnswer as nothing:
+            command.remark(f"{one}: {nothing}", quiet)
+            continue
+        drawn += 1
+        command.remark(one, quiet)
+    if not drawn:
+        raise NoAnswer(f"these runs have nothing to show of {', '.join(panels)}")
 
 
 def main():

@@ -1,7 +1,7 @@
 """The pictures of a scaling study, a panel for each question that the runs answer; all of them as one picture, or some.
 
     loss      loss against compute, what nothing beats, its law with a band
-    solved    the share solved, every law that the points allow, and where those say that 0.8 is reached
+    solved    the share solved by the best of so many draws, every law that the points allow, and where those say that 0.8 is reached
     r2        the same of R2 > 0.99
     isoflop   loss against tokens a parameter at equal compute, and the best of these
     grid      loss by batch size and rate, one panel a size
@@ -65,6 +65,14 @@ def settings_of(run: dict) -> tuple:
 
 def having(runs: list[dict], key: str) -> list[dict]:
     return [run for run in runs if run.get(key) is not None]
+
+
+def of_draws(runs: list[dict]) -> str:
+    """How many draws a problem's law was chosen from, as words behind a label."""
+    numbers = sorted({int(run["samples_drawn"]) for run in runs if run.get("samples_drawn")})
+    if not numbers:
+        return ""
+    return f", best of {numbers[0]}" + (f" to {numbers[-1]}" if len(numbers) > 1 else "")
 
 
 # ---- panels -----------------------------------------------------------------------------------
@@ -135,7 +143,7 @@ def share(key: str, label: str) -> Callable[[list[dict]], list[Panel]]:
             crosses(axis, key)
             axis.axhline(0.8, color=plot_style.MUTED, linewidth=0.7, linestyle=":")
             plot_style.log_axis(axis, "x")
-            axis.set(xlabel="FLOPs", ylabel=label, ylim=(0, 1))
+            axis.set(xlabel="FLOPs", ylabel=label + of_draws(runs), ylim=(0, 1))
 
         return [panel] if runs else []
 
@@ -215,7 +223,7 @@ def draws(runs: list[dict]) -> list[Panel]:
             pairs = sorted((int(n), value) for n, value in last["solved_at"].items())
             axis.plot(*zip(*pairs), label=f"{name}, {last['ratio']:g} tokens a parameter", **plot_style.style(k))
         plot_style.log_axis(axis, "x")
-        axis.set(xlabel="draws", ylabel="solved by the best of them", ylim=(0, None))
+        axis.set(xlabel="draws", ylabel="solved by the best of these draws", ylim=(0, None))
 
     return [panel] if runs else []
 
@@ -229,7 +237,13 @@ def held(runs: list[dict]) -> list[Panel]:
             axis.plot(*zip(*pairs), label=name, **(plot_style.style(k) | {"linestyle": ""}))
         top = 1.1 * max(max(run["solved"], run["solved_held"]) for run in runs) + 0.02
         axis.plot([0, top], [0, top], color=plot_style.MUTED, linewidth=0.8, label="equal")
-        axis.set(xlabel="solved, forms trained on", ylabel="solved, forms held out", xlim=(0, top), ylim=(0, top))
+        told = of_draws(runs)
+        axis.set(
+            xlabel=f"solved, forms trained on{told}",
+            ylabel=f"solved, forms held out{told}",
+            xlim=(0, top),
+            ylim=(0, top),
+        )
 
     return [panel] if runs else []
 
@@ -286,13 +300,13 @@ def against(ending: str, runs: list[dict]) -> list[Panel]:
                 x, y, below, above = zip(*sorted(rows))
                 axis.errorbar(x, y, yerr=(below, above), capsize=2.5, label=name, **plot_style.style(k))
             plot_style.log_axis(axis, "x")
-            axis.set(xlabel="FLOPs", ylabel=label, ylim=(0, None))
+            axis.set(xlabel="FLOPs", ylabel=label + of_draws(some), ylim=(0, None))
 
         return panel
 
     if not bases or not some:
         return []
-    return [panel_of("solved_held", "solved, forms held out"), panel_of("r2_99_held", "R2 > 0.99, forms held out")]
+    return [panel_of("solved_held", "held-out forms solved"), panel_of("r2_99_held", "held-out forms, R2 > 0.99")]
 
 
 def others(scores: dict[str, list[dict]]) -> list[Panel]:
@@ -319,7 +333,7 @@ def others(scores: dict[str, list[dict]]) -> list[Panel]:
 
 
 MAIN: dict[str, Callable[[list[dict]], list[Panel]]] = {
-    "loss": loss, "solved": share("solved", "solved, best of the draws"), "r2": share("r2_99", "R2 > 0.99"),
+    "loss": loss, "solved": share("solved", "solved"), "r2": share("r2_99", "R2 > 0.99"),
     "isoflop": isoflop, "draws": draws, "held": held, "spread": spread,
 }  # fmt: skip
 
@@ -334,6 +348,14 @@ def panels_of(name: str, runs: list[dict], scores: dict[str, list[dict]]) -> lis
     if name in VARIANTS:
         return against(VARIANTS[name], runs)
     return MAIN[name]([run for run in runs if variant_of(run) is None])
+
+
+def figures(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Name of a picture by itself -> its panels, for all panels of these names: both shares stand side by side."""
+    alone = {name: (name,) for name in names}
+    if "solved" in alone and "r2" in alone:
+        alone["solved"] = ("solved", alone.pop("r2")[0])
+    return alone
 
 
 @plot_style.drawn

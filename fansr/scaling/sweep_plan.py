@@ -20,6 +20,7 @@
     batch = [32, 64]
     lr = [2e-3, 4e-3, 8e-3]
     batch_of = {nano = [32]}         # other batch sizes for a size
+    lr_of = {nano = [4e-3, 8e-3]}    # other rates for a size
 
 Knows sizes and sums; it starts nothing.  An id is a hash of all that makes a run what it is, so that none is made twice.
 """
@@ -48,7 +49,7 @@ KEYS = {
 }  # fmt: skip
 CORPUS = {"depth": 2, "number": 100_000, "hold": 0.05, "file": ""}
 PROBLEMS = {"seen": 200, "held": 100}
-GRID = {"at": 20.0, "sizes": [], "batch": [], "lr": [], "batch_of": {}}
+GRID = {"at": 20.0, "sizes": [], "batch": [], "lr": [], "batch_of": {}, "lr_of": {}}
 
 
 def read(path: str) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def plan(sweep: dict[str, Any]) -> list[dict[str, Any]]:
     if sweep["grid"]:
         for name in sweep["grid"]["sizes"] or sweep["sizes"]:
             for batch in sweep["grid"]["batch_of"].get(name) or sweep["grid"]["batch"] or [sizes[name]["batch"]]:
-                for lr in sweep["grid"]["lr"] or [sizes[name]["lr"]]:
+                for lr in sweep["grid"]["lr_of"].get(name) or sweep["grid"]["lr"] or [sizes[name]["lr"]]:
                     runs.append(
                         record(
                             "grid", name, sizes[name], [sweep["grid"]["at"] * scale[name]], 0, sweep, batch=batch, lr=lr

@@ -70,6 +70,24 @@ def test_where_is_a_plain_filter(stream, tmp_path, where, holds):
         assert reader.dropped.get("where", 0) == 10 - len(wanted)
 
 
+@pytest.mark.parametrize(("words", "wanted"), [((), [0, 1, 2, 3]), (("--where", "problem > 4"), [5, 6, 7, 8])])
+def test_head_bounds_what_is_joined_and_counted(stream, tmp_path, words, wanted):
+    kept = str(tmp_path / "kept.zst")
+    assert run("--merge", "--head", "4", *words, "-o", kept, stream, stream) == (0, "", "")
+    with reader_writer.open_reader(kept) as reader:
+        assert [record["problem"] for record in reader] == wanted
+        dropped = reader.dropped
+    assert 4 + sum(dropped.values()) == 20 and dropped["head"] == (16 if not words else 6)
+    assert run("--count", "--head", "4", *words, stream) == (0, "4\n", "")
+    assert run("--count", "--head", "40", *words, stream) == (0, "5\n" if words else "10\n", "")
+
+
+@pytest.mark.parametrize("mode", ["--check", "--history"])
+def test_head_is_refused_where_the_whole_is_looked_at(stream, mode):
+    code, out, err = run(mode, "--head", "3", stream)
+    assert code == 2 and not out and "--head" in err and mode in err
+
+
 @pytest.mark.parametrize(
     "where",
     ["__import__('os')", "open('x')", "fvu.__class__()", "[].append", "(lambda: 1)()", "fvu if fvu else 1", "'a' * 9 ** 9",

@@ -103,6 +103,27 @@ def test_a_cut_level_is_an_even_choice_the_same_for_any_n(levels):
     assert max(map(len, short)) <= sorted(len(e) for e in levels[2].exprs)[199]
 
 
+def test_workers_change_nothing(tmp_path):
+    """Depth 3 of few operators, cut: 41 operands in three blocks, and functions that several blocks make."""
+    told = []
+    for jobs in ("1", "2"):
+        out = tmp_path / jobs
+        words = ["--depth", "3", "--unary", "exp", "--binary", "+,-", "-n", "500", "-j", jobs, "-o", str(out), "-q"]
+        assert CliRunner().invoke(forms.forms, words).exit_code == 0
+        with open_reader(str(out), holds="skeleton") as reader:
+            told.append((list(reader), reader.checksum, reader.dropped))
+    assert told[0] == told[1]
+    records, _, dropped = told[0]
+    assert len(records) == 500 and {record["depth"] for record in records} == {0, 1, 2, 3}
+    assert dropped["equal_values"] > 100 and dropped["not_chosen"] > 100
+    # The smallest hashes of all that depth 3 holds, whatever block they come from.
+    levels, _ = forms.enumerate_forms(3, 10**6, 2, ["exp"], ["+", "-"])
+    left = 500 - sum(len(level.exprs) for level in levels[:3])
+    wanted = np.sort(levels[3].keys[:, 0])[:left]
+    chosen, _ = forms.enumerate_forms(3, 500, 2, ["exp"], ["+", "-"])
+    assert np.isin(chosen[3].keys[:, 0], wanted).mean() > 0.99
+
+
 def test_the_command_writes_skeletons_with_their_marks(tmp_path):
     out = tmp_path / "forms.zst"
     shown = CliRunner().invoke(forms.forms, ["--depth", "2", "--hold", "0.1", "-o", str(out), "-q"])

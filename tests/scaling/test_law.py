@@ -233,7 +233,7 @@ def study_runs(tmp_path):
     """Runs of three sizes and a variant, two seeds, three ratios, and a grid of two rates: file."""
     told = {
         "kind": "run", "stage": "ratios", "lr": 1e-3, "status": "finished", "solved_at": {"1": 0.1, "8": 0.3}, "batch": 32,
-        "solved": 0.3, "solved_held": 0.2, "r2_99": 0.5, "r2_99_held": 0.4,
+        "solved": 0.3, "solved_held": 0.2, "r2_99": 0.5, "r2_99_held": 0.4, "samples_drawn": 8,
     }  # fmt: skip
     records = []
     for size, N in (("a", 1e4), ("b", 3e4), ("c", 9e4), ("c-set", 1e5)):
@@ -258,6 +258,20 @@ def test_the_study_is_one_picture_of_all_that_runs_answer(study_runs):
     assert nothing.exit_code == 3 and "no finished runs" in nothing.output
 
 
+def test_a_file_for_each_picture(study_runs):
+    """Of all twelve panels: both shares as one, and what these runs do not answer said."""
+    where = study_runs.with_name("law-{}.png")
+    shown = run(str(study_runs), "--study", str(where))
+    assert shown.exit_code == 0, shown.output
+    made = {path.stem.removeprefix("law-") for path in where.parent.glob("law-*.png")}
+    assert made == {"loss", "solved", "draws", "held", "spread", "grid", "encoder"}
+    said = [line for line in shown.output.splitlines() if "nothing to show" in line]
+    left = ("isoflop", "constants", "notation", "others")  # no level of compute that three of these sizes reach
+    assert len(said) == 4 and all(any(name in line for line in said) for name in left)
+    nothing = run(str(study_runs), "--study", str(where), "--panels", "constants,notation")
+    assert nothing.exit_code == 3 and "nothing to show of constants, notation" in nothing.output
+
+
 def test_each_panel_is_a_picture_by_itself(study_runs):
     """What each shows: lines of the sizes, the least loss of the grid in bold, a variant beside its size."""
     with open_reader(str(study_runs), holds="run") as reader:
@@ -270,6 +284,7 @@ def test_each_panel_is_a_picture_by_itself(study_runs):
     for name in ("loss", "solved", "r2", "held", "draws"):
         (axis,) = axes_of(name)
         assert {"a", "b", "c"} <= {text.split(",")[0] for text in axis.get_legend_handles_labels()[1]}
+    assert all("best of 8" in axes_of(name)[0].get_ylabel() for name in ("solved", "r2", "held", "encoder"))
     (axis,) = axes_of("grid")
     assert [text.get_text() for text in axis.texts if text.get_weight() == "bold"] == ["1.000"]
     one, other = axes_of("encoder")

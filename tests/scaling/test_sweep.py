@@ -104,16 +104,22 @@ def test_the_grid_takes_the_valley_of_a_parabola():
 
 
 def test_sizes_off_the_grid_take_what_the_nearest_found(tmp_path):
-    grid = '\n[grid]\nat = 0.1\nsizes = ["femto"]\nbatch = [8, 16]\nlr = [0.01, 0.02]\nbatch_of = {femto = [8]}\n'
+    grid = '\n[grid]\nat = 0.1\nsizes = ["femto"]\nbatch = [8, 16]\nlr = [0.01, 0.02]\n'
+    grid += "batch_of = {femto = [8]}\nlr_of = {femto = [0.03, 0.04]}\n"
     (tmp_path / "s.toml").write_text(TINY.replace('["femto"]', '["nano", "femto"]') + grid)
     runs = sweep_plan.plan(sweep_plan.read(str(tmp_path / "s.toml")))
-    assert [(run["batch"], run["lr"]) for run in runs if run["stage"] == "grid"] == [(8, 0.01), (8, 0.02)]
+    assert [(run["batch"], run["lr"]) for run in runs if run["stage"] == "grid"] == [(8, 0.03), (8, 0.04)]
     best = {"femto": {"batch": 8, "lr": 0.01, "params": 6e3}, "micro": {"batch": 64, "lr": 0.03, "params": 4e4}}
     chosen = {run["size"]: sweep.resolved(run, best) for run in runs if run["stage"] == "ratios"}
     assert (
         chosen["femto"]["batch"] == 8 and chosen["nano"]["batch"] == 64
     )  # 20,630 parameters: nearer to 40,000 than to 6,000
     assert chosen["nano"]["id"] != next(run["id"] for run in runs if run["size"] == "nano")
+    # A plateau, at half the rate that is best for a cosine.
+    assert all(run["branch"] for run in chosen.values())
+    assert chosen["femto"]["lr"] == 0.005 and chosen["nano"]["lr"] == 0.015
+    whole = {**next(run for run in runs if run["stage"] == "ratios"), "branch": False}
+    assert sweep.resolved(whole, best)["lr"] in (0.01, 0.03)
     assert all(sweep.resolved(run, {}) is run for run in runs)
 
 
