@@ -273,13 +273,13 @@ def against(ending: str, runs: list[dict]) -> list[Panel]:
     runs = having(runs, "solved_held")
     bases = {name_of(run).rpartition("-")[0] for run in runs if variant_of(run) == ending}
     some = [run for run in runs if name_of(run) in bases or (variant_of(run) == ending)]
-    # Where a size was trained at several rates, the one of most runs.
+    # Where a size was trained at several rates, the one that variants share, else that of most runs.
+    shared = {settings_of(run)[1:] for run in runs if variant_of(run) is not None}
     rates = {base: Counter(settings_of(run)[1:] for run in some if name_of(run) == base) for base in bases}
-    some = [
-        run
-        for run in some
-        if name_of(run) not in bases or settings_of(run)[1:] == rates[name_of(run)].most_common(1)[0][0]
-    ]
+    taken = {
+        base: max(found, key=lambda pair, found=found: (pair in shared, found[pair])) for base, found in rates.items()
+    }
+    some = [run for run in some if name_of(run) not in bases or settings_of(run)[1:] == taken[name_of(run)]]
     # Where the study went further with the size itself, only the lengths that its variants have too.
     most = {base: max(run["flops"] for run in some if name_of(run) == f"{base}-{ending}") for base in bases}
     some = [run for run in some if run["flops"] <= 1.3 * most[name_of(run).removesuffix(f"-{ending}")]]

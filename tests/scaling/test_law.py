@@ -289,6 +289,10 @@ def test_each_panel_is_a_picture_by_itself(study_runs):
     assert [text.get_text() for text in axis.texts if text.get_weight() == "bold"] == ["1.000"]
     one, other = axes_of("encoder")
     assert [axis.get_legend_handles_labels()[1] for axis in (one, other)] == [["c", "c-set"]] * 2
+    # Of several rates of the size the one that its variant had too, though it was trained less often at that.
+    other = [{**run, "lr": 5e-3, "solved_held": 0.9} for run in runs if run["size"] == "c" and run["stage"] != "grid"]
+    axis = study_picture.draw([*other, *other, *runs], ("encoder",)).axes[0]
+    assert max(max(line.get_ydata()) for line in axis.lines) == pytest.approx(0.2)
     (axis,) = axes_of("spread")
     assert axis.lines[0].get_ydata() == pytest.approx([100 * 0.01 / 1.005] * 3)
     scores = {"mine": [{"solved": i < 3, "r2_99_val": i < 6} for i in range(10)]}
