@@ -11,6 +11,7 @@ Seconds are CPU seconds of this process: proposing, simplifying and fitting.
 import argparse
 import collections
 import contextlib
+import dataclasses
 import json
 import pathlib
 import sys
@@ -31,11 +32,15 @@ from fansr.network.skeleton_pool import compact, read_pool
 from fansr.streams.seeds import rng_for
 
 FOUND = 1.19e-7  # the paper's epsilon
+PROPOSERS = {"model": sample.propose, "control": sample.propose_control}
 FIRST = 1  # draws of the first round; each round doubles them
 
 
-def held_out(path, model, n, points):
-    """Problems of n distinct skeletons that training with the default --hold never saw, with fresh clean numbers."""
+def held_out(path, model, n, points, prior=None):
+    """Problems of n distinct skeletons that training with the default --hold never saw, with fresh clean numbers.
+
+    prior: what the numbers are drawn from, so that two models can be given the same; the model's own for None.
+    """
     training = sample.load(model)[1]
     settings = Settings(columns=training["settings"]["columns"], max_length=training["settings"]["max_length"])
     pool, _ = read_pool([path], settings, hold=training["options"]["hold"], limit=200_000)
@@ -43,7 +48,8 @@ def held_out(path, model, n, points):
     rows = pool.held[rng_for(0, "bench-model").permutation(len(pool.held))]
     rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])]
     rows, columns = compact(rows)
-    law = priors.from_dict({**training["prior"], "noisy": 0.0, "irrelevant": 0.0})
+    law = priors.load(prior) if prior else priors.from_dict(training["prior"])
+    law = dataclasses.replace(law, noisy=0.0, irrelevant=0.0)
     drawn = draw_kernels.draw(law, rows, np.arange(len(rows)), 2 * points, 0, stage="bench-model")
     made = 0
     for i in range(len(rows)):
@@ -111,10 +117,10 @@ def run(propose, problem, model, samples):
     return states
 
 
-def table(laws, most):
+def table(laws, most, proposers=tuple(PROPOSERS)):
     """Rows of proposer, draws, laws found and mean CPU seconds a law, at the end of each round."""
     steps = [n for k in range(1, 20) if (n := sample.FIRST_DRAWS * (2**k - 1)) <= most]
-    for proposer in ("model", "control"):
+    for proposer in proposers:
         for draws in steps:
             reached = [
                 ([state for state in law[proposer] if state[0] <= draws] or [(0, 0.0, False)])[-1] for law in laws
@@ -128,14 +134,14 @@ def table(laws, most):
             }
 
 
-def within(laws, seconds, group):
+def within(laws, seconds, group, proposers=tuple(PROPOSERS)):
     """Laws of a group found by each proposer within so many CPU seconds a law."""
     laws = [law for law in laws if law["group"] == group]
     return {
         "group": group,
         "laws": len(laws),
         "seconds": seconds,
-        **{p: sum(any(s[2] and s[1] <= seconds for s in law[p]) for law in laws) for p in ("model", "control")},
+        **{p: sum(any(s[2] and s[1] <= seconds for s in law[p]) for law in laws) for p in proposers},
     }
 
 
@@ -173,6 +179,8 @@ def plot(rows, path):
     for axis, key in zip(axes, ("draws", "seconds")):
         for proposer, colour in (("model", "C0"), ("control", "C1")):
             mine = [row for row in rows if row["proposer"] == proposer]
+            if not mine:
+                continue
             axis.plot(
                 [row[key] for row in mine],
                 [100 * row["found"] / row["laws"] for row in mine],
@@ -195,7 +203,9 @@ def main():
     parser.add_argument("--each", type=int, help="with --bench: at most so many of a difficulty or family")
     parser.add_argument("--points", type=int, default=256)
     parser.add_argument("--samples", type=int, default=16383)
+    parser.add_argument("--only", choices=("model", "control"), help="only one of the two, without their ratios")
     parser.add_argument("--model", help="a model file, or the name of a shipped one")
+    parser.add_argument("--prior", help="of the held-out laws' numbers, where models are compared  [default: the model's own]")
     parser.add_argument("--out", type=pathlib.Path, help="also write every law's rounds and the summary here, as JSON")
     parser.add_argument("--plot", type=pathlib.Path, help="a figure of the laws found against draws and seconds")
     args = parser.parse_args()
@@ -206,30 +216,25 @@ def main():
     problems = (
         benchmark(args.bench, args.laws, args.each, args.points)
         if args.bench
-        else held_out(args.skeletons, args.model, args.laws, args.points)
+        else held_out(args.skeletons, args.model, args.laws, args.points, args.prior)
     )
+    proposers = (args.only,) if args.only else tuple(PROPOSERS)
     laws = []
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: the summary of what was done
         for name, group, problem in problems:
-            laws.append(
-                {
-                    "law": name,
-                    "group": group,
-                    "model": run(sample.propose, problem, args.model, args.samples),
-                    "control": run(sample.propose_control, problem, args.model, args.samples),
-                }
-            )
-            told = {p: next((s[0] for s in laws[-1][p] if s[2]), None) for p in ("model", "control")}
+            told = {p: run(PROPOSERS[p], problem, args.model, args.samples) for p in proposers}
+            laws.append({"law": name, "group": group, **told})
+            told = {p: next((s[0] for s in laws[-1][p] if s[2]), None) for p in proposers}
             print(json.dumps({"law": name, **told}), file=sys.stderr, flush=True)
-    rows = list(table(laws, args.samples))
+    rows = list(table(laws, args.samples, proposers))
     summary = [
         *rows,
         *(
-            within(laws, t, group)
+            within(laws, t, group, proposers)
             for group in dict.fromkeys(law["group"] for law in laws)
             for t in (0.1, 0.3, 1.0, 3.0)
         ),
-        ratios(laws, args.samples),
+        *([ratios(laws, args.samples)] if len(proposers) > 1 else []),
     ]
     for row in summary:
         print(json.dumps(row))

@@ -116,7 +116,22 @@ def make(
         ids, fits = spelled(ids, consts[kept], settings)
         X, exists, kept = X[fits], exists[fits], kept[fits]
     valid = None if valid is None else valid[kept]
-    return assemble(X, y[kept], exists, frame(ids), settings.scale_columns, valid)
+    y = y[kept]
+    if settings.outliers > 0:
+        y = with_outliers(y, settings.outliers, rng).clamp(-law.reach, law.reach)
+    return assemble(X, y, exists, frame(ids), settings.scale_columns, valid)
+
+
+def with_outliers(y: Tensor, share: float, rng: np.random.Generator) -> Tensor:
+    """Targets y (B, M) float64 where a share of the rows has one to a tenth of its points moved up or down by 1 to 10 times
+    the row's standard deviation (log-uniform); the others as they are.
+    """
+    B, M = y.shape
+    hit = rng.random(B) < share
+    number = rng.integers(1, max(1, M // 10) + 1, B)
+    moved = hit[:, None] & (rng.random((B, M)).argsort(1) < number[:, None])  # ranks of random keys: `number` of them a row
+    size = np.where(moved, 10.0 ** rng.random((B, M)) * rng.choice([-1.0, 1.0], (B, M)), 0.0)
+    return y + torch.as_tensor(size, device=y.device) * y.std(1, correction=0, keepdim=True)
 
 
 def spelled(ids: Tensor, consts: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:

@@ -109,6 +109,7 @@ class Settings:
     columns: int = 17  # of the network
     max_length: int = 64  # of its token sequences, <bos> included
     scale_columns: bool = True
+    outliers: float = 0.0  # chance that a table has points whose target is far off
     notation: str = "skeleton"  # of the targets: skeletons, or expressions with their numbers in digits
     prior: Prior = field(default_factory=Prior)
 

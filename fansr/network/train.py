@@ -58,6 +58,7 @@ def build_options(values: dict, sections: dict) -> Options:
         columns=model.columns,
         max_length=model.max_length,
         scale_columns=values["scale_columns"],
+        outliers=values["outliers"],
         prior=prior.load(values["prior"]),
         notation=values["notation"] if literal else "skeleton",
     )
@@ -120,7 +121,7 @@ _P = click.IntRange(1)
     config_sections=("model",),
     groups={
         "The run": "--output --steps --minutes --resume --start-with --seed --dry-run --json",
-        "Data": "--in-order --pool --prior --simplify --decontam --min-points --max-points --scale-columns --hold --val --max-record",
+        "Data": "--in-order --pool --prior --simplify --decontam --min-points --max-points --scale-columns --outliers --hold --val --max-record",
         "Optimizer": "--optimizer --lr --schedule --warmup --decay --weight-decay --beta2 --clip --batch --accumulate",
         "Machine": "--device --dtype --compile --layout --threads --jobs",
         "Said on the way": "--log-every --eval-seconds --save-seconds --quiet",
@@ -207,6 +208,13 @@ _P = click.IntRange(1)
     default=True,
     show_default=True,
     help="Show columns with an rms outside [0.01, 100] over a power of two.",
+)
+@click.option(
+    "--outliers",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Chance that a table has outliers: up to a tenth of its points off by 1 to 10 times the target's spread.",
 )
 @click.option(
     "--constants",

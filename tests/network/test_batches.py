@@ -226,3 +226,27 @@ def test_reading_a_pool_from_a_stream(tmp_path):
         writer.write({"kind": "skeleton", "id": 0, "expr": ["foo"]})
     with pytest.raises(DataError, match="no skeleton to learn from .1 unknown token"):
         read_pool([path], SETTINGS)
+
+
+def test_outliers_move_few_points_of_some_tables():
+    """Counted and measured point by point; the tables without stay bit for bit."""
+    rng = np.random.default_rng(0)
+    y = torch.as_tensor(rng.normal(3.0, 2.0, (4000, 30)))
+    out = batches.with_outliers(y, 0.25, np.random.default_rng(1))
+    moved, deviation = (out != y).numpy(), y.numpy().std(1)
+    assert 0.22 < moved.any(1).mean() < 0.28
+    assert set(moved.sum(1)) == {0, 1, 2, 3}
+    r, c = np.nonzero(moved)
+    distance = ((out - y).numpy()[r, c]) / deviation[r]
+    assert (np.abs(distance) > 0.999).all() and (np.abs(distance) < 10.001).all()
+    assert 0.4 < (distance > 0).mean() < 0.6 and 0.4 < (np.abs(distance) < 10**0.5).mean() < 0.6
+    assert np.abs(np.bincount(c, minlength=30) / len(c) - 1 / 30).max() < 0.02  # any point as likely
+
+
+def test_batches_have_outliers_only_where_they_are_asked_for():
+    pool = Pool(SETTINGS)
+    pool.add(records(EXPRS))
+    plain = batches.Loader(pool, SETTINGS, seed=3).batch(0)
+    again = batches.Loader(pool, Settings(**{**SETTINGS.__dict__, "outliers": 1.0}), seed=3).batch(0)
+    assert torch.equal(plain.tokens, again.tokens) and torch.equal(plain.values[..., 1:], again.values[..., 1:])
+    assert ((plain.values[..., 0] != again.values[..., 0]).sum(1) == 1).all()
