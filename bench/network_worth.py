@@ -168,18 +168,24 @@ def clocked():
 @click.option("--arms", default="neither,model,control", show_default=True, help=f"Also: {', '.join(network_ways.WAYS)}, each with -control.")
 @click.option("--each", default=15, show_default=True, help="Laws of a kind.")
 @click.option("--held", is_flag=True, help="The kinds held back instead.")
+@click.option("--kind", "only", multiple=True, help="Kinds whose names begin so.")
+@click.option("--report", type=click.Path(exists=True), help="Only the summary of an --out file.")
 @click.option("--seed", default=2026, show_default=True)
 @click.option("--noise", default=0.0, show_default=True, help="Of the target's spread.")
 @click.option("--hard", type=click.Path(exists=True), help="Only laws that the first arm of this --out file did not find.")
 @click.option("--model", default=None, help="A model file.  [default: the shipped one]")
 @click.option("--list", "listed", is_flag=True, help="Print the laws and do nothing.")
 @click.option("--out", type=click.Path(), help="Every law's outcome, a JSON object a line.")
-def main(seconds, arms, each, held, seed, noise, hard, model, listed, out):
+def main(seconds, arms, each, held, only, report, seed, noise, hard, model, listed, out):
     """Print for each number of seconds and each arm how many laws were found, and by which proposer."""
-    chosen = laws(HELD if held else KINDS, each, seed)
+    if report:
+        summary([json.loads(line) for line in pathlib.Path(report).read_text().splitlines()])
+        return
+    kinds = {name: make for name, make in (HELD if held else KINDS).items() if not only or name.startswith(only)}
+    chosen = laws(kinds, each, seed)
     if hard:
         lines = [json.loads(line) for line in pathlib.Path(hard).read_text().splitlines()]
-        missed = {r["formula"] for r in lines if r["arm"] == lines[0]["arm"] and not r["found"] and r["seconds"] == seconds[-1]}
+        missed = {r["formula"] for r in lines if r["arm"] == lines[0]["arm"] and not r["found"]}
         chosen = [law for law in chosen if law.formula in missed]
     if listed:
         for law in chosen:
@@ -187,6 +193,7 @@ def main(seconds, arms, each, held, seed, noise, hard, model, listed, out):
         return
     names = [arm.strip() for arm in arms.split(",")]
     clocked()
+    answer(Law("warm", "a*b + c*d", dict.fromkeys("abcd", (1.0, 2.0))), 0.5, 0, roster("model"))  # what is loaded once
     rows = []
     for law in chosen:
         for budget in seconds:
@@ -200,15 +207,22 @@ def main(seconds, arms, each, held, seed, noise, hard, model, listed, out):
                 if out:
                     with open(out, "a") as file:
                         file.write(json.dumps(rows[-1]) + "\n")
-    for budget in seconds:
-        for arm in names:
+    summary(rows)
+
+
+def summary(rows: list[dict]):
+    """A line for each number of seconds and each arm; laws won and lost beside the first arm."""
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    for budget in dict.fromkeys(row["seconds"] for row in rows):
+        found = {arm: {r["formula"] for r in rows if r["arm"] == arm and r["seconds"] == budget and r["found"]} for arm in arms}
+        for arm in arms:
             mine = [row for row in rows if row["arm"] == arm and row["seconds"] == budget]
             sources = Counter(row["source"] for row in mine if row["found"])
-            told = {kind: sum(row["found"] for row in mine if row["kind"] == kind) for kind in dict.fromkeys(row["kind"] for row in mine)}
+            told = {kind: sum(r["found"] for r in mine if r["kind"] == kind) for kind in dict.fromkeys(r["kind"] for r in mine)}
             click.echo(
-                f"{budget:g} s, {arm}: {sum(row['found'] for row in mine)} of {len(mine)}, {sum(r['spent'] for r in mine) / max(1, len(mine)):.2f} s a law; "
-                f"{told}; by {dict(sources.most_common())}; asked {sum(r['asked'] for r in mine)} times, {sum(r['asking'] for r in mine):.1f} s, "
-                f"{sum(r['solved'] for r in mine)} answered exactly"
+                f"{budget:g} s, {arm}: {len(found[arm])} of {len(mine)} (+{len(found[arm] - found[arms[0]])} -{len(found[arms[0]] - found[arm])}), "
+                f"{sum(r['spent'] for r in mine) / max(1, len(mine)):.2f} s a law; {told}; by {dict(sources.most_common())}; "
+                f"asked {sum(r['asked'] for r in mine)} times, {sum(r['asking'] for r in mine):.1f} s, {sum(r['solved'] for r in mine)} answered exactly"
             )
 
 
