@@ -205,7 +205,9 @@ def main():
     parser.add_argument("--samples", type=int, default=16383)
     parser.add_argument("--only", choices=("model", "control"), help="only one of the two, without their ratios")
     parser.add_argument("--model", help="a model file, or the name of a shipped one")
-    parser.add_argument("--prior", help="of the held-out laws' numbers, where models are compared  [default: the model's own]")
+    parser.add_argument(
+        "--prior", help="of the held-out laws' numbers, where models are compared  [default: the model's own]"
+    )
     parser.add_argument("--out", type=pathlib.Path, help="also write every law's rounds and the summary here, as JSON")
     parser.add_argument("--plot", type=pathlib.Path, help="a figure of the laws found against draws and seconds")
     args = parser.parse_args()

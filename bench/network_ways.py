@@ -3,6 +3,7 @@
     parts      the smaller problems that decomposition yields, once algebra has been asked about all of them
     views      the whole table, by turns as y, y^2, 1/y^2, log y, 1/y and exp y
     parents    its draws for each of the local search's views join the first population there, and every fresh start
+    groups     the two parts of a table cut in two by its columns (column_splits.py), each known nearly; cut again where wide
     holes      for a place in one of the best laws so far and the values wanted there: the subtree as a problem of its own
 
 `NAME-control` is the same way with the control; network_worth.py measures them.  What wins belongs into fansr/proposers.
@@ -14,22 +15,24 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
+from bench.column_splits import splits
 from fansr.expressions import ARITY, CONSTANT, bind, evaluate, literal_value
 from fansr.fitting import Budget, Candidate, Problem, Refiner
 from fansr.network import sample
-from fansr.proposers import composites, decomposition
+from fansr.proposers import composites, decomposition, power, rational
 from fansr.proposers.local_search import evolve
 from fansr.proposers.local_search.genome_canonical_form import canonical_rows
 from fansr.proposers.local_search.genome_to_expression import to_codes
 from fansr.proposers.local_search.genomes import WIDTH, Genomes
 from fansr.proposers.local_search.island import POPULATION, Island
-from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.candidates import proposals, rough_score
 from fansr.search.roster import PROPOSERS
 
-WAYS = ("parts", "views", "parents", "holes")
+WAYS = ("parts", "views", "parents", "holes", "groups")
 DRAWS = {"parts": 191, "views": 4096, "parents": 63, "holes": 63}  # for one question (views: for all)
 COLUMNS = 3  # of a smaller problem, at most
 ROWS = 256  # of a smaller problem that are fitted
@@ -41,6 +44,7 @@ class Asked:
     """Who is asked, and what came of it in one search."""
 
     control: bool = False
+    algebra: bool = False  # the quick proposers in its place, for groups alone
     model: str | None = None
     asked: int = 0
     solved: int = 0
@@ -60,16 +64,20 @@ class Asked:
                 return
             yield batch
 
-    def answers(self, problem: Problem, budget: Budget, rng, n: int, keep: int = 6) -> Iterator[list[Candidate]]:
-        """The best of them, fitted."""
+    def answers(
+        self, problem: Problem, budget: Budget, rng, n: int, keep: int = 6, floor: float = 0.0, linear: bool = False
+    ) -> Iterator[list[Candidate]]:
+        """The best of them, fitted, alone or (linear) as c0 + c1 * law; FVUs below the floor cannot be told apart."""
         rows = rng.permutation(len(problem.y))[:ROWS]
         weights = None if problem.weights is None else problem.weights[rows]
         refiner = Refiner(problem.X[rows], problem.y[rows], restarts=4, weights=weights)
         for batch in self.draws(problem, budget, rng, n):
+            if linear:
+                batch = [Candidate(["+", "*", CONSTANT, *c.expr, CONSTANT]) for c in batch]
             begun = time.process_time()
             for candidate, fvu, consts in zip(batch, *(refiner.fit([c.expr for c in batch]) if batch else ([], []))):
                 candidate.fvu, candidate.consts = float(fvu), consts
-            found = sorted((c for c in batch if np.isfinite(c.fvu)), key=lambda c: np.log10(max(c.fvu, 1e-26)) + 0.05 * c.length)[:keep]
+            found = sorted((c for c in batch if np.isfinite(c.fvu)), key=lambda c: rough_score(c, floor))[:keep]
             self.asking += time.process_time() - begun
             yield found
             if found and found[0].fvu < EXACT:
@@ -82,27 +90,28 @@ STATE = Asked()
 
 def proposers(arm: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """The roster of an arm: where a way is a proposer, it comes where the network does, before the local search."""
-    way = arm.removesuffix("-control")
-    if way not in ("views", "holes"):
+    way = arm.removesuffix("-control").removesuffix("-algebra")
+    if way not in ("views", "holes", "groups"):
         return names
-    return (*names[:-1], "asked", names[-1])
+    at = len(names) - 1 if way != "groups" else names.index("library")
+    return (*names[:at], "asked", *names[at:])
 
 
 @contextlib.contextmanager
 def asked(arm: str, model: str | None = None):
     """Within it searches ask as the arm says; gives a dict that holds the counts afterwards."""
     global STATE
-    STATE = Asked(arm.endswith("-control"), model)
+    STATE = Asked(arm.endswith("-control"), arm.endswith("-algebra"), model)
     tally: dict = {}
-    way = arm.removesuffix("-control")
+    way = arm.removesuffix("-control").removesuffix("-algebra")
     grow, lists = Island.grow, (composites.SOLVERS, composites.SHIFTED, decomposition.SOLVERS)
     if way == "parts":
         for solvers in lists:
             solvers.append(_parts)
     elif way == "parents":
         Island.grow = _grow
-    elif way in ("views", "holes"):
-        PROPOSERS["asked"] = ("bench.network_ways", f"propose_{way}", 1.0)
+    elif way in ("views", "holes", "groups"):
+        PROPOSERS["asked"] = ("bench.network_ways", f"propose_{way}", 8.0 if way == "groups" else 1.0)
     try:
         yield tally
     finally:
@@ -161,11 +170,156 @@ def _grow(self, n, jobs=1, over=None):
         for candidate in (c for batch in batches for c in batch):
             codes, values = to_codes(candidate.expr, rng.normal(0.0, 2.0, 32))
             if len(codes) <= WIDTH:
-                rows["G"][made, : len(codes)], rows["W"][made, : len(codes)], rows["lengths"][made] = codes, values, len(codes)
+                rows["G"][made, : len(codes)], rows["W"][made, : len(codes)], rows["lengths"][made] = (
+                    codes,
+                    values,
+                    len(codes),
+                )
                 made += 1
         made = canonical_rows(Genomes(rows["G"][:made], rows["W"][:made], rows["lengths"][:made]), self.limits)
         self.judge(rows["G"], rows["W"], rows["lengths"], made, jobs, over)
     _ORIGINAL(self, n, jobs, over)
+
+
+# ---- groups -----------------------------------------------------------------------------------
+
+QUICK = (  # asked first, about every part
+    lambda problem, floor, budget, rng: power.propose(problem, budget, rng),
+    composites._one_column(False),
+    lambda problem, floor, budget, rng: rational.propose(problem, budget, rng),
+)
+TURN = 0.5  # seconds at once, where a cut holds
+CUTS = 2  # followed
+ALGEBRA = 0
+ORDER = (127, ALGEBRA, 511, 1023, 2047)  # draws for each part that is not answered yet
+KNOWN = 3.0  # times its floor: a part whose law errs less is answered
+SHARP = 1e-3  # a part known no better has no answer that ends the asking
+SHORT = 14  # tokens of a law that answers; a long one may follow anything
+PARTS_KEPT, TOGETHER = 6, 16
+
+
+def propose_groups(problem: Problem, budget: Budget, rng, pool=None) -> Iterator[list[Candidate]]:
+    """Laws of the parts put together and polished on the whole."""
+    held, begun = [], time.process_time()
+    for batch in proposals(problem, "asked", _from_groups(problem, budget, rng), budget, 6, 6.0):
+        held += batch
+        if time.process_time() - begun > TURN or any(c.fvu < EXACT for c in batch):
+            yield held
+            held, begun = [], time.process_time()
+    yield held
+
+
+def _from_groups(problem: Problem, budget: Budget, rng, depth: int = 0) -> Iterator[list]:
+    found = []
+    for reduction in splits(problem, rng):
+        if reduction is None:
+            yield []
+        else:
+            found.append(reduction)
+        if budget.over():
+            return
+    cuts = [_Cut(reduction, rng, depth) for reduction in found[:CUTS]]
+    for stage in ORDER if not STATE.algebra else (ALGEBRA,):
+        for cut in cuts:
+            yield from cut.stage(stage, budget)
+            if budget.over():
+                return
+
+
+class _Cut:
+    """A table cut in two, and what is known of the parts so far."""
+
+    def __init__(self, reduction, rng, depth):
+        self.reduction, self.rng, self.depth = reduction, rng, depth
+        self.parts = [_Part(p, floor, rng, depth) for p, floor in zip(reduction.problems, reduction.floors)]
+        self.tried: set = set()
+
+    def stage(self, stage: int, budget: Budget) -> Iterator[list]:
+        for part in self.parts:
+            if not part.answered():
+                for _ in part.ask(stage, budget):
+                    yield []
+                    if budget.over():
+                        return
+        places = sorted(product(*(range(len(part.best)) for part in self.parts)), key=sum)
+        laws = []
+        for place in places:
+            some = [part.best[i] for part, i in zip(self.parts, place)]
+            key = tuple(tuple(c.expr) for c in some)
+            if key not in self.tried and len(laws) < TOGETHER:
+                self.tried.add(key)
+                laws.append(self.reduction.restore(*(bind(c.expr, c.consts) for c in some)))
+        if laws:
+            yield laws
+
+
+class _Part:
+    """One part: its problem, how well it is known, and the best laws for it."""
+
+    def __init__(self, problem, floor, rng, depth):
+        self.problem, self.floor, self.rng, self.depth = problem, floor, rng, depth
+        self.best: list[Candidate] = []
+        self.rows = rng.permutation(len(problem.y))[:ROWS]
+        self.refiner = Refiner(problem.X[self.rows], problem.y[self.rows], restarts=4)
+        self.seen: set = set()
+
+    def answered(self) -> bool:
+        return self.floor < SHARP and any(c.fvu <= KNOWN * self.floor and c.length <= SHORT for c in self.best)
+
+    def take(self, found):
+        merged = {tuple(c.expr): c for c in sorted((*found, *self.best), key=lambda c: -rough_score(c, self.floor))}
+        self.best = sorted(merged.values(), key=lambda c: rough_score(c, self.floor))[:PARTS_KEPT]
+
+    def ask(self, stage: int, budget: Budget) -> Iterator[None]:
+        if stage == ALGEBRA:
+            for solver in QUICK:
+                for batch in solver(self.problem, self.floor, budget, self.rng):
+                    self.take([c for c in batch if c.consts is not None and np.isfinite(c.fvu)])
+                    yield None
+                    if self.answered():
+                        return
+        elif self.problem.X.shape[1] > COLUMNS:
+            if stage == 511 and self.depth == 0:
+                laws = _from_groups(self.problem, budget, self.rng, 1)
+                for batch in proposals(self.problem, "asked", laws, budget, 4, 6.0, self.floor):
+                    self.take(
+                        sorted((c for c in batch if np.isfinite(c.fvu)), key=lambda c: rough_score(c, self.floor))[
+                            :PARTS_KEPT
+                        ]
+                    )
+                    yield None
+                    if self.answered():
+                        return
+        elif not STATE.algebra:
+            self.draw(stage, budget)
+            yield None
+
+    def draw(self, n: int, budget: Budget):
+        begun = time.process_time()
+        STATE.asked += 1
+        shown = self.problem.y
+        if self.problem.target == "summand":  # whose zero nobody knows: each time another
+            shown = shown - shown.min() + 10 ** self.rng.uniform(-1.3, 0.5) * np.ptp(shown)
+        problem = Problem(self.problem.X, shown, self.problem.names)
+        if STATE.control:
+            drawn = [
+                c
+                for batch in sample.propose_control(problem, Budget(None), self.rng, samples=n, model=STATE.model)
+                for c in batch
+            ]
+        else:
+            network, training = sample.load(STATE.model)
+            view = sample.show(problem, network.config, training["settings"], self.rng)
+            drawn, _ = sample.finish(sample.draw_laws(network, view, n, self.rng), view)
+        fresh = [c for c in drawn if tuple(c.expr) not in self.seen]
+        self.seen |= {tuple(c.expr) for c in fresh}
+        wrap = ["+", "*", CONSTANT], [CONSTANT]
+        found = [Candidate([*wrap[0], *c.expr, *wrap[1]]) for c in fresh if c.length < 25]
+        for candidate, fvu, consts in zip(found, *(self.refiner.fit([c.expr for c in found]) if found else ([], []))):
+            candidate.fvu, candidate.consts = float(fvu), consts
+        self.take([c for c in found if np.isfinite(c.fvu) and c.consts is not None])
+        STATE.solved += self.answered()
+        STATE.asking += time.process_time() - begun
 
 
 # ---- holes ------------------------------------------------------------------------------------

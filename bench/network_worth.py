@@ -118,7 +118,9 @@ def held_remainders(rng):
 
 
 KINDS = {f.__name__: f for f in (sums, products, quotients, functions_of_sums)}
-HELD = {f.__name__: f for f in (held_sums_of_products, held_functions_in_products, held_products_of_sums, held_remainders)}
+HELD = {
+    f.__name__: f for f in (held_sums_of_products, held_functions_in_products, held_products_of_sums, held_remainders)
+}
 EXTREMES = 50.0  # largest |y| over its median: tables whose variance is one row's are another subject
 
 
@@ -164,15 +166,24 @@ def clocked():
 
 
 @click.command()
-@click.option("--time", "seconds", multiple=True, type=float, default=(3.0,), show_default=True, help="Processor seconds a law.")
-@click.option("--arms", default="neither,model,control", show_default=True, help=f"Also: {', '.join(network_ways.WAYS)}, each with -control.")
+@click.option(
+    "--time", "seconds", multiple=True, type=float, default=(3.0,), show_default=True, help="Processor seconds a law."
+)
+@click.option(
+    "--arms",
+    default="neither,model,control",
+    show_default=True,
+    help=f"Also: {', '.join(network_ways.WAYS)}, each with -control.",
+)
 @click.option("--each", default=15, show_default=True, help="Laws of a kind.")
 @click.option("--held", is_flag=True, help="The kinds held back instead.")
 @click.option("--kind", "only", multiple=True, help="Kinds whose names begin so.")
 @click.option("--report", type=click.Path(exists=True), help="Only the summary of an --out file.")
 @click.option("--seed", default=2026, show_default=True)
 @click.option("--noise", default=0.0, show_default=True, help="Of the target's spread.")
-@click.option("--hard", type=click.Path(exists=True), help="Only laws that the first arm of this --out file did not find.")
+@click.option(
+    "--hard", type=click.Path(exists=True), help="Only laws that the first arm of this --out file did not find."
+)
 @click.option("--model", default=None, help="A model file.  [default: the shipped one]")
 @click.option("--list", "listed", is_flag=True, help="Print the laws and do nothing.")
 @click.option("--out", type=click.Path(), help="Every law's outcome, a JSON object a line.")
@@ -214,11 +225,17 @@ def summary(rows: list[dict]):
     """A line for each number of seconds and each arm; laws won and lost beside the first arm."""
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     for budget in dict.fromkeys(row["seconds"] for row in rows):
-        found = {arm: {r["formula"] for r in rows if r["arm"] == arm and r["seconds"] == budget and r["found"]} for arm in arms}
+        found = {
+            arm: {r["formula"] for r in rows if r["arm"] == arm and r["seconds"] == budget and r["found"]}
+            for arm in arms
+        }
         for arm in arms:
             mine = [row for row in rows if row["arm"] == arm and row["seconds"] == budget]
             sources = Counter(row["source"] for row in mine if row["found"])
-            told = {kind: sum(r["found"] for r in mine if r["kind"] == kind) for kind in dict.fromkeys(r["kind"] for r in mine)}
+            told = {
+                kind: sum(r["found"] for r in mine if r["kind"] == kind)
+                for kind in dict.fromkeys(r["kind"] for r in mine)
+            }
             click.echo(
                 f"{budget:g} s, {arm}: {len(found[arm])} of {len(mine)} (+{len(found[arm] - found[arms[0]])} -{len(found[arms[0]] - found[arm])}), "
                 f"{sum(r['spent'] for r in mine) / max(1, len(mine)):.2f} s a law; {told}; by {dict(sources.most_common())}; "
