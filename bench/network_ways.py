@@ -191,7 +191,7 @@ QUICK = (  # asked first, about every part
 TURN = 0.5  # seconds at once, where a cut holds
 CUTS = 2  # followed
 ALGEBRA = 0
-ORDER = (127, ALGEBRA, 511, 1023, 2047)  # draws for each part that is not answered yet
+ORDER = (127, ALGEBRA, 255, 511, 512, 1023, 1024)  # draws for each part that is not answered yet
 KNOWN = 3.0  # times its floor: a part whose law errs less is answered
 SHARP = 1e-3  # a part known no better has no answer that ends the asking
 SHORT = 14  # tokens of a law that answers; a long one may follow anything
@@ -262,6 +262,10 @@ class _Part:
         self.rows = rng.permutation(len(problem.y))[:ROWS]
         self.refiner = Refiner(problem.X[self.rows], problem.y[self.rows], restarts=4)
         self.seen: set = set()
+        self.views = [((), problem.y)]
+        if problem.target == "factor":
+            y = problem.y / np.exp(np.mean(np.log(problem.y)))
+            self.views += [(("exp",), np.log(y)), (("pow1_2",), y * y), (("inv",), 1 / y)]
 
     def answered(self) -> bool:
         return self.floor < SHARP and any(c.fvu <= KNOWN * self.floor and c.length <= SHORT for c in self.best)
@@ -279,7 +283,7 @@ class _Part:
                     if self.answered():
                         return
         elif self.problem.X.shape[1] > COLUMNS:
-            if stage == 511 and self.depth == 0:
+            if stage == 255 and self.depth == 0:
                 laws = _from_groups(self.problem, budget, self.rng, 1)
                 for batch in proposals(self.problem, "asked", laws, budget, 4, 6.0, self.floor):
                     self.take(
@@ -297,9 +301,12 @@ class _Part:
     def draw(self, n: int, budget: Budget):
         begun = time.process_time()
         STATE.asked += 1
-        shown = self.problem.y
+        shown, outside, refiner = self.problem.y, (), self.refiner
         if self.problem.target == "summand":  # whose zero nobody knows: each time another
             shown = shown - shown.min() + 10 ** self.rng.uniform(-1.3, 0.5) * np.ptp(shown)
+        else:  # positive, its size unknown: each time another view of it
+            outside, shown = self.views[len(self.seen) and STATE.asked % len(self.views)]
+            refiner = Refiner(self.problem.X[self.rows], shown[self.rows], restarts=4)
         problem = Problem(self.problem.X, shown, self.problem.names)
         if STATE.control:
             drawn = [
@@ -311,12 +318,12 @@ class _Part:
             network, training = sample.load(STATE.model)
             view = sample.show(problem, network.config, training["settings"], self.rng)
             drawn, _ = sample.finish(sample.draw_laws(network, view, n, self.rng), view)
-        fresh = [c for c in drawn if tuple(c.expr) not in self.seen]
-        self.seen |= {tuple(c.expr) for c in fresh}
+        fresh = [c for c in drawn if (outside, *c.expr) not in self.seen]
+        self.seen |= {(outside, *c.expr) for c in fresh}
         wrap = ["+", "*", CONSTANT], [CONSTANT]
         found = [Candidate([*wrap[0], *c.expr, *wrap[1]]) for c in fresh if c.length < 25]
-        for candidate, fvu, consts in zip(found, *(self.refiner.fit([c.expr for c in found]) if found else ([], []))):
-            candidate.fvu, candidate.consts = float(fvu), consts
+        for candidate, fvu, consts in zip(found, *(refiner.fit([c.expr for c in found]) if found else ([], []))):
+            candidate.fvu, candidate.consts, candidate.expr = float(fvu), consts, [*outside, *candidate.expr]
         self.take([c for c in found if np.isfinite(c.fvu) and c.consts is not None])
         STATE.solved += self.answered()
         STATE.asking += time.process_time() - begun
