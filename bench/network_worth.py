@@ -1,9 +1,9 @@
 """What the network adds to the whole search: laws found with it, with random draws in its place, and with neither.
 
-    python -m bench.network_worth --list                                the laws, one a line
-    python -m bench.network_worth --time 1 --time 3 --each 15           today's roster: neither, model, control
-    python -m bench.network_worth --arms neither,parts,parts-control    another way of asking, and its control
-    python -m bench.network_worth --held --each 25                      the kinds held back: measured, never developed on
+    bin/bench-network-worth --list                                the laws, one a line
+    bin/bench-network-worth --time 1 --time 3 --each 15           today's roster: neither, model, control
+    bin/bench-network-worth --arms neither,parts,parts-control    another way of asking, and its control
+    bin/bench-network-worth --held --each 25                      the kinds held back: measured, never developed on
 
 Laws of four to seven columns, made of parts of one to three columns each that no part shares, put together in eight ways, four
 of them held back.  Tables are 300 uniform rows; a law counts as found when it explains all but 1.19e-7 of the variance of 1,000

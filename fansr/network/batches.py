@@ -129,7 +129,9 @@ def with_outliers(y: Tensor, share: float, rng: np.random.Generator) -> Tensor:
     B, M = y.shape
     hit = rng.random(B) < share
     number = rng.integers(1, max(1, M // 10) + 1, B)
-    moved = hit[:, None] & (rng.random((B, M)).argsort(1) < number[:, None])  # ranks of random keys: `number` of them a row
+    moved = hit[:, None] & (
+        rng.random((B, M)).argsort(1) < number[:, None]
+    )  # ranks of random keys: `number` of them a row
     size = np.where(moved, 10.0 ** rng.random((B, M)) * rng.choice([-1.0, 1.0], (B, M)), 0.0)
     return y + torch.as_tensor(size, device=y.device) * y.std(1, correction=0, keepdim=True)
 
