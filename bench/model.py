@@ -25,7 +25,7 @@ from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import decode
 from fansr.fitting.problem import Budget, Problem
 from fansr.fitting.refiner import Refiner
-from fansr.network import sample
+from fansr.network import sample, skeleton_pool
 from fansr.network.configuration import Settings
 from fansr.network.decoders import ROWS
 from fansr.network.skeleton_pool import compact, read_pool
@@ -36,6 +36,12 @@ PROPOSERS = {"model": sample.propose, "control": sample.propose_control}
 FIRST = 1  # draws of the first round; each round doubles them
 
 
+def held_rows(path, settings, share):
+    """Tokens (n, W) of a stream's skeletons that training with this --hold leaves out; the stream may hold nothing else."""
+    rows = read_pool([path], settings, limit=200_000)[0].tokens
+    return rows[skeleton_pool.held_out(rows, share)][: skeleton_pool.HELD]
+
+
 def held_out(path, model, n, points, prior=None):
     """Problems of n distinct skeletons that training with the default --hold never saw, with fresh clean numbers.
 
@@ -43,9 +49,9 @@ def held_out(path, model, n, points, prior=None):
     """
     training = sample.load(model)[1]
     settings = Settings(columns=training["settings"]["columns"], max_length=training["settings"]["max_length"])
-    pool, _ = read_pool([path], settings, hold=training["options"]["hold"], limit=200_000)
+    rows = held_rows(path, settings, training["options"]["hold"])
     # In random order and each once: frequent skeletons come first, as the prior would draw them.
-    rows = pool.held[rng_for(0, "bench-model").permutation(len(pool.held))]
+    rows = rows[rng_for(0, "bench-model").permutation(len(rows))]
     rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])]
     rows, columns = compact(rows)
     law = priors.load(prior) if prior else priors.from_dict(training["prior"])

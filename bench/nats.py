@@ -13,11 +13,12 @@ import json
 import numpy as np
 import torch
 
+from bench.model import held_rows
 from fansr.corpus import prior as priors
 from fansr.expressions.tokens import PAD_ID
 from fansr.network import batches, checkpoints, sample
 from fansr.network.configuration import Settings
-from fansr.network.skeleton_pool import compact, read_pool
+from fansr.network.skeleton_pool import compact
 from fansr.network.training_run import loss_sums
 from fansr.streams.seeds import rng_for
 
@@ -41,8 +42,8 @@ def kinds(prior):
 def held_out(path, training, n):
     """Tokens (n, W) of held-out skeletons, as often as the prior draws them."""
     settings = Settings(columns=training["settings"]["columns"], max_length=training["settings"]["max_length"])
-    pool, _ = read_pool([path], settings, hold=training["options"]["hold"], limit=200_000)
-    return pool.held[rng_for(0, "bench-nats").permutation(len(pool.held))[:n]]
+    rows = held_rows(path, settings, training["options"]["hold"])
+    return rows[rng_for(0, "bench-nats").permutation(len(rows))[:n]]
 
 
 @torch.inference_mode()
