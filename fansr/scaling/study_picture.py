@@ -219,7 +219,7 @@ def draws(runs: list[dict]) -> list[Panel]:
 
     def panel(axis: Axes) -> None:
         for k, name in enumerate(sizes_of(runs)):
-            last = max((run for run in runs if name_of(run) == name), key=lambda run: run["flops"])
+            last = max((run for run in runs if name_of(run) == name), key=lambda run: (run["ratio"], -run["loss"]))
             pairs = sorted((int(n), value) for n, value in last["solved_at"].items())
             axis.plot(*zip(*pairs), label=f"{name}, {last['ratio']:g} tokens a parameter", **plot_style.style(k))
         plot_style.log_axis(axis, "x")
