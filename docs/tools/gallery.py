@@ -148,8 +148,8 @@ EXAMPLES = {
         "puromycin",
         "Rates of a reaction by the concentration of its substrate, each concentration measured twice. Michaelis and Menten's law is "
         "$a c/(b + c)$.",
-        "The same law as a sum of reciprocals: $1/(0.0047 + 0.0003/c)$ is $a = 212.7$, $b = 0.0641$, which are the least-squares values of the book.",
-        (r"rate_counts_min2 = 1/\(NUMBER/concentration_ppm \+ NUMBER\)", (0.06412 / 212.68, 1 / 212.68), 0.005),
+        "$a = 212.7$ and $b = 0.0641$ are the least-squares values of the book.",
+        (r"rate_counts_min2 = NUMBER\*concentration_ppm/\(concentration_ppm \+ NUMBER\)", (212.68, 0.06412), 0.005),
     ),
     "stopping_distance": Example(
         "Stopping a car of the 1920s",
