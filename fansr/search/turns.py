@@ -26,7 +26,6 @@ from fansr.search.state import STARTS as STARTS, Found as Found, Options as Opti
 from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
-STRONG, STRONGLY = 0.01, 4.0  # FVU of a law whose remainder is looked at for so many times as long
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 # Tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up.
@@ -229,8 +228,6 @@ class Turns(Ending):
             extra = {"operators": self.options.rules.operators}
             if not self.helped:
                 extra["jobs"] = self.options.jobs
-        elif name == "remainder" and self._is_strong():
-            share *= STRONGLY
         rng = rng_for(self.options.seed, f"fit.{name}", self.problem.id)
         return _Turn(name, share, propose(self.problem, budget or self.work, rng, self.pool, **extra))
 
@@ -304,7 +301,7 @@ class Turns(Ending):
             # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
             if waiting and (not turns or (timed and all(t.seconds > 0 for t in turns))):
                 self._aim()
-                turns.append(self._start(self._next_of(waiting)))
+                turns.append(self._start(waiting.pop(0)))
             turn = min(turns, key=_Turn.due) if timed else turns[0]
             if not self._step(turn):
                 turns.remove(turn)
@@ -314,16 +311,6 @@ class Turns(Ending):
                 cutting += time.monotonic() - begun
             yield turn.name
         self.unheard = tuple(waiting)  # not reached where a search ends because it has the law
-
-    def _next_of(self, waiting: list[str]) -> str:
-        """Take the next proposer; what the best law leaves waits for those who find laws, where it leaves much."""
-        if waiting[0] == "remainder" and "composite" in waiting and not self._is_strong():
-            waiting.insert(waiting.index("composite"), waiting.pop(0))
-        return waiting.pop(0)
-
-    def _is_strong(self) -> bool:
-        """Whether the best law so far leaves little."""
-        return self.pool.best is not None and self.pool.best.fvu < STRONG
 
     def _floor(self, names: Sequence[str]):
         """The turns that run whole: by counts alone, as far as the deadline lets them."""
