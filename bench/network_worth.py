@@ -22,7 +22,7 @@ from collections import Counter
 
 import click
 
-from bench import network_ways
+from bench.asking import ways
 from bench.composite_laws import FOUND, Box, Law, answer, box, choice, laws_of, number, on_the_processor, power_law
 
 # ---- laws -------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def roster(arm: str) -> tuple[str, ...]:
 
     if arm in ("model", "control"):
         return tuple(arm if name == "model" else name for name in DEFAULT_PROPOSERS)
-    return network_ways.proposers(arm, tuple(name for name in DEFAULT_PROPOSERS if name != "model"))
+    return ways.proposers(arm, tuple(name for name in DEFAULT_PROPOSERS if name != "model"))
 
 
 def clocked():
@@ -173,7 +173,7 @@ def clocked():
     "--arms",
     default="neither,model,control",
     show_default=True,
-    help=f"Also: {', '.join(network_ways.WAYS)}, each with -control.",
+    help=f"Also: {', '.join(ways.WAYS)}, each with -control.",
 )
 @click.option("--each", default=15, show_default=True, help="Laws of a kind.")
 @click.option("--held", is_flag=True, help="The kinds held back instead.")
@@ -209,7 +209,7 @@ def main(seconds, arms, each, held, only, report, seed, noise, hard, model, list
     for law in chosen:
         for budget in seconds:
             for arm in names:
-                with network_ways.asked(arm, model) as tally:
+                with ways.asked(arm, model) as tally:
                     error, text, source, spent = answer(law, budget, seed, roster(arm), noise)
                 rows.append({
                     "kind": law.family, "formula": law.formula, "columns": len(law.box), "seconds": budget, "arm": arm,

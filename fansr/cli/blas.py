@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
+import sys
 from collections.abc import Iterator
 
 
 @contextlib.contextmanager
 def threads(count: int = 1) -> Iterator[None]:
     """So many threads in what is done inside."""
-    if count == 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+    of_command = sys.modules.get("fansr.cli.single_thread")
+    if count == 1 and of_command is not None and of_command.EARLY:
         yield
         return
     with _libraries().limit(limits=count, user_api="blas"):

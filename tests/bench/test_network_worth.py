@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from bench import network_ways, network_worth
-from bench.column_splits import splits
+from bench import network_worth
+from bench.asking import ways
+from bench.asking.column_splits import splits
 from bench.composite_laws import columns_in
 from fansr.expressions import evaluate, from_infix
 from fansr.fitting import Problem
@@ -65,8 +66,8 @@ def test_the_values_wanted_at_a_place_of_an_exact_law_are_those_that_stand_there
     law = from_infix(formula, list("abc"))
     places = 0
     for p in range(1, len(law)):
-        found = network_ways.wanted(list(law), p, 0, whole, np.random.default_rng(p))
-        stands = evaluate(list(law[p : network_ways.end(law, p)]), whole.X)
+        found = ways.wanted(list(law), p, 0, whole, np.random.default_rng(p))
+        stands = evaluate(list(law[p : ways.end(law, p)]), whole.X)
         if found is not None and np.ptp(stands) > 0 and len(found[0].y) == len(stands):
             assert np.allclose(found[0].y, stands, rtol=1e-6, atol=1e-7)
             places += 1
@@ -76,7 +77,7 @@ def test_the_values_wanted_at_a_place_of_an_exact_law_are_those_that_stand_there
 def test_an_arm_leaves_nothing_behind():
     grow, solvers = Island.grow, list(composites.SOLVERS)
     for arm in ("parts", "parents-control", "groups"):
-        with network_ways.asked(arm) as tally:
+        with ways.asked(arm) as tally:
             assert tally == {}
         assert {"asked", "solved", "asking"} <= set(tally)
     assert Island.grow is grow and composites.SOLVERS == solvers

@@ -19,7 +19,7 @@ from itertools import product
 
 import numpy as np
 
-from bench.column_splits import splits
+from bench.asking.column_splits import splits
 from fansr.expressions import ARITY, CONSTANT, bind, evaluate, literal_value
 from fansr.fitting import Budget, Candidate, Problem, Refiner
 from fansr.network import sample
@@ -111,7 +111,7 @@ def asked(arm: str, model: str | None = None):
     elif way == "parents":
         Island.grow = _grow
     elif way in ("views", "holes", "groups"):
-        PROPOSERS["asked"] = ("bench.network_ways", f"propose_{way}", 8.0 if way == "groups" else 1.0)
+        PROPOSERS["asked"] = ("bench.asking.ways", f"propose_{way}", 8.0 if way == "groups" else 1.0)
     try:
         yield tally
     finally:

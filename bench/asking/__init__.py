@@ -1,0 +1,1 @@
+"""Ways of asking the network within a search, for network_worth.py."""
