@@ -217,7 +217,7 @@ def selection(
 
     - ``mdl``: description length in nats: residuals under a Gaussian of unknown width, k constants to the
       precision that M rows (and very small residuals) give them, and the structure's code.  A law with
-      as many constants as rows is ruled out.
+      as many constants as rows, or one less, is ruled out, but for the mean.
     - ``bic``, ``aicc``: the criteria of those names with k + 1 parameters, halved, in nats.
     - ``score``: equation 3.  ``fvu``: the best fit whatever its length.
     - ``drop`` is a choice on the whole front (largest_drop); a search is led by ``mdl`` until then.
@@ -235,7 +235,7 @@ def selection(
     at = max(fvu, floor)
     fit = 0.5 * M * (math.log(at) if at >= known else math.log(known) + at / known - 1)
     if method == "mdl":
-        if M - k - 1 <= 0 and k:
+        if M - k - 1 <= 0 and k and candidate.length > 1:  # the mean is what stands where nothing is told
             return math.inf
         if not known and max(exact, 100 * floor) < at < SMOOTH:
             heard = min(M, SMOOTH_ROWS + (M / MANY) ** 2)

@@ -29,6 +29,7 @@ CHANCE = 0.005  # of a table of noise to be told a law, and of noise to be told 
 FREE_NATS = (
     5 * selection.TOKEN_NATS
 )  # the structure of a straight line: what is not paid for when structures are counted
+EXACT_CHANCE = 0.05  # of few rows of few digits to agree with a law by accident: y = 2*x on (1, 2), (2, 4), (3, 6) is one in 125
 CHI_LIMIT = 3.0  # standard deviations that chi^2 may lie above its mean (Wilson and Hilferty 1931)
 LOOKED_AT = 2000  # rows that tests of shape look at
 PERMUTATIONS = 999
@@ -85,6 +86,12 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
     if M <= free:
         return "no law", f"{M} rows cannot tell {free} constants: any such law fits them"
     if printed := exact_to(best, X, y, residual, floor):
+        chance = chance_of_digits(best, X, y, residual, free)
+        if chance > EXACT_CHANCE:
+            return (
+                "no law",
+                f"exact on {M} rows, but chance would do as well: odds of {chance_text(chance)} that a law as short agrees with so few digits",
+            )
         return "exact", f"exact to the digits the {printed} is printed with"
     from fansr.proposers import calendar_columns, prior_nats
 
@@ -124,6 +131,20 @@ def exact_to(best: Candidate, X: np.ndarray, y: np.ndarray, residual: np.ndarray
     if is_exact(y, residual, floor):
         return "target"
     return "table" if is_exact(y, residual, floor, rounding_of_columns(best, X, y)) else ""
+
+
+def chance_of_digits(best: Candidate, X: np.ndarray, y: np.ndarray, residual: np.ndarray, free: int) -> float:
+    """Upper bound of the probability that numbers (M,) drawn evenly from the target's range, with its digits, agree as
+    well with any law as cheap: each row but those that the free constants took does with a probability of its window over the range.
+
+    Rows that repeat are one.  The number of laws is counted as in chance_of.
+    """
+    _, rows = np.unique(np.column_stack([X, y]), axis=0, return_index=True)
+    quanta = selection.printed_quanta(y)[rows] + np.finfo(np.float64).eps * float(np.abs(y).max())
+    window = (quanta + 2 * np.abs(residual[rows])) / (np.ptp(y) + quanta)
+    nats = -np.log(np.minimum(1.0, window)).mean() * max(0, len(rows) - free)
+    paid = max(0.0, selection.structure_nats(best.expr) - FREE_NATS)
+    return math.exp(min(0.0, paid - nats + math.log(max(1, X.shape[1]))))
 
 
 def rounding_of_columns(best: Candidate, X: np.ndarray, y: np.ndarray) -> np.ndarray | float:

@@ -162,6 +162,25 @@ def test_a_constant_target_is_exact_and_more_constants_than_rows_are_nothing():
     assert judged("1.0*x1**2 + 2.0*x1 + 7.0", x, np.array([1.0, 5.0, 2.0])).verdict == "no law"
 
 
+def test_rows_of_few_digits_are_exact_only_where_chance_is_not():
+    x = np.array([1.0, 2.0, 3.0])[:, None]
+    assert judged("2*x1", x, 2 * x[:, 0]).verdict == "exact"
+    told = judged("2*x1", x[:2], 2 * x[:2, 0])
+    assert told.verdict == "no law" and "exact on 2 rows" in told.text
+    fine = np.array([0.123456789012345, 0.7071067811865476])[:, None]  # two rows of all digits tell more than three of one
+    assert judged("2*x1", fine, 2 * fine[:, 0]).verdict == "exact"
+    # By counting: of tables of small whole numbers without any law, one in twenty at most may be told one.
+    rng = np.random.default_rng(0)
+    laws = ["x1", "x2", "2*x1", "3*x2", "x1 + x2", "x1*x2", "x1**2", "x1 - x2", "x1/x2", "x1*x2**2", "x1 + 2*x2"]
+    found = told = 0
+    for _ in range(1200):
+        X, y = rng.integers(1, 6, (2, 2)).astype(float), rng.integers(1, 6, 2).astype(float)
+        fits = [law for law in laws if np.ptp(y) > 0 and np.array_equal(evaluate(from_infix(law), X, []), y)]
+        found += bool(fits)
+        told += any(judged(law, X, y).verdict == "exact" for law in fits)
+    assert found > 80 and told < 0.05 * found
+
+
 # ---- remarks ----------------------------------------------------------------------------------
 
 
