@@ -13,6 +13,7 @@ import numpy as np
 
 from fansr.expressions import end, n_constants, sort_commutative, variable_index
 from fansr.fitting import Candidate, Problem
+from fansr.search import named_forms
 
 GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
 EPS = float(np.finfo(np.float64).eps)
@@ -186,6 +187,16 @@ def further_nats(expr: list[str], fvu: float, columns: int) -> float:
     return share * (nats + (2 * TOKEN_NATS - FURTHER if constant else 0.0))
 
 
+# A shape that textbooks name costs what a straight line does, its offset included, and the naming of it.
+NAMED = 5 * TOKEN_NATS + math.log(named_forms.COUNT)
+
+
+def told_nats(expr: list[str], fvu: float, columns: int) -> float:
+    """Code length of a law's structure in a table of so many columns: by its symbols, or as a shape that has a name."""
+    nats = structure_nats(expr) - further_nats(expr, fvu, columns)
+    return min(nats, NAMED) if nats > NAMED and named_forms.of(expr) else nats
+
+
 def _varies(expr: list[str]) -> bool:
     return any(variable_index(token) is not None for token in expr)
 
@@ -240,7 +251,7 @@ def selection(
         if not known and max(exact, 100 * floor) < at < SMOOTH:
             heard = min(M, SMOOTH_ROWS + (M / MANY) ** 2)
             fit += 0.5 * (M - heard) * math.log(SMOOTH / at)
-        structure = structure_nats(candidate.expr) - further_nats(candidate.expr, fvu, columns)
+        structure = told_nats(candidate.expr, fvu, columns)
         return fit + k * constant_nats(M, fvu, floor) + structure
     if method == "bic":
         return fit + 0.5 * p * math.log(M)

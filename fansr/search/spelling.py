@@ -85,13 +85,14 @@ def outside(candidate: Candidate, fitter) -> Candidate:
     if not any(token in ("exp", *ROOTS) for token in candidate.expr) and candidate.expr.count("/") < 2:
         return candidate
     tree = _taken_out(to_tree(bind(candidate.expr, candidate.consts)))
-    expr, consts = absorb(*free(from_tree(tree)))
-    if len(expr) > len(candidate.expr) or expr == list(candidate.expr):
-        return candidate
-    fvu = fitter.fvu(expr, consts)
-    if not fvu <= candidate.fvu * (1 + 1e-3) + 1e-28:
-        return candidate
-    return candidate.rewritten(expr, np.array(consts), fvu)
+    for written in (_bare(tree), _sized(tree)):
+        expr, consts = absorb(*free(from_tree(written)))
+        if len(expr) > len(candidate.expr) or expr == list(candidate.expr):
+            continue
+        fvu = fitter.fvu(expr, consts)
+        if fvu <= candidate.fvu * (1 + 1e-3) + 1e-28:
+            return candidate.rewritten(expr, np.array(consts), fvu)
+    return candidate
 
 
 def _number(node) -> float | None:
@@ -124,10 +125,35 @@ def _taken_out(node):
     return _root_of(*node) if node[0] in ROOTS else node
 
 
+SIZE = "size"  # stands for abs of what is under it, or for that itself where it is never negative
+
+
 def _root_of(root: str, inside):
-    """A root of an odd power as the power of the root, the same wherever either is defined: sqrt(x^3) reads x^1.5."""
-    odd = isinstance(inside, tuple) and inside[0] in ("pow3", "pow5")
-    return (inside[0], (root, inside[1])) if odd else (root, inside)
+    """A root of an odd power as the power of the root, the same wherever either is defined: sqrt(x^3) reads x^1.5.
+
+    An even root of an even power is one of the SIZE of what is raised: sqrt(x^2) reads |x|, sqrt(x^4) x^2.
+    """
+    power = int(inside[0][3]) if isinstance(inside, tuple) and inside[0] in ("pow2", "pow3", "pow4", "pow5") else 0
+    if power % 2:
+        return (inside[0], (root, inside[1]))
+    if power and ROOTS[root] in (2, 4):
+        left = power // ROOTS[root]
+        if left == 0:
+            return ("pow1_2", (SIZE, inside[1]))
+        return (f"pow{left}", inside[1]) if left > 1 else (SIZE, inside[1])
+    return (root, inside)
+
+
+def _bare(node):
+    """A tree without its marks of SIZE."""
+    if not isinstance(node, tuple):
+        return node
+    return _bare(node[1]) if node[0] == SIZE else (node[0], *map(_bare, node[1:]))
+
+
+def _sized(node):
+    """A tree with abs for its marks of SIZE."""
+    return ("abs" if node[0] == SIZE else node[0], *map(_sized, node[1:])) if isinstance(node, tuple) else node
 
 
 def _exponential(inside):

@@ -98,3 +98,22 @@ def test_one_bar_where_there_were_two(two, one):
     plain = spelling.outside(candidate(two, x, y), Refiner(x, y))
     assert to_infix(plain.expr, plain.consts, ["x1"]) == one
     np.testing.assert_allclose(evaluate(plain.expr, x, plain.consts), y, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "written, above, across",
+    [
+        ("3*sqrt(x1**2)", "3*x1", "3*abs(x1)"),
+        ("5*sqrt((x1/sqrt(x1 + 9))**2)", "5*x1/sqrt(x1 + 9)", "5*abs(x1/sqrt(x1 + 9))"),
+        ("exp(sqrt(x1**4)) + 1.5", "exp(x1**2) + 1.5", "exp(x1**2) + 1.5"),
+    ],
+)
+def test_roots_of_even_powers(written, above, across):
+    """On positive columns without the bars, elsewhere with them, and with the same values."""
+    for low, plain in ((0.5, above), (-2.0, across)):
+        x = np.linspace(low, 3, 40)[:, None]
+        y = evaluate(from_infix(written), x)
+        law = candidate(written, x, y)
+        short = spelling.outside(law, Refiner(x, y))
+        assert to_infix(short.expr, short.consts) == plain
+        assert np.allclose(evaluate(short.expr, x, short.consts), y, rtol=1e-12)

@@ -1,0 +1,210 @@
+"""A proposer: sums of several curves of one kind over one column: decays, peaks, steps, waves on a baseline.
+
+What spectra, decays of mixtures, titrations and tides are made of, y = base + b1 g(k1, c1; x) + b2 g(k2, c2; x) + ..., base a
+constant, a line or a decay.  Curve by curve: the best place of a grid for one more beside those that are there (the linear
+constants projected out), drawn in, then all constants polished together, which moves what the first ones took from the later.  It
+ends where one more explains no more than chance would, or at MOST.  Matching pursuit (Mallat and Zhang 1993) with a refit of
+everything after each step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from fansr.expressions import CONSTANT, bind, evaluate, from_tree, literal_value, to_tree
+from fansr.fitting import Budget, Candidate, Problem, Refiner
+from fansr.proposers.one_column_curves import CURVES, EXACT, ROWS, X, Curve, centred
+from fansr.proposers.parts.candidates import finish, fvu_of
+from fansr.proposers.parts.expression_assembly import scale_of
+from fansr.proposers.parts.inner_scan import Family, Projector, coefficients, summed, zoomed
+from fansr.proposers.parts.terms import thinned
+
+# Curves of one_column_curves.py, a peak with one constant less in its written form.
+FAMILIES = {name: CURVES[name][0] for name in ("exp", "bell", "tanh", "wave")} | {"peak": Family("inv + k pow2 - a c", centred)}
+MOST = 6  # curves of a sum besides its base
+MIN_ROWS = 12
+ZOOMS = 5
+BEHIND = 30.0  # times the best law's FVU that a sum may be off after its second curve and still be gone on with
+NATS_EACH = 3.0  # a constant's, besides half the logarithm of the rows
+PLACES = 400  # places of a grid at most that are looked at at once
+ITERATIONS = 60  # of a polish
+
+
+class Sum(NamedTuple):
+    """A law of several curves: the kind repeated, its terms with their values (n,), as a candidate."""
+
+    kind: str
+    terms: list[Curve]
+    found: Candidate
+
+
+class Table:
+    """One column and its target: what sums are fitted to."""
+
+    def __init__(self, problem: Problem, j: int):
+        x = problem.X[:, j]
+        rows = np.argsort(x, kind="stable")
+        if len(x) > ROWS:
+            rows = rows[np.unique(np.linspace(0, len(x) - 1, ROWS).astype(int))]
+        self.x, self.y = x[rows], problem.y[rows] / scale_of(problem.y)
+        self.weights = None if problem.weights is None else problem.weights[rows]
+        self.whole, self.scale = Problem(np.ascontiguousarray(x[:, None]), problem.y, ["x1"], weights=problem.weights), scale_of(problem.y)
+        self.refiner = Refiner(self.whole.X, problem.y, weights=problem.weights)
+
+    def worth(self, before: float, after: float, constants: int) -> bool:
+        """Whether so many constants more earn a fall of the FVU."""
+        M = len(self.whole.y)
+        return 0.5 * M * math.log(before / max(after, 1e-28)) > constants * (0.5 * math.log(M) + NATS_EACH)
+
+    @np.errstate(all="ignore")
+    def one_more(self, kind: str, terms: list[Curve]) -> Curve | None:
+        """The best curve of a kind beside these terms and a constant."""
+        family, grid = FAMILIES[kind], _grid(kind, self.x)
+        fit = Projector([np.ones(len(self.x)), *(term.values for term in terms)], self.y, self.weights)
+
+        def shares(places: np.ndarray) -> np.ndarray:
+            if kind == "wave":
+                return fit.pair_shares(np.sin(places * self.x), np.cos(places * self.x))[0]
+            return fit.shares(np.broadcast_to(family.values(self.x, *places.T[:, :, None]), (len(places), len(self.x))))
+
+        coarse = np.concatenate([shares(grid[first : first + PLACES]) for first in range(0, len(grid), PLACES)])
+        if not np.isfinite(coarse).any():
+            return None
+        axes = [np.unique(axis) for axis in grid.T]
+        share, at, _ = zoomed(shares, axes, grid[int(np.argmin(coarse))], ZOOMS)
+        constants = at.tolist()
+        if kind == "wave":
+            constants.append(float(fit.pair_shares(np.sin(at[0] * self.x)[None], np.cos(at[0] * self.x)[None])[1][0]))
+        return Curve(share, family.spelled(X, *constants), np.asarray(family.values(self.x, *constants)))
+
+    def polished(self, kind: str, terms: list[Curve]) -> Sum | None:
+        """The sum of these curves with all constants fitted together; None where it is not finite."""
+        columns = [np.ones(len(self.x)), *(term.values for term in terms)]
+        if not np.isfinite(columns).all():
+            return None
+        c, _ = coefficients(columns, self.y, None if self.weights is None else np.sqrt(self.weights))
+        law = summed(c[1:] * self.scale, [term.expr for term in terms], float(c[0]) * self.scale)
+        found = finish(law, "repeats")
+        held = found.consts == 1.0  # of the curve's form
+        if int((~held).sum()) >= len(self.whole.y) - 1:
+            return None
+        ones = iter(held)
+        expr = ["1.0" if token == CONSTANT and next(ones) else token for token in found.expr]
+        fvu, consts = self.refiner.polish(expr, found.consts[~held], iterations=ITERATIONS)
+        values = np.broadcast_to(evaluate(found.expr, self.whole.X, found.consts), len(self.whole.y))
+        found.fvu = fvu_of(self.whole.y, values, self.whole.weights)
+        if fvu <= found.fvu:
+            found.fvu, found.consts[~held] = float(fvu), consts
+        return Sum(kind, self._terms_of(found), found) if found.fvu < math.inf else None
+
+    @np.errstate(all="ignore")
+    def _terms_of(self, found: Candidate) -> list[Curve]:
+        """The curves of a polished sum, without the numbers that multiply them."""
+        terms = []
+        for tree in _summands(to_tree(bind(found.expr, found.consts))):
+            if isinstance(tree, tuple) or literal_value(tree) is None:
+                expr = tuple(from_tree(tree))
+                terms.append(Curve(0.0, expr, np.broadcast_to(evaluate(list(expr), self.x[:, None]), len(self.x))))
+        return terms
+
+
+def _grid(kind: str, x: np.ndarray) -> np.ndarray:
+    """Places of a kind's constants: those of one curve, and narrower peaks and steps, as many as rows can show."""
+    if kind not in ("bell", "peak", "tanh"):
+        return FAMILIES[kind].grid(x)
+    span, gaps = float(np.ptp(x)), np.diff(np.unique(x))
+    finest = max(float(np.median(gaps)), span / 400)
+    widths = np.geomspace(0.7, max(40.0, 0.7 * span / finest), 12) / span
+    widths = 1 / widths**2 if kind == "peak" else widths
+    centres = float(x.min()) + span * np.linspace(-0.1, 1.1, 49)
+    return np.stack(np.meshgrid(widths, centres, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _is_number(node) -> bool:
+    return not isinstance(node, tuple) and literal_value(node) is not None
+
+
+def _summands(node) -> Iterator:
+    """Summands of a tree without signs and without the numbers that multiply them; numbers alone are left out."""
+    while isinstance(node, tuple):
+        if node[0] == "neg" or node[0][:4] == "mult" or node[0][:3] == "div":
+            node = node[1]
+        elif node[0] == "*" and _is_number(node[1]):
+            node = node[2]
+        elif node[0] in ("*", "/") and _is_number(node[2]):
+            node = node[1]
+        elif node[0] == "/" and _is_number(node[1]):
+            node = ("inv", node[2])
+        else:
+            break
+    if isinstance(node, tuple) and node[0] in ("+", "-"):
+        yield from _summands(node[1])
+        yield from _summands(node[2])
+    elif not _is_number(node):
+        yield node
+
+
+def sums(table: Table, over) -> Iterator[Sum]:
+    """Sums of ever more curves of each kind on each base; of two curves of all kinds first, then on with the promising."""
+    line = Curve(1.0, X, table.x)
+    decay = table.one_more("exp", [])
+    begun: list[Sum] = []
+    for kind in FAMILIES:
+        bases = [[], [line], *([[decay]] if decay is not None and kind != "exp" else [])]
+        for base in bases:
+            if over():
+                return
+            begun += _grown(table, kind, base, 2)
+    if not begun:
+        return
+    best = min(found.found.fvu for found in begun)
+    yield from begun
+    seen: set[str] = set()
+    for now in sorted(begun, key=lambda found: found.found.fvu):
+        first = now.kind not in seen  # the best of each kind is gone on with, however far behind
+        seen.add(now.kind)
+        for _ in range(MOST - 2):
+            if over() or now.found.fvu < EXACT or (now.found.fvu > BEHIND * best and not first):
+                break
+            more = _further(table, now)
+            if more is None or not table.worth(now.found.fvu, more.found.fvu, len(more.found.consts) - len(now.found.consts)):
+                break
+            now = more
+            best = min(best, now.found.fvu)
+            yield now
+
+
+def _grown(table: Table, kind: str, base: list[Curve], count: int) -> list[Sum]:
+    """The sum of `count` curves of a kind on a base; nothing where that is not finite."""
+    now = Sum(kind, list(base), None)  # type: ignore[arg-type]
+    for _ in range(count):
+        more = _further(table, now)
+        if more is None:
+            return []
+        now = more
+    return [now]
+
+
+def _further(table: Table, now: Sum) -> Sum | None:
+    curve = table.one_more(now.kind, now.terms)
+    return None if curve is None else table.polished(now.kind, [*now.terms, curve])
+
+
+def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None) -> Iterator[list[Candidate]]:
+    """Candidates of tables of one column, all constants fitted; bounded by counts."""
+    problem = thinned(problem, rng)
+    columns = [j for j in range(problem.X.shape[1]) if np.ptp(problem.X[:, j]) > 0]
+    if len(columns) != 1 or len(problem.y) < MIN_ROWS or not np.ptp(problem.y) > 0:
+        return
+    j = columns[0]
+    table = Table(problem, j)
+    for found in sums(table, budget.over):
+        candidate = found.found
+        candidate.expr = [f"x{j + 1}" if token == "x1" else token for token in candidate.expr]
+        yield [candidate]
+        if candidate.fvu < EXACT:
+            return
