@@ -650,7 +650,7 @@ def pools(problems, output, seconds, seed):
     options = turns.Options(seed=seed)
     with (
         open_reader(problems, holds="problem") as reader,
-        open_writer(output, "fit", [*reader.history, command.history_entry(seed=seed)]) as writer,
+        open_writer(output, "pool", [*reader.history, command.history_entry(seed=seed)]) as writer,
     ):
         for record in reader:
             problem = Problem.from_record(record)
@@ -660,9 +660,8 @@ def pools(problems, output, seconds, seed):
             writer.write(
                 {
                     **record,
-                    "kind": "fit",
+                    "kind": "pool",
                     "problem": problem.id,
-                    "expr": [],
                     "seconds": time.process_time() - start,
                     "pool": [
                         {"expr": c.expr, "consts": np.asarray(c.consts), "fvu": c.fvu, "source": c.source}
@@ -700,7 +699,7 @@ def select(kept, prices, methods):
     from fansr.search import rounding, selection, turns
 
     plain, tower, clean, margin = selection.structure_nats, selection._TOWER_NATS, selection.CLEAN, rounding.MARGIN
-    with open_reader(kept, holds="fit") as reader:
+    with open_reader(kept) as reader:
         records = [record for record in reader if record["group"] == "textbook"]
     click.echo(
         "| selection | rows | n | as good % | no worse % | overfits % | underfits % | more constants % |\n|---|---|---|---|---|---|---|---|"

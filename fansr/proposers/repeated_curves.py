@@ -20,7 +20,7 @@ from fansr.fitting import Budget, Candidate, Problem, Refiner
 from fansr.proposers.one_column_curves import CURVES, EXACT, ROWS, X, Curve, centred
 from fansr.proposers.parts.candidates import finish, fvu_of
 from fansr.proposers.parts.expression_assembly import scale_of
-from fansr.proposers.parts.inner_scan import Family, Projector, coefficients, summed, zoomed
+from fansr.proposers.parts.inner_scan import Family, Projector, coefficients, summed, usable, zoomed
 from fansr.proposers.parts.terms import thinned
 
 # Curves of one_column_curves.py, a peak with one constant less in its written form.
@@ -31,6 +31,7 @@ ZOOMS = 5
 BEHIND = 30.0  # times the best law's FVU that a sum may be off after its second curve and still be gone on with
 NATS_EACH = 3.0  # a constant's, besides half the logarithm of the rows
 PLACES = 400  # places of a grid at most that are looked at at once
+ALIKE = 0.05  # 1 - r^2 of two curves below which they are one
 ITERATIONS = 60  # of a polish
 
 
@@ -53,6 +54,7 @@ class Table:
         self.x, self.y = x[rows], problem.y[rows] / scale_of(problem.y)
         self.weights = None if problem.weights is None else problem.weights[rows]
         self.whole, self.scale = Problem(np.ascontiguousarray(x[:, None]), problem.y, ["x1"], weights=problem.weights), scale_of(problem.y)
+        self.grids = {kind: _grid(kind, self.x) for kind in FAMILIES}
         self.refiner = Refiner(self.whole.X, problem.y, weights=problem.weights)
 
     def worth(self, before: float, after: float, constants: int) -> bool:
@@ -63,23 +65,51 @@ class Table:
     @np.errstate(all="ignore")
     def one_more(self, kind: str, terms: list[Curve]) -> Curve | None:
         """The best curve of a kind beside these terms and a constant."""
-        family, grid = FAMILIES[kind], _grid(kind, self.x)
-        fit = Projector([np.ones(len(self.x)), *(term.values for term in terms)], self.y, self.weights)
+        grid, fit = self.grids[kind], self._fit(terms)
 
         def shares(places: np.ndarray) -> np.ndarray:
-            if kind == "wave":
-                return fit.pair_shares(np.sin(places * self.x), np.cos(places * self.x))[0]
-            return fit.shares(np.broadcast_to(family.values(self.x, *places.T[:, :, None]), (len(places), len(self.x))))
+            values = self._values(kind, places)
+            return fit.pair_shares(*values)[0] if kind == "wave" else fit.shares(values)
 
         coarse = np.concatenate([shares(grid[first : first + PLACES]) for first in range(0, len(grid), PLACES)])
         if not np.isfinite(coarse).any():
             return None
         axes = [np.unique(axis) for axis in grid.T]
-        share, at, _ = zoomed(shares, axes, grid[int(np.argmin(coarse))], ZOOMS)
+        _, at, _ = zoomed(shares, axes, grid[int(np.argmin(coarse))], ZOOMS)
+        return self._curve(kind, at, fit)
+
+    @np.errstate(all="ignore")
+    def two_at_once(self, kind: str, terms: list[Curve]) -> list[Curve]:
+        """The best pair of the grid's curves: where they overlap, the first one alone comes to lie between them."""
+        grid, fit = self.grids[kind], self._fit(terms)
+        F = self._values(kind, grid)
+        fine = usable(F, 0.0)
+        grid, F = grid[fine], fit.rest(F[fine])
+        size = np.sqrt(np.sum(F * F, axis=1))
+        F = F[size > 0] / size[size > 0, None]
+        G, b = F @ F.T, F @ fit.t
+        det = 1 - G * G
+        one = (b[:, None] - G * b[None, :]) / det  # the coefficient of the first of a pair
+        gain = one * b[:, None] + one.T * b[None, :]
+        gain[~((det > ALIKE) & (one * one.T > 0))] = -np.inf  # they would cancel
+        i, j = np.unravel_index(int(np.argmax(gain)), gain.shape)
+        return [self._curve(kind, grid[size > 0][k], fit) for k in (i, j)] if gain[i, j] > 0 else []
+
+    def _fit(self, terms: list[Curve]) -> Projector:
+        return Projector([np.ones(len(self.x)), *(term.values for term in terms)], self.y, self.weights)
+
+    def _values(self, kind: str, places: np.ndarray) -> np.ndarray:
+        """Values (K, n) of a kind at places (K, constants); of a wave its sine and cosine (2, K, n)."""
+        if kind == "wave":
+            return np.stack([np.sin(places * self.x), np.cos(places * self.x)])
+        values = FAMILIES[kind].values(self.x, *places.T[:, :, None])
+        return np.broadcast_to(values, (len(places), len(self.x)))
+
+    def _curve(self, kind: str, at: np.ndarray, fit: Projector) -> Curve:
         constants = at.tolist()
         if kind == "wave":
-            constants.append(float(fit.pair_shares(np.sin(at[0] * self.x)[None], np.cos(at[0] * self.x)[None])[1][0]))
-        return Curve(share, family.spelled(X, *constants), np.asarray(family.values(self.x, *constants)))
+            constants.append(float(fit.pair_shares(*self._values(kind, at[None]))[1][0]))
+        return Curve(0.0, FAMILIES[kind].spelled(X, *constants), np.asarray(FAMILIES[kind].values(self.x, *constants)))
 
     def polished(self, kind: str, terms: list[Curve]) -> Sum | None:
         """The sum of these curves with all constants fitted together; None where it is not finite."""
@@ -158,7 +188,7 @@ def sums(table: Table, over) -> Iterator[Sum]:
         for base in bases:
             if over():
                 return
-            begun += _grown(table, kind, base, 2)
+            begun += _two(table, kind, base)
     if not begun:
         return
     best = min(found.found.fvu for found in begun)
@@ -178,15 +208,14 @@ def sums(table: Table, over) -> Iterator[Sum]:
             yield now
 
 
-def _grown(table: Table, kind: str, base: list[Curve], count: int) -> list[Sum]:
-    """The sum of `count` curves of a kind on a base; nothing where that is not finite."""
-    now = Sum(kind, list(base), None)  # type: ignore[arg-type]
-    for _ in range(count):
-        more = _further(table, now)
-        if more is None:
-            return []
-        now = more
-    return [now]
+def _two(table: Table, kind: str, base: list[Curve]) -> list[Sum]:
+    """The sum of two curves of a kind on a base, one after the other and both at once; nothing where none is finite."""
+    one = _further(table, Sum(kind, list(base), None))  # type: ignore[arg-type]
+    found = [] if one is None else [_further(table, one)]
+    if kind != "wave":  # of which neither hides another
+        pair = table.two_at_once(kind, base)
+        found.append(table.polished(kind, [*base, *pair]) if pair else None)
+    return [two for two in found if two is not None]
 
 
 def _further(table: Table, now: Sum) -> Sum | None:

@@ -2,6 +2,7 @@
 
     a/(b + c exp(k x))                     K/(1 + exp(k (x - x0)))
     a/(b + c x^n)                          K/(1 + (x/h)^n)
+    exp(-(a x + b)^2), tanh(a x + b)       exp(-(k (x - x0))^2), tanh(k (x - x0))
     a + a tanh(u)                          2 a/(1 + exp(-2 u))
     a/(1/x + 1/z)                          a x z/(x + z)
 
@@ -53,6 +54,39 @@ def logistic(X: np.ndarray):
         return ("/", scaled(1 / b, above), ("+", 1.0, ("exp", ("*", k, angle))))
 
     return rule
+
+
+def middle(X: np.ndarray):
+    """A rule: the argument of a bell or a step by its middle, where the middle is within the values, half their span aside."""
+
+    def rule(node):
+        if not isinstance(node, tuple):
+            return node
+        if node[0] == "tanh":
+            found = _from_middle(node[1], X)
+            return ("tanh", found) if found else node
+        inner = node[1] if node[0] == "exp" else None
+        if isinstance(inner, tuple) and inner[0] == "neg" and isinstance(inner[1], tuple) and inner[1][0] == "pow2":
+            found = _from_middle(inner[1][1], X)
+            return ("exp", ("neg", ("pow2", found))) if found else node
+        return node
+
+    return rule
+
+
+def _from_middle(node, X: np.ndarray):
+    """k (x - x0) of a line in one column; None where its middle is far from the values, or 0."""
+    line = linear(with_text(node))
+    if line is None or line[0] == 0:
+        return None
+    k, m, j = line
+    zero, low, high = -m / k, float(X[:, j].min()), float(X[:, j].max())
+    if not low - (high - low) / 2 <= zero <= high + (high - low) / 2 or abs(zero) <= SAME * (high - low):
+        return None
+    part = ("-", f"x{j + 1}", zero) if zero > 0 else ("+", f"x{j + 1}", -zero)
+    if abs(k) == 1:
+        return part if k > 0 else ("neg", part)
+    return ("*", k, part)
 
 
 def one_sided(node):

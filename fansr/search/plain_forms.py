@@ -358,7 +358,7 @@ def _phasor(c: float, term, line) -> complex:
 def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     """The candidate in its plainest form; itself where that is longer, has more constants or fits worse."""
     from fansr.search.arrangement import line, saturation, uneven_base, whole_base
-    from fansr.search.growth_forms import half_way, logistic, one_number, one_sided, together
+    from fansr.search.growth_forms import half_way, logistic, middle, one_number, one_sided, together
 
     best = candidate
     rules = (
@@ -369,6 +369,7 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (one_number, 1),
         (together, 2),
         (logistic(X), 2),
+        (middle(X), 2),
         (saturation, 2),
         (half_way(X), 2),
         (whole_base, 0),

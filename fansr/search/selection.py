@@ -13,7 +13,6 @@ import numpy as np
 
 from fansr.expressions import end, n_constants, sort_commutative, variable_index
 from fansr.fitting import Candidate, Problem
-from fansr.search import named_forms
 
 GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
 EPS = float(np.finfo(np.float64).eps)
@@ -136,7 +135,7 @@ def score(fvu: float, length: int, gamma: float = GAMMA, floor: float = EXACT) -
 
 def structure_nats(expr: list[str]) -> float:
     """Code length of a law's structure: the sum of its tokens' costs, and of what is raised to varying powers."""
-    nats = sum(_RARE_NATS.get(token, TOKEN_NATS) for token in expr)
+    nats = sum(_RARE_NATS.get(token, TOKEN_NATS) for token in expr) - _repeated_nats(expr)
     for i, token in enumerate(expr):
         if token == "pow":
             middle = end(expr, i + 1)
@@ -146,6 +145,31 @@ def structure_nats(expr: list[str]) -> float:
             argument = expr[i + 1 : end(expr, i + 1)]
             if any(t in _BENT and _varies(argument[k : end(argument, k)]) for k, t in enumerate(argument)):
                 nats += _CHIRP_NATS
+    return nats
+
+
+# A further summand of the form of one that is there, a second wave or a third peak, is told by saying so and where it stands.
+AGAIN = 2 * TOKEN_NATS
+_FORMS = frozenset("sin cos exp tanh inv / pow2".split())
+
+
+def _repeated_nats(expr: list[str]) -> float:
+    """What summands of the form of an earlier one cost less than their symbols, in nats; a form has two constants and a function."""
+    if expr[0] != "+" or expr.count("<constant>") < 4:
+        return 0.0
+    seen: set[tuple[str, ...]] = set()
+    nats, i = 0.0, 0
+    while i < len(expr):
+        if expr[i] in ("+", "-"):
+            i += 1
+            continue
+        stop = end(expr, i)
+        form = tuple("sin" if token == "cos" else token for token in expr[i:stop])
+        if form in seen:
+            nats += max(0.0, sum(_RARE_NATS.get(token, TOKEN_NATS) for token in form) - AGAIN)
+        elif form.count("<constant>") > 1 and not _FORMS.isdisjoint(form):
+            seen.add(form)
+        i = stop
     return nats
 
 
@@ -185,16 +209,6 @@ def further_nats(expr: list[str], fvu: float, columns: int) -> float:
     share = min(1.0, math.log(fvu / NOISY[0]) / math.log(NOISY[1] / NOISY[0]))
     nats = max(0.0, 4 * TOKEN_NATS - max(FURTHER, math.log(columns))) * further
     return share * (nats + (2 * TOKEN_NATS - FURTHER if constant else 0.0))
-
-
-# A shape that textbooks name costs what a straight line does, its offset included, and the naming of it.
-NAMED = 5 * TOKEN_NATS + math.log(named_forms.COUNT)
-
-
-def told_nats(expr: list[str], fvu: float, columns: int) -> float:
-    """Code length of a law's structure in a table of so many columns: by its symbols, or as a shape that has a name."""
-    nats = structure_nats(expr) - further_nats(expr, fvu, columns)
-    return min(nats, NAMED) if nats > NAMED and named_forms.of(expr) else nats
 
 
 def _varies(expr: list[str]) -> bool:
@@ -251,7 +265,7 @@ def selection(
         if not known and max(exact, 100 * floor) < at < SMOOTH:
             heard = min(M, SMOOTH_ROWS + (M / MANY) ** 2)
             fit += 0.5 * (M - heard) * math.log(SMOOTH / at)
-        structure = told_nats(candidate.expr, fvu, columns)
+        structure = structure_nats(candidate.expr) - further_nats(candidate.expr, fvu, columns)
         return fit + k * constant_nats(M, fvu, floor) + structure
     if method == "bic":
         return fit + 0.5 * p * math.log(M)

@@ -192,3 +192,14 @@ def test_a_further_column_costs_what_chance_gives_where_noise_leaves_the_choice(
 
 def test_a_column_that_another_term_holds_is_no_further_one():
     assert selection.further_nats("+ sin x1 * <constant> x1".split(), 0.1, 5) == 0
+
+
+def test_a_further_summand_of_a_form_is_told_by_its_name():
+    wave = "* <constant> sin + * <constant> x1 <constant>".split()
+    bell = "* <constant> exp neg pow2 * <constant> - x1 <constant>".split()
+    one, two, three = (selection.structure_nats(["+"] * (n - 1) + n * wave) for n in (1, 2, 3))
+    assert two - one == pytest.approx(three - two) == pytest.approx(selection.TOKEN_NATS + selection.AGAIN)
+    other = selection.structure_nats(["+", *wave, *bell])
+    assert other == pytest.approx(one + selection.structure_nats(bell) + selection.TOKEN_NATS)
+    plain = "+ * <constant> x1 * <constant> x1".split()  # no form of its own
+    assert selection.structure_nats(plain) == pytest.approx(len(plain) * selection.TOKEN_NATS)
