@@ -3,6 +3,7 @@
     python -m bench.noisy_tables wide --seed 1                   24 wide tables of our own, few columns of many matter
     python -m bench.noisy_tables tables engel.csv:foodexp ...    real tables, the target after the colon; scikit-learn's with --sklearn
     python -m bench.noisy_tables laws --seed 1                   laws of the random grammar of bench.families, 1 % and 10 % noise
+    python -m bench.noisy_tables sums --seed 1                   sums of two to four like curves: bells, peaks, decays, steps, waves
 
 Of every table a quarter of the rows is kept back, for each of --splits draws of them.  R2 on those rows counts from -1 on in the
 means, so that one law that runs away does not hide the others.  A law counts as recovered when it misses the true values on
@@ -30,6 +31,7 @@ ROWS, FRESH = 300, 1000  # of a law's table, and of those that judge it
 MOST_ROWS = 1500  # of a real table
 LEAST = -1.0  # R2 that counts as such in means
 RECOVERED = 0.05  # share of the noise's variance
+RECOVERED_SUM = 0.1  # the same of a law of up to 14 constants, which 300 rows tell to 0.05 in the mean
 
 
 class Table(NamedTuple):
@@ -201,6 +203,60 @@ def tables_command(files, sklearn, splits, seconds, show):
     if not all(path for path, _ in named):
         raise click.UsageError("every table is FILE:TARGET, e.g. engel.csv:foodexp")
     compared((*(from_csv(*one) for one in named), *(of_sklearn() if sklearn else ())), seconds, splits, show)
+
+
+# Bells, peaks and steps: height, middle, width; waves: amplitude, frequency, phase; decays: amplitude, rate.
+LIKE = {
+    "bells": (0.03, lambda x, h, c, w: h * np.exp(-(((x - c) / w) ** 2))),
+    "peaks": (0.02, lambda x, h, c, w: h / (1 + ((x - c) / w) ** 2)),
+    "steps": (0.02, lambda x, h, c, w: h * np.tanh((x - c) / w)),
+    "waves": (0.3, lambda x, h, c, w: h * np.sin((0.05 + 6 / w) * x + c)),
+    "decays": (1e-5, lambda x, h, c, w: h * np.exp(-x / (2 * w**1.5))),
+}
+
+
+def like_sums(seed: int, kind: str, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(x, truth, rows with noise) of sums of two to four curves of a kind on a constant, a line or, with bells, a decay; 0 <= x <= 100."""
+    noise, curve = LIKE[kind]
+    for i in range(count):
+        rng = np.random.default_rng([seed, list(LIKE).index(kind), i])
+        n = int(rng.integers(2, 4 if kind == "decays" else 5))
+        x = np.concatenate([np.sort(rng.uniform(0, 100, ROWS)), rng.uniform(0, 100, FRESH)])
+        middles = (np.arange(n) + rng.uniform(0.25, 0.75, n)) * 100 / n
+        widths = rng.uniform(3, 9, n) if kind != "decays" else 4.0 ** np.arange(n) * rng.uniform(0.7, 1.3)
+        truth = rng.uniform(1, 5) + sum(curve(x, h, c, w) for h, c, w in zip(rng.uniform(2, 6, n), middles, widths))
+        base = rng.integers(3)
+        if base == 1 and kind != "decays":
+            truth = truth + rng.uniform(-0.05, 0.05) * x
+        elif base == 2 and kind == "bells":
+            truth = truth + 8 * np.exp(-x / rng.uniform(20, 60))
+        yield x, truth, truth[:ROWS] + noise * np.std(truth[:ROWS]) * rng.standard_normal(ROWS)
+
+
+@main.command("sums")
+@_time
+@_seed
+@_each
+@click.option("--count", default=6, show_default=True, help="Laws of each kind.")
+@click.option("--without", default="", help="A proposer to leave out.")
+def sums_command(seconds, seed, show, count, without):
+    """Sums of like curves over one column."""
+    from fansr.search import turns
+
+    begun = time.process_time()
+    turns.DEFAULT_PROPOSERS = tuple(name for name in turns.DEFAULT_PROPOSERS if name != without)
+    for kind, (noise, _) in LIKE.items():
+        found = []
+        for x, truth, y in like_sums(seed, kind, count):
+            best = searched(x[:ROWS, None].copy(), y, ["x"], seconds)
+            missed = np.broadcast_to(evaluate(best.expr, x[ROWS:, None], best.consts), FRESH) - truth[ROWS:]
+            miss = float(missed @ missed) / FRESH / (noise * np.std(truth[:ROWS])) ** 2
+            found.append(miss <= RECOVERED_SUM)
+            if show:
+                text = to_infix(best.expr, best.consts, ["x"], digits=4)
+                click.echo(f"{kind}   miss {miss:9.3g} of the noise's variance   {text[:200]}")
+        click.echo(f"{kind}: recovered {sum(found)} of {count}")
+    click.echo(f"{time.process_time() - begun:.0f} processor seconds")
 
 
 @main.command("laws")

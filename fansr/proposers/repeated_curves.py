@@ -10,26 +10,29 @@ everything after each step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from fansr.expressions import CONSTANT, bind, evaluate, from_tree, literal_value, to_tree
 from fansr.fitting import Budget, Candidate, Problem, Refiner
-from fansr.proposers.one_column_curves import CURVES, EXACT, ROWS, X, Curve, centred
+from fansr.proposers.one_column_curves import CURVES, EXACT, ROWS, Curve, X, centred
 from fansr.proposers.parts.candidates import finish, fvu_of
 from fansr.proposers.parts.expression_assembly import scale_of
 from fansr.proposers.parts.inner_scan import Family, Projector, coefficients, summed, usable, zoomed
 from fansr.proposers.parts.terms import thinned
 
 # Curves of one_column_curves.py, a peak with one constant less in its written form.
-FAMILIES = {name: CURVES[name][0] for name in ("exp", "bell", "tanh", "wave")} | {"peak": Family("inv + k pow2 - a c", centred)}
+FAMILIES = {name: CURVES[name][0] for name in ("exp", "bell", "tanh", "wave")} | {
+    "peak": Family("inv + k pow2 - a c", centred)
+}
 MOST = 6  # curves of a sum besides its base
 MIN_ROWS = 12
 ZOOMS = 5
 BEHIND = 30.0  # times the best law's FVU that a sum may be off after its second curve and still be gone on with
 NATS_EACH = 3.0  # a constant's, besides half the logarithm of the rows
+ROUGH = 5  # curves by which the promise of a kind is told
 PLACES = 400  # places of a grid at most that are looked at at once
 ALIKE = 0.05  # 1 - r^2 of two curves below which they are one
 ITERATIONS = 60  # of a polish
@@ -53,7 +56,10 @@ class Table:
             rows = rows[np.unique(np.linspace(0, len(x) - 1, ROWS).astype(int))]
         self.x, self.y = x[rows], problem.y[rows] / scale_of(problem.y)
         self.weights = None if problem.weights is None else problem.weights[rows]
-        self.whole, self.scale = Problem(np.ascontiguousarray(x[:, None]), problem.y, ["x1"], weights=problem.weights), scale_of(problem.y)
+        self.whole, self.scale = (
+            Problem(np.ascontiguousarray(x[:, None]), problem.y, ["x1"], weights=problem.weights),
+            scale_of(problem.y),
+        )
         self.grids = {kind: _grid(kind, self.x) for kind in FAMILIES}
         self.refiner = Refiner(self.whole.X, problem.y, weights=problem.weights)
 
@@ -94,6 +100,20 @@ class Table:
         gain[~((det > ALIKE) & (one * one.T > 0))] = -np.inf  # they would cancel
         i, j = np.unravel_index(int(np.argmax(gain)), gain.shape)
         return [self._curve(kind, grid[size > 0][k], fit) for k in (i, j)] if gain[i, j] > 0 else []
+
+    @np.errstate(all="ignore")
+    def promise(self, kind: str, terms: list[Curve]) -> float:
+        """The share that a few curves of a kind beside these terms leave, roughly: each the best place of the grid in turn."""
+        fit, F = self._fit(terms), self._values(kind, self.grids[kind])
+        F = fit.rest(np.concatenate(F) if kind == "wave" else F)
+        size = np.sqrt(np.sum(F * F, axis=1))
+        F = F[size > 0] / size[size > 0, None]
+        F, left = F[np.isfinite(F).all(axis=1)], fit.t
+        for _ in range(ROUGH if len(F) else 0):
+            along = F @ left
+            k = int(np.argmax(np.abs(along)))
+            left = left - along[k] * F[k]
+        return float(left @ left) / fit.whole
 
     def _fit(self, terms: list[Curve]) -> Projector:
         return Projector([np.ones(len(self.x)), *(term.values for term in terms)], self.y, self.weights)
@@ -178,34 +198,43 @@ def _summands(node) -> Iterator:
         yield node
 
 
-def sums(table: Table, over) -> Iterator[Sum]:
-    """Sums of ever more curves of each kind on each base; of two curves of all kinds first, then on with the promising."""
+def sums(table: Table, over: Callable[[], bool]) -> Iterator[Sum]:
+    """Sums of two curves of each kind on each base, the best of a kind with ever more, the kinds that promise most first; then
+    the others' further ones."""
     line = Curve(1.0, X, table.x)
     decay = table.one_more("exp", [])
-    begun: list[Sum] = []
-    for kind in FAMILIES:
+    others: list[Sum] = []
+    best = math.inf
+
+    def grown(now: Sum, always: bool) -> Iterator[Sum]:
+        nonlocal best
+        for _ in range(MOST - 2):
+            if over() or now.found.fvu < EXACT or (now.found.fvu > BEHIND * best and not always):
+                return
+            more = _further(table, now)
+            if more is None or not table.worth(
+                now.found.fvu, more.found.fvu, len(more.found.consts) - len(now.found.consts)
+            ):
+                return
+            now = more
+            best = min(best, now.found.fvu)
+            yield now
+
+    for kind in sorted(FAMILIES, key=lambda kind: min(table.promise(kind, []), table.promise(kind, [line]))):
         bases = [[], [line], *([[decay]] if decay is not None and kind != "exp" else [])]
+        begun: list[Sum] = []
         for base in bases:
             if over():
                 return
             begun += _two(table, kind, base)
-    if not begun:
-        return
-    best = min(found.found.fvu for found in begun)
-    yield from begun
-    seen: set[str] = set()
-    for now in sorted(begun, key=lambda found: found.found.fvu):
-        first = now.kind not in seen  # the best of each kind is gone on with, however far behind
-        seen.add(now.kind)
-        for _ in range(MOST - 2):
-            if over() or now.found.fvu < EXACT or (now.found.fvu > BEHIND * best and not first):
-                break
-            more = _further(table, now)
-            if more is None or not table.worth(now.found.fvu, more.found.fvu, len(more.found.consts) - len(now.found.consts)):
-                break
-            now = more
-            best = min(best, now.found.fvu)
-            yield now
+        begun.sort(key=lambda found: found.found.fvu)
+        best = min([best, *(found.found.fvu for found in begun)])
+        yield from begun
+        if begun:
+            yield from grown(begun[0], True)
+        others += begun[1:]
+    for found in sorted(others, key=lambda found: found.found.fvu):
+        yield from grown(found, False)
 
 
 def _two(table: Table, kind: str, base: list[Curve]) -> list[Sum]:

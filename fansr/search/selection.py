@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fansr.expressions import end, n_constants, sort_commutative, variable_index
+from fansr.expressions import CONSTANT, end, literal_value, n_constants, sort_commutative, variable_index
 from fansr.fitting import Candidate, Problem
 
 GAMMA = 0.05  # equation 3: a token must pay 11 % of the FVU
@@ -154,8 +154,8 @@ _FORMS = frozenset("sin cos exp tanh inv / pow2".split())
 
 
 def _repeated_nats(expr: list[str]) -> float:
-    """What summands of the form of an earlier one cost less than their symbols, in nats; a form has two constants and a function."""
-    if expr[0] != "+" or expr.count("<constant>") < 4:
+    """What summands of the form of an earlier one cost less than their symbols, in nats; a form has two numbers and a function."""
+    if expr[0] not in ("+", "-") or sum(token in _FORMS for token in expr) < 2:
         return 0.0
     seen: set[tuple[str, ...]] = set()
     nats, i = 0.0, 0
@@ -164,13 +164,26 @@ def _repeated_nats(expr: list[str]) -> float:
             i += 1
             continue
         stop = end(expr, i)
-        form = tuple("sin" if token == "cos" else token for token in expr[i:stop])
+        form = _form(expr[i:stop])
         if form in seen:
-            nats += max(0.0, sum(_RARE_NATS.get(token, TOKEN_NATS) for token in form) - AGAIN)
-        elif form.count("<constant>") > 1 and not _FORMS.isdisjoint(form):
+            nats += max(0.0, sum(_RARE_NATS.get(token, TOKEN_NATS) for token in expr[i:stop]) - AGAIN)
+        elif form.count(CONSTANT) > 1 and not _FORMS.isdisjoint(form):
             seen.add(form)
         i = stop
     return nats
+
+
+def _form(term: Sequence[str]) -> tuple[str, ...]:
+    """A summand with all numbers alike, and sines for cosines."""
+    form: list[str] = []
+    for token in term:
+        if token[:4] == "mult" or token[:3] == "div":
+            form += ["*", CONSTANT]
+        elif token == "cos":
+            form.append("sin")
+        else:
+            form.append(token if literal_value(token) is None else CONSTANT)
+    return tuple(form)
 
 
 def plain_parts(expr: list[str]) -> tuple[int, bool]:

@@ -29,7 +29,9 @@ CHANCE = 0.005  # of a table of noise to be told a law, and of noise to be told 
 FREE_NATS = (
     5 * selection.TOKEN_NATS
 )  # the structure of a straight line: what is not paid for when structures are counted
-EXACT_CHANCE = 0.05  # of few rows of few digits to agree with a law by accident: y = 2*x on (1, 2), (2, 4), (3, 6) is one in 125
+EXACT_CHANCE = (
+    0.05  # of few rows of few digits to agree with a law by accident: y = 2*x on (1, 2), (2, 4), (3, 6) is one in 125
+)
 CHI_LIMIT = 3.0  # standard deviations that chi^2 may lie above its mean (Wilson and Hilferty 1931)
 LOOKED_AT = 2000  # rows that tests of shape look at
 PERMUTATIONS = 999

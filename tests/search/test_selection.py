@@ -201,5 +201,7 @@ def test_a_further_summand_of_a_form_is_told_by_its_name():
     assert two - one == pytest.approx(three - two) == pytest.approx(selection.TOKEN_NATS + selection.AGAIN)
     other = selection.structure_nats(["+", *wave, *bell])
     assert other == pytest.approx(one + selection.structure_nats(bell) + selection.TOKEN_NATS)
+    rounded = "+ mult2 sin + mult3 x1 1.5 * 0.5 cos + * 3.0 x1 <constant>".split()
+    assert selection.structure_nats(rounded) < selection.structure_nats(rounded[7:]) + 10
     plain = "+ * <constant> x1 * <constant> x1".split()  # no form of its own
     assert selection.structure_nats(plain) == pytest.approx(len(plain) * selection.TOKEN_NATS)

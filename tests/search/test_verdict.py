@@ -167,7 +167,9 @@ def test_rows_of_few_digits_are_exact_only_where_chance_is_not():
     assert judged("2*x1", x, 2 * x[:, 0]).verdict == "exact"
     told = judged("2*x1", x[:2], 2 * x[:2, 0])
     assert told.verdict == "no law" and "exact on 2 rows" in told.text
-    fine = np.array([0.123456789012345, 0.7071067811865476])[:, None]  # two rows of all digits tell more than three of one
+    fine = np.array([0.123456789012345, 0.7071067811865476])[
+        :, None
+    ]  # two rows of all digits tell more than three of one
     assert judged("2*x1", fine, 2 * fine[:, 0]).verdict == "exact"
     # By counting: of tables of small whole numbers without any law, one in twenty at most may be told one.
     rng = np.random.default_rng(0)
