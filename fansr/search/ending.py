@@ -31,6 +31,7 @@ WON_BACK = 12.0  # nats: what rounding and cutting may still win back
 # Nats that a polynomial may cost more than a (x - b)^2 + c: its two further tokens, and what its constants cancel.  Where those of
 # the latter are round it leads by more.
 POLYNOMIAL = 2 * selection.TOKEN_NATS + 1.0
+CANCELLING = 200  # candidates at most that are looked at for constants that cancel
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
 AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
@@ -219,15 +220,30 @@ class Ending(State):
         best = self.pool.best
         if best is None:
             return []
-        if self.options.select != "mdl" or best.fvu <= leave_one_out.CLEAN:
+        if self.options.select != "mdl":
             by_nats = self.options.select not in ("score", "fvu")
             margin = self.pool.value(best) + WON_BACK if by_nats else math.inf
             return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
+        if best.fvu <= leave_one_out.CLEAN:
+            return self._told_briefly()
         self.rows_heard = (
             math.inf if self.known else leave_one_out.heard(best, self.problem)
         )  # stated errors say what a row is worth
         ranked = sorted(((self.pool.value(c) + self._of_left_out(c), k) for k, c in enumerate(self.pool[:LOOKED_AT])))
         return [self.pool[k] for value, k in ranked[:FINISHERS] if value <= ranked[0][0] + WON_BACK]
+
+    def _told_briefly(self) -> list[Candidate]:
+        """The first of the pool, those put back whose constants take many digits because they cancel."""
+        ranked: list[tuple[float, int]] = []
+        least = math.inf
+        for k, candidate in enumerate(self.pool[:CANCELLING]):
+            value = self.pool.value(candidate)
+            if value > least + WON_BACK:
+                break
+            value += rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)
+            least = min(least, value)
+            ranked.append((value, k))
+        return [self.pool[k] for value, k in sorted(ranked)[:FINISHERS] if value <= least + WON_BACK]
 
     def _of_left_out(self, candidate: Candidate) -> float:
         """Nats by which a law says less of rows it has not seen than its fit lets on."""
