@@ -9,6 +9,7 @@ one would have seen, and so that several processes can share out the numbers bet
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,25 +56,39 @@ class Batch:
 
 
 class Loader:
-    """Numbered batches from a pool."""
+    """Numbered batches from a pool, of whose rows the `mixed` pools give a share each, (pool, share)."""
 
-    def __init__(self, pool: Pool, settings: Settings, seed: int = 0, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        pool: Pool,
+        settings: Settings,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        mixed: Sequence[tuple[Pool, float]] = (),
+    ):
         self.pool, self.settings, self.seed, self.device = pool, settings, seed, torch.device(device)
-        self._mega: tuple[int, np.ndarray] = (-1, np.zeros(0, np.intp))
+        self.mixed = mixed
+        self._mega: tuple[int, np.ndarray, np.ndarray] = (-1, np.zeros(0, np.uint8), np.zeros(0, np.uint8))
 
     def batch(self, number: int) -> Batch:
-        """Batch `number`: rows drawn evenly from the pool, each with fresh constants and points."""
+        """Batch `number`: rows drawn evenly from each pool, with fresh constants and points."""
         mega, j = divmod(number, MEGA)
         if self._mega[0] != mega:
             rng = rng_for(self.seed, "train.rows", mega)
-            rows = rng.integers(0, len(self.pool), self.settings.batch * MEGA)
-            lengths = (self.pool.take(rows)[0] != PAD_ID).sum(1)
-            rows = rows[np.argsort(lengths, kind="stable")].reshape(MEGA, -1)
-            self._mega = (mega, rows[rng.permutation(MEGA)])
+            tokens, columns = self.pool.take(rng.integers(0, len(self.pool), self.settings.batch * MEGA))
+            if self.mixed:
+                ends = np.cumsum([share for _, share in self.mixed])
+                source = np.searchsorted(
+                    ends, rng.random(len(tokens)), side="right"
+                )  # of each row; past the end: as it is
+                for k, (pool, _) in enumerate(self.mixed):
+                    mine = np.flatnonzero(source == k)
+                    tokens[mine], columns[mine] = pool.take(rng.integers(0, len(pool), len(mine)))
+            order = np.argsort((tokens != PAD_ID).sum(1), kind="stable").reshape(MEGA, -1)[rng.permutation(MEGA)]
+            self._mega = (mega, tokens[order], columns[order])
         rng = rng_for(self.seed, "train.batch", number)
         points = numbers_of_points(self.settings, rng, self.settings.batch)
-        tokens, columns = self.pool.take(self._mega[1][j])
-        return make(tokens, columns, points, self.settings, rng, self.device)
+        return make(self._mega[1][j], self._mega[2][j], points, self.settings, rng, self.device)
 
 
 def numbers_of_points(settings: Settings, rng: np.random.Generator, B: int) -> int | np.ndarray:

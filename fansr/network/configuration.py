@@ -21,6 +21,7 @@ NOTATIONS = ("skeleton", "prefix", "latex")  # of what the network writes; in al
 LARGEST = 1 << 16  # of a model's sizes; a file that claims more is not believed
 LAYOUTS = ("replicated", "sharded")  # of weights, gradients and moments over the processes of a joint run
 DTYPES = ("float32", "bfloat16")  # of the matrix products while training
+CLOCKS = ("wall", "cpu")  # that tells the seconds of a run: everybody's, or this process's on the processor
 POINTS_PER = ("batch", "law")  # what has a number of points M of its own
 
 
@@ -122,6 +123,7 @@ class Options:
     settings: Settings = field(default_factory=Settings)
     steps: int | None = None
     minutes: float | None = None
+    clock: str = "wall"
     tokens: float | None = None  # predicted, of the whole run
     branches: tuple[float, ...] = ()  # tokens, rising, after each of which a decay of its own ends
     size: str = ""  # what the records of the run call the network

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
 
 import click
@@ -24,6 +25,7 @@ from fansr.corpus import prior
 from fansr.errors import DataError
 from fansr.expressions import VOCABULARY, notations
 from fansr.network.configuration import (
+    CLOCKS,
     DTYPES,
     LAYOUTS,
     NOTATIONS,
@@ -108,6 +110,23 @@ def _amounts(context, param, text: str | None) -> tuple[str, ...]:
     return parts
 
 
+def _mixed(context, param, texts: tuple[str, ...]) -> list[tuple[str, float]]:
+    """--mix: (file, share) of each; shares are positive and leave something to the other skeletons."""
+    found = []
+    for text in texts:
+        path, _, number = text.rpartition(":")
+        try:
+            share = float(number)
+        except ValueError:
+            share = math.nan
+        if not path or not 0 < share < 1:
+            raise click.BadParameter(f"{text[:80]!r}: wanted a file and a share between 0 and 1, such as hard.zst:0.33")
+        found.append((path, share))
+    if sum(share for _, share in found) >= 1:
+        raise click.BadParameter("the shares leave nothing to the other skeletons; wanted less than 1 in all")
+    return found
+
+
 def in_tokens(text: str, params: int) -> float:
     """What --tokens says, as a number of tokens, for a network of so many parameters."""
     return float(text[:-1]) * params if text.endswith("x") else float(text)
@@ -120,8 +139,8 @@ _P = click.IntRange(1)
     example="fansr-train train.zst --config configs/tiny.toml --minutes 5 --out runs/tiny",
     config_sections=("model",),
     groups={
-        "The run": "--output --steps --minutes --resume --start-with --seed --dry-run --json",
-        "Data": "--in-order --pool --prior --simplify --decontam --min-points --max-points --scale-columns --outliers --hold --val --max-record",
+        "The run": "--output --steps --minutes --clock --resume --start-with --seed --dry-run --json",
+        "Data": "--mix --in-order --pool --prior --simplify --decontam --min-points --max-points --scale-columns --outliers --hold --val --max-record",
         "Optimizer": "--optimizer --lr --schedule --warmup --decay --weight-decay --beta2 --clip --batch --accumulate",
         "Machine": "--device --dtype --compile --layout --threads --jobs",
         "Said on the way": "--log-every --eval-seconds --save-seconds --quiet",
@@ -140,6 +159,13 @@ _P = click.IntRange(1)
 )
 @click.option("--steps", type=_P, default=None, help="Optimizer steps of the whole run.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=None, help="Instead of --steps.")
+@click.option(
+    "--clock",
+    type=click.Choice(CLOCKS),
+    default="wall",
+    show_default=True,
+    help="What tells the seconds of a run. cpu: the processor's, of this process, on a machine with other work.",
+)
 @click.option(
     "--tokens",
     default=None,
@@ -245,6 +271,13 @@ _P = click.IntRange(1)
     help="Live: held-out laws.  [default: every catalogue that comes with fansr]",
 )
 @click.option(
+    "--mix",
+    multiple=True,
+    callback=_mixed,
+    metavar="FILE:SHARE",
+    help="Further skeletons, which are this share of what is learned from, such as hard.zst:0.33.",
+)
+@click.option(
     "--in-order",
     is_flag=True,
     help="Each skeleton of the files once, file by file, then again: for a corpus larger than --pool.",
@@ -298,6 +331,8 @@ def train(inputs, config, dry_run, as_json, **values):
         raise click.UsageError("--schedule decay goes on from a plateau: add --resume and the run's --out")
     if options.in_order and (not inputs or "-" in inputs):
         raise click.UsageError("--in-order reads files: name them")
+    if options.in_order and values["mix"]:
+        raise click.UsageError("--in-order takes each skeleton once, and --mix a share again and again: leave one out")
     if options.in_order and options.branches:
         raise click.UsageError(
             "--branch goes back to batches it has seen, and --in-order reads on: leave one of them out"

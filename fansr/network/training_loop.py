@@ -53,10 +53,11 @@ def fit(run: Run, loader, validation: list, feeder: Feeder | None = None) -> boo
     options, state = run.options, run.state
     run.begin()
     run.model.train()
-    started = time.monotonic() - state["seconds"]
+    now_on = time.process_time if options.clock == "cpu" else time.monotonic
+    started = now_on() - state["seconds"]
 
     def clock() -> float:  # seconds of the run: one clock for all, so that they validate and save at the same step
-        return agreed(time.monotonic() - started)
+        return agreed(now_on() - started)
 
     last_save = last_eval = state["seconds"]
     window: list[dict] = []
@@ -284,7 +285,10 @@ def _train(inputs, options: Options, values: dict, as_json: bool, where: device.
         history, held = loader.history, loader.held
     else:
         pool, feeder, history = open_data(inputs, options, values)
-        loader, held = batches.Loader(pool, options.settings, options.seed, where.device), pool.held
+        mixed = [
+            (read_pool([path], options.settings, values["pool"], options.hold)[0], part) for path, part in values["mix"]
+        ]
+        loader, held = batches.Loader(pool, options.settings, options.seed, where.device, mixed), pool.held
     try:
         run.history = (run.history or history) + [command.history_entry(options.seed, values["prior"])]
         judged = holds_problems(values["val"]) if values["val"] else False

@@ -1,5 +1,7 @@
 """Batches: renaming, scaling, padding, and numbers against the expression's own values."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -144,6 +146,22 @@ def test_a_numbered_batch_is_always_the_same_and_numbers_differ():
         other = b.batch(number)
         assert torch.equal(a.batch(number).values, other.values) and torch.equal(a.batch(number).tokens, other.tokens)
     assert not torch.equal(a.batch(0).values, batches.Loader(pool, SETTINGS, 2).batch(0).values)
+
+
+def test_mixed_pools_give_their_shares_and_the_others_rows_stay():
+    pool, some, more = Pool(SETTINGS), Pool(SETTINGS), Pool(SETTINGS)
+    pool.add(records([["+", "x1", "x2"]]))
+    some.add(records([["exp", "x1"]]))
+    more.add(records([["sin", "x1"], ["cos", "x1"]]))
+    settings = Settings(**{**SETTINGS.__dict__, "batch": 64})
+    plain = batches.Loader(pool, settings, seed=3)
+    mixed = batches.Loader(pool, settings, seed=3, mixed=[(some, 0.25), (more, 0.5)])
+    first = Counter(decode([int(row[1])])[0] for number in range(batches.MEGA) for row in mixed.batch(number).tokens)
+    n = first.total()
+    assert n > 1500  # what cannot be drawn falls out
+    for token, share in (("+", 0.25), ("exp", 0.25), ("sin", 0.25), ("cos", 0.25)):
+        assert first[token] / n == pytest.approx(share, abs=4 * (share * (1 - share) / n) ** 0.5 + 0.02)
+    assert {decode([int(row[1])])[0] for row in plain.batch(0).tokens} == {"+"}
 
 
 # ---- scaling

@@ -132,6 +132,17 @@ def test_the_loss_is_the_mean_negative_log_likelihood():
 # ---- learning, resuming, stopping
 
 
+def test_the_seconds_of_a_run_may_be_the_processors(corpus, tmp_path, monkeypatch):
+    # A wall clock that runs a thousand times too fast, as beside a thousand other processes.
+    began, real = time.monotonic(), time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: began + 1000 * (real() - began))
+    length = ("--minutes", "0.02", "--schedule", "plateau")
+    for clock in ("wall", "cpu"):
+        assert invoke(*arguments(corpus, tmp_path / clock, *length, "--clock", clock)).exit_code == 0
+    steps = {clock: checkpoints.load_state(tmp_path / clock)[1]["step"] for clock in ("wall", "cpu")}
+    assert steps["cpu"] > 5 * steps["wall"]
+
+
 def test_it_learns_and_a_resumed_run_repeats_an_unbroken_one(corpus, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert invoke(*arguments(corpus, whole, "--steps", "60")).exit_code == 0
@@ -434,6 +445,10 @@ def test_poisoned_records_are_left_out_and_told(corpus, tmp_path):
         (["--steps", "5", "--min-points", "9", "--max-points", "3"], 1, "min-points 9 is above max-points 3"),
         (["--steps", "5", "--device", "cuda"], 1, "has no CUDA"),
         (["--steps", "5", "--prior", "absent.toml"], 1, "absent.toml: no such file"),
+        (["--steps", "5", "--mix", "absent.zst:0.3"], 1, "absent.zst"),
+        (["--steps", "5", "--mix", "hard.zst:1.5"], 2, "a share between 0 and 1"),
+        (["--steps", "5", "--mix", "a.zst:0.6", "--mix", "b.zst:0.4"], 2, "leave nothing"),
+        (["--steps", "5", "--mix", "a.zst:0.6", "--in-order"], 2, "--in-order takes each skeleton once"),
     ],
 )
 def test_wrong_calls_are_told_in_one_line(corpus, tmp_path, args, code, message):
