@@ -97,7 +97,12 @@ dropout = 0.0
 
 def called(name: str, words: str):
     """One of our commands in a process of its own, without threads that another would not have."""
-    module = {"gen": "corpus.gen", "simplify": "simplification.simplify", "train": "network.train"}[name]
+    module = {
+        "gen": "corpus.gen",
+        "decontam": "corpus.decontam",
+        "simplify": "simplification.simplify",
+        "train": "network.train",
+    }[name]
     code = f"import sys; sys.argv[0] = 'fansr-{name}'; from fansr.{module} import main; main()"
     subprocess.run([sys.executable, "-c", code, *shlex.split(words)], check=True)
 
