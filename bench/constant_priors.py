@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import resource
 import shlex
 import subprocess
 import sys
@@ -119,26 +118,19 @@ def corpus(folder: Path, skeletons: int) -> Path:
 
 
 def train(folder: Path, stream: Path, constants: str, seed: int, steps: int) -> float:
-    """Train a network in `folder`; its processor seconds, which stay in seconds.json."""
-    done = folder / "seconds.json"
+    """Train a network in `folder`; its processor seconds, all legs of a run that was stopped together."""
+    done = folder / "run" / "model.json"
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "prior.toml").write_text(f"{PRIOR}\n[[constants]]\n{PRIORS[constants]}")
         (folder / "small.toml").write_text(MODEL)
-        before = _children()
         again = "--resume" if list(folder.glob("run/step-*")) else ""
         called(
             "train",
-            f"{stream} --config {folder}/small.toml --prior {folder}/prior.toml --steps {steps} --seed {seed} --threads 1 -j 1 "
+            f"{stream} --config {folder}/small.toml --prior {folder}/prior.toml --steps {steps} --clock cpu --seed {seed} --threads 1 -j 1 "
             f"--eval-seconds 20 --save-seconds 60 --no-compile -q --out {folder}/run {again}",
         )
-        done.write_text(json.dumps(_children() - before))
-    return json.loads(done.read_text())
-
-
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return json.loads(done.read_text())["training"]["seconds"]
 
 
 def losses(folder: Path) -> np.ndarray:

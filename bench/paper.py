@@ -10,7 +10,7 @@
 
 and `decoders`, a table: what a beam and sampling find with the same number of sequences, and how many of these are one
 law written twice (section 2.2 calls them rewrites).  The other figures: 2, 5, 6, 14 to 17 by bench-fastsrb (samples, sparsity,
-noise), 4 by bench-simplify --out, 7 by bench-constant-priors, 12 by bench-corpus stats, 13 of runs of one's own by fansr-plot (--kind flops and training).
+noise), 4 by bench-simplify --out, 7 by bench-constant-priors, 12 by bench-corpus stats, ablations by bench-training-ablation, 13 of runs of one's own by fansr-plot (--kind flops and training).
 
 Fits are section 3.5's: draws of the network, equation 3, constants from SciPy where --starts paper says so, nothing tidied.
 """
