@@ -23,12 +23,23 @@ def candidate(formula: str, fvu: float) -> Candidate:
         ("1/(x1 + 4.3)", False),
         ("log(x1 - 0.5)", True),  # undefined near the first row
         ("50*sin(9*x1)", True),  # an excursion
+        ("40/(x1 - 11)", True),  # a pole just beyond the last row
+        ("log(x1 + 0.001)", False),  # a column of sizes has no negative ones
     ],
 )
 def test_what_is_wild_between_the_rows(formula, wild):
     problem = Problem(x, 2 * x[:, 0] + 1, ["x"])
     assert between.Between(problem).wild(candidate(formula, 0.1)) is wild
     assert not between.Between(problem).wild(candidate(formula, 1e-9))  # a fit that good shows it to be real
+
+
+def test_columns_that_meet_as_in_no_row():
+    """exp((a - b)^2) is small on rows where a and b go together, and runs away where they do not."""
+    a = np.random.default_rng(0).uniform(0, 10, 60)
+    X = np.column_stack([a, a + 0.1 * np.sin(a)])
+    problem = Problem(X, a, ["a", "b"])
+    assert between.Between(problem).wild(candidate("exp((x1 - x2)**2)", 0.1))
+    assert not between.Between(problem).wild(candidate("x1 + x2", 0.1))
 
 
 def test_columns_of_few_values_keep_to_them():
