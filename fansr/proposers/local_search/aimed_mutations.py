@@ -7,7 +7,6 @@ back-propagation: Pawlak, Wieloch & Krawiec 2015).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from fansr.expressions import Tape, compilation as nb, connect, forward, opcodes
 from fansr.proposers.local_search.genome_canonical_form import take
 from fansr.proposers.local_search.genomes import (
     GENOMES,
-    HUGE,
     LIMITS,
     MAX_TERMS,
     WIDTH,
@@ -29,52 +27,16 @@ from fansr.proposers.local_search.genomes import (
     row,
     uniform,
 )
-from fansr.proposers.local_search.subtree_library import Library
-
-
-class Sample(NamedTuple):
-    """The points that changes are aimed at: the first n of these."""
-
-    X: np.ndarray  # (D, M) float64
-    y: np.ndarray  # (M,) float64
-    sw: np.ndarray  # (M,) float64, square roots of the weights
-    n: int
-
-
-class Best(NamedTuple):
-    """The best terms of a library, best first: their rows (-1: none) and (score, a, b) for a + b * term."""
-
-    rows: np.ndarray  # (K,) int64
-    scores: np.ndarray  # (K, 3) float64
-
-
-LIBRARY, SAMPLE, BEST = (
-    nb.named(Library, nb.F2, nb.I2, nb.I1),
-    nb.named(Sample, nb.F2, nb.F1, nb.F1, nb.int64),
-    nb.named(Best, nb.I1, nb.F2),
+from fansr.proposers.local_search.nearest_terms import (
+    BEST,
+    LIBRARY,
+    SAMPLE,
+    Best,
+    complete,
+    nearest,
+    new_best,
+    new_pass,
 )
-
-
-@nb.inner
-def _clear(best):
-    """No terms."""
-    for j in range(len(best.rows)):
-        best.rows[j], best.scores[j, 0] = -1, np.inf
-
-
-@nb.inner
-def _insert(best, k, score, a, b):
-    """Term k takes its place among the best, if it has one."""
-    j = len(best.rows) - 1
-    if not (score < best.scores[j, 0]):
-        return
-    while j > 0 and score < best.scores[j - 1, 0]:
-        best.rows[j] = best.rows[j - 1]
-        for c in range(3):
-            best.scores[j, c] = best.scores[j - 1, c]
-        j -= 1
-    best.rows[j] = k
-    best.scores[j, 0], best.scores[j, 1], best.scores[j, 2] = score, a, b
 
 
 @nb.shared(nb.void(nb.int64, nb.int64, nb.F1, nb.F1, nb.F1, nb.F1, nb.int64))
@@ -160,111 +122,6 @@ def _undo(q, left, sibling, inside, target, sw, n):
         sw[i] *= abs(slope)
 
 
-@nb.shared(nb.void(nb.F1, nb.F1, nb.int64, LIBRARY, BEST), fastmath=nb.REORDERED)
-def _nearest(target, sw, n, library, best):
-    """The terms T of the library for which a + b*T comes nearest to target, weighted by sw^2.
-
-    A score is the log of the unexplained share and a price for the term's size.
-    """
-    total, mean, power = 0.0, 0.0, 0.0
-    for i in range(n):
-        total += sw[i] * sw[i]
-        mean += sw[i] * sw[i] * target[i]
-        power += sw[i] * sw[i] * target[i] * target[i]
-    _clear(best)
-    if not (total > 0.0 and power > 0.0 and power < HUGE):
-        return
-    spread = power - mean * mean / total
-    for k in range(len(library.values)):
-        row = library.values[k]
-        s1, s2, s12 = 0.0, 0.0, 0.0
-        for i in range(n):
-            w = sw[i] * sw[i] * row[i]
-            s1 += w
-            s2 += w * row[i]
-            s12 += w * target[i]
-        var = s2 - s1 * s1 / total
-        cov = s12 - s1 * mean / total
-        # A factor alone, unless a summand makes it four times better.
-        left = max(0.0, 1.0 - s12 * s12 / (s2 * power)) * power
-        a, b = 0.0, s12 / s2
-        with_summand = spread - cov * cov / var if var > 1e-12 * s2 else left
-        if max(with_summand, 1e-13 * power) * 4.0 < left:
-            left = with_summand
-            b = cov / var
-            a = (mean - b * s1) / total
-        score = math.log(max(left, 1e-13 * power) / power) + 0.06 * library.lengths[k]
-        score += 0.12 if a != 0.0 else 0.0
-        _insert(best, k, score, a, b)
-
-
-@nb.shared(nb.int64(nb.W1, nb.I1, nb.int64, nb.F2, SAMPLE, LIBRARY, nb.F2, BEST, nb.I1), fastmath=nb.REORDERED)
-def _complete(state, g, L, V, sample, library, Q, best, places):
-    """Library terms that best complete a sum of which one term may be taken out (orthogonal least squares).
-
-    V holds the values of the whole expression g.  A candidate's gain is that of the refitted sum; scores as in
-    _nearest (a = 0, b = 1).  Returns the number of the term taken out, -1 for none; places gets where terms begin.
-    """
-    y, sw, n = sample.y, sample.sw, sample.n
-    n_terms, i = 0, 0
-    while i < L and g[i] == op.ADD and n_terms < MAX_TERMS:
-        places[n_terms] = i + 1
-        n_terms += 1
-        i = end(g, i + 1)
-    out = below(state, n_terms + 1) - 1 if n_terms > 1 else -1
-    _clear(best)
-    rank = 0
-    # The basis of what stays, with y itself as the last row.
-    for t in range(-1, n_terms + 1):
-        if t == out and t >= 0:
-            continue
-        row = Q[rank]
-        for i in range(n):
-            row[i] = sw[i] * (1.0 if t < 0 else y[i] if t == n_terms else V[places[t], i])
-        before = 0.0
-        for i in range(n):
-            before += row[i] * row[i]
-        if not (before < HUGE):
-            return out
-        for p in range(rank):
-            h = 0.0
-            for i in range(n):
-                h += Q[p, i] * row[i]
-            for i in range(n):
-                row[i] -= h * Q[p, i]
-        after = 0.0
-        for i in range(n):
-            after += row[i] * row[i]
-        if t == n_terms:
-            power = after
-        elif after > 1e-20 * before:
-            after = math.sqrt(after)
-            for i in range(n):
-                row[i] /= after
-            rank += 1
-    residual = Q[rank]
-    if not (power > 0.0):
-        return out
-    for k in range(len(library.values)):
-        row = library.values[k]
-        square, along = 0.0, 0.0
-        for i in range(n):
-            v = sw[i] * row[i]
-            square += v * v
-            along += v * residual[i]
-        free = square
-        for p in range(rank):
-            h = 0.0
-            for i in range(n):
-                h += Q[p, i] * (sw[i] * row[i])
-            free -= h * h
-        if not (free > 1e-9 * square and square < HUGE):
-            continue
-        score = math.log(max(1e-13, 1.0 - along * along / (free * power))) + 0.06 * library.lengths[k]
-        _insert(best, k, score, 0.0, 1.0)
-    return out
-
-
 @nb.kernel(nb.int64(nb.W1, GENOMES, nb.int64, nb.int64, SAMPLE, LIBRARY, LIMITS, GENOMES))
 def aim(state, parents, n_parents, tries, sample, library, limits, out):
     """Fill `out` with children of whole expressions, the first n_parents (codes with fitted constants, from `spell`).
@@ -284,7 +141,13 @@ def aim(state, parents, n_parents, tries, sample, library, limits, out):
         V,
     )
     target, weight, goal, goal_w = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    best = Best(np.empty(6, np.int64), np.empty((6, 3)))
+    found, space = new_best(), new_pass()
+    # The best completions by the term taken out, the first for none, where they are known for this parent.
+    known, kept_rows, kept_scores = (
+        np.zeros(MAX_TERMS + 1, np.int64),
+        np.empty((MAX_TERMS + 1, BEST), np.int64),
+        np.empty((MAX_TERMS + 1, BEST, 3)),
+    )
     zeros = np.zeros(WIDTH)
     Q, places = np.empty((MAX_TERMS + 3, n)), np.empty(MAX_TERMS + 1, np.int64)
     made = 0
@@ -299,14 +162,26 @@ def aim(state, parents, n_parents, tries, sample, library, limits, out):
         if connect(tape.op, tape.link, 0, L, stack) < 0:
             continue
         forward(tape, 0, L, 1, sample.X, 0, whole.values, n)
+        n_terms, i = 0, 0
+        while i < L and g[i] == op.ADD and n_terms < MAX_TERMS:
+            places[n_terms] = i + 1
+            n_terms += 1
+            i = end(g, i + 1)
+        for i in range(len(known)):
+            known[i] = 0
         for attempt in range(tries):
             if made >= len(out.lengths):
                 return made
             completing = attempt < 3  # the sum as a whole
             gone, mode, p, e = -1, 0, 0, 0
             if completing:
-                gone = _complete(state, g, L, V, sample, library, Q, best, places)
+                gone = below(state, n_terms + 1) - 1 if n_terms > 1 else -1
+                best = Best(kept_rows[gone + 1], kept_scores[gone + 1])
+                if known[gone + 1] == 0:
+                    known[gone + 1] = 1
+                    complete(sample, V, places, n_terms, gone, library, Q, space, best)
             else:
+                best = found
                 p = below(state, L)
                 if tape.op[p] == op.LITERAL:
                     p = 0
@@ -336,7 +211,7 @@ def aim(state, parents, n_parents, tries, sample, library, limits, out):
                         lost += 1
                 if 3 * lost > n:
                     continue
-                _nearest(goal, goal_w, n, library, best)
+                nearest(goal, goal_w, n, library, space, best)
             j = 0 if uniform(state) < 0.5 else below(state, len(best.rows))
             summand, factor = best.scores[j, 1], best.scores[j, 2]
             if best.rows[j] < 0 or not (abs(summand) < 1e100 and abs(factor) < 1e100):

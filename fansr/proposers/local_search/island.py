@@ -8,7 +8,7 @@ import numpy as np
 
 from fansr.expressions import FOREIGN, OPERATOR, OPERATORS, opcodes as op
 from fansr.fitting import Refiner, Schedule
-from fansr.proposers.local_search.aimed_mutations import Sample, aim
+from fansr.proposers.local_search.aimed_mutations import aim
 from fansr.proposers.local_search.genome_canonical_form import canonical_rows
 from fansr.proposers.local_search.genome_to_expression import (
     product_of_powers,
@@ -18,6 +18,7 @@ from fansr.proposers.local_search.genome_to_expression import (
     without_summand,
 )
 from fansr.proposers.local_search.genomes import WIDTH, Genomes, Limits
+from fansr.proposers.local_search.nearest_terms import Sample
 from fansr.proposers.local_search.random_mutations import Menu, breed
 from fansr.proposers.local_search.subtree_library import leading, stock
 

@@ -9,7 +9,7 @@ from fansr.proposers.local_search.genome_canonical_form import canonical_rows
 from fansr.proposers.local_search.genome_to_expression import stop_of, terms_of, to_tokens
 from fansr.proposers.local_search.genomes import WIDTH
 from fansr.proposers.local_search.island import QUICK, Island, genomes_of
-from fansr.proposers.local_search.subtree_library import Library
+from fansr.proposers.local_search.subtree_library import library_of
 
 
 class QuotientIsland(Island):
@@ -34,13 +34,13 @@ class QuotientIsland(Island):
         )
         self.y_code = op.COLUMN + X.shape[1]
         # Terms with the target as a factor: those of the library, up to a few hundred.
-        values, codes, lengths = self.library
+        values, codes, lengths = self.library[:3]
         n = min(len(values), 400)
         times = np.zeros((n, WIDTH), np.int64)
         times[:, 0], times[:, 1], times[:, 2:] = op.MUL, self.y_code, codes[:n, : WIDTH - 2]
         with np.errstate(over="ignore", invalid="ignore"):
             values = np.vstack([values, values[:n] * self.refiner.y[: self.n_aim]])
-        self.terms = Library(values, np.vstack([codes, times]), np.append(lengths, lengths[:n] + 2))
+        self.terms = library_of(values, np.vstack([codes, times]), np.append(lengths, lengths[:n] + 2))
 
     def judge(self, G, W, lengths, n, jobs=1, over=None):
         """As for any island, but genomes without a denominator are left to the island of plain sums."""

@@ -10,13 +10,49 @@ import numpy as np
 from fansr.expressions import OPERATORS, opcodes as op
 from fansr.proposers.local_search.genomes import WIDTH
 
+TILE = 128  # terms of a tile: with POINTS rows of float32 16 KiB, half of a first cache
+POINTS = 32  # on which all terms are looked at
+TERM_PRICE, SUMMAND_PRICE = (
+    0.06,
+    0.12,
+)  # of a term's position and of a constant beside it, in logs of the unexplained share
+
 
 class Library(NamedTuple):
-    """Terms with their values; a genome a row."""
+    """Terms with their values; a genome a row.  Tiles hold their values once more, on few points and in float32, T = ceil(N / TILE) of them.
+
+    A term is scale * (centre + u) with u of mean 0 and size 1: scaled, so that float32 can hold it, and centred, so that
+    no digits are lost to a mean.
+    """
 
     values: np.ndarray  # (N, M) float64
     codes: np.ndarray  # (N, WIDTH) int64
     lengths: np.ndarray  # (N,) int64
+    tiles: np.ndarray  # (T, POINTS, TILE) float32, u at the first points; 0 beyond the last term and point
+    centres: np.ndarray  # (T, TILE) float32
+    prices: np.ndarray  # (T, TILE) float32, exp(TERM_PRICE * length); infinite where a tile holds no term
+
+
+def library_of(values: np.ndarray, codes: np.ndarray, lengths: np.ndarray) -> Library:
+    """A library of terms, its tiles filled; terms that do not vary or are not finite have an infinite price."""
+    N = len(values)
+    T = -(-N // TILE)
+    few = values[:, :POINTS]
+    with np.errstate(all="ignore"):
+        mean = few.mean(1) if few.shape[1] else np.zeros(N)
+        scale = np.abs(few - mean[:, None]).max(1, initial=0.0)
+        u, centre = (few - mean[:, None]) / scale[:, None], mean / scale
+        good = (scale > 1e-13 * np.abs(mean)) & np.isfinite(u).all(1) & np.isfinite(centre)
+    flat, centres, prices = (
+        np.zeros((T * TILE, POINTS), np.float32),
+        np.zeros(T * TILE, np.float32),
+        np.full(T * TILE, np.inf, np.float32),
+    )
+    flat[:N, : few.shape[1]][good] = u[good]
+    centres[:N][good] = centre[good]
+    prices[:N][good] = np.exp(TERM_PRICE * lengths[good])
+    tiles = np.ascontiguousarray(flat.reshape(T, TILE, POINTS).transpose(0, 2, 1))
+    return Library(values, codes, lengths, tiles, centres.reshape(T, TILE), prices.reshape(T, TILE))
 
 
 def leading(X, y, columns: list[int], most: int = 10) -> list[int]:
@@ -82,4 +118,4 @@ def stock(X: np.ndarray, columns: list[int], most: int = 1500) -> Library:
     codes, lengths = np.zeros((len(rows), WIDTH), np.int64), np.array([len(g) for g in genomes], np.int64)
     for k, genome in enumerate(genomes):
         codes[k, : len(genome)] = genome
-    return Library(np.ascontiguousarray(rows, np.float64).reshape(len(rows), len(X)), codes, lengths)
+    return library_of(np.ascontiguousarray(rows, np.float64).reshape(len(rows), len(X)), codes, lengths)

@@ -10,10 +10,11 @@ from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import CONSTANT as C
 from fansr.fitting.problem import Budget, Candidate, Problem
 from fansr.proposers.local_search import evolve, genome_to_expression, random_mutations
-from fansr.proposers.local_search.aimed_mutations import Sample, aim
+from fansr.proposers.local_search.aimed_mutations import aim
 from fansr.proposers.local_search.genome_canonical_form import canonical_rows
 from fansr.proposers.local_search.genomes import Limits
 from fansr.proposers.local_search.island import BINARY_CUMULATIVE, KINDS, UNARY_CUMULATIVE, Island, genomes_of
+from fansr.proposers.local_search.nearest_terms import Sample
 from fansr.proposers.local_search.subtree_library import leading
 from fansr.proposers.parts.target_views import views
 
