@@ -31,12 +31,13 @@ from fansr.streams import rng_for
 ROWS = evolve.ROWS
 # Of functions by where they are looked up; what remains of the local search's time is "other".
 STAGES = [
-    (island, "breed", "breeding"), (island, "aim", "aiming"), (island, "spelled", "spelling"), (Refiner, "run", "fitting"),
-    (island.Island, "_merge", "merging"), (ratio_island.QuotientIsland, "_merge", "quotients"),
+    (island, "breed", "breeding"), (island, "aim", "aiming"), (island, "spelled", "spelling"),
+    (Refiner, "run", "fitting"), (Refiner, "quick", "fitting"), (island.Island, "_merge", "merging"), (ratio_island.QuotientIsland, "_merge", "quotients"),
     (evolve, "_verdicts", "verdicts"),
     (island, "stock", "library"),
 ]  # fmt: skip
-WHOLE = ("verdicts",)  # what these call counts as theirs
+STAGES = [row for row in STAGES if hasattr(row[0], row[1])]
+WHOLE = ("verdicts", "quotients")  # what these call counts as theirs
 
 
 class Stopwatch:

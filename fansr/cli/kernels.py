@@ -20,10 +20,10 @@ from fansr.expressions import kernel_folder
 # one core each takes to compile (measured on a 2-core virtual machine).
 BASE = {"expressions/programs": 4}
 FITTING = {f"fitting/{name}": seconds for name, seconds in (
-    ("linear_constants", 2), ("variable_projection", 1), ("levenberg_marquardt", 5))}  # fmt: skip
+    ("linear_constants", 2), ("variable_projection", 1), ("levenberg_marquardt", 5), ("quick_fits", 1))}  # fmt: skip
 LOCAL_SEARCH = {f"proposers/local_search/{name}": seconds for name, seconds in (
     ("genomes", 1), ("genome_canonical_rules", 2), ("genome_canonical_form", 2), ("genome_compiler", 1), ("random_mutations", 2),
-    ("nearest_terms", 2), ("aimed_mutations", 3))}  # fmt: skip
+    ("nearest_terms", 2), ("aimed_mutations", 3), ("quotient_spelling", 1))}  # fmt: skip
 DRAWING = {"corpus/draw_kernels": 3, "corpus/insertion": 1}
 ROWS = {"corpus/skeleton_rows": 1}
 KINDS = {

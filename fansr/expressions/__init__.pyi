@@ -36,6 +36,7 @@ from .prefix import (
 )
 from .programs import (
     TAPE as TAPE,
+    Program as Program,
     Programs as Programs,
     Tape as Tape,
     backward as backward,

@@ -70,7 +70,7 @@ DATA = nb.named(Data, nb.F2, nb.F1, nb.F1, nb.F1, nb.F2)
 
 
 @nb.shared(nb.float64(FIT, SPACE, nb.F1, nb.int64, nb.int64, nb.float64, nb.float64))
-def _descend(fit, space, c, n, iterations, floor, tolerance):
+def descend(fit, space, c, n, iterations, floor, tolerance):
     """Fit c (in place) on the first n points; returns the weighted sum of squared residuals, infinite for a failure.
 
     Stops at `floor`, after `iterations`, or when two steps running gain less than `tolerance` of the sum.
@@ -175,7 +175,7 @@ def _descend(fit, space, c, n, iterations, floor, tolerance):
 
 
 @nb.shared(nb.float64(FIT, SPACE, nb.F1, nb.int64))
-def _sharpen(fit, space, c, n):
+def sharpen(fit, space, c, n):
     """Iterative refinement of the linear constants: removes the rounding of the first solve.  Returns the sum of squares."""
     tape, target, sw, Q, trial = fit.tape, fit.target, fit.sw, space.Q, space.small[0]
     C = len(c)
@@ -344,8 +344,8 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
                 if n_curved > 0 and t % 2 == 0:
                     scale_start(tape, X, c, n)
                 if below > 0 and (t % 4 == 0 or t % 4 == 3) and (n_curved_u > 0 or t == 0):
-                    _descend(inside, space, c, n, 4, 0.0, 1e-2)
-            sums[t] = _descend(whole, space, c, n, schedule.first, floor, 1e-3)
+                    descend(inside, space, c, n, 4, 0.0, 1e-2)
+            sums[t] = descend(whole, space, c, n, schedule.first, floor, 1e-3)
             if sums[t] < best * (1 - 1e-3):
                 best, hits = sums[t], 1
             elif sums[t] < best * (1 + 1e-3):
@@ -367,7 +367,7 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
                 before = sums[t]
                 tried += 1
                 tolerance = 1e-4 if before > 1e-4 * spreads[0] else 1e-9
-                sums[t] = _descend(whole, space, all_starts[t, :C], n, schedule.more, floor, tolerance)
+                sums[t] = descend(whole, space, all_starts[t, :C], n, schedule.more, floor, tolerance)
                 if sums[t] <= 1e-16 * spreads[0]:
                     break
             _rank(sums, order, done)
@@ -378,10 +378,10 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
             for u in range(min(2, done)):
                 c = all_starts[order[u], :C]
                 tolerance = 1e-5 if sums[order[u]] > 1e-7 * spreads[0] else 1e-9
-                best = _descend(whole, space, c, n, schedule.last, 1e-30 * spreads[1], tolerance)
+                best = descend(whole, space, c, n, schedule.last, 1e-30 * spreads[1], tolerance)
                 if best < HUGE:
                     break
             if best < 1e-8 * spreads[1]:
-                _sharpen(whole, space, c, n)
+                sharpen(whole, space, c, n)
         fvu[k] = squares(tape, X, c, y, sw) / spreads[2]
         copied(c, consts[k], 0, C)

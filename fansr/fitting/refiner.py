@@ -26,9 +26,11 @@ from numpy.typing import ArrayLike
 
 from fansr.expressions import Programs, Tape, columns_of, compile_many, compile_program, value_and_jacobian
 from fansr.fitting.levenberg_marquardt import MAX_CONSTANTS, Data, Schedule, fit_range, spread, squares
+from fansr.fitting.quick_fits import POINTS, quick_range
 from fansr.streams import rng_for
 
 FULL = Schedule()
+QUICK = Schedule(points=POINTS, last_points=0)  # whose points quick_range() takes
 SCREEN = Schedule(points=32, starts=4, first=5, more=0, keep=1, last=0, last_points=32)
 
 
@@ -58,7 +60,8 @@ class Refiner:
     constants could not be found, has an infinite FVU.
     """
 
-    CHUNK = 24  # candidates per call of the kernel: small enough to share evenly and to stop quickly
+    # Candidates per call of the kernels: few enough to share evenly and to stop quickly.
+    CHUNK, QUICK_CHUNK = 24, 72
 
     def __init__(self, X: ArrayLike, y: ArrayLike, restarts: int = 8, seed: int = 0, weights: ArrayLike | None = None):
         X, y = np.asarray(X, np.float64), np.array(y, np.float64).reshape(-1)
@@ -120,20 +123,54 @@ class Refiner:
         schedule = schedule._replace(points=schedule.points or M, last_points=schedule.last_points or M)
         data = Data(self.columns, self.y, self.sw, self._spreads(schedule, bar), draws)
 
-        def work(first):
-            if over is None or not over():
-                fit_range(programs, first, min(K, first + self.CHUNK), data, schedule, given, fvu, consts)
+        def work(first, stop):
+            fit_range(programs, first, stop, data, schedule, given, fvu, consts)
 
-        chunks = range(0, K, self.CHUNK)
+        self._in_chunks(work, K, self.CHUNK, jobs, over)
+        return fvu, consts
+
+    def quick(
+        self,
+        programs: Programs,
+        given: np.ndarray,
+        bars: np.ndarray,
+        jobs: int = 1,
+        over: Callable[[], bool] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(fvu (K,), consts (K, most)) of compiled programs by quick_range(): for candidates that compete, on at most a few hundred points.
+
+        given (K, C') holds constants to start from, bars (K, 2) the FVU below which a candidate may enter and lead.  Otherwise as `run`.
+        """
+        K = len(programs)
+        most = max(1, int(programs.n_constants.max(initial=0)))
+        fvu, consts = np.full(K, np.inf), np.zeros((K, most))
+        if given.shape[1] < most:
+            given = np.hstack([given, np.ones((K, most - given.shape[1]))])
+        spreads = self._spreads(QUICK, np.inf)
+        data = Data(self.columns, self.y, self.sw, spreads, _draws(self.seed, 1))
+
+        def work(first, stop):
+            quick_range(programs, first, stop, data, given, bars, fvu, consts)
+
+        self._in_chunks(work, K, self.QUICK_CHUNK, jobs, over)
+        return fvu, consts
+
+    def _in_chunks(self, work, K: int, size: int, jobs: int, over):
+        """Do work(first, stop) for chunks of `size` of K candidates by `jobs` threads, until time is over."""
+
+        def one(first):
+            if over is None or not over():
+                work(first, min(K, first + size))
+
+        chunks = range(0, K, size)
         if jobs > 1 and len(chunks) > 1:
             from concurrent.futures import ThreadPoolExecutor
 
             with ThreadPoolExecutor(jobs) as threads:
-                list(threads.map(work, chunks))
+                list(threads.map(one, chunks))
         else:
             for first in chunks:
-                work(first)
-        return fvu, consts
+                one(first)
 
     def fit(
         self,

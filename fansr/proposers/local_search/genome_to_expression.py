@@ -8,7 +8,7 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, OPERATOR, OPERATORS, Programs, literal_value, opcodes as op, variable_index
 from fansr.proposers.local_search.genome_compiler import spell
-from fansr.proposers.local_search.genomes import Genomes
+from fansr.proposers.local_search.genomes import WIDTH, Genomes
 
 
 def to_codes(expr, consts=None) -> tuple[list[int], list[float]]:
@@ -112,12 +112,12 @@ def without_summand(codes):
     return np.concatenate([codes[:place], codes[place + 1 : -1]])
 
 
-def spelled(genomes: Genomes, full) -> tuple[Programs, np.ndarray, np.ndarray]:
-    """(Programs, given, homes) of genomes; `full` (n, 2*WIDTH) receives the whole expressions' codes."""
+def spelled(genomes: Genomes) -> tuple[Programs, np.ndarray, np.ndarray, np.ndarray]:
+    """(Programs, given (n, 16), homes (n, 16), codes (n, 2*WIDTH)) of genomes' whole expressions c0 + c1*term1 + ...; see spell()."""
     n = len(genomes.lengths)
     room = int(genomes.lengths.sum()) + 24 * n + 1
     codes, link = np.empty(room, np.int64), np.empty(room, np.int64)
     start, n_constants = np.empty(n + 1, np.int64), np.empty(n, np.int64)
-    given, homes = np.ones((n, 16)), np.full((n, 16), -1, np.int64)
+    given, homes, full = np.ones((n, 16)), np.full((n, 16), -1, np.int64), np.empty((n, 2 * WIDTH), np.int64)
     used = spell(genomes, 1, codes, link, start, n_constants, given, homes, full)
-    return Programs(codes[:used], link[:used], np.zeros(used), start, n_constants), given, homes
+    return Programs(codes[:used], link[:used], np.zeros(used), start, n_constants), given, homes, full

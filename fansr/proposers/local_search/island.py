@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fansr.expressions import FOREIGN, OPERATOR, OPERATORS, opcodes as op
-from fansr.fitting import Refiner, Schedule
+from fansr.fitting import Refiner
 from fansr.proposers.local_search.aimed_mutations import aim
 from fansr.proposers.local_search.genome_canonical_form import canonical_rows
 from fansr.proposers.local_search.genome_to_expression import (
@@ -17,7 +17,7 @@ from fansr.proposers.local_search.genome_to_expression import (
     to_tokens,
     without_summand,
 )
-from fansr.proposers.local_search.genomes import WIDTH, Genomes, Limits
+from fansr.proposers.local_search.genomes import MAX_TERMS, WIDTH, Genomes, Limits
 from fansr.proposers.local_search.nearest_terms import Sample
 from fansr.proposers.local_search.random_mutations import Menu, breed
 from fansr.proposers.local_search.subtree_library import leading, stock
@@ -25,10 +25,13 @@ from fansr.proposers.local_search.subtree_library import leading, stock
 POPULATION = 240
 CHILDREN = 144  # per generation and kind
 MOST_CONSTANTS = 5  # of a genome, besides the linear ones added
+MOST = MOST_CONSTANTS + MAX_TERMS + 1  # of a whole expression
 PRICE = 0.04  # of a token, in decades of FVU: a little less than the paper's 0.05, so that the search may overshoot
 STALE = 40  # generations without progress before an island starts afresh around its best few
 
-QUICK = Schedule(points=32, starts=2, first=5, more=0, keep=1, last=4, last_points=96, unwrap=0)
+# A child with a score (on few points and by few steps) this much above the population's worst is given up; one this much above
+# the population's first third is worth further steps.  In decades of FVU.
+ENTERING, LEADING = 0.5, 0.5
 
 # How often a random change is of which kind, in the order of breed._change.
 KINDS = np.array([14, 20, 12, 10, 15, 8, 6, 10, 2, 3.0])
@@ -57,8 +60,8 @@ def genomes_of(rows) -> Genomes:
 class Island:
     """A population for one view of the target.
 
-    G (P, WIDTH) codes, W (P, WIDTH) values, lengths (P,), ranked by score = log10 FVU + PRICE * size; full (P, 2*WIDTH)
-    and full_w hold the fitted whole expressions c0 + c1*term1 + ... as codes and values.
+    G (P, WIDTH) codes, W (P, WIDTH) values, lengths (P,), ranked by score = log10 FVU + PRICE * size; consts (P, MOST) are the
+    fitted constants of the whole expressions c0 + c1*term1 + ... in pre-order (`wholes` writes those out).
     """
 
     def __init__(self, X, y, weights, view, columns, longest: int, seed: int, library=None, operators=None):
@@ -87,8 +90,7 @@ class Island:
         """A population of n rows."""
         return {
             "G": np.zeros((n, WIDTH), np.int64), "W": np.zeros((n, WIDTH)), "lengths": np.zeros(n, np.int64),
-            "full": np.zeros((n, 2 * WIDTH), np.int64), "full_w": np.zeros((n, 2 * WIDTH)), "full_lengths": np.zeros(n, np.int64),
-            "fvu": np.full(n, np.inf), "price": np.zeros(n), "score": np.full(n, np.inf),
+            "consts": np.zeros((n, MOST)), "fvu": np.full(n, np.inf), "price": np.zeros(n), "score": np.full(n, np.inf),
         }  # fmt: skip
 
     def __len__(self) -> int:
@@ -101,41 +103,58 @@ class Island:
         rows = self.judged = self._empty(n)
         if n == 0:
             return
-        rows["G"][:], rows["W"][:], rows["lengths"][:] = G[:n], W[:n], lengths[:n]
-        programs, given, homes = spelled(genomes_of(rows), rows["full"])
-        fvu, consts = self.refiner.run(programs, QUICK, given=given, jobs=jobs, over=over, bar=self._bar())
+        rows["G"], rows["W"], rows["lengths"] = G[:n], W[:n], lengths[:n]
+        programs, given, homes, _ = spelled(genomes_of(rows))
+        own = homes >= 0
+        rows["price"] = PRICE * (rows["lengths"] + programs.n_constants - own.sum(1))
+        rows["fvu"], consts = self.refiner.quick(programs, given, self._bars_of_sums(rows["price"]), jobs, over)
         self.evaluations += n
-        rows["fvu"] = fvu
-        rows["full_lengths"] = np.diff(programs.start)
-        width = min(consts.shape[1], homes.shape[1])
-        which = np.arange(width)[None, :] < programs.n_constants[:, None]
-        k, j = np.nonzero(which)
-        value, home = consts[k, j], homes[k, j]
-        own = home >= 0
-        rows["W"][k[own], home[own]] = value[own]
-        at = rows["full"] == op.FREE
-        at &= np.arange(2 * WIDTH)[None, :] < rows["full_lengths"][:, None]
-        # Free constants of the whole expression, row by row in pre-order: the order of `consts`.
-        r, c = np.nonzero(at)
-        rows["full_w"][r, c] = value
-        inner = ((rows["G"] == op.FREE) & (np.arange(WIDTH)[None, :] < rows["lengths"][:, None])).sum(1)
-        rows["price"] = PRICE * (rows["lengths"] + programs.n_constants - inner)
+        width = min(consts.shape[1], MOST)
+        rows["consts"][:, :width] = consts[:, :width]
+        k, j = np.nonzero(own)
+        rows["W"][k, homes[k, j]] = rows["consts"][k, j]
         self._merge(rows)
 
-    def _bar(self) -> float:
-        """FVU above which a child will hardly enter the population (the few points judge roughly: ten times the worst)."""
-        return 10 * float(np.median(self.population["fvu"][-20:])) if len(self) == POPULATION else math.inf
+    @staticmethod
+    def wholes(rows) -> Genomes:
+        """The whole expressions c0 + c1*term1 + ... of rows, their fitted constants as values; 2 * WIDTH positions each."""
+        programs, _, _, full = spelled(genomes_of(rows))
+        lengths = np.diff(programs.start)
+        values = np.zeros(full.shape)
+        # Free constants row by row in pre-order: the order of `consts`.
+        k, i = np.nonzero((full == op.FREE) & (np.arange(full.shape[1])[None, :] < lengths[:, None]))
+        first = np.concatenate([[0], np.cumsum(programs.n_constants)])[:-1]
+        values[k, i] = rows["consts"][k, np.arange(len(k)) - first[k]]
+        return Genomes(full, values, lengths)
+
+    def _bars(self, price) -> np.ndarray:
+        """(n, 2): the FVU below which children of these prices may enter the population and may lead it."""
+        if len(self) < POPULATION:
+            return np.full((len(price), 2), np.inf)
+        score = self.population["score"]
+        limits = np.array([score[-1] + ENTERING, min(score[POPULATION // 3], score[-1]) + LEADING])
+        return 10 ** np.minimum(limits[None, :] - price[:, None], 300)
+
+    def _bars_of_sums(self, price) -> np.ndarray:
+        """The same for the sums that genomes stand for."""
+        return self._bars(price)
 
     def _merge(self, rows):
         """Keep the best POPULATION of old and new; of those with one FVU only the best."""
         rows["score"] = np.log10(np.maximum(rows["fvu"], 1e-18)) + rows["price"]
-        both = {name: np.concatenate([self.population[name], rows[name]]) for name in rows}
-        order = np.argsort(both["score"], kind="stable")
-        order = order[np.isfinite(both["score"][order])]
-        alike = np.round(np.log10(np.maximum(both["fvu"][order], 1e-18)), 5)
+        old = self.population
+        score, fvu = (np.concatenate([old[name], rows[name]]) for name in ("score", "fvu"))
+        order = np.argsort(score, kind="stable")
+        order = order[np.isfinite(score[order])]
+        alike = np.round(np.log10(np.maximum(fvu[order], 1e-18)), 5)
         _, first = np.unique(alike, return_index=True)
         order = order[np.sort(first)][:POPULATION]
-        self.population = {name: np.ascontiguousarray(values[order]) for name, values in both.items()}
+        stay = order < len(old["score"])
+        stayed, came = order[stay], order[~stay] - len(old["score"])
+        self.population = {}
+        for name, values in old.items():
+            kept = self.population[name] = np.empty((len(order), *values.shape[1:]), values.dtype)
+            kept[stay], kept[~stay] = values[stayed], rows[name][came]
         best = self.population["score"][0] if len(order) else math.inf
         self.stale = 0 if best < self.best - 1e-4 else self.stale + 1
         self.best = min(self.best, best)
@@ -180,7 +199,7 @@ class Island:
         if n == 0 or len(self.terms.values) == 0:
             return
         out = self._empty(CHILDREN)
-        parents = Genomes(rows["full"], rows["full_w"], rows["full_lengths"])
+        parents = self.wholes(rows)
         sample = Sample(self.refiner.columns, self.refiner.y, self.refiner.sw, self.n_aim)
         made = aim(self.state, parents, n, tries, sample, self.terms, self.limits, genomes_of(out))
         self.met += made
@@ -204,16 +223,22 @@ class Island:
         for first in range(0, len(fitted["fvu"]), 12):
             self._aim_at({name: values[first : first + 12] for name, values in fitted.items()}, 12, jobs, over)
 
+    def _unreported(self, most: int) -> np.ndarray:
+        """Numbers of those of the leading genomes that were not reported before; now they are."""
+        p, new = self.population, []
+        for k in range(min(len(self), most)):
+            key = p["G"][k, : p["lengths"][k]].tobytes()
+            if key not in self.reported:
+                self.reported.add(key)
+                new.append(k)
+        return np.array(new, np.int64)
+
     def news(self, most: int) -> list[tuple[list[str], np.ndarray]]:
         """(expr for y, consts) of the leading genomes not reported before, with and without the added summand."""
-        p, found = self.population, []
-        for k in range(min(len(self), most)):
-            L = p["full_lengths"][k]
-            key = p["full"][k, :L].tobytes()
-            if key in self.reported:
-                continue
-            self.reported.add(key)
-            codes, values = p["full"][k, :L], p["full_w"][k, :L]
+        found, new = [], self._unreported(most)
+        whole = self.wholes({name: values[new] for name, values in self.population.items()})
+        for k in range(len(new)):
+            codes, values = (part[k, : whole.lengths[k]] for part in whole[:2])
             consts = values[codes == op.FREE]
             found.append(([*self.outside, *to_tokens(codes)], consts))
             found.append(([*self.outside, *to_tokens(without_summand(codes))], consts[:-1]))

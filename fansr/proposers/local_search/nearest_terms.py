@@ -106,24 +106,36 @@ def _insert(best, k, score, a, b):
 def _products(tile, vectors, count, sums):
     """Products of a tile's terms u with vectors: sums[r*TILE + k] = sum of vectors[r]*u_k, the last one's with u_k^2.
 
-    tile (POINTS, TILE); four points at a time, so that a sum is loaded and stored once for four products.
+    tile (POINTS, TILE).  Four points at a time and two vectors, so that what is loaded is used more than once.
     """
     for k in range(count * TILE):
         sums[k] = np.float32(0)
-    last = (count - 1) * TILE
+    last = count - 1
+    squares = sums[last * TILE : count * TILE]
     for i in range(0, POINTS, 4):
         a, b, c, d = tile[i], tile[i + 1], tile[i + 2], tile[i + 3]
-        for r in range(count - 1):
-            at, v = r * TILE, vectors[r]
+        v = vectors[last]
+        p, q, s, t = v[i], v[i + 1], v[i + 2], v[i + 3]
+        r = last % 2
+        if r == 0:
+            for k in range(TILE):
+                squares[k] += p * (a[k] * a[k]) + q * (b[k] * b[k]) + s * (c[k] * c[k]) + t * (d[k] * d[k])
+        else:
+            w = vectors[0]
+            e, f, g, h = w[i], w[i + 1], w[i + 2], w[i + 3]
+            some = sums[:TILE]
+            for k in range(TILE):
+                some[k] += e * a[k] + f * b[k] + g * c[k] + h * d[k]
+                squares[k] += p * (a[k] * a[k]) + q * (b[k] * b[k]) + s * (c[k] * c[k]) + t * (d[k] * d[k])
+        while r < last:
+            v, w = vectors[r], vectors[r + 1]
             p, q, s, t = v[i], v[i + 1], v[i + 2], v[i + 3]
-            some = sums[at : at + TILE]
+            e, f, g, h = w[i], w[i + 1], w[i + 2], w[i + 3]
+            some, more = sums[r * TILE : (r + 1) * TILE], sums[(r + 1) * TILE : (r + 2) * TILE]
             for k in range(TILE):
                 some[k] += p * a[k] + q * b[k] + s * c[k] + t * d[k]
-        v = vectors[count - 1]
-        p, q, s, t = v[i], v[i + 1], v[i + 2], v[i + 3]
-        some = sums[last : last + TILE]
-        for k in range(TILE):
-            some[k] += p * (a[k] * a[k]) + q * (b[k] * b[k]) + s * (c[k] * c[k]) + t * (d[k] * d[k])
+                more[k] += e * a[k] + f * b[k] + g * c[k] + h * d[k]
+            r += 2
 
 
 @nb.inner

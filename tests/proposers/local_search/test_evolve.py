@@ -123,11 +123,11 @@ def test_children_are_complete_new_and_in_range():
 def test_spelled_programs_are_the_scaled_sums():
     exprs, consts = [["+", "sin", "x1", "inv", "x2"], ["*", "x1", "exp", "*", C, "x2"]], [[], [0.7]]
     rows = rows_of(exprs, consts)
-    programs, given, homes = genome_to_expression.spelled(genomes_of(rows), rows["full"])
+    programs, given, homes, full = genome_to_expression.spelled(genomes_of(rows))
     X = np.random.default_rng(1).uniform(1, 2, (9, 2))
     c = [2.0, 3.0, -1.0]
     np.testing.assert_allclose(evaluate(programs[0], X, c), 2 * np.sin(X[:, 0]) + 3 / X[:, 1] - 1)
-    assert genome_to_expression.to_tokens(rows["full"][0, : len(programs[0].op)]) == [
+    assert genome_to_expression.to_tokens(full[0, : len(programs[0].op)]) == [
         "+",
         "*",
         C,
@@ -140,9 +140,7 @@ def test_spelled_programs_are_the_scaled_sums():
         C,
     ]
     assert given[1, 1] == 0.7 and homes[1, 1] == 4 and list(programs.n_constants) == [3, 3]
-    without = genome_to_expression.to_tokens(
-        genome_to_expression.without_summand(rows["full"][0, : len(programs[0].op)])
-    )
+    without = genome_to_expression.to_tokens(genome_to_expression.without_summand(full[0, : len(programs[0].op)]))
     assert without == ["+", "*", C, "sin", "x1", "/", C, "x2"]
 
 
