@@ -1,7 +1,7 @@
 """Quick fits of many candidates that compete for few places: effort by what a candidate promises.
 
 Where fit_range() wants each candidate's best constants, this wants to know soon which candidates matter: one start from given constants,
-a few steps on few points, then either nothing (it would not enter), the linear constants on all points (it may), or all of its
+a few steps on few points (where there is but a linear solve, on all), then either nothing (it would not enter), the linear constants on all points (it may), or all of its
 steps there (it may lead).
 """
 
@@ -46,18 +46,19 @@ def quick_range(programs, k_first, k_stop, data, given, bars, fvu, consts):
         L, c = e - s, consts[k, :C]
         tape = Tape(programs.op[s:e], programs.link[s:e], programs.literal[s:e], states[:L], V, A)
         fit = LeastSquares(tape, 0, L, flags[0, :C], flags[1, :C], X, y, sw)
-        n = min(M, max(POINTS, 6 * C))
         copied(given[k], c, 0, C)
         n_curved = split(tape, 0, L, fit.linear, fit.where)
+        n = min(M, max(POINTS, 6 * C)) if n_curved > 0 else M  # one solve is all that linear constants take
         forward(tape, 0, L, STATIC, X, 0, c, n)
-        ssr = descend(fit, space, c, n, FIRST, 1e-29 * spreads[0], 1e-3)
-        if not (ssr < HUGE and ssr < bars[k, 0] * spreads[0]):
+        size = spreads[0] if n < M else spreads[2]
+        ssr = descend(fit, space, c, n, FIRST, 1e-29 * size, 1e-3)
+        if not (ssr < HUGE and ssr < bars[k, 0] * size):
             continue
-        further = LAST if n_curved > 0 and ssr < bars[k, 1] * spreads[0] else 0
+        further = LAST if n_curved > 0 and ssr < bars[k, 1] * size else 0
         if n < M:
             forward(tape, 0, L, STATIC, X, 0, c, M)
         if n < M or further > 0:
-            tolerance = 1e-5 if ssr > 1e-7 * spreads[0] else 1e-9
+            tolerance = 1e-5 if ssr > 1e-7 * size else 1e-9
             ssr = descend(fit, space, c, M, further, 1e-30 * spreads[2], tolerance)
             if not (ssr < HUGE):
                 continue

@@ -32,11 +32,14 @@ from fansr.proposers.local_search.nearest_terms import (
     LIBRARY,
     SAMPLE,
     Best,
+    clear,
     complete,
     nearest,
     new_best,
     new_pass,
 )
+
+TAKES = 3  # terms tried for one goal until a child is new
 
 
 @nb.shared(nb.void(nb.int64, nb.int64, nb.F1, nb.F1, nb.F1, nb.F1, nb.int64))
@@ -122,6 +125,39 @@ def _undo(q, left, sibling, inside, target, sw, n):
         sw[i] *= abs(slope)
 
 
+@nb.inner
+def _child(whole, L, p, mode, completing, gone, library, best, j, zeros, a, arena, out, made, limits):
+    """Take the child with the j-th best term: at p of the whole, as operand (mode 0), summand (1) or factor (2) of what stands there.
+
+    completing: as one more summand, in the place of the one that begins at `gone` (-1: none).  Returns made, or one more.
+    """
+    g = whole.codes
+    summand, factor = best.scores[j, 1], best.scores[j, 2]
+    if best.rows[j] < 0 or not (abs(summand) < 1e100 and abs(factor) < 1e100):
+        return made
+    term, term_L = Genome(library.codes[best.rows[j]], zeros), library.lengths[best.rows[j]]
+    if completing:
+        size = append(term, 0, term_L, a, put(op.ADD, 0.0, a, 0))
+        if gone < 0:
+            size = append(whole, 0, L, a, size)
+        else:
+            size = append(whole, 0, gone - 1, a, size)
+            size = append(whole, end(g, gone), L, a, size)
+    else:
+        e = end(g, p)
+        size = append(whole, 0, p, a, 0)
+        if mode > 0:
+            size = put(op.ADD if mode == 1 else op.MUL, 0.0, a, size)
+            size = append(whole, p, e, a, size)
+        if summand != 0.0:
+            size = put(op.FREE, summand, a, put(op.ADD, 0.0, a, size))
+        if abs(factor - 1.0) > 1e-4:
+            size = put(op.FREE, factor, a, put(op.MUL, 0.0, a, size))
+        size = append(term, 0, term_L, a, size)
+        size = append(whole, e, L, a, size)
+    return take(a, size, out, made, limits, arena)
+
+
 @nb.kernel(nb.int64(nb.W1, GENOMES, nb.int64, nb.int64, SAMPLE, LIBRARY, LIMITS, GENOMES))
 def aim(state, parents, n_parents, tries, sample, library, limits, out):
     """Fill `out` with children of whole expressions, the first n_parents (codes with fitted constants, from `spell`).
@@ -142,11 +178,12 @@ def aim(state, parents, n_parents, tries, sample, library, limits, out):
     )
     target, weight, goal, goal_w = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     found, space = new_best(), new_pass()
-    # The best completions by the term taken out, the first for none, where they are known for this parent.
+    # Goals that are asked for more than once: completions by the term taken out, the first for none, then a summand and a factor
+    # of the whole; their best terms where they are known for this parent.
     known, kept_rows, kept_scores = (
-        np.zeros(MAX_TERMS + 1, np.int64),
-        np.empty((MAX_TERMS + 1, BEST), np.int64),
-        np.empty((MAX_TERMS + 1, BEST, 3)),
+        np.zeros(MAX_TERMS + 3, np.int64),
+        np.empty((MAX_TERMS + 3, BEST), np.int64),
+        np.empty((MAX_TERMS + 3, BEST, 3)),
     )
     zeros = np.zeros(WIDTH)
     Q, places = np.empty((MAX_TERMS + 3, n)), np.empty(MAX_TERMS + 1, np.int64)
@@ -173,7 +210,7 @@ def aim(state, parents, n_parents, tries, sample, library, limits, out):
             if made >= len(out.lengths):
                 return made
             completing = attempt < 3  # the sum as a whole
-            gone, mode, p, e = -1, 0, 0, 0
+            gone, mode, p = -1, 0, 0
             if completing:
                 gone = below(state, n_terms + 1) - 1 if n_terms > 1 else -1
                 best = Best(kept_rows[gone + 1], kept_scores[gone + 1])
@@ -181,60 +218,61 @@ def aim(state, parents, n_parents, tries, sample, library, limits, out):
                     known[gone + 1] = 1
                     complete(sample, V, places, n_terms, gone, library, Q, space, best)
             else:
-                best = found
                 p = below(state, L)
                 if tape.op[p] == op.LITERAL:
                     p = 0
-                for i in range(n):
-                    target[i], weight[i] = sample.y[i], sample.sw[i]
-                k = 0
-                while k < p:
-                    left = 1
-                    child, other = k + 1, k + 1
-                    if tape.op[k] <= op.LAST_BINARY:
-                        left = 1 if p < tape.link[k] else 0
-                        child, other = (k + 1, tape.link[k]) if left else (tape.link[k], k + 1)
-                    _undo(tape.op[k], left, V[other], V[child], target, weight, n)
-                    k = child
                 mode = below(state, 3) if p > 0 else 1 + below(state, 2)
-                lost = 0
-                for i in range(n):
-                    u = V[p, i]
-                    goal[i], goal_w[i] = target[i], weight[i]
-                    if mode == 1:
-                        goal[i] -= u
-                    elif mode == 2:
-                        goal[i] /= u
-                        goal_w[i] *= abs(u)
-                    if not (abs(goal[i]) < 1e100 and goal_w[i] < 1e100):
-                        goal[i], goal_w[i] = 0.0, 0.0
-                        lost += 1
-                if 3 * lost > n:
-                    continue
-                nearest(goal, goal_w, n, library, space, best)
-            j = 0 if uniform(state) < 0.5 else below(state, len(best.rows))
-            summand, factor = best.scores[j, 1], best.scores[j, 2]
-            if best.rows[j] < 0 or not (abs(summand) < 1e100 and abs(factor) < 1e100):
-                continue
-            term, term_L = Genome(library.codes[best.rows[j]], zeros), library.lengths[best.rows[j]]
-            if completing:
-                size = append(term, 0, term_L, a, put(op.ADD, 0.0, a, 0))
-                if gone < 0:
-                    size = append(whole, 0, L, a, size)
-                else:
-                    size = append(whole, 0, places[gone] - 1, a, size)
-                    size = append(whole, end(g, places[gone]), L, a, size)
-            else:
-                e = end(g, p)
-                size = append(whole, 0, p, a, 0)
-                if mode > 0:
-                    size = put(op.ADD if mode == 1 else op.MUL, 0.0, a, size)
-                    size = append(whole, p, e, a, size)
-                if summand != 0.0:
-                    size = put(op.FREE, summand, a, put(op.ADD, 0.0, a, size))
-                if abs(factor - 1.0) > 1e-4:
-                    size = put(op.FREE, factor, a, put(op.MUL, 0.0, a, size))
-                size = append(term, 0, term_L, a, size)
-                size = append(whole, e, L, a, size)
-            made = take(a, size, out, made, limits, arena)
+                best = found if p > 0 else Best(kept_rows[MAX_TERMS + mode], kept_scores[MAX_TERMS + mode])
+                if p > 0 or known[MAX_TERMS + mode] == 0:
+                    for i in range(n):
+                        target[i], weight[i] = sample.y[i], sample.sw[i]
+                    k = 0
+                    while k < p:
+                        left = 1
+                        child, other = k + 1, k + 1
+                        if tape.op[k] <= op.LAST_BINARY:
+                            left = 1 if p < tape.link[k] else 0
+                            child, other = (k + 1, tape.link[k]) if left else (tape.link[k], k + 1)
+                        _undo(tape.op[k], left, V[other], V[child], target, weight, n)
+                        k = child
+                    lost = 0
+                    for i in range(n):
+                        u = V[p, i]
+                        goal[i], goal_w[i] = target[i], weight[i]
+                        if mode == 1:
+                            goal[i] -= u
+                        elif mode == 2:
+                            goal[i] /= u
+                            goal_w[i] *= abs(u)
+                        if not (abs(goal[i]) < 1e100 and goal_w[i] < 1e100):
+                            goal[i], goal_w[i] = 0.0, 0.0
+                            lost += 1
+                    clear(best)
+                    if 3 * lost <= n:
+                        nearest(goal, goal_w, n, library, space, best)
+                    if p == 0:
+                        known[MAX_TERMS + mode] = 1
+            j = 0 if uniform(state) < 0.5 else below(state, BEST)
+            before = made
+            for _ in range(TAKES):  # the next best where a child was met before
+                if made > before:
+                    break
+                made = _child(
+                    whole,
+                    L,
+                    p,
+                    mode,
+                    completing,
+                    places[gone] if gone >= 0 else -1,
+                    library,
+                    best,
+                    j,
+                    zeros,
+                    a,
+                    arena,
+                    out,
+                    made,
+                    limits,
+                )
+                j = (j + 1) % BEST
     return made
