@@ -221,7 +221,7 @@ def go_on_mixture(state, column, numbers, table, x, start, stop):
         x[i] = column[3] * (centres[k] + deviations[k] * normal(state))
 
 
-@nb.shared(nb.void(nb.W1, nb.F1, nb.F2, nb.uint64, nb.F1, nb.int64, nb.int64))
+@nb.shared(nb.void(nb.W1, nb.F1, nb.F2, nb.uint64, nb.F1, nb.int64, nb.int64), allocates=True)
 def go_on_column(state, column, numbers, table, x, start, stop):
     """x[start:stop] = the next values of a column; numbers: those of the prior's draws; table: a word all columns of a table share."""
     kind, p, q, sign = nb.int64(column[0]), column[1], column[2], column[3]
@@ -256,7 +256,7 @@ def draw_table(draws: tuple[Draw, ...]) -> DrawTable:
 # ---- whole rows -------------------------------------------------------------------------------
 
 
-@nb.inner
+@nb.inner(_nrt=True)
 def new_tape(length, width):
     """Room for programs of up to `length` positions, run on `width` points at once."""
     V = np.empty((length, width))

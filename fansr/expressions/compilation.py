@@ -119,7 +119,11 @@ def kernel(signature: Any, **options: Any) -> Callable:
 
 
 def inner(function: Callable | None = None, **options: Any) -> Callable:
-    """A decorator, with or without options: compile when the first kernel that calls this one is compiled."""
+    """A decorator, with or without options: compile when the first kernel that calls this one is compiled.
+
+    Whether it counts references is as for that kernel; one that gives arrays back must say `_nrt=True`, and not be called by
+    shared kernels that do not allocate: what it gives back would never be freed.
+    """
     if function is None:
         return functools.partial(inner, **options)
     if numba.config.DISABLE_JIT:
@@ -138,10 +142,12 @@ def inner(function: Callable | None = None, **options: Any) -> Callable:
     return found
 
 
-def shared(signature: Any, python: bool = False, **options: Any) -> Callable:
+def shared(signature: Any, python: bool = False, allocates: bool = False, **options: Any) -> Callable:
     """A decorator: as kernel(), called by other kernels through its address.  python: callable from Python as well.
 
-    It must not raise.  numba links a copy of every function into each of its callers and optimises it there once more; these
+    It must not raise.  Unless it `allocates` it makes no arrays, gives none back and calls no `inner` that does: then its arrays need
+    no counting of references, whose atomic steps, two for each row of a work array that is looked at, took a sixth of the
+    local search's time.  numba links a copy of every function into each of its callers and optimises it there once more; these
     are too large for that: half of the time of a cold start went into copies.
     """
     result, arguments = signature.return_type, signature.args
@@ -150,7 +156,11 @@ def shared(signature: Any, python: bool = False, **options: Any) -> Callable:
         if numba.config.DISABLE_JIT:
             return function
         inside = kernel(
-            signature, **({} if python else {"no_cpython_wrapper": True}), no_cfunc_wrapper=True, **options
+            signature,
+            _nrt=allocates,
+            **({} if python else {"no_cpython_wrapper": True}),
+            no_cfunc_wrapper=True,
+            **options,
         )(function)
         found = inside.overloads[tuple(arguments)]
         symbol = f"{function.__module__}.{function.__name__}"

@@ -11,6 +11,7 @@ from fansr.proposers.local_search.genomes import (
     LIMITS,
     MAX_TERMS,
     WIDTH,
+    Genome,
     acceptable,
     append,
     blank,
@@ -124,7 +125,7 @@ def take(g, L, out, made, limits, arena):
     """Put the canonical form of a genome of L positions into row `made` of out, if acceptable; returns made, or one more."""
     if L == 0 or L > WIDTH:
         return made
-    size = canonical(g, L, row(out, made), arena)
+    size = canonical(g, L, Genome(out.G[made], out.W[made]), arena)
     if not acceptable(out.G[made], size, limits):
         return made
     out.lengths[made] = size

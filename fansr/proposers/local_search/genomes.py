@@ -142,19 +142,19 @@ def put(code, value, out, size):
     return size + 1
 
 
-@nb.inner
+@nb.inner(_nrt=True)
 def blank(n):
     """A genome with room for n positions."""
     return Genome(np.empty(n, np.int64), np.empty(n))
 
 
-@nb.inner
+@nb.inner(_nrt=True)
 def row(genomes, k):
-    """Genome k of many: its whole row, of which lengths[k] positions count."""
+    """Genome k of many: its whole row, of which lengths[k] positions count.  Not for shared kernels, which count no references."""
     return Genome(genomes.G[k], genomes.W[k])
 
 
-@nb.inner
+@nb.inner(_nrt=True)
 def new_arena():
     """Work space for canonical()."""
     return Arena(np.empty(ARENA, np.int64), np.empty(ARENA), np.zeros(1, np.int64), np.empty(2 * WIDTH, np.int64))

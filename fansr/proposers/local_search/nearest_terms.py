@@ -62,7 +62,7 @@ LIBRARY, SAMPLE, BEST_TYPE, PASS = (
 )
 
 
-@nb.inner
+@nb.inner(_nrt=True)
 def new_pass():
     """Work space of a pass."""
     return Pass(
@@ -74,7 +74,7 @@ def new_pass():
     )
 
 
-@nb.inner
+@nb.inner(_nrt=True)
 def new_best():
     """Room for the best terms."""
     return Best(np.empty(BEST, np.int64), np.empty((BEST, 3)))
