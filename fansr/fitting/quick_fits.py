@@ -1,8 +1,7 @@
 """Quick fits of many candidates that compete for few places: effort by what a candidate promises.
 
 Where fit_range() wants each candidate's best constants, this wants to know soon which candidates matter: one start from given constants,
-a few steps on few points (where there is but a linear solve, on all), then either nothing (it would not enter), the linear constants on all points (it may), or all of its
-steps there (it may lead).
+a few steps on few points (where there is but a linear solve, on all), then either nothing (it would not enter), the linear constants on all points (it may), or further steps before (it may lead).
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from fansr.fitting.levenberg_marquardt import DATA, PROGRAMS, descend, sharpen
 from fansr.fitting.linear_constants import DYNAMIC, HUGE, MAX_CONSTANTS, STATIC, split
 from fansr.fitting.variable_projection import LeastSquares, Workspace
 
-POINTS = 32  # of the first steps
-FIRST, LAST = 3, 4  # Levenberg-Marquardt steps on those and on all points
+POINTS, FURTHER_POINTS = 32, 64  # of the first steps and of further ones
+FIRST, FURTHER = 3, 4  # Levenberg-Marquardt steps on those
 
 
 @nb.kernel(nb.void(PROGRAMS, nb.int64, nb.int64, DATA, nb.F2, nb.F2, nb.F1, nb.F2))
@@ -23,7 +22,7 @@ def quick_range(programs, k_first, k_stop, data, given, bars, fvu, consts):
     """Fit candidates k_first..k_stop-1 of a batch of programs; fills fvu[k] and consts[k, :C].
 
     given (K, C') holds constants to start from.  bars (K, 2): a candidate whose FVU on the first points is not below bars[k, 0] is
-    given up, its FVU infinite; one below bars[k, 1] gets further steps on all points.
+    given up, its FVU infinite; one below bars[k, 1] gets further steps.
     """
     X, y, sw, spreads = data.X, data.y, data.sw, data.spreads
     M = len(y)
@@ -54,14 +53,16 @@ def quick_range(programs, k_first, k_stop, data, given, bars, fvu, consts):
         ssr = descend(fit, space, c, n, FIRST, 1e-29 * size, 1e-3)
         if not (ssr < HUGE and ssr < bars[k, 0] * size):
             continue
-        further = LAST if n_curved > 0 and ssr < bars[k, 1] * size else 0
         if n < M:
             forward(tape, 0, L, STATIC, X, 0, c, M)
-        if n < M or further > 0:
+        if n_curved > 0 and ssr < bars[k, 1] * size:
+            n = min(M, max(FURTHER_POINTS, n))
             tolerance = 1e-5 if ssr > 1e-7 * size else 1e-9
-            ssr = descend(fit, space, c, M, further, 1e-30 * spreads[2], tolerance)
-            if not (ssr < HUGE):
-                continue
+            ssr = descend(fit, space, c, n, FURTHER, 1e-30 * spreads[2], tolerance)
+        if n < M:
+            ssr = descend(fit, space, c, M, 0, 0.0, 0.0)
+        if not (ssr < HUGE):
+            continue
         if ssr < 1e-8 * spreads[2]:
             ssr = sharpen(fit, space, c, M)
         else:  # as the constants are, rounded

@@ -73,8 +73,9 @@ def normalise(a, q, n):
             q[i] /= norm
         return scale * norm
     norm = math.sqrt(square)
+    inverse = 1.0 / norm
     for i in range(n):
-        q[i] = a[i] / norm
+        q[i] = a[i] * inverse
     return norm
 
 
@@ -160,8 +161,9 @@ def project(fit, space, c, n):
         left = math.sqrt(dot(q, q, n))
         if left < 1e-11:  # depends on the columns before: leave this constant at 0
             continue
+        inverse = 1.0 / left
         for i in range(n):
-            q[i] /= left
+            q[i] *= inverse
         R[rank, rank] = left
         space.chosen[rank] = j
         size[rank] = norm

@@ -40,6 +40,7 @@ from fansr.proposers.local_search.nearest_terms import (
 )
 
 TAKES = 3  # terms tried for one goal until a child is new
+OFTEN = 3  # times that a parent is asked for what the whole lacks
 
 
 @nb.shared(nb.void(nb.int64, nb.int64, nb.F1, nb.F1, nb.F1, nb.F1, nb.int64))
@@ -158,9 +159,9 @@ def _child(whole, L, p, mode, completing, gone, library, best, j, zeros, a, aren
     return take(a, size, out, made, limits, arena)
 
 
-@nb.kernel(nb.int64(nb.W1, GENOMES, nb.int64, nb.int64, SAMPLE, LIBRARY, LIMITS, GENOMES))
-def aim(state, parents, n_parents, tries, sample, library, limits, out):
-    """Fill `out` with children of whole expressions, the first n_parents (codes with fitted constants, from `spell`).
+@nb.kernel(nb.int64(nb.W1, GENOMES, nb.I1, nb.int64, SAMPLE, LIBRARY, LIMITS, GENOMES))
+def aim(state, parents, aimed, tries, sample, library, limits, out):
+    """Fill `out` with children of whole expressions (codes with fitted constants, from `spell`); aimed: how often each was a parent.
 
     For a random position the values that would make the expression exact are found by undoing, operator by
     operator, what stands above it; then the library term nearest to those values (or to what is missing as a summand
@@ -188,7 +189,7 @@ def aim(state, parents, n_parents, tries, sample, library, limits, out):
     zeros = np.zeros(WIDTH)
     Q, places = np.empty((MAX_TERMS + 3, n)), np.empty(MAX_TERMS + 1, np.int64)
     made = 0
-    for i_parent in range(n_parents):
+    for i_parent in range(len(aimed)):
         whole, L = row(parents, i_parent), parents.lengths[i_parent]
         g = whole.codes
         for i in range(L):
@@ -209,7 +210,8 @@ def aim(state, parents, n_parents, tries, sample, library, limits, out):
         for attempt in range(tries):
             if made >= len(out.lengths):
                 return made
-            completing = attempt < 3  # the sum as a whole
+            fresh = aimed[i_parent] < OFTEN  # goals of the whole are the same each time
+            completing = fresh and attempt < 3  # the sum as a whole
             gone, mode, p = -1, 0, 0
             if completing:
                 gone = below(state, n_terms + 1) - 1 if n_terms > 1 else -1
@@ -219,6 +221,8 @@ def aim(state, parents, n_parents, tries, sample, library, limits, out):
                     complete(sample, V, places, n_terms, gone, library, Q, space, best)
             else:
                 p = below(state, L)
+                while not fresh and L > 1 and (p == 0 or tape.op[p] == op.LITERAL):
+                    p = below(state, L)
                 if tape.op[p] == op.LITERAL:
                     p = 0
                 mode = below(state, 3) if p > 0 else 1 + below(state, 2)

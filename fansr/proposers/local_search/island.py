@@ -60,7 +60,7 @@ def genomes_of(rows) -> Genomes:
 class Island:
     """A population for one view of the target.
 
-    G (P, WIDTH) codes, W (P, WIDTH) values, lengths (P,), ranked by score = log10 FVU + PRICE * size; consts (P, MOST) are the
+    G (P, WIDTH) codes, W (P, WIDTH) values, lengths (P,), aimed (P,) how often a genome was a parent of aimed children; ranked by score = log10 FVU + PRICE * size; consts (P, MOST) are the
     fitted constants of the whole expressions c0 + c1*term1 + ... in pre-order (`wholes` writes those out).
     """
 
@@ -90,7 +90,7 @@ class Island:
         """A population of n rows."""
         return {
             "G": np.zeros((n, WIDTH), np.int64), "W": np.zeros((n, WIDTH)), "lengths": np.zeros(n, np.int64),
-            "consts": np.zeros((n, MOST)), "fvu": np.full(n, np.inf), "price": np.zeros(n), "score": np.full(n, np.inf),
+            "consts": np.zeros((n, MOST)), "aimed": np.zeros(n, np.int64), "fvu": np.full(n, np.inf), "price": np.zeros(n), "score": np.full(n, np.inf),
         }  # fmt: skip
 
     def __len__(self) -> int:
@@ -170,14 +170,19 @@ class Island:
         if self.stale > STALE:
             keep = min(len(self), 6)
             self.population = {name: values[:keep] for name, values in self.population.items()}
-            self.limits.table[:] = 0
-            self.met, self.stale = 0, 0
+            self.stale = 0
+            self._forget()
             self.grow(POPULATION, jobs, over)
         if self.met > len(self.limits.table) // 2:
-            self.limits.table[:] = 0
-            self.met = 0
+            self._forget()
         self._breed(len(self), CHILDREN, jobs, over)
         self._aim(rng, jobs, over)
+
+    def _forget(self):
+        """All genomes may come again."""
+        self.limits.table[:] = 0
+        self.population["aimed"][:] = 0
+        self.met = 0
 
     def _breed(self, n_parents, n, jobs, over):
         out = self._empty(n)
@@ -188,10 +193,12 @@ class Island:
     def _aim(self, rng, jobs, over):
         n = len(self)
         # The leading few and as many drawn from the rest.
+        if n == 0:
+            return
         chosen = np.unique(np.concatenate([np.arange(min(n, 10)), (n * rng.random(14) ** 2).astype(int)]))
-        self._aim_at(
-            {name: values[chosen] for name, values in self.population.items()} if n else self._empty(0), 10, jobs, over
-        )
+        rows = {name: values[chosen] for name, values in self.population.items()}
+        self.population["aimed"][chosen] += 1
+        self._aim_at(rows, 10, jobs, over)
 
     def _aim_at(self, rows, tries, jobs, over):
         """Judge aimed children of these rows."""
@@ -201,7 +208,7 @@ class Island:
         out = self._empty(CHILDREN)
         parents = self.wholes(rows)
         sample = Sample(self.refiner.columns, self.refiner.y, self.refiner.sw, self.n_aim)
-        made = aim(self.state, parents, n, tries, sample, self.terms, self.limits, genomes_of(out))
+        made = aim(self.state, parents, rows["aimed"], tries, sample, self.terms, self.limits, genomes_of(out))
         self.met += made
         self.judge(out["G"], out["W"], out["lengths"], made, jobs, over)
 
