@@ -127,10 +127,10 @@ def _undo(q, left, sibling, inside, target, sw, n):
 
 
 @nb.inner
-def _child(whole, L, p, mode, completing, gone, library, best, j, zeros, a, arena, out, made, limits):
+def _child(whole, L, p, mode, completing, gone, library, best, j, longest, zeros, a, arena, out, made, limits):
     """Take the child with the j-th best term: at p of the whole, as operand (mode 0), summand (1) or factor (2) of what stands there.
 
-    completing: as one more summand, in the place of the one that begins at `gone` (-1: none).  Returns made, or one more.
+    longest: of a whole expression.  completing: as one more summand, in the place of the one that begins at `gone` (-1: none).  Returns made, or one more.
     """
     g = whole.codes
     summand, factor = best.scores[j, 1], best.scores[j, 2]
@@ -156,6 +156,8 @@ def _child(whole, L, p, mode, completing, gone, library, best, j, zeros, a, aren
             size = put(op.FREE, factor, a, put(op.MUL, 0.0, a, size))
         size = append(term, 0, term_L, a, size)
         size = append(whole, e, L, a, size)
+    if size > longest + 4:  # two constants of the goal may yet go
+        return made
     return take(a, size, out, made, limits, arena)
 
 
@@ -207,6 +209,10 @@ def aim(state, parents, aimed, tries, sample, library, limits, out):
             i = end(g, i + 1)
         for i in range(len(known)):
             known[i] = 0
+        # Positions added to a genome when it is written out whole do not count; a child may hardly be longer than allowed.
+        extra = 2 * n_terms + 2
+        longest = limits.longest + extra
+        no_more = n_terms >= MAX_TERMS or L + 2 > longest  # neither a further term nor a further operand
         for attempt in range(tries):
             if made >= len(out.lengths):
                 return made
@@ -215,6 +221,8 @@ def aim(state, parents, aimed, tries, sample, library, limits, out):
             gone, mode, p = -1, 0, 0
             if completing:
                 gone = below(state, n_terms + 1) - 1 if n_terms > 1 else -1
+                if no_more and gone < 0:
+                    gone = below(state, max(1, n_terms))
                 best = Best(kept_rows[gone + 1], kept_scores[gone + 1])
                 if known[gone + 1] == 0:
                     known[gone + 1] = 1
@@ -226,6 +234,10 @@ def aim(state, parents, aimed, tries, sample, library, limits, out):
                 if tape.op[p] == op.LITERAL:
                     p = 0
                 mode = below(state, 3) if p > 0 else 1 + below(state, 2)
+                if no_more and (p == 0 or L + 2 > longest):
+                    if p == 0:
+                        continue
+                    mode = 0
                 best = found if p > 0 else Best(kept_rows[MAX_TERMS + mode], kept_scores[MAX_TERMS + mode])
                 if p > 0 or known[MAX_TERMS + mode] == 0:
                     for i in range(n):
@@ -271,6 +283,7 @@ def aim(state, parents, aimed, tries, sample, library, limits, out):
                     library,
                     best,
                     j,
+                    longest,
                     zeros,
                     a,
                     arena,
