@@ -79,21 +79,25 @@ def stock(X: np.ndarray, columns: list[int], most: int = 1500) -> Library:
     """
     code = {row.token: row.opcode for row in OPERATORS}
     seen: set[bytes] = set()
-    rows, genomes = [], []
+    rows: list[np.ndarray] = []
+    genomes: list[list[int]] = []
 
-    def add(genome, values):
-        size = np.abs(values).max() if len(values) else 0.0
-        if len(rows) >= most or not (0 < size < 1e200):
-            return False
-        scaled = values / size
-        scaled = scaled * (1 if scaled[np.abs(scaled).argmax()] > 0 else -1)
-        key = np.round(scaled, 7).astype(np.float32).tobytes()
-        if key in seen:
-            return False
-        seen.add(key)
-        rows.append(values)
-        genomes.append(genome)
-        return True
+    def add(group):
+        """Take the new ones of a group of (genome, values)."""
+        if not group or len(rows) >= most:
+            return
+        values = np.stack([values for _, values in group])
+        size = np.abs(values).max(1, initial=0.0)
+        scaled = values / size[:, None]
+        places = np.abs(scaled).argmax(1) if values.shape[1] else np.zeros(len(group), np.int64)
+        scaled *= np.sign(np.take_along_axis(scaled, places[:, None], 1)) if values.shape[1] else 1.0
+        keys = np.round(scaled, 7).astype(np.float32)
+        for k in np.flatnonzero((size > 0) & (size < 1e200)):
+            key = keys[k].tobytes()
+            if key not in seen and len(rows) < most:
+                seen.add(key)
+                rows.append(values[k])
+                genomes.append(group[k][0])
 
     with np.errstate(all="ignore"):
         leaves = [([op.COLUMN + j], X[:, j]) for j in columns]
@@ -106,15 +110,16 @@ def stock(X: np.ndarray, columns: list[int], most: int = 1500) -> Library:
         for (g, v), (h, u) in itertools.combinations(leaves, 2):
             pairs += [([code["*"], *g, *h], v * u), ([code["/"], *g, *h], v / u), ([code["/"], *h, *g], u / v),
                       ([code["-"], *g, *h], v - u), ([code["+"], *g, *h], v + u)]  # fmt: skip
-        mixed = [([code["*"], *g, *h], v * u) for g, v in leaves for h, u in singles]
-        mixed += [([code["/"], *g, *h], v / u) for g, v in leaves for h, u in singles]
-        outer = [([code[f], *g], act(v)) for g, v in pairs for f, act in functions[:8]]
-        triples = [([code["*"], *g, *h], v * u) for g, v in leaves for h, u in pairs]
-        triples += [([code["/"], *h, *g], u / v) for g, v in leaves for h, u in pairs]
-        products = [([code["*"], *g, *h], v * u) for (g, v), (h, u) in itertools.combinations(singles, 2)]
-        for group in (leaves, singles, pairs, mixed, outer, triples, products):
-            for genome, values in group:
-                add(genome, values)
+        for group in (leaves, singles, pairs):
+            add(group)
+        add([([code["*"], *g, *h], v * u) for g, v in leaves for h, u in singles]
+            + [([code["/"], *g, *h], v / u) for g, v in leaves for h, u in singles])  # fmt: skip
+        add([([code[f], *g], act(v)) for g, v in pairs for f, act in functions[:8]])
+        add([([code["*"], *g, *h], v * u) for g, v in leaves for h, u in pairs]
+            + [([code["/"], *h, *g], u / v) for g, v in leaves for h, u in pairs])  # fmt: skip
+        products = itertools.combinations(singles, 2)
+        while len(rows) < most and (some := list(itertools.islice(products, most))):
+            add([([code["*"], *g, *h], v * u) for (g, v), (h, u) in some])
     codes, lengths = np.zeros((len(rows), WIDTH), np.int64), np.array([len(g) for g in genomes], np.int64)
     for k, genome in enumerate(genomes):
         codes[k, : len(genome)] = genome
