@@ -1,8 +1,8 @@
 """Terms of the library nearest to a goal: all of them looked at in float32 on a few points, the leading ones in float64 on all.
 
 A goal is what a place in an expression would have to give (`nearest`) or what a sum still lacks (`complete`).  The terms lie in
-tiles (subtree_library.py) whose rows are points, so that one pass over a tile, which stays in the first cache, gives the weighted
-products of all its terms with several vectors at once.  Terms are centred there, so that a column that hardly varies
+tiles (subtree_library.py) whose rows are points, so that one pass over a tile gives the weighted products of all its terms with
+several vectors at once, many terms an instruction, what is loaded and what is summed staying in the first cache.  Terms are centred there, so that a column that hardly varies
 loses no digits in float32.
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 from fansr.expressions import OPERATORS, opcodes as op
 from fansr.proposers.local_search.genomes import WIDTH
 
-TILE = 128  # terms of a tile: with POINTS rows of float32 16 KiB, half of a first cache
+TILE = 256  # terms of a tile: four rows of float32 at a time and the sums over them stay in the first cache
 POINTS = 32  # on which all terms are looked at
 TERM_PRICE, SUMMAND_PRICE = (
     0.06,
