@@ -22,8 +22,8 @@ BASE = {"expressions/programs": 4}
 FITTING = {f"fitting/{name}": seconds for name, seconds in (
     ("linear_constants", 2), ("variable_projection", 1), ("levenberg_marquardt", 5), ("quick_fits", 1))}  # fmt: skip
 LOCAL_SEARCH = {f"proposers/local_search/{name}": seconds for name, seconds in (
-    ("genomes", 1), ("genome_canonical_rules", 2), ("genome_canonical_form", 2), ("genome_compiler", 1), ("random_mutations", 2),
-    ("nearest_terms", 2), ("aimed_mutations", 3), ("quotient_spelling", 1))}  # fmt: skip
+    ("genomes", 1), ("genome_canonical_rules", 2), ("genome_canonical_form", 2), ("nearest_terms", 3), ("aimed_mutations", 3),
+    ("genome_compiler", 1), ("random_mutations", 2), ("quotient_spelling", 1))}  # fmt: skip
 DRAWING = {"corpus/draw_kernels": 3, "corpus/insertion": 1}
 ROWS = {"corpus/skeleton_rows": 1}
 KINDS = {

@@ -2,8 +2,8 @@
 
 A goal is what a place in an expression would have to give (`nearest`) or what a sum still lacks (`complete`).  The terms lie in
 tiles (subtree_library.py) whose rows are points, so that one pass over a tile gives the weighted products of all its terms with
-several vectors at once, many terms an instruction, what is loaded and what is summed staying in the first cache.  Terms are centred there, so that a column that hardly varies
-loses no digits in float32.
+several vectors at once, many terms an instruction, what is loaded and what is summed staying in the first cache.
+Terms are centred there, so that a column that hardly varies loses no digits in float32.
 """
 
 from __future__ import annotations
