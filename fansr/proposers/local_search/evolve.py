@@ -78,7 +78,7 @@ def _next(islands, turn, rng) -> Island:
     """Whose turn it is: each its own in the first rounds, then mostly the island with the lowest score."""
     if turn < 3 * len(islands) or rng.random() < 0.35:
         return islands[turn % len(islands)]
-    return min(islands, key=lambda island: island.best + 0.02 * island.stale)
+    return min(islands, key=lambda island: island.best + 0.04 * island.stale)
 
 
 def _verdicts(judge: Refiner, found, jobs, over) -> list[Candidate]:

@@ -31,10 +31,12 @@ def to_codes(expr, consts=None) -> tuple[list[int], list[float]]:
 
 def to_tokens(codes) -> list[str]:
     """The prefix expression of genome codes."""
-    return [
-        OPERATORS[q].token if q < len(OPERATORS) else CONSTANT if q == op.FREE else f"x{q - op.COLUMN + 1}"
-        for q in map(int, codes)
-    ]
+    codes = codes.tolist() if isinstance(codes, np.ndarray) else codes
+    return [_TOKENS[q] if q < op.COLUMN else f"x{q - op.COLUMN + 1}" for q in codes]
+
+
+# Tokens of the codes below a column's.
+_TOKENS = [row.token for row in OPERATORS] + [CONSTANT] * (op.COLUMN - len(OPERATORS))
 
 
 def terms_of(g) -> list[tuple[int, int]]:

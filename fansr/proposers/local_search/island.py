@@ -27,7 +27,7 @@ CHILDREN = 144  # per generation and kind
 MOST_CONSTANTS = 5  # of a genome, besides the linear ones added
 MOST = MOST_CONSTANTS + MAX_TERMS + 1  # of a whole expression
 PRICE = 0.04  # of a token, in decades of FVU: a little less than the paper's 0.05, so that the search may overshoot
-STALE = 40  # generations without progress before an island starts afresh around its best few
+STALE = 20  # generations without progress before an island starts afresh around its best few
 
 # A child with a score (on few points and by few steps) this much above the population's worst is given up; one this much above
 # the population's first third is worth further steps.  In decades of FVU.
@@ -163,7 +163,8 @@ class Island:
 
     def grow(self, n, jobs=1, over=None):
         """Judge n random genomes."""
-        self._breed(0, n, jobs, over)
+        G, W, lengths = self._bred(0, n)
+        self.judge(G, W, lengths, len(lengths), jobs, over)
 
     def generation(self, rng, jobs=1, over=None):
         """One round of random and of aimed children; a fresh start around the best few when nothing moves."""
@@ -175,8 +176,9 @@ class Island:
             self.grow(POPULATION, jobs, over)
         if self.met > len(self.limits.table) // 2:
             self._forget()
-        self._breed(len(self), CHILDREN, jobs, over)
-        self._aim(rng, jobs, over)
+        both = self._bred(len(self), CHILDREN), self._aimed(self._parents(rng), 10)
+        G, W, lengths = (np.concatenate(parts) for parts in zip(*both))
+        self.judge(G, W, lengths, len(lengths), jobs, over)
 
     def _forget(self):
         """All genomes may come again."""
@@ -184,33 +186,33 @@ class Island:
         self.population["aimed"][:] = 0
         self.met = 0
 
-    def _breed(self, n_parents, n, jobs, over):
-        out = self._empty(n)
-        made = breed(self.state, genomes_of(self.population), n_parents, self.menu, self.limits, genomes_of(out))
-        self.met += made
-        self.judge(out["G"], out["W"], out["lengths"], made, jobs, over)
+    def _bred(self, n_parents: int, n: int) -> Genomes:
+        """Up to n random children of the first n_parents, or genomes grown from nothing."""
+        out = genomes_of(self._empty(n))
+        return self._new(out, breed(self.state, genomes_of(self.population), n_parents, self.menu, self.limits, out))
 
-    def _aim(self, rng, jobs, over):
+    def _parents(self, rng):
+        """Parents of aimed children: the leading few and as many drawn from the rest."""
         n = len(self)
-        # The leading few and as many drawn from the rest.
-        if n == 0:
-            return
-        chosen = np.unique(np.concatenate([np.arange(min(n, 10)), (n * rng.random(14) ** 2).astype(int)]))
+        drawn = (n * rng.random(14) ** 2).astype(int)[: 14 * (n > 0)]
+        chosen = np.unique(np.concatenate([np.arange(min(n, 10)), drawn]))
         rows = {name: values[chosen] for name, values in self.population.items()}
         self.population["aimed"][chosen] += 1
-        self._aim_at(rows, 10, jobs, over)
+        return rows
 
-    def _aim_at(self, rows, tries, jobs, over):
-        """Judge aimed children of these rows."""
-        n = len(rows["fvu"])
-        if n == 0 or len(self.terms.values) == 0:
-            return
-        out = self._empty(CHILDREN)
-        parents = self.wholes(rows)
+    def _aimed(self, rows, tries: int) -> Genomes:
+        """Aimed children of these rows."""
+        out = genomes_of(self._empty(CHILDREN))
+        if len(rows["aimed"]) == 0 or len(self.terms.values) == 0:
+            return self._new(out, 0)
         sample = Sample(self.refiner.columns, self.refiner.y, self.refiner.sw, self.n_aim)
-        made = aim(self.state, parents, rows["aimed"], tries, sample, self.terms, self.limits, genomes_of(out))
+        parents = self.wholes(rows)
+        return self._new(out, aim(self.state, parents, rows["aimed"], tries, sample, self.terms, self.limits, out))
+
+    def _new(self, out: Genomes, made: int) -> Genomes:
+        """The first `made` genomes, counted as met."""
         self.met += made
-        self.judge(out["G"], out["W"], out["lengths"], made, jobs, over)
+        return Genomes(out.G[:made], out.W[:made], out.lengths[:made])
 
     def seed(self, candidates, jobs=1, over=None):
         """Take candidates for y in: undone by the view's inside, brought to canonical form, judged."""
@@ -228,7 +230,9 @@ class Island:
         # A candidate that lacks one term may rank too low to be aimed at later.
         fitted = self.judged
         for first in range(0, len(fitted["fvu"]), 12):
-            self._aim_at({name: values[first : first + 12] for name, values in fitted.items()}, 12, jobs, over)
+            rows = {name: values[first : first + 12] for name, values in fitted.items()}
+            G, W, lengths = self._aimed(rows, 12)
+            self.judge(G, W, lengths, len(lengths), jobs, over)
 
     def _unreported(self, most: int) -> np.ndarray:
         """Numbers of those of the leading genomes that were not reported before; now they are."""
