@@ -4,7 +4,7 @@ A *genome* is a prefix expression as codes (an operator's opcode, 39 a free cons
 constants' present values beside them.  It stands for its top-level terms only: the local search fits
 c0 + c1*term1 + c2*term2 + ..., so terms carry no factor and no sign, and the order of terms means nothing.
 
-Kernels only; those called from outside are in genome_canonical_form.py, genome_compiler.py, random_mutations.py and aimed_mutations.py.  They know nothing of fitting.
+Kernels only; those called from outside are in genome_canonical_form.py, genome_compiler.py, quotient_spelling.py, random_mutations.py and aimed_mutations.py.  They know nothing of fitting.
 """
 
 from __future__ import annotations
