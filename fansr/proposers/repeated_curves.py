@@ -34,6 +34,8 @@ BEHIND = 30.0  # times the best law's FVU that a sum may be off after its second
 NATS_EACH = 3.0  # a constant's, besides half the logarithm of the rows
 ROUGH = 5  # curves by which the promise of a kind is told
 PLACES = 400  # places of a grid at most that are looked at at once
+ASIDE = 0.25  # of the column's range that a middle may lie beside it
+ROWS_OF_A_PEAK = 4.0  # on which it stands at least, (sum v)^2 / sum v^2
 ALIKE = 0.05  # 1 - r^2 of two curves below which they are one
 ITERATIONS = 60  # of a polish
 
@@ -149,7 +151,23 @@ class Table:
         found.fvu = fvu_of(self.whole.y, values, self.whole.weights)
         if fvu <= found.fvu:
             found.fvu, found.consts[~held] = float(fvu), consts
-        return Sum(kind, self._terms_of(found), found) if found.fvu < math.inf else None
+        if not found.fvu < math.inf:
+            return None
+        terms = self._terms_of(found)
+        return Sum(kind, terms, found) if all(map(self._stands, terms)) else None
+
+    def _stands(self, curve: Curve) -> bool:
+        """Whether a peak or a step has its middle among the rows or near them, and a peak several rows and no pole."""
+        peak, bell = curve.expr[0] == "inv", curve.expr[:3] == ("exp", "neg", "pow2")
+        if not peak and not bell and curve.expr[0] != "tanh":
+            return True
+        low, high = float(self.x[0]), float(self.x[-1])
+        if not low - ASIDE * (high - low) <= float(curve.expr[-1]) <= high + ASIDE * (high - low):
+            return False
+        if curve.expr[0] == "tanh":
+            return True
+        size = curve.values / curve.values.max()
+        return bool(size.min() >= 0) and float(size.sum()) ** 2 >= ROWS_OF_A_PEAK * float(size @ size)
 
     @np.errstate(all="ignore")
     def _terms_of(self, found: Candidate) -> list[Curve]:

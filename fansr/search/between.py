@@ -9,6 +9,7 @@ from fansr.streams import rng_for
 
 POINTS = 1024  # between rows that are looked at, and as many beyond and beside
 SPANS = 1.0  # ranges of the target by which a law may leave that range between the rows
+NEAREST = 1e-4  # of the way to another row
 BEYOND = 0.2  # of the way between two rows that points lie beyond them
 SPANS_BEYOND = 4.0  # ranges of the target by which a law may leave it there, and where columns meet as in no row
 NOISY = 1e-6  # FVU; a better fit shows a pole to be real
@@ -27,6 +28,9 @@ class Between:
         """(POINTS, D): each on the line between two rows drawn at random; columns of few values keep to those."""
         if self._points is None:
             a, b, share = self._pairs(0)
+            share[::2] = (
+                NEAREST ** share[::2]
+            )  # every other one near a row, where a narrow pole stands that explains that row alone
             self._points = self._on_lines(a, b, share)
         return self._points
 

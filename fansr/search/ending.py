@@ -26,12 +26,12 @@ from fansr.search import (
 )
 from fansr.search.state import FINISHERS, MORE, Found, Options, State
 
-LOOKED_AT = 64  # leaders whose leave-one-out residuals are looked at
+LOOKED_AT = 200  # leaders at most whose leave-one-out residuals, or constants that cancel, are looked at
+AVERAGED = 64  # leaders that an average is taken of
 WON_BACK = 12.0  # nats: what rounding and cutting may still win back
 # Nats that a polynomial may cost more than a (x - b)^2 + c: its two further tokens, and what its constants cancel.  Where those of
 # the latter are round it leads by more.
 POLYNOMIAL = 2 * selection.TOKEN_NATS + 1.0
-CANCELLING = 200  # candidates at most that are looked at for constants that cancel
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
 AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
@@ -129,7 +129,7 @@ class Ending(State):
             return best
         if not best.fvu > consensus.NOISY or len(self.problem.y) < consensus.LEAST_ROWS:
             return best
-        near = self.pool[:LOOKED_AT]
+        near = self.pool[:AVERAGED]
         nats = [self._final_value(c) for c in near]
         bar = min(nats) + consensus.WITHIN
         beaten = [
@@ -225,22 +225,24 @@ class Ending(State):
             margin = self.pool.value(best) + WON_BACK if by_nats else math.inf
             return [c for c in self.pool[:FINISHERS] if self.pool.value(c) <= margin]
         if best.fvu <= leave_one_out.CLEAN:
-            return self._told_briefly()
+            return self._ranked(self._cancelling)
         self.rows_heard = (
             math.inf if self.known else leave_one_out.heard(best, self.problem)
         )  # stated errors say what a row is worth
-        ranked = sorted(((self.pool.value(c) + self._of_left_out(c), k) for k, c in enumerate(self.pool[:LOOKED_AT])))
-        return [self.pool[k] for value, k in ranked[:FINISHERS] if value <= ranked[0][0] + WON_BACK]
+        return self._ranked(self._of_left_out)
 
-    def _told_briefly(self) -> list[Candidate]:
-        """The first of the pool, those put back whose constants take many digits because they cancel."""
+    def _cancelling(self, candidate: Candidate) -> float:
+        return rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)
+
+    def _ranked(self, further: Callable[[Candidate], float]) -> list[Candidate]:
+        """The FINISHERS of the pool by their number and what `further` adds to it, as far down as its own number may lead."""
         ranked: list[tuple[float, int]] = []
         least = math.inf
-        for k, candidate in enumerate(self.pool[:CANCELLING]):
+        for k, candidate in enumerate(self.pool[:LOOKED_AT]):
             value = self.pool.value(candidate)
             if value > least + WON_BACK:
                 break
-            value += rounding.cancelling_nats(candidate, self.problem.X, self.problem.y)
+            value += further(candidate)
             least = min(least, value)
             ranked.append((value, k))
         return [self.pool[k] for value, k in sorted(ranked)[:FINISHERS] if value <= least + WON_BACK]

@@ -23,6 +23,7 @@ def candidate(formula: str, fvu: float) -> Candidate:
         ("1/(x1 + 4.3)", False),
         ("log(x1 - 0.5)", True),  # undefined near the first row
         ("50*sin(9*x1)", True),  # an excursion
+        ("x1 + 1e-6/(x1 - 5.0001)**2", True),  # a pole as narrow as a row
         ("40/(x1 - 11)", True),  # a pole just beyond the last row
         ("log(x1 + 0.001)", False),  # a column of sizes has no negative ones
     ],
