@@ -95,6 +95,8 @@ class Table:
         grid, F = grid[fine], fit.rest(F[fine])
         size = np.sqrt(np.sum(F * F, axis=1))
         F = F[size > 0] / size[size > 0, None]
+        if len(F) < 2:
+            return []
         G, b = F @ F.T, F @ fit.t
         det = 1 - G * G
         one = (b[:, None] - G * b[None, :]) / det  # the coefficient of the first of a pair
