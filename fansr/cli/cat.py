@@ -148,10 +148,6 @@ def cat(inputs, head, mode, form, where, shards, output, jobs, quiet):
         raise click.UsageError(f"--where chooses among records, and --{mode} is about whole streams")
     if head is not None and mode in ("check", "history"):
         raise click.UsageError(f"--head shows the first records, and --{mode} is about whole streams")
-    if output != "-" and mode not in ("merge", "check") and form is None:
-        raise click.UsageError(
-            "-o FILE is where --merge and --to write: add one of them (--merge --head 5 keeps the first records)"
-        )
     if form == "parquet" and output == "-":
         raise click.UsageError("--to parquet wants -o FILE.parquet")
     if mode == "history":

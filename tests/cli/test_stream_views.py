@@ -132,9 +132,3 @@ def test_tables_read_back(stream, tmp_path):
     assert list(table["fvu"]) == [record["fvu"] for record in RECORDS]
     assert table["logp"][0] == -1.5 and pd.isna(table["logp"][1])
     assert run("--to", "parquet", stream)[0] == 2
-
-
-def test_a_file_that_nothing_would_be_written_to_is_refused(tmp_path):
-    out = tmp_path / "some.zst"
-    result = CliRunner().invoke(cat, ["--head", "1", "-o", str(out), "x.zst"])
-    assert result.exit_code == 2 and "--merge and --to write" in result.output and not out.exists()
