@@ -299,7 +299,7 @@ def joint(processes, *args):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.returncode == 0, f"{run.stderr[:4000]}\n...\n{run.stderr[-2000:]}"
 
 
 @pytest.mark.parametrize(
