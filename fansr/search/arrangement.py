@@ -4,6 +4,7 @@
     3 (0.5 - x), (0.8 x)^n                 1.5 - 3 x, (x/1.25)^n
     K/(exp(r (t0 - t)) + 1)                K/(1 + exp(-r (t - t0)))
     1/(b/x + c)                            (1/c) x/(x + b/c)
+    0.909090909 u                          u/1.1
     exp(t log 2), exp(-t log 10)           2^t, 10^(-t)
     1.6955206^t                            exp(0.528 t)
 
@@ -18,19 +19,21 @@ from functools import reduce
 
 import numpy as np
 
-from fansr.expressions import CONSTANT, from_tree, variable_index
+from fansr.expressions import CONSTANT, from_tree, part_of_logarithm, variable_index
 from fansr.fitting import Candidate
 from fansr.search.plain_forms import added, coefficient, everywhere, scaled, summands, tree_of, with_text
+from fansr.search.rewriting import count
 from fansr.search.spelling import linear
 
 SAME = 1e-13  # relative difference of a constant and a logarithm that it is
 BASES = range(2, 13)
+PLAIN, FEWER = 3, 3  # digits at most of a number that is divided by, digits that its reciprocal has more
 ROOTS = ("pow1_2", "pow1_3", "pow1_4", "pow1_5")
 
 
 def arranged(candidate: Candidate) -> Candidate:
     """The candidate with the parts of its sums in the order of polynomials, and logistic curves with their middle."""
-    if not any(token in ("+", "-", "*", "pow", "pow2") for token in candidate.expr) or candidate.ties is not None:
+    if not any(token in ("+", "-", "*", "/", "pow", "pow2") for token in candidate.expr) or candidate.ties is not None:
         return candidate
     constants: list[float] = []
 
@@ -43,7 +46,7 @@ def arranged(candidate: Candidate) -> Candidate:
         return node
 
     tree = _sums(tree_of(candidate))
-    expr = from_tree(emitted(everywhere(everywhere(tree, _growth), _unit)))
+    expr = from_tree(emitted(_divided(everywhere(everywhere(tree, _growth), _unit))))
     if len(expr) > len(candidate.expr) or len(constants) != len(candidate.consts):
         return candidate
     return candidate.rewritten(expr, np.array(constants), candidate.fvu)
@@ -78,8 +81,11 @@ def _sums(node):
     if not isinstance(node, tuple):
         return node
     if node[0] == "*":
-        first, *more = sorted((_sums(factor) for factor in _factors(node)), key=_place)
-        return reduce(lambda product, f: ("*", product, f), more, first)
+        parts = [_sums(factor) for factor in _factors(node)]
+        minus = sum(isinstance(part, tuple) and part[0] == "neg" for part in parts)
+        bare = [part[1] if isinstance(part, tuple) and part[0] == "neg" else part for part in parts]
+        whole = _multiplied(sorted(bare, key=_place))
+        return ("neg", whole) if minus % 2 else whole
     if node[0] not in ("+", "-"):
         return (node[0], *map(_sums, node[1:]))
     terms = [(sign, _sums(term)) for sign, term in _terms(node)]
@@ -146,6 +152,59 @@ def _unit(node):
     if node[1][0] != "*" or not isinstance(scale, float) or not 0 < scale < 1 or not isinstance(rest, str):
         return node
     return node if float(f"{scale:.2g}") == scale else (node[0], ("/", rest, 1 / scale), *node[2:])
+
+
+def _divided(node):
+    """A tree with `_over` at every product, the outermost first."""
+    if not isinstance(node, tuple):
+        return node
+    node = _over(node)
+    return (node[0], *map(_divided, node[1:]))
+
+
+def _over(node):
+    """0.909090909 u as u/1.1, 0.909090909 u/v as u/(1.1 v), u/v/2 as u/(2 v)."""
+    if not isinstance(node, tuple):
+        return node
+    if node[0][:3] == "div" and isinstance(node[1], tuple) and node[1][0] in ("*", "/", "inv"):
+        above, below = _both_sides(node[1])
+        if not below:
+            return node
+        down = (f"mult{node[0][3:]}", _multiplied(sorted(below, key=_place)))
+        return ("/", _multiplied(sorted(above, key=_place)), down) if above else ("inv", down)
+    if node[0] not in ("*", "/"):
+        return node
+    above, below = _both_sides(node)
+    number = math.prod(factor for factor in above if isinstance(factor, float))
+    above = [factor for factor in above if not isinstance(factor, float)]
+    if not number or not (_divisor(1 / number) or part_of_logarithm(number)[:5] == "1/log"):
+        return node
+    if number < 0 and not above or any(isinstance(factor, float) for factor in below):
+        return node
+    down = _multiplied([abs(1 / number), *sorted(below, key=_place)])
+    if not above:
+        return ("inv", down)
+    up = _multiplied(sorted(above, key=_place))
+    return ("/", up if number > 0 else ("neg", up), down)
+
+
+def _divisor(number: float) -> bool:
+    """Whether a number is plainer than its reciprocal, so that one divides by it."""
+    return count(number) <= PLAIN and count(number) + FEWER <= count(1 / number)
+
+
+def _both_sides(node) -> tuple[list, list]:
+    """(factors above the bar, factors below it) of a product."""
+    if not isinstance(node, tuple) or node[0] not in ("*", "/", "inv"):
+        return [node], []
+    if node[0] == "inv":
+        return _both_sides(node[1])[::-1]
+    (above, below), (other, under) = map(_both_sides, node[1:])
+    return (above + other, below + under) if node[0] == "*" else (above + under, below + other)
+
+
+def _multiplied(parts):
+    return reduce(lambda product, factor: ("*", product, factor), parts)
 
 
 def line(node):

@@ -19,6 +19,7 @@ from fansr.search import (
     leave_one_out,
     loss_search,
     plain_forms,
+    rewriting,
     rounding,
     selection,
     shortening,
@@ -202,6 +203,7 @@ class Ending(State):
 
     def _in_plain_form(self, candidate: Candidate) -> Candidate:
         candidate = plain_forms.plain(candidate, self.problem.X, self.fitter)
+        candidate = rewriting.shortest(candidate, self.problem.X, self.fitter)
         return arrangement.arranged(spelling.outside(candidate, self.fitter))
 
     def _errors(self, candidate: Candidate) -> np.ndarray:

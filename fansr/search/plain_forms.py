@@ -246,11 +246,11 @@ def one_power(node):
         powers = [power for base, power in found if base == column]
         if len(powers) > 1 and any(power % 1 for power in powers) and sum(powers) % 1:
             others = [(base, power) for base, power in found if base != column]
-            return scaled(c, _product([*others, (column, sum(powers))]))
+            return scaled(c, joined([*others, (column, sum(powers))]))
     return node
 
 
-def _product(found):
+def joined(found):
     """A tree of (factor, exponent)."""
     above, below = None, None
     for base, power in found:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fansr.cli import blas, kernels
+from fansr.expressions import n_constants
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import large_tables, loss_search, relative_noise, rules, second_core, selection
 from fansr.search.ending import Ending
@@ -30,6 +31,7 @@ PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 # Tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up.
 LONG, PATIENCE = 14, 1.0
+MANY, LASTING = 6, 9.0  # constants of a law that may only approximate another; its patience
 WHOLE_SHARE = 0.25  # of a time budget, kept for fitting the answer to all rows of a table longer than MAX_ROWS
 
 
@@ -244,7 +246,8 @@ class Turns(Ending):
                         self.yields[candidate.source] += 1
                         self.pool.add(self._again(candidate) if self.relative else candidate)
                 if self.options.tidy and self._settled():
-                    self.until = min(self.until, started + (1 + PATIENCE) * (time.monotonic() - started))
+                    patience = PATIENCE if n_constants(self.pool.best.expr) < MANY else LASTING
+                    self.until = min(self.until, started + (1 + patience) * (time.monotonic() - started))
                 if self.until < math.inf and (
                     self.budget.seconds is None or self.pool.best.length <= LONG or time.monotonic() > self.until
                 ):

@@ -1,0 +1,448 @@
+"""Of equal laws the one that is quickest to read: rules tried one at a time, kept where tokens and digits become fewer.
+
+    -0.8 x sin(x^2 + 3 pi/2)               0.8 x cos(x^2)
+    x x y, (x y/z)^2/(x y)^2 exp(u)        x^2 y, exp(u)/z^2
+    2 sin(u) cos(u), (exp(u) + exp(-u))/2  sin(2 u), cosh(u)
+    a b + 1.5 a + 1.3 b + 1.95             (a + 1.3) (b + 1.5)
+    0.35 (1.428571 u + v)                  0.5 u + 0.35 v
+    0.625 (a + 0.37 b)/(0.625 c + d)       (a + 0.37 b)/(c + 1.6 d)
+    log(x + 158.7302) - 5.067206           log(0.0063 x + 1)
+    1.51e-85 cosh(-20 x), |20 x| > 100     exp(20 (x - 9.8))/2
+
+A rule is a function of a node that yields other forms of it, all equal to it for all real arguments for which it has a value, but for
+`saturated`, which asks the rows.  Trees and helpers are those of plain_forms.py; nothing is fitted, and what is kept fits as before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from fansr.expressions import FUNCTIONS, from_tree, part_of_logarithm, part_of_pi, to_tree
+from fansr.fitting import Candidate
+from fansr.search.monomials import factored, monomials, product, written
+from fansr.search.plain_forms import (
+    QUARTER,
+    SAME,
+    added,
+    alike,
+    coefficient,
+    everywhere,
+    factors,
+    if_as_good,
+    in_order,
+    scaled,
+    summands,
+    text_of,
+    tree_of,
+    with_text,
+)
+from fansr.search.spelling import linear
+
+CLEAN = 1e-18  # FVU of a law whose constants are told to many digits
+DIGIT, MOST_DIGITS, TOLD = 0.3, 9, 12  # tokens that a digit is worth, digits that count, digits that are looked at
+BRACKET = 0.8  # tokens that a pair of brackets is worth, twice as many within another
+ONE, FRACTION = 0.6, 0.5  # tokens that the number 1 is worth; that a constant is which is no small whole number
+RARE, RARER = (
+    0.5,
+    ("sinh", "cosh", "tanh"),
+)  # tokens that a function costs more than the exponential that it is far from 0
+CONSTANT = 1.5  # tokens that a constant of a noisy law is worth besides its own
+LONGER = 6  # tokens that a form with fewer digits may be longer
+ROUNDS = 6
+FAR = 18.5  # of an argument whose function is at its limit to a float's digits
+APART = 17.0  # of the logarithm of a factor that belongs into its exponential
+
+Rule = Callable[[object], Iterator[object]]
+
+
+def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
+    """The candidate in the form that is quickest to read; itself where no rule makes it quicker or its values would change.
+
+    X (M, D): the rows, which tell where a function is at its limit.  fitter: a fitting.Refiner over the data.
+    """
+    if candidate.ties is not None:
+        return candidate
+    clean = candidate.fvu <= CLEAN
+    rules: tuple[Rule, ...] = (
+        phases, double_angles, hyperbolic, saturated(X), powers, sums, shared, scales, exponents, inside,
+        *((logarithms,) if clean else ()),
+    )  # fmt: skip
+    best, least = candidate, price(tree_of(candidate), clean)
+    for _ in range(ROUNDS):
+        before = least
+        for rule in rules:
+            for tree in _forms(best, rule):
+                if price(tree, clean) > least - 1e-9:
+                    continue
+                found = if_as_good(best, tree, fitter, LONGER)
+                cost = least if found is best else price(tree_of(found), clean)
+                if cost < least - 1e-9:
+                    best, least = found, cost
+        if least == before:
+            break
+    if best is candidate:
+        return best
+    best = if_as_good(best, everywhere(tree_of(best), in_order), fitter)
+    return if_as_good(best, everywhere(tree_of(best), _in_digits), fitter) if clean else best
+
+
+def _forms(law: Candidate, rule: Rule) -> list[object]:
+    """Trees of a law with one node in another form, none where its numbers leave the floats."""
+    try:
+        return [everywhere(other, one_number) for other in _everywhere(tree_of(law), rule)]
+    except (ValueError, OverflowError, ZeroDivisionError):
+        return []
+
+
+def price(tree, clean: bool) -> float:
+    """What a tree costs to read, in tokens: its tokens, and the digits of its constants, or their number where the rows are noisy."""
+    try:
+        expr, consts = text_of(tree)
+    except (ValueError, OverflowError, ZeroDivisionError):
+        return math.inf
+    if not np.isfinite(consts).all():
+        return math.inf
+    spoken = sum(1.0 for token in expr if token != "neg") + 0.5 * expr.count("neg") + 0.25 * expr.count("inv")
+    spoken += BRACKET * _brackets(to_tree(expr)) - (1 - ONE) * consts.count(1.0) + RARE * sum(map(expr.count, RARER))
+    return spoken + (sum(map(digits, consts)) if clean else CONSTANT * sum(c != 1.0 for c in consts))
+
+
+def _brackets(tree, depth: int = 1) -> int:
+    """Sums that stand in brackets of their own, those within others by their depth."""
+    if not isinstance(tree, tuple):
+        return 0
+    bare = tree[0] in ("+", "-") or tree[0] in FUNCTIONS
+    total = 0
+    for child in tree[1:]:
+        held = not bare and _head(child) in ("+", "-")
+        total += depth * held + _brackets(child, depth + held)
+    return total
+
+
+def digits(c: float) -> float:
+    """What a constant's digits cost to read, in tokens; multiples of pi are told by their factor."""
+    if c == 1.0:
+        return 0.0
+    least = min(count(c), 1 + count(1 / c)) if c else 1
+    return DIGIT * min(least, MOST_DIGITS) + (0.0 if c == round(c) and abs(c) < 10 else FRACTION)
+
+
+def count(c: float) -> int:
+    """Digits of a constant, an exponent beyond 4 as two."""
+    if part_of_pi(c) or part_of_logarithm(c):
+        return 2
+    mantissa, _, exponent = f"{c:.{TOLD - 1}e}".lstrip("-").partition("e")
+    return len(mantissa.replace(".", "").rstrip("0")) + (2 if abs(int(exponent)) > 4 else 0)
+
+
+def one_number(node):
+    """A product with its numbers as one, in front."""
+    if _head(node) not in ("*", "/", "neg") and _head(node)[:3] not in ("mul", "div"):
+        return node
+    c, rest = coefficient(node)
+    return c if rest is None else scaled(c, rest)
+
+
+def _in_digits(node):
+    """A number that differs from one of few digits in its last bits as that one."""
+    short = float(f"{node:.{TOLD - 1}e}") if isinstance(node, float) else node
+    return short if isinstance(node, float) and count(node) <= MOST_DIGITS else node
+
+
+def _everywhere(tree, rule: Rule) -> Iterator[object]:
+    """The tree with one node in another form."""
+    if not isinstance(tree, tuple):
+        return
+    yield from rule(tree)
+    for place in range(1, len(tree)):
+        for other in _everywhere(tree[place], rule):
+            yield (*tree[:place], other, *tree[place + 1 :])
+
+
+def _head(node) -> str:
+    return node[0] if isinstance(node, tuple) else ""
+
+
+# ---- waves ------------------------------------------------------------------------------------
+
+
+def phases(node) -> Iterator[object]:
+    """A wave with its phase within half a turn, quarter turns in the function, and an angle that does not begin with a minus."""
+    if _head(node) not in ("sin", "cos"):
+        return
+    terms = list(summands(node[1]))
+    rest = [term for term in terms if term[1] is not None]
+    phase = sum(c for c, term in terms if term is None)
+    for turned in (False, True):
+        function, sign, m = node[0], 1.0, phase
+        angle = [(-c, term) for c, term in rest] if turned else rest
+        if turned:  # sin(u) = -sin(-u), cos(u) = cos(-u)
+            sign, m = (-1.0 if function == "sin" else 1.0), -m
+        m = math.remainder(m, 2 * math.pi)
+        for quarter in range(4):
+            # sin(u + q pi/2) for q = 0, 1, 2, 3 is sin, cos, -sin, -cos
+            q = (quarter + (function == "cos")) % 4
+            left = math.remainder(m - quarter * QUARTER, 2 * math.pi)
+            left = 0.0 if abs(left) < SAME else left
+            if not left and rest or quarter == 0:
+                wave = (("sin", "cos", "sin", "cos")[q], added([*angle, *([(left, None)] if left else [])]))
+                yield scaled(sign * (1.0, 1.0, -1.0, -1.0)[q] * (1.0 if function == "sin" else 1.0), wave)
+
+
+def double_angles(node) -> Iterator[object]:
+    """sin(u) cos(u) as sin(2 u)/2."""
+    if _head(node) not in ("*", "/"):
+        return
+    c, parts = _parts(node)
+    for i, (sine, p) in enumerate(parts):
+        for k, (cosine, q) in enumerate(parts):
+            if _head(sine) == "sin" and _head(cosine) == "cos" and p == q == 1 and alike(sine[1], cosine[1]):
+                others = [part for place, part in enumerate(parts) if place not in (i, k)]
+                yield scaled(c / 2, product([*others, (("sin", scaled(2.0, sine[1])), 1.0)]))
+
+
+# ---- exponentials -----------------------------------------------------------------------------
+
+
+def hyperbolic(node) -> Iterator[object]:
+    """exp(u) + exp(-u) as 2 cosh(u), their difference as 2 sinh(u), both with one factor; sinh over cosh as tanh."""
+    if _head(node) in ("+", "-"):
+        terms = list(summands(node))
+        found = [_exponential_term(c, term) for c, term in terms]
+        for i, first in enumerate(found):
+            for k, second in enumerate(found[:i]):
+                if first is None or second is None or abs(abs(first[0]) - abs(second[0])) > SAME * abs(first[0]):
+                    continue
+                if not alike(first[1], second[1]) or not alike(first[2], _negative(second[2])):
+                    continue
+                (a, rest, u), (b, _, v) = first, second
+                if coefficient(u)[0] < 0:
+                    (a, u), (b, v) = (b, v), (a, u)
+                function = "cosh" if a * b > 0 else "sinh"
+                one = (2 * a, product([*rest_factors(rest), ((function, u), 1.0)]))
+                yield added([one, *(term for place, term in enumerate(terms) if place not in (i, k))])
+    if _head(node) == "/":
+        c, parts = _parts(node)
+        for i, (sine, p) in enumerate(parts):
+            for k, (cosine, q) in enumerate(parts):
+                if _head(sine) == "sinh" and _head(cosine) == "cosh" and p == -q == 1 and alike(sine[1], cosine[1]):
+                    others = [part for place, part in enumerate(parts) if place not in (i, k)]
+                    yield scaled(c, product([*others, (("tanh", sine[1]), 1.0)]))
+
+
+def rest_factors(rest) -> list[tuple[object, float]]:
+    return [] if rest is None else list(factors(rest))
+
+
+def _exponential_term(c: float, term):
+    """(c, rest, u) of c * rest * exp(u); None of another term."""
+    if term is None:
+        return None
+    parts = list(factors(term))
+    waves = [(base, p) for base, p in parts if _head(base) == "exp" and abs(p) == 1]
+    if len(waves) != 1:
+        return None
+    (wave, p), rest = waves[0], [part for part in parts if part[0] is not waves[0][0]]
+    return c, (product(rest) if rest else None), (wave[1] if p > 0 else _negative(wave[1]))
+
+
+def _negative(node):
+    return added([(-c, term) for c, term in summands(node)])
+
+
+def saturated(X: np.ndarray) -> Rule:
+    """A rule: cosh, sinh and tanh of what is far from 0 on all rows as the exponential, or the number, that they are."""
+
+    def rule(node) -> Iterator[object]:
+        if _head(node) not in ("cosh", "sinh", "tanh"):
+            return
+        from fansr.expressions import evaluate
+
+        with np.errstate(all="ignore"):
+            u = evaluate(from_tree(with_text(node[1])), X) + np.zeros(len(X))
+        sign = 1.0 if (u > FAR).all() else -1.0 if (u < -FAR).all() else 0.0
+        if not sign:
+            return
+        if node[0] == "tanh":
+            yield sign
+        else:
+            grown = ("exp", node[1] if sign > 0 else _negative(node[1]))
+            yield scaled(0.5 * (sign if node[0] == "sinh" else 1.0), grown)
+
+    return rule
+
+
+def exponents(node) -> Iterator[object]:
+    """c exp(u) as exp(u + log c): where c is beyond all bounds, or the sum has factors then."""
+    if _head(node) not in ("*", "/", "neg"):
+        return
+    c, parts = _parts(node)
+    for k, (wave, p) in enumerate(parts):
+        if _head(wave) != "exp" or abs(p) != 1 or c == 0:
+            continue
+        others = parts[:k] + parts[k + 1 :]
+        whole = added([(math.log(abs(c)) * p, None), *summands(wave[1])])
+        inner = [factored(monomials(whole))]
+        if abs(math.log(abs(c))) > APART:
+            line = linear(with_text(whole))
+            inner.append(
+                scaled(line[0], added([(1.0, f"x{line[2] + 1}"), (line[1] / line[0], None)])) if line else whole
+            )
+        for u in inner:
+            if u is not None:
+                yield scaled(math.copysign(1.0, c), product([*others, (("exp", u), p)]))
+
+
+def logarithms(node) -> Iterator[object]:
+    """a log(u) + k as a log(exp(k/a) u)."""
+    if _head(node) not in ("+", "-"):
+        return
+    terms = list(summands(node))
+    logs = [k for k, (_, term) in enumerate(terms) if _head(term) == "log"]
+    level = sum(c for c, term in terms if term is None)
+    if len(logs) != 1 or not level:
+        return
+    a, log = terms[logs[0]]
+    if abs(level / a) > 40:
+        return
+    c = math.exp(level / a)
+    others = [(b, term) for k, (b, term) in enumerate(terms) if k != logs[0] and term is not None]
+    for inner in (scaled(c, log[1]), added([(c * b, term) for b, term in summands(log[1])])):
+        yield added([(a, ("log", inner)), *others])
+
+
+# ---- products ---------------------------------------------------------------------------------
+
+
+def _parts(node) -> tuple[float, list[tuple[object, float]]]:
+    """(number, [(factor, exponent)]) of a product; roots of products stay whole."""
+    c, rest = coefficient(node)
+    parts = [] if rest is None else list(factors(rest))
+    for base, power in parts:
+        if isinstance(base, float):
+            c *= base**power
+    return c, [part for part in parts if not isinstance(part[0], float)]
+
+
+def powers(node) -> Iterator[object]:
+    """A product with one power of every factor."""
+    if _head(node) not in ("*", "/", "inv", "neg") and _head(node)[:3] not in ("pow", "mul", "div"):
+        return
+    c, parts = _parts(node)
+    merged: list[list] = []
+    for base, power in parts:
+        same = next((one for one in merged if alike(one[0], base)), None)
+        if same is None:
+            merged.append([base, power])
+        elif same[1] % 1 or power % 1 and not isinstance(base, str):
+            return
+        else:
+            same[1] += power
+    kept = [(base, power) for base, power in merged if power]
+    if not kept:
+        yield c
+        return
+    yield scaled(c, product(kept))
+    yield scaled(c, product(kept, together=True))
+
+
+def inside(node) -> Iterator[object]:
+    """x^p (u/x + v)^q as x^(p - q) (u + x v)^q."""
+    if _head(node) not in ("*", "/"):
+        return
+    c, parts = _parts(node)
+    for k, (base, p) in enumerate(parts):
+        for i, (total, q) in enumerate(parts):
+            if i == k or _head(total) not in ("+", "-") or q % 1 or p % 1:
+                continue
+            found = monomials(("*", total, base))
+            if found is None:
+                continue
+            others = [part for place, part in enumerate(parts) if place not in (i, k)]
+            left = [(base, p - q)] if p != q else []
+            yield scaled(c, product([*others, *left, (written(found), q)]))
+
+
+def scales(node) -> Iterator[object]:
+    """A product of sums with its number moved: into a sum, out of it, from one to another."""
+    if _head(node) not in ("*", "/", "inv", "neg", "pow1_2") and _head(node)[:4] not in ("mult", "div2", "pow2"):
+        return
+    if linear(with_text(node)) is not None:
+        return
+    c, parts = _parts(node)
+    places = [k for k, (base, _) in enumerate(parts) if _head(base) in ("+", "-")]
+    # a bare sum's number is a matter of `sums`
+    for k in places:
+        base, p = parts[k]
+        terms = list(summands(base))
+        others = parts[:k] + parts[k + 1 :]
+        for a in {abs(a) for a, _ in terms}:
+            if a == 1.0:
+                continue
+            out = added([(b / a, term) for b, term in terms])
+            size = c * a**p
+            yield scaled(size, product([*others, (out, p)]))
+            for i in places:
+                if i != k and size > 0:
+                    yield product([*(part for j, part in enumerate(parts) if j not in (i, k)), (out, p), _into(parts[i], size)])  # fmt: skip
+        if c > 0 and c != 1.0:
+            yield product([*others, _into(parts[k], c)])
+
+
+def _into(part: tuple[object, float], c: float) -> tuple[object, float]:
+    """(factor, exponent) of c times that of a sum."""
+    base, p = part
+    size = c ** (1 / p)
+    return added([(size * b, term) for b, term in summands(base)]), p
+
+
+# ---- sums -------------------------------------------------------------------------------------
+
+
+def sums(node) -> Iterator[object]:
+    """A sum with its numbers multiplied through, multiplied out, and as a product where it is one."""
+    if linear(with_text(node)) is not None:
+        return  # a column's line has the form that plain_forms gave it
+    if _head(node) in ("*", "/", "neg", "inv"):
+        c, rest = coefficient(node)
+        if c != 1.0 and _head(rest) in ("+", "-"):
+            yield added([(c * a, term) for a, term in summands(rest)])
+    if _head(node) not in ("+", "-", "*", "/"):
+        return
+    found = monomials(node)
+    if found is None or len(found) < 2:
+        return
+    yield written(found)
+    whole = factored(found)
+    if whole is not None and (len(found.bases()) > 1 or _is_power(whole)):
+        yield whole
+
+
+def _is_power(node) -> bool:
+    """Whether a polynomial of one column is no sum of powers that a person would leave as it is."""
+    return any(_head(base) in ("+", "-") and power > 1 for base, power in _parts(node)[1])
+
+
+def shared(node) -> Iterator[object]:
+    """A sum with what several of its terms share taken out of them, and pairs (x + a) (y + b) of four."""
+    if _head(node) not in ("+", "-"):
+        return
+    found = monomials(node)
+    if found is None or not 2 <= len(found) <= 16:
+        return
+    for base in found.bases() if len(found.bases()) > 1 else ():
+        having = found.having(base)
+        if len(having) < 2:
+            continue
+        rest = found.without(having)
+        for inner in (factored(having), having.taken_out()):
+            if inner is not None:
+                yield inner if not rest else ("+", inner, written(rest))
+    for four in found.pairs():
+        inner = factored(four)
+        rest = found.without(four)
+        if inner is not None and rest:
+            yield ("+", inner, written(rest))
