@@ -180,8 +180,7 @@ def _base(node, trees) -> str:
 def factored(found: Monomials | None):
     """A sum as a product, number, powers and sums; None where it has no factor but itself.
 
-    A base that all else stands with in proportion gives a factor: the coefficients of its powers are one sum times a number each.
-    Factors of the second degree that have a double root are squares.
+    A base that all else stands with in proportion gives a factor; squares and cubes of sums of two are told.
     """
     if found is None or not 2 <= len(found) <= MOST:
         return None
@@ -197,8 +196,8 @@ def factored(found: Monomials | None):
             q = _proportional(found, base)
             if q is None:
                 continue
-            powers, rest = q
-            parts += _of_powers(powers, found.trees[base])
+            factor, rest = q
+            parts += _of_powers(factor)
             found, alone = rest, False
             break
     if len(found) == 1:
@@ -242,32 +241,38 @@ def _raised(key: Key, n: int) -> Key:
 
 
 def _proportional(found: Monomials, base: str):
-    """({power: coefficient}, the sum they have in common), the largest power's 1; None where there is no such sum."""
+    """(the terms of a factor with a base, the sum that it is multiplied with); None where the coefficients of its powers have none.
+
+    The coefficient of every power is one sum times a number and what its terms share: v (x + y) + w x z + w y z is (v + w z) (x + y).
+    """
     by: dict[int, dict[Key, float]] = {}
     for key, c in found.items():
         power = dict(key).get(base, 0)
         by.setdefault(power, {})[tuple(item for item in key if item[0] != base)] = c
     if len(by) < 2 or min(by) < 0:
         return None
-    top = by[max(by)]
-    lead = max(top, key=lambda key: abs(top[key]))
-    powers = {}
-    for power, some in by.items():
+    top: Monomials | None = None
+    terms: dict[Key, float] = {}
+    for power in sorted(by, reverse=True):
+        some = Monomials(by[power], found.trees)
+        content = some.common()
+        some = some.over(content)
+        if top is None:
+            if len(some) < 2:
+                return None
+            top, lead = some, max(some, key=lambda key: abs(some[key]))
         if some.keys() != top.keys():
             return None
         ratio = some[lead] / top[lead]
         if any(abs(c - ratio * top[key]) > SAME * abs(c) for key, c in some.items()):
             return None
-        powers[power] = ratio
-    return powers, Monomials(top, found.trees)
+        terms[_times(((base, power),) if power else (), content)] = ratio
+    return Monomials(terms, found.trees), top
 
 
-def _of_powers(powers: dict[int, float], base) -> list[tuple[object, float]]:
-    """The factors of a polynomial of one base."""
-    degree = max(powers)
-    line = [powers.get(power, 0.0) for power in range(degree, -1, -1)]
-    if degree in (2, 3):
-        root = -line[1] / degree
-        if root and np.allclose(np.poly(np.full(degree, root)), line, rtol=SAME, atol=0.0):
-            return [(added([(1.0, base), (-root, None)]), float(degree))]
-    return [(added([(c, joined([(base, float(p))]) if p else None) for p, c in powers.items()]), 1.0)]
+def _of_powers(found: Monomials) -> list[tuple[object, float]]:
+    """A factor as the power of a sum where it is one."""
+    power = _power_of_two(found)
+    if power is not None and power[0] == 1.0:
+        return [power[1:]]
+    return [(written(found), 1.0)]

@@ -297,7 +297,13 @@ def exponents(node) -> Iterator[object]:
 
 
 def logarithms(node) -> Iterator[object]:
-    """a log(u) + k as a log(exp(k/a) u)."""
+    """a log(u) + k as a log(exp(k/a) u), log(u exp(v)) as log(u) + v."""
+    if _head(node) == "log":
+        c, parts = _parts(node[1])
+        grown = [(wave, p) for wave, p in parts if _head(wave) == "exp"]
+        if grown and c > 0:
+            rest = scaled(c, product([part for part in parts if _head(part[0]) != "exp"]))
+            yield added([(1.0, ("log", rest)), *((p * a, term) for wave, p in grown for a, term in summands(wave[1]))])
     if _head(node) not in ("+", "-"):
         return
     terms = list(summands(node))
@@ -351,19 +357,20 @@ def powers(node) -> Iterator[object]:
 
 def inside(node) -> Iterator[object]:
     """x^p (u/x + v)^q as x^(p - q) (u + x v)^q."""
-    if _head(node) not in ("*", "/"):
+    if _head(node) not in ("*", "/", "inv", "+", "-"):
         return
     c, parts = _parts(node)
-    for k, (base, p) in enumerate(parts):
-        for i, (total, q) in enumerate(parts):
-            if i == k or _head(total) not in ("+", "-") or q % 1 or p % 1:
-                continue
-            found = monomials(("*", total, base))
-            if found is None:
-                continue
-            others = [part for place, part in enumerate(parts) if place not in (i, k)]
-            left = [(base, p - q)] if p != q else []
-            yield scaled(c, product([*others, *left, (written(found), q)]))
+    for i, (total, q) in enumerate(parts):
+        found = monomials(total) if _head(total) in ("+", "-") and q % 1 == 0 else None
+        if found is None:
+            continue
+        below = [(found.trees[base], 0.0) for base, power in found.common() if power < 0]
+        for base, p in (*parts[:i], *parts[i + 1 :], *below):
+            grown = monomials(("*", total, base)) if p % 1 == 0 else None
+            if grown is not None:
+                others = [part for k, part in enumerate(parts) if k != i and part[0] is not base]
+                left = [(base, p - q)] if p != q else []
+                yield scaled(c, product([*others, *left, (written(grown), q)]))
 
 
 def scales(node) -> Iterator[object]:
