@@ -266,6 +266,8 @@ def part_of_logarithm(value: float) -> str:
 
     Also what stands before logarithms of base 10 and 2: "1/log(2)", "10/log(10)" of decibels, "-2.5/log(10)" of magnitudes.
     """
+    if not 0.04 < abs(value) < 40:
+        return ""
     for n in (10, 2):
         above = abs(value) * math.log(n)
         near = round(2 * above) / 2

@@ -177,7 +177,7 @@ def _over(node):
     above, below = _both_sides(node)
     number = math.prod(factor for factor in above if isinstance(factor, float))
     above = [factor for factor in above if not isinstance(factor, float)]
-    if not number or not (_divisor(1 / number) or part_of_logarithm(number)[:5] == "1/log"):
+    if not abs(number) > 1e-300 or not (_divisor(1 / number) or part_of_logarithm(number)[:5] == "1/log"):
         return node
     if number < 0 and not above or any(isinstance(factor, float) for factor in below):
         return node

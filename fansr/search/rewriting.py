@@ -126,12 +126,14 @@ def digits(c: float) -> float:
     """What a constant's digits cost to read, in tokens; multiples of pi are told by their factor."""
     if c == 1.0:
         return 0.0
-    least = min(count(c), 1 + count(1 / c)) if c else 1
+    least = min(count(c), 1 + count(1 / c)) if abs(c) > 1e-300 else 1
     return DIGIT * min(least, MOST_DIGITS) + (0.0 if c == round(c) and abs(c) < 10 else FRACTION)
 
 
 def count(c: float) -> int:
     """Digits of a constant, an exponent beyond 4 as two."""
+    if not math.isfinite(c):
+        return TOLD
     if part_of_pi(c) or part_of_logarithm(c):
         return 2
     mantissa, _, exponent = f"{c:.{TOLD - 1}e}".lstrip("-").partition("e")
