@@ -71,10 +71,14 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         *((logarithms,) if clean else ()),
     )  # fmt: skip
     best, least = candidate, price(tree_of(candidate), clean)
+    seen = set()
     for _ in range(ROUNDS):
         before = least
         for rule in rules:
             for tree in _forms(best, rule):
+                if tree in seen:
+                    continue
+                seen.add(tree)
                 if price(tree, clean) > least - 1e-9:
                     continue
                 found = if_as_good(best, tree, fitter, LONGER)

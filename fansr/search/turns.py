@@ -27,6 +27,8 @@ from fansr.search.state import STARTS as STARTS, Found as Found, Options as Opti
 from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
+# What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
+AHEAD = 0.005
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 # Tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up.
@@ -302,7 +304,7 @@ class Turns(Ending):
         started, cutting = time.monotonic(), 0.0
         while (waiting or turns) and not self.work.over():
             # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
-            if waiting and (not turns or (timed and all(t.seconds > 0 for t in turns))):
+            if waiting and (not turns or (timed and all(t.due() > AHEAD * len(turns) for t in turns))):
                 self._aim()
                 turns.append(self._start(waiting.pop(0)))
             turn = min(turns, key=_Turn.due) if timed else turns[0]
