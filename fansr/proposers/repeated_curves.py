@@ -135,13 +135,14 @@ class Table:
             constants.append(float(fit.pair_shares(*self._values(kind, at[None]))[1][0]))
         return Curve(0.0, FAMILIES[kind].spelled(X, *constants), np.asarray(FAMILIES[kind].values(self.x, *constants)))
 
-    def polished(self, kind: str, terms: list[Curve]) -> Sum | None:
-        """The sum of these curves with all constants fitted together; None where it is not finite."""
-        columns = [np.ones(len(self.x)), *(term.values for term in terms)]
+    @np.errstate(all="ignore")
+    def polished(self, kind: str, terms: list[Curve], level: bool = True) -> Sum | None:
+        """The sum of these curves, and of a constant if `level`, with all constants fitted together; None where it is not finite."""
+        columns = [*([np.ones(len(self.x))] if level else []), *(term.values for term in terms)]
         if not np.isfinite(columns).all():
             return None
         c, _ = coefficients(columns, self.y, None if self.weights is None else np.sqrt(self.weights))
-        law = summed(c[1:] * self.scale, [term.expr for term in terms], float(c[0]) * self.scale)
+        law = summed(c[level:] * self.scale, [term.expr for term in terms], float(c[0]) * self.scale if level else 0.0)
         found = finish(law, "repeats")
         held = found.consts == 1.0  # of the curve's form
         if int((~held).sum()) >= len(self.whole.y) - 1:
@@ -281,8 +282,10 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     j = columns[0]
     table = Table(problem, j)
     for found in sums(table, budget.over):
-        candidate = found.found
-        candidate.expr = [f"x{j + 1}" if token == "x1" else token for token in candidate.expr]
-        yield [candidate]
-        if candidate.fvu < EXACT:
+        bare = table.polished(found.kind, found.terms, level=False)
+        candidates = [one.found for one in (found, bare) if one is not None]
+        for candidate in candidates:
+            candidate.expr = [f"x{j + 1}" if token == "x1" else token for token in candidate.expr]
+        yield candidates
+        if any(candidate.fvu < EXACT for candidate in candidates):
             return

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fansr.search.plain_forms import added, coefficient, joined, scaled
+from fansr.search.plain_forms import added, coefficient, joined, scaled, summands
 
 MOST = 24  # terms of a sum that is multiplied out
 SAME = 1e-9  # relative difference of coefficients that are one
@@ -92,8 +92,17 @@ def product(parts, together: bool = False):
 
 
 def term_of(key: Key, trees):
-    """The tree of a product of powers; None of no power."""
-    return joined([(trees[base], float(power)) for base, power in key]) if key else None
+    """The tree of a product of powers, its exponentials as one; None of no power."""
+    return joined(one_exponential([(trees[base], float(power)) for base, power in key])) if key else None
+
+
+def one_exponential(parts):
+    """[(factor, exponent)] of a product with exp(u)^p exp(v)^q as exp(p u + q v)."""
+    grown = [(base, power) for base, power in parts if isinstance(base, tuple) and base[0] == "exp"]
+    if not grown or len(grown) == 1 and abs(grown[0][1]) == 1:
+        return parts
+    inside = added([(power * c, term) for base, power in grown for c, term in summands(base[1])])
+    return [*(part for part in parts if part not in grown), *([(("exp", inside), 1.0)] if inside != 0.0 else [])]
 
 
 def written(found: Monomials):

@@ -22,7 +22,7 @@ import numpy as np
 
 from fansr.expressions import FUNCTIONS, from_tree, part_of_logarithm, part_of_pi, to_tree
 from fansr.fitting import Candidate
-from fansr.search.monomials import factored, monomials, product, written
+from fansr.search.monomials import factored, monomials, one_exponential, product, written
 from fansr.search.plain_forms import (
     QUARTER,
     SAME,
@@ -67,7 +67,7 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         return candidate
     clean = candidate.fvu <= CLEAN
     rules: tuple[Rule, ...] = (
-        phases, double_angles, hyperbolic, saturated(X), powers, sums, shared, scales, exponents, inside,
+        phases, double_angles, hyperbolic, saturated(X), powers, roots(X), sums, shared, scales, exponents, inside,
         *((logarithms,) if clean else ()),
     )  # fmt: skip
     best, least = candidate, price(tree_of(candidate), clean)
@@ -110,7 +110,12 @@ def price(tree, clean: bool) -> float:
     if not np.isfinite(consts).all():
         return math.inf
     spoken = sum(1.0 for token in expr if token != "neg") + 0.5 * expr.count("neg") + 0.25 * expr.count("inv")
-    spoken += BRACKET * _brackets(to_tree(expr)) - (1 - ONE) * consts.count(1.0) + RARE * sum(map(expr.count, RARER))
+    spoken += (
+        BRACKET * _brackets(to_tree(expr))
+        + _divided_by_exponentials(to_tree(expr))
+        - (1 - ONE) * consts.count(1.0)
+        + RARE * sum(map(expr.count, RARER))
+    )
     return spoken + (sum(map(digits, consts)) if clean else CONSTANT * sum(c != 1.0 for c in consts))
 
 
@@ -124,6 +129,14 @@ def _brackets(tree, depth: int = 1) -> int:
         held = not bare and _head(child) in ("+", "-")
         total += depth * held + _brackets(child, depth + held)
     return total
+
+
+def _divided_by_exponentials(node) -> int:
+    """Exponentials below a bar, which read quicker above it."""
+    if not isinstance(node, tuple):
+        return 0
+    below = node[-1] if node[0] in ("/", "inv") else None
+    return (_head(below) == "exp") + sum(map(_divided_by_exponentials, node[1:]))
 
 
 def digits(c: float) -> float:
@@ -265,10 +278,7 @@ def saturated(X: np.ndarray) -> Rule:
     def rule(node) -> Iterator[object]:
         if _head(node) not in ("cosh", "sinh", "tanh"):
             return
-        from fansr.expressions import evaluate
-
-        with np.errstate(all="ignore"):
-            u = evaluate(from_tree(with_text(node[1])), X) + np.zeros(len(X))
+        u = _values(node[1], X)
         sign = 1.0 if (u > FAR).all() else -1.0 if (u < -FAR).all() else 0.0
         if not sign:
             return
@@ -333,10 +343,10 @@ def _parts(node) -> tuple[float, list[tuple[object, float]]]:
     """(number, [(factor, exponent)]) of a product; roots of products stay whole."""
     c, rest = coefficient(node)
     parts = [] if rest is None else list(factors(rest))
-    for base, power in parts:
-        if isinstance(base, float):
-            c *= base**power
-    return c, [part for part in parts if not isinstance(part[0], float)]
+    numbers = [(base, power) for base, power in parts if isinstance(base, float) and (base > 0 or power % 1 == 0)]
+    for base, power in numbers:
+        c *= base**power
+    return c, [part for part in parts if part not in numbers]
 
 
 def powers(node) -> Iterator[object]:
@@ -359,6 +369,39 @@ def powers(node) -> Iterator[object]:
         return
     yield scaled(c, product(kept))
     yield scaled(c, product(kept, together=True))
+    for base, power in kept:
+        if _head(base) == "exp" and power < 0:  # u/exp(v) as u exp(-v)
+            yield scaled(
+                c, product([*(part for part in kept if part[0] is not base), (("exp", _negative(base[1])), -power)])
+            )
+    merged_waves = one_exponential(kept)
+    if merged_waves is not kept:
+        yield scaled(c, product(merged_waves))
+
+
+def roots(X: np.ndarray) -> Rule:
+    """A rule: sqrt(x^2 u) as x sqrt(u), where x is never negative on the rows."""
+
+    def rule(node) -> Iterator[object]:
+        if _head(node) != "pow1_2":
+            return
+        c, parts = _parts(node[1])
+        out = [(base, p) for base, p in parts if p % 2 == 0 and (_values(base, X) >= 0).all()]
+        if out and c > 0:
+            left = [part for part in parts if part not in out]
+            below = c == 1 and bool(left) and all(p < 0 for _, p in left)
+            under = product([(base, -p) for base, p in left]) if below else scaled(c, product(left)) if left else c
+            yield product([*((base, p / 2) for base, p in out), (under, -0.5 if below else 0.5)])
+
+    return rule
+
+
+@np.errstate(all="ignore")
+def _values(node, X: np.ndarray) -> np.ndarray:
+    from fansr.expressions import evaluate
+
+    text = with_text(node)
+    return evaluate(from_tree(text) if isinstance(text, tuple) else [text], X) + np.zeros(len(X))
 
 
 def inside(node) -> Iterator[object]:

@@ -15,7 +15,7 @@ from tests.random_trees import random_tree
 
 X = np.random.default_rng(0).uniform(0.5, 3.0, (90, 4))
 RULES = (
-    rewriting.phases, rewriting.double_angles, rewriting.hyperbolic, rewriting.saturated(X), rewriting.powers, rewriting.sums,
+    rewriting.phases, rewriting.double_angles, rewriting.hyperbolic, rewriting.saturated(X), rewriting.powers, rewriting.roots(X), rewriting.sums,
     rewriting.shared, rewriting.scales, rewriting.exponents, rewriting.logarithms, rewriting.inside,
 )  # fmt: skip
 
@@ -56,6 +56,9 @@ def candidate(formula, X=X, names=None):
         ("0.2941176470588235*x2*x1/(1 + exp(0.57*x3))", "x1*x2/(3.4*(1 + exp(0.57*x3)))"),
         ("0.5882352941176471*x1*x2*exp(-x3*x4)", "x1*x2*exp(-x3*x4)/1.7"),
         ("x2*x3/(1 + exp(200*(x1 - 1.8)))", "x2*x3/(1 + exp(200*(x1 - 1.8)))"),
+        ("(0.8607*exp(x1)**2 + 1.5576)*exp(-5*x1) + 0.0951/exp(x1)", "0.8607*exp(-3*x1) + 1.5576*exp(-5*x1) + 0.0951*exp(-x1)"),
+        ("5*sqrt(x1**2/(x2 + 1.4))", "5*x1/sqrt(x2 + 1.4)"),
+        ("1/sqrt(x1*(2*x1/x2 + 1)**2)", "x2/(sqrt(x1)*(2*x1 + x2))"),
         ("tanh(x1)*x2", "x2*tanh(x1)"),
         ("x2*sinh(x1)/cosh(x1)", "x2*tanh(x1)"),
     ],
