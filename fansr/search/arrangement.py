@@ -163,7 +163,7 @@ def _divided(node):
 
 
 def _over(node):
-    """0.909090909 u as u/1.1, 0.909090909 u/v as u/(1.1 v), u/v/2 as u/(2 v)."""
+    """0.909090909 u as u/1.1, 0.909090909 u/v as u/(1.1 v), u/v/2 as u/(2 v), u/v w as u w/v."""
     if not isinstance(node, tuple):
         return node
     if node[0][:3] == "div" and isinstance(node[1], tuple) and node[1][0] in ("*", "/", "inv"):
@@ -178,7 +178,10 @@ def _over(node):
     number = math.prod(factor for factor in above if isinstance(factor, float))
     above = [factor for factor in above if not isinstance(factor, float)]
     if not abs(number) > 1e-300 or not (_divisor(1 / number) or part_of_logarithm(number)[:5] == "1/log"):
-        return node
+        if node[0] == "/" or not below or not above:
+            return node
+        numbers = [number] if number != 1 else []
+        return ("/", _multiplied([*numbers, *sorted(above, key=_place)]), _multiplied(sorted(below, key=_place)))
     if number < 0 and not above or any(isinstance(factor, float) for factor in below):
         return node
     down = _multiplied([abs(1 / number), *sorted(below, key=_place)])

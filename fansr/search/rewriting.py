@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fansr.expressions import FUNCTIONS, from_tree, part_of_logarithm, part_of_pi, to_tree
+from fansr.expressions import from_tree, part_of_logarithm, part_of_pi, to_tree
 from fansr.fitting import Candidate
 from fansr.search.monomials import factored, monomials, one_exponential, product, written
 from fansr.search.plain_forms import (
@@ -44,6 +44,7 @@ from fansr.search.spelling import linear
 CLEAN = 1e-18  # FVU of a law whose constants are told to many digits
 DIGIT, MOST_DIGITS, TOLD = 0.3, 9, 12  # tokens that a digit is worth, digits that count, digits that are looked at
 BRACKET = 0.8  # tokens that a pair of brackets is worth, twice as many within another
+OUTER = 2.0  # tokens that an exponential below a bar or under a power is worth besides
 ONE, FRACTION = 0.6, 0.5  # tokens that the number 1 is worth; that a constant is which is no small whole number
 RARE, RARER = (
     0.5,
@@ -54,6 +55,18 @@ LONGER = 6  # tokens that a form with fewer digits may be longer
 ROUNDS = 6
 FAR = 18.5  # of an argument whose function is at its limit to a float's digits
 APART = 17.0  # of the logarithm of a factor that belongs into its exponential
+
+ARITHMETIC = (
+    "*",
+    "/",
+    "neg",
+    "inv",
+    "pow",
+    "pow2",
+    "pow3",
+    "pow4",
+    "pow5",
+)  # whose operands want brackets where they are sums
 
 Rule = Callable[[object], Iterator[object]]
 
@@ -109,10 +122,11 @@ def price(tree, clean: bool) -> float:
         return math.inf
     if not np.isfinite(consts).all():
         return math.inf
-    spoken = sum(1.0 for token in expr if token != "neg") + 0.5 * expr.count("neg") + 0.25 * expr.count("inv")
+    numbers = sum(token[:4] == "mult" or token[:3] == "div" for token in expr)  # whole ones, in their operator
+    spoken = len(expr) - 0.5 * expr.count("neg") + 0.25 * expr.count("inv") + (1 + DIGIT) * numbers
     spoken += (
         BRACKET * _brackets(to_tree(expr))
-        + _divided_by_exponentials(to_tree(expr))
+        + _outer_exponents(to_tree(expr))
         - (1 - ONE) * consts.count(1.0)
         + RARE * sum(map(expr.count, RARER))
     )
@@ -123,7 +137,7 @@ def _brackets(tree, depth: int = 1) -> int:
     """Sums that stand in brackets of their own, those within others by their depth."""
     if not isinstance(tree, tuple):
         return 0
-    bare = tree[0] in ("+", "-") or tree[0] in FUNCTIONS
+    bare = tree[0] in ("+", "-") or tree[0] not in ARITHMETIC and tree[0][:3] not in ("mul", "div")
     total = 0
     for child in tree[1:]:
         held = not bare and _head(child) in ("+", "-")
@@ -131,12 +145,12 @@ def _brackets(tree, depth: int = 1) -> int:
     return total
 
 
-def _divided_by_exponentials(node) -> int:
-    """Exponentials below a bar, which read quicker above it."""
+def _outer_exponents(node) -> int:
+    """Exponentials below a bar or under a power, which read quicker with both in their exponent."""
     if not isinstance(node, tuple):
         return 0
-    below = node[-1] if node[0] in ("/", "inv") else None
-    return (_head(below) == "exp") + sum(map(_divided_by_exponentials, node[1:]))
+    held = node[-1] if node[0] in ("/", "inv") else node[1] if node[0] in ("pow2", "pow3", "pow4", "pow5") else None
+    return (_head(held) == "exp") + sum(map(_outer_exponents, node[1:]))
 
 
 def digits(c: float) -> float:
@@ -353,6 +367,13 @@ def powers(node) -> Iterator[object]:
     """A product with one power of every factor."""
     if _head(node) not in ("*", "/", "inv", "neg") and _head(node)[:3] not in ("pow", "mul", "div"):
         return
+    if node[0] == "pow" and isinstance(node[2], float):
+        for n in (3, 5):
+            above = round(n * node[2])
+            if above % n and abs(n * node[2] - above) <= SAME and 1 <= abs(above) <= 5:
+                root = (f"pow1_{n}", node[1])
+                power = root if abs(above) == 1 else (f"pow{abs(above)}", root)
+                yield power if above > 0 else ("inv", power)
     c, parts = _parts(node)
     merged: list[list] = []
     for base, power in parts:
