@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fansr.expressions import from_tree, part_of_logarithm, part_of_pi, to_tree
+from fansr.expressions import CONSTANT as FREE, from_tree, part_of_logarithm, part_of_pi, to_tree
 from fansr.fitting import Candidate
 from fansr.search.monomials import factored, monomials, one_exponential, product, written
 from fansr.search.plain_forms import (
@@ -44,7 +44,7 @@ from fansr.search.spelling import linear
 CLEAN = 1e-18  # FVU of a law whose constants are told to many digits
 DIGIT, MOST_DIGITS, TOLD = 0.3, 9, 12  # tokens that a digit is worth, digits that count, digits that are looked at
 BRACKET = 0.8  # tokens that a pair of brackets is worth, twice as many within another
-OUTER = 2.0  # tokens that an exponential below a bar or under a power is worth besides
+OUTER = 1.5  # tokens that an exponential below a bar or under a power is worth besides
 ONE, FRACTION = 0.6, 0.5  # tokens that the number 1 is worth; that a constant is which is no small whole number
 RARE, RARER = (
     0.5,
@@ -122,15 +122,24 @@ def price(tree, clean: bool) -> float:
         return math.inf
     if not np.isfinite(consts).all():
         return math.inf
-    numbers = sum(token[:4] == "mult" or token[:3] == "div" for token in expr)  # whole ones, in their operator
-    spoken = len(expr) - 0.5 * expr.count("neg") + 0.25 * expr.count("inv") + (1 + DIGIT) * numbers
-    spoken += (
-        BRACKET * _brackets(to_tree(expr))
-        + _outer_exponents(to_tree(expr))
-        - (1 - ONE) * consts.count(1.0)
-        + RARE * sum(map(expr.count, RARER))
-    )
-    return spoken + (sum(map(digits, consts)) if clean else CONSTANT * sum(c != 1.0 for c in consts))
+    tree = to_tree(expr)
+    whole = [
+        k for k, token in enumerate(expr) if token[:4] == "mult" or token[:3] == "div"
+    ]  # numbers in their operator
+    signs = expr.count("neg") + sum(k > 0 and expr[k - 1] == "neg" for k in whole)  # -3 is one number
+    spoken = len(expr) - 0.5 * signs + 0.25 * expr.count("inv") + (1 + DIGIT) * len(whole)
+    spoken += BRACKET * _brackets(tree) + OUTER * _outer_exponents(tree) + RARE * sum(map(expr.count, RARER))
+    spoken -= (1 - ONE) * consts.count(1.0)
+    if not clean:
+        return spoken + CONSTANT * sum(c != 1.0 for c in consts)
+    return spoken + _digits(tree, iter(consts))
+
+
+def _digits(node, consts: Iterator[float], factor: bool = False) -> float:
+    """What the digits of a tree's constants cost to read; factor: whether the node is one."""
+    if isinstance(node, tuple):
+        return sum(_digits(child, consts, node[0] in ("*", "/")) for child in node[1:])
+    return digits(next(consts), factor) if node == FREE else 0.0
 
 
 def _brackets(tree, depth: int = 1) -> int:
@@ -153,11 +162,11 @@ def _outer_exponents(node) -> int:
     return (_head(held) == "exp") + sum(map(_outer_exponents, node[1:]))
 
 
-def digits(c: float) -> float:
-    """What a constant's digits cost to read, in tokens; multiples of pi are told by their factor."""
+def digits(c: float, factor: bool = False) -> float:
+    """What a constant's digits cost to read, in tokens; parts of pi count as short, and a factor may be divided by."""
     if c == 1.0:
         return 0.0
-    least = min(count(c), 1 + count(1 / c)) if abs(c) > 1e-300 else 1
+    least = min(count(c), 1 + count(1 / c)) if factor and abs(c) > 1e-300 else count(c)
     return DIGIT * min(least, MOST_DIGITS) + (0.0 if c == round(c) and abs(c) < 10 else FRACTION)
 
 
