@@ -22,7 +22,7 @@ import numpy as np
 from fansr.expressions import CONSTANT, from_tree, part_of_logarithm, variable_index
 from fansr.fitting import Candidate
 from fansr.search.plain_forms import added, coefficient, everywhere, scaled, summands, tree_of, with_text
-from fansr.search.rewriting import count
+from fansr.search.reading_cost import count
 from fansr.search.spelling import linear
 
 SAME = 1e-13  # relative difference of a constant and a logarithm that it is

@@ -203,7 +203,7 @@ class Ending(State):
 
     def _in_plain_form(self, candidate: Candidate) -> Candidate:
         candidate = plain_forms.plain(candidate, self.problem.X, self.fitter)
-        candidate = rewriting.shortest(candidate, self.problem.X, self.fitter)
+        candidate = self._kept(rewriting.shortest(candidate, self.problem.X, self.fitter), candidate)
         return arrangement.arranged(spelling.outside(candidate, self.fitter))
 
     def _errors(self, candidate: Candidate) -> np.ndarray:

@@ -10,7 +10,7 @@
     1.51e-85 cosh(-20 x), |20 x| > 100     exp(20 (x - 9.8))/2
 
 A rule is a function of a node that yields other forms of it, all equal to it for all real arguments for which it has a value, but for
-`saturated`, which asks the rows.  Trees and helpers are those of plain_forms.py; nothing is fitted, and what is kept fits as before.
+`saturated` and `roots`, which ask the rows.  Which reads quickest is told by reading_cost.py.  Trees and helpers are those of plain_forms.py; nothing is fitted, and what is kept fits as before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fansr.expressions import CONSTANT as FREE, from_tree, part_of_logarithm, part_of_pi, to_tree
+from fansr.expressions import from_tree
 from fansr.fitting import Candidate
 from fansr.search.monomials import factored, monomials, one_exponential, product, written
 from fansr.search.plain_forms import (
@@ -35,38 +35,17 @@ from fansr.search.plain_forms import (
     in_order,
     scaled,
     summands,
-    text_of,
     tree_of,
     with_text,
 )
+from fansr.search.reading_cost import MOST_DIGITS, TOLD, count, head, price
 from fansr.search.spelling import linear
 
 CLEAN = 1e-18  # FVU of a law whose constants are told to many digits
-DIGIT, MOST_DIGITS, TOLD = 0.3, 9, 12  # tokens that a digit is worth, digits that count, digits that are looked at
-BRACKET = 0.8  # tokens that a pair of brackets is worth, twice as many within another
-OUTER = 1.5  # tokens that an exponential below a bar or under a power is worth besides
-ONE, FRACTION = 0.6, 0.5  # tokens that the number 1 is worth; that a constant is which is no small whole number
-RARE, RARER = (
-    0.5,
-    ("sinh", "cosh", "tanh"),
-)  # tokens that a function costs more than the exponential that it is far from 0
-CONSTANT = 1.5  # tokens that a constant of a noisy law is worth besides its own
 LONGER = 6  # tokens that a form with fewer digits may be longer
 ROUNDS = 6
 FAR = 18.5  # of an argument whose function is at its limit to a float's digits
 APART = 17.0  # of the logarithm of a factor that belongs into its exponential
-
-ARITHMETIC = (
-    "*",
-    "/",
-    "neg",
-    "inv",
-    "pow",
-    "pow2",
-    "pow3",
-    "pow4",
-    "pow5",
-)  # whose operands want brackets where they are sums
 
 Rule = Callable[[object], Iterator[object]]
 
@@ -114,75 +93,9 @@ def _forms(law: Candidate, rule: Rule) -> list[object]:
         return []
 
 
-def price(tree, clean: bool) -> float:
-    """What a tree costs to read, in tokens: its tokens, and the digits of its constants, or their number where the rows are noisy."""
-    try:
-        expr, consts = text_of(tree)
-    except (ValueError, OverflowError, ZeroDivisionError):
-        return math.inf
-    if not np.isfinite(consts).all():
-        return math.inf
-    tree = to_tree(expr)
-    whole = [
-        k for k, token in enumerate(expr) if token[:4] == "mult" or token[:3] == "div"
-    ]  # numbers in their operator
-    signs = expr.count("neg") + sum(k > 0 and expr[k - 1] == "neg" for k in whole)  # -3 is one number
-    spoken = len(expr) - 0.5 * signs + 0.25 * expr.count("inv") + (1 + DIGIT) * len(whole)
-    spoken += BRACKET * _brackets(tree) + OUTER * _outer_exponents(tree) + RARE * sum(map(expr.count, RARER))
-    spoken -= (1 - ONE) * consts.count(1.0)
-    if not clean:
-        return spoken + CONSTANT * sum(c != 1.0 for c in consts)
-    return spoken + _digits(tree, iter(consts))
-
-
-def _digits(node, consts: Iterator[float], factor: bool = False) -> float:
-    """What the digits of a tree's constants cost to read; factor: whether the node is one."""
-    if isinstance(node, tuple):
-        return sum(_digits(child, consts, node[0] in ("*", "/")) for child in node[1:])
-    return digits(next(consts), factor) if node == FREE else 0.0
-
-
-def _brackets(tree, depth: int = 1) -> int:
-    """Sums that stand in brackets of their own, those within others by their depth."""
-    if not isinstance(tree, tuple):
-        return 0
-    bare = tree[0] in ("+", "-") or tree[0] not in ARITHMETIC and tree[0][:3] not in ("mul", "div")
-    total = 0
-    for child in tree[1:]:
-        held = not bare and _head(child) in ("+", "-")
-        total += depth * held + _brackets(child, depth + held)
-    return total
-
-
-def _outer_exponents(node) -> int:
-    """Exponentials below a bar or under a power, which read quicker with both in their exponent."""
-    if not isinstance(node, tuple):
-        return 0
-    held = node[-1] if node[0] in ("/", "inv") else node[1] if node[0] in ("pow2", "pow3", "pow4", "pow5") else None
-    return (_head(held) == "exp") + sum(map(_outer_exponents, node[1:]))
-
-
-def digits(c: float, factor: bool = False) -> float:
-    """What a constant's digits cost to read, in tokens; parts of pi count as short, and a factor may be divided by."""
-    if c == 1.0:
-        return 0.0
-    least = min(count(c), 1 + count(1 / c)) if factor and abs(c) > 1e-300 else count(c)
-    return DIGIT * min(least, MOST_DIGITS) + (0.0 if c == round(c) and abs(c) < 10 else FRACTION)
-
-
-def count(c: float) -> int:
-    """Digits of a constant, an exponent beyond 4 as two."""
-    if not math.isfinite(c):
-        return TOLD
-    if part_of_pi(c) or part_of_logarithm(c):
-        return 2
-    mantissa, _, exponent = f"{c:.{TOLD - 1}e}".lstrip("-").partition("e")
-    return len(mantissa.replace(".", "").rstrip("0")) + (2 if abs(int(exponent)) > 4 else 0)
-
-
 def one_number(node):
     """A product with its numbers as one, in front."""
-    if _head(node) not in ("*", "/", "neg") and _head(node)[:3] not in ("mul", "div"):
+    if head(node) not in ("*", "/", "neg") and head(node)[:3] not in ("mul", "div"):
         return node
     c, rest = coefficient(node)
     return c if rest is None else scaled(c, rest)
@@ -190,8 +103,7 @@ def one_number(node):
 
 def _in_digits(node):
     """A number that differs from one of few digits in its last bits as that one."""
-    short = float(f"{node:.{TOLD - 1}e}") if isinstance(node, float) else node
-    return short if isinstance(node, float) and count(node) <= MOST_DIGITS else node
+    return float(f"{node:.{TOLD - 1}e}") if isinstance(node, float) and count(node) <= MOST_DIGITS else node
 
 
 def _everywhere(tree, rule: Rule) -> Iterator[object]:
@@ -204,16 +116,12 @@ def _everywhere(tree, rule: Rule) -> Iterator[object]:
             yield (*tree[:place], other, *tree[place + 1 :])
 
 
-def _head(node) -> str:
-    return node[0] if isinstance(node, tuple) else ""
-
-
 # ---- waves ------------------------------------------------------------------------------------
 
 
 def phases(node) -> Iterator[object]:
     """A wave with its phase within half a turn, quarter turns in the function, and an angle that does not begin with a minus."""
-    if _head(node) not in ("sin", "cos"):
+    if head(node) not in ("sin", "cos"):
         return
     terms = list(summands(node[1]))
     rest = [term for term in terms if term[1] is not None]
@@ -236,12 +144,12 @@ def phases(node) -> Iterator[object]:
 
 def double_angles(node) -> Iterator[object]:
     """sin(u) cos(u) as sin(2 u)/2."""
-    if _head(node) not in ("*", "/"):
+    if head(node) not in ("*", "/"):
         return
     c, parts = _parts(node)
     for i, (sine, p) in enumerate(parts):
         for k, (cosine, q) in enumerate(parts):
-            if _head(sine) == "sin" and _head(cosine) == "cos" and p == q == 1 and alike(sine[1], cosine[1]):
+            if head(sine) == "sin" and head(cosine) == "cos" and p == q == 1 and alike(sine[1], cosine[1]):
                 others = [part for place, part in enumerate(parts) if place not in (i, k)]
                 yield scaled(c / 2, product([*others, (("sin", scaled(2.0, sine[1])), 1.0)]))
 
@@ -251,7 +159,7 @@ def double_angles(node) -> Iterator[object]:
 
 def hyperbolic(node) -> Iterator[object]:
     """exp(u) + exp(-u) as 2 cosh(u), their difference as 2 sinh(u), both with one factor; sinh over cosh as tanh."""
-    if _head(node) in ("+", "-"):
+    if head(node) in ("+", "-"):
         terms = list(summands(node))
         found = [_exponential_term(c, term) for c, term in terms]
         for i, first in enumerate(found):
@@ -266,11 +174,11 @@ def hyperbolic(node) -> Iterator[object]:
                 function = "cosh" if a * b > 0 else "sinh"
                 one = (2 * a, product([*rest_factors(rest), ((function, u), 1.0)]))
                 yield added([one, *(term for place, term in enumerate(terms) if place not in (i, k))])
-    if _head(node) == "/":
+    if head(node) == "/":
         c, parts = _parts(node)
         for i, (sine, p) in enumerate(parts):
             for k, (cosine, q) in enumerate(parts):
-                if _head(sine) == "sinh" and _head(cosine) == "cosh" and p == -q == 1 and alike(sine[1], cosine[1]):
+                if head(sine) == "sinh" and head(cosine) == "cosh" and p == -q == 1 and alike(sine[1], cosine[1]):
                     others = [part for place, part in enumerate(parts) if place not in (i, k)]
                     yield scaled(c, product([*others, (("tanh", sine[1]), 1.0)]))
 
@@ -284,7 +192,7 @@ def _exponential_term(c: float, term):
     if term is None:
         return None
     parts = list(factors(term))
-    waves = [(base, p) for base, p in parts if _head(base) == "exp" and abs(p) == 1]
+    waves = [(base, p) for base, p in parts if head(base) == "exp" and abs(p) == 1]
     if len(waves) != 1:
         return None
     (wave, p), rest = waves[0], [part for part in parts if part[0] is not waves[0][0]]
@@ -299,7 +207,7 @@ def saturated(X: np.ndarray) -> Rule:
     """A rule: cosh, sinh and tanh of what is far from 0 on all rows as the exponential, or the number, that they are."""
 
     def rule(node) -> Iterator[object]:
-        if _head(node) not in ("cosh", "sinh", "tanh"):
+        if head(node) not in ("cosh", "sinh", "tanh"):
             return
         u = _values(node[1], X)
         sign = 1.0 if (u > FAR).all() else -1.0 if (u < -FAR).all() else 0.0
@@ -316,11 +224,11 @@ def saturated(X: np.ndarray) -> Rule:
 
 def exponents(node) -> Iterator[object]:
     """c exp(u) as exp(u + log c): where c is beyond all bounds, or the sum has factors then."""
-    if _head(node) not in ("*", "/", "neg"):
+    if head(node) not in ("*", "/", "neg"):
         return
     c, parts = _parts(node)
     for k, (wave, p) in enumerate(parts):
-        if _head(wave) != "exp" or abs(p) != 1 or c == 0:
+        if head(wave) != "exp" or abs(p) != 1 or c == 0:
             continue
         others = parts[:k] + parts[k + 1 :]
         whole = added([(math.log(abs(c)) * p, None), *summands(wave[1])])
@@ -337,16 +245,16 @@ def exponents(node) -> Iterator[object]:
 
 def logarithms(node) -> Iterator[object]:
     """a log(u) + k as a log(exp(k/a) u), log(u exp(v)) as log(u) + v."""
-    if _head(node) == "log":
+    if head(node) == "log":
         c, parts = _parts(node[1])
-        grown = [(wave, p) for wave, p in parts if _head(wave) == "exp"]
+        grown = [(wave, p) for wave, p in parts if head(wave) == "exp"]
         if grown and c > 0:
-            rest = scaled(c, product([part for part in parts if _head(part[0]) != "exp"]))
+            rest = scaled(c, product([part for part in parts if head(part[0]) != "exp"]))
             yield added([(1.0, ("log", rest)), *((p * a, term) for wave, p in grown for a, term in summands(wave[1]))])
-    if _head(node) not in ("+", "-"):
+    if head(node) not in ("+", "-"):
         return
     terms = list(summands(node))
-    logs = [k for k, (_, term) in enumerate(terms) if _head(term) == "log"]
+    logs = [k for k, (_, term) in enumerate(terms) if head(term) == "log"]
     level = sum(c for c, term in terms if term is None)
     if len(logs) != 1 or not level:
         return
@@ -374,7 +282,7 @@ def _parts(node) -> tuple[float, list[tuple[object, float]]]:
 
 def powers(node) -> Iterator[object]:
     """A product with one power of every factor."""
-    if _head(node) not in ("*", "/", "inv", "neg") and _head(node)[:3] not in ("pow", "mul", "div"):
+    if head(node) not in ("*", "/", "inv", "neg") and head(node)[:3] not in ("pow", "mul", "div"):
         return
     if node[0] == "pow" and isinstance(node[2], float):
         for n in (3, 5):
@@ -400,7 +308,7 @@ def powers(node) -> Iterator[object]:
     yield scaled(c, product(kept))
     yield scaled(c, product(kept, together=True))
     for base, power in kept:
-        if _head(base) == "exp" and power < 0:  # u/exp(v) as u exp(-v)
+        if head(base) == "exp" and power < 0:  # u/exp(v) as u exp(-v)
             yield scaled(
                 c, product([*(part for part in kept if part[0] is not base), (("exp", _negative(base[1])), -power)])
             )
@@ -413,7 +321,7 @@ def roots(X: np.ndarray) -> Rule:
     """A rule: sqrt(x^2 u) as x sqrt(u), where x is never negative on the rows."""
 
     def rule(node) -> Iterator[object]:
-        if _head(node) != "pow1_2":
+        if head(node) != "pow1_2":
             return
         c, parts = _parts(node[1])
         out = [(base, p) for base, p in parts if p % 2 == 0 and (_values(base, X) >= 0).all()]
@@ -436,11 +344,11 @@ def _values(node, X: np.ndarray) -> np.ndarray:
 
 def inside(node) -> Iterator[object]:
     """x^p (u/x + v)^q as x^(p - q) (u + x v)^q."""
-    if _head(node) not in ("*", "/", "inv", "+", "-"):
+    if head(node) not in ("*", "/", "inv", "+", "-"):
         return
     c, parts = _parts(node)
     for i, (total, q) in enumerate(parts):
-        found = monomials(total) if _head(total) in ("+", "-") and q % 1 == 0 else None
+        found = monomials(total) if head(total) in ("+", "-") and q % 1 == 0 else None
         if found is None:
             continue
         below = [(found.trees[base], 0.0) for base, power in found.common() if power < 0]
@@ -454,12 +362,12 @@ def inside(node) -> Iterator[object]:
 
 def scales(node) -> Iterator[object]:
     """A product of sums with its number moved: into a sum, out of it, from one to another."""
-    if _head(node) not in ("*", "/", "inv", "neg", "pow1_2") and _head(node)[:4] not in ("mult", "div2", "pow2"):
+    if head(node) not in ("*", "/", "inv", "neg", "pow1_2") and head(node)[:4] not in ("mult", "div2", "pow2"):
         return
     if linear(with_text(node)) is not None:
         return
     c, parts = _parts(node)
-    places = [k for k, (base, _) in enumerate(parts) if _head(base) in ("+", "-")]
+    places = [k for k, (base, _) in enumerate(parts) if head(base) in ("+", "-")]
     # a bare sum's number is a matter of `sums`
     for k in places:
         base, p = parts[k]
@@ -492,11 +400,11 @@ def sums(node) -> Iterator[object]:
     """A sum with its numbers multiplied through, multiplied out, and as a product where it is one."""
     if linear(with_text(node)) is not None:
         return  # a column's line has the form that plain_forms gave it
-    if _head(node) in ("*", "/", "neg", "inv"):
+    if head(node) in ("*", "/", "neg", "inv"):
         c, rest = coefficient(node)
-        if c != 1.0 and _head(rest) in ("+", "-"):
+        if c != 1.0 and head(rest) in ("+", "-"):
             yield added([(c * a, term) for a, term in summands(rest)])
-    if _head(node) not in ("+", "-", "*", "/"):
+    if head(node) not in ("+", "-", "*", "/"):
         return
     found = monomials(node)
     if found is None or len(found) < 2:
@@ -509,12 +417,12 @@ def sums(node) -> Iterator[object]:
 
 def _is_power(node) -> bool:
     """Whether a polynomial of one column is no sum of powers that a person would leave as it is."""
-    return any(_head(base) in ("+", "-") and power > 1 for base, power in _parts(node)[1])
+    return any(head(base) in ("+", "-") and power > 1 for base, power in _parts(node)[1])
 
 
 def shared(node) -> Iterator[object]:
     """A sum with what several of its terms share taken out of them, and pairs (x + a) (y + b) of four."""
-    if _head(node) not in ("+", "-"):
+    if head(node) not in ("+", "-"):
         return
     found = monomials(node)
     if found is None or not 2 <= len(found) <= 16:
