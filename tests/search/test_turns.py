@@ -170,3 +170,63 @@ def test_a_search_ends_when_the_law_is_as_good_as_was_asked_for():
     options = turns.Options(target_fvu=0.2, watch=lambda state: seen.append(state.best.fvu))
     found = turns.search(problem, options, turns.Budget(None))
     assert found.best.fvu <= 0.2 and seen[-1] <= 0.2 and all(fvu > 0.2 for fvu in seen[:-1])
+
+
+def _made_up(monkeypatch, **proposers):
+    """The proposers of these names are these generators of batches."""
+
+    class Module:
+        pass
+
+    def module(name, *more):
+        made = Module()
+        known = {turns.PROPOSERS[key][0]: (turns.PROPOSERS[key][1], steps) for key, steps in proposers.items()}
+        setattr(made, known[name][0], lambda *args, steps=known[name][1], **extra: steps())
+        return made
+
+    monkeypatch.setattr(turns.importlib, "import_module", module)
+
+
+def test_who_is_quick_has_several_turns_before_the_next_one_starts(monkeypatch):
+    import time
+
+    order = []
+
+    def steps(name):
+        for _ in range(60):
+            order.append(name)
+            time.sleep(0.001)
+            yield []
+
+    _made_up(monkeypatch, rational=lambda: steps("rational"), pairs=lambda: steps("pairs"))
+    x = np.random.default_rng(0).uniform(1, 2, (60, 2))
+    problem = Problem(x, np.random.default_rng(1).normal(size=60), ["a", "b"])
+    turns.search(problem, turns.Options(proposers=("rational", "pairs"), tidy=False), turns.Budget(5.0))
+    assert order.index("pairs") > 1 and order.count("rational") == order.count("pairs") == 60
+
+
+def test_an_exact_law_of_many_constants_is_searched_on(monkeypatch):
+    """Seven constants fit exp on a narrow column to rounding; who says exp later is still heard."""
+    import time
+
+    x = np.linspace(1, 1.1, 40)[:, None]
+    y = np.exp(x[:, 0])
+    poly = np.polyfit(x[:, 0], y, 6)
+    expr = ["<constant>"]
+    for _ in poly[1:]:
+        expr = ["+", "*", "x1", *expr, "<constant>"]
+
+    def first():
+        time.sleep(0.1)
+        yield [Candidate(expr, poly, 1e-26, "rational", 0.0, 0)]
+
+    def later():
+        for _ in range(40):
+            time.sleep(0.01)  # four times what the first took
+            yield []
+        yield [Candidate(["exp", "x1"], np.zeros(0), 0.0, "pairs", 0.0, 0)]
+
+    _made_up(monkeypatch, rational=first, pairs=later)
+    options = turns.Options(proposers=("rational", "pairs"))
+    found = turns.search(Problem(x, y, ["x"]), options, turns.Budget(20.0))
+    assert found.best.expr == ["exp", "x1"]
