@@ -2,6 +2,7 @@
 
 3 (x - 1/3)^2 + 2/3, (a x + b) x + c   3 x^2 - 2 x + 1, a x^2 + b x + c
 c exp(1e-8 u), tanh(1e-4 u)            their series, where the rows cannot tell: c + c' u
+u v + 1.02 u + 2.1 v + 2.25            (u + 2.1) (v + 1.05), where the rows cannot tell
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import numpy as np
 
 from fansr.expressions import from_tree, variable_index
 from fansr.fitting import Candidate
+from fansr.search.monomials import inverse, monomials, term_of, times, written
 from fansr.search.plain_forms import (
     ROUNDING,
     added,
     everywhere,
     if_as_good,
+    scaled,
     summands,
     text_of,
     tree_of,
@@ -27,6 +30,7 @@ from fansr.search.spelling import linear
 
 TOLD = 6.0  # over the rows: the relative loss of fit that a plainer law may cost to be worth the selection's look
 FLAT = 0.3  # largest |argument| of a function that may be at its limit
+NEARLY, MOST_TERMS = 0.5, 10  # relative difference of a d and b c; terms of a sum that is looked at
 LONGER = 4  # tokens that a form may be longer than the one it replaces
 
 
@@ -85,6 +89,27 @@ def limits(candidate: Candidate, X: np.ndarray, fitter) -> Iterator[Candidate]:
             if fvu <= candidate.fvu * (1 + TOLD / len(X)) + ROUNDING:
                 yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
                 break
+
+
+def shifted_products(candidate: Candidate, fitter, over) -> Iterator[Candidate]:
+    """The candidate with a u v + b u + c v + d of nearly a d = b c as a (u + c/a) (v + b/a), fitted again."""
+    tree = tree_of(candidate)
+    for node in (node for node in _nodes(tree) if node[0] in ("+", "-")):
+        found = monomials(node)
+        for four in found.pairs(NEARLY) if found is not None and len(found) <= MOST_TERMS else ():
+            if over():
+                return
+            (_, a), (uk, b), (vk, c), (t, _) = four.items()
+            u, v = (term_of(times(key, inverse(t)), found.trees) for key in (uk, vk))
+            whole = ("*", added([(1.0, u), (c / a, None)]), added([(1.0, v), (b / a, None)]))
+            part = scaled(a, ("*", term_of(t, found.trees), whole) if t else whole)
+            rest = found.without(four)
+            expr, consts = text_of(_replaced(tree, node, ("+", part, written(rest)) if rest else part))
+            if len(consts) > len(candidate.consts) + 1 or len(expr) > len(candidate.expr) + LONGER:
+                continue
+            fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
+            if fvu <= candidate.fvu * (1 + TOLD / len(fitter.y)) + ROUNDING:
+                yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
 
 
 # function -> (coefficient, power of its argument), up to the second

@@ -110,8 +110,9 @@ class Ending(State):
         finals = [self._plain(candidate, over) for candidate in leaders]
         if self.rules is not None or self.units is not None or self.prior:
             return finals
-        limits = [limit for one in finals for limit in alternative_forms.limits(one, self.problem.X, self.fitter)]
-        return [*finals, *(self._plain(limit, over) for limit in limits)]
+        others = [limit for one in finals for limit in alternative_forms.limits(one, self.problem.X, self.fitter)]
+        others += [product for one in finals for product in alternative_forms.shifted_products(one, self.fitter, over)]
+        return [*finals, *(self._plain(other, over) for other in others)]
 
     def _choice(self, finals: list[Candidate], over: Callable[[], bool]) -> Candidate | None:
         """The best by the selection's number, or a sound one not far behind it."""

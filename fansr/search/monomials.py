@@ -51,7 +51,7 @@ class Monomials(dict):
 
     def over(self, key: Key) -> Monomials:
         """The terms divided by a product of powers."""
-        return Monomials({_times(k, tuple((b, -p) for b, p in key)): c for k, c in self.items()}, self.trees)
+        return Monomials({times(k, inverse(key)): c for k, c in self.items()}, self.trees)
 
     def taken_out(self):
         """A tree: what all terms share times the sum of the rest."""
@@ -60,15 +60,15 @@ class Monomials(dict):
             return None
         return ("*", term_of(common, self.trees), written(self.over(common)))
 
-    def pairs(self) -> Iterator[Monomials]:
-        """Four terms u v t, u t, v t, t whose coefficients a, b, c, d have a d = b c, and that are not all."""
+    def pairs(self, near: float = SAME) -> Iterator[Monomials]:
+        """Four terms u v t, u t, v t, t, in this order, whose coefficients a, b, c, d have a d = b c to a share of `near`."""
         for (k1, a), (k4, d) in itertools.permutations(self.items(), 2):
-            ratio = _times(k1, tuple((b, -p) for b, p in k4))
-            if len(ratio) != 2:
+            ratio = times(k1, inverse(k4))
+            if len(ratio) != 2 or min(power for _, power in ratio) < 0:
                 continue
             u, v = (ratio[0],), (ratio[1],)
-            k2, k3 = _times(k4, u), _times(k4, v)
-            if k2 in self and k3 in self and abs(a * d - self[k2] * self[k3]) <= SAME * abs(a * d):
+            k2, k3 = times(k4, u), times(k4, v)
+            if k2 in self and k3 in self and abs(a * d - self[k2] * self[k3]) <= near * abs(a * d):
                 yield Monomials({k: self[k] for k in (k1, k2, k3, k4)}, self.trees)
 
 
@@ -120,11 +120,17 @@ def monomials(node) -> Monomials | None:
     return Monomials({key: c for key, c in terms.items() if abs(c) > 1e-15 * largest}, trees)
 
 
-def _times(one: Key, other: Key) -> Key:
+def times(one: Key, other: Key) -> Key:
+    """The product of two products of powers."""
     powers = dict(one)
     for base, power in other:
         powers[base] = powers.get(base, 0) + power
     return tuple(sorted((base, power) for base, power in powers.items() if power))
+
+
+def inverse(key: Key) -> Key:
+    """One over a product of powers."""
+    return tuple((base, -power) for base, power in key)
 
 
 def _both(one, other):
@@ -132,7 +138,7 @@ def _both(one, other):
         return None
     found: dict[Key, float] = {}
     for (k, a), (m, b) in itertools.product(one.items(), other.items()):
-        key = _times(k, m)
+        key = times(k, m)
         found[key] = found.get(key, 0.0) + a * b
     return found
 
@@ -238,7 +244,7 @@ def _power_of_two(found: Monomials):
         one, other = (tuple((base, power // n) for base, power in key) for key in (first, last))
         for b in (r, -r) if n == 2 else (r,):
             whole = {
-                _times(_raised(one, n - k), _raised(other, k)): number * math.comb(n, k) * b**k for k in range(n + 1)
+                times(_raised(one, n - k), _raised(other, k)): number * math.comb(n, k) * b**k for k in range(n + 1)
             }
             if whole.keys() == found.keys() and all(abs(whole[key] - c) <= SAME * abs(c) for key, c in found.items()):
                 return number, added([(1.0, term_of(one, found.trees)), (b, term_of(other, found.trees))]), float(n)
@@ -275,7 +281,7 @@ def _proportional(found: Monomials, base: str):
         ratio = some[lead] / top[lead]
         if any(abs(c - ratio * top[key]) > SAME * abs(c) for key, c in some.items()):
             return None
-        terms[_times(((base, power),) if power else (), content)] = ratio
+        terms[times(((base, power),) if power else (), content)] = ratio
     return Monomials(terms, found.trees), top
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from fansr.expressions import evaluate, free, from_infix, from_tree, n_constants, to_infix
 from fansr.fitting import Candidate, Refiner
-from fansr.search import arrangement, monomials, rewriting
+from fansr.search import alternative_forms, arrangement, monomials, rewriting
 from fansr.search.plain_forms import text_of, tree_of
 from tests.random_trees import random_tree
 
@@ -132,6 +132,24 @@ def test_factors_are_sympys(seed):
 def test_what_has_no_factors_stays():
     for text in ("x1*x2 + x3", "x1**2 + x2**2", "x1*x2 + 2*x1 + 3*x2 + 7"):
         assert monomials.factored(monomials.monomials(tree_of(candidate(text)[0]))) is None
+
+
+def test_a_shifted_product_is_told_through_noise():
+    """As good as the product fitted by scipy, from the sum with its four coefficients apart."""
+    from scipy.optimize import curve_fit
+
+    rng = np.random.default_rng(8)
+    y = X[:, 2] / ((X[:, 0] + 2.1) * (X[:, 1] + 1.1)) * (1 + 0.002 * rng.standard_normal(len(X)))
+    expr, consts = free(from_infix("x3/(1.03*x1*x2 + 2.2*x2 + 1.07*x1 + 2.4)"))
+    fitter = Refiner(X, y)
+    fvu, consts = fitter.polish(expr, np.array(consts))
+    found = list(alternative_forms.shifted_products(Candidate(expr, consts, fvu), fitter, lambda: False))
+    assert len(found) == 1 and len(found[0].consts) == 3
+    best, _ = curve_fit(lambda X, a, b, c: a * X[2] / ((X[0] + b) * (X[1] + c)), X.T, y, p0=[1, 2, 1])
+    left = y - best[0] * X[:, 2] / ((X[:, 0] + best[1]) * (X[:, 1] + best[2]))
+    assert found[0].fvu <= np.mean(left**2) / np.var(y) * (1 + 1e-6)
+    far = Candidate(expr, np.array([1.0, 2.0, 1.0, 9.0]), fvu)  # no product at all
+    assert not list(alternative_forms.shifted_products(far, fitter, lambda: False))
 
 
 def test_noise_counts_constants_not_their_digits():
