@@ -143,7 +143,24 @@ def phases(node) -> Iterator[object]:
 
 
 def double_angles(node) -> Iterator[object]:
-    """sin(u) cos(u) as sin(2 u)/2."""
+    """sin(u) cos(u) as sin(2 u)/2, v - 2 v sin(u)^2 as v cos(2 u)."""
+    if head(node) in ("+", "-"):
+        terms = list(summands(node))
+        for i, (m, term) in enumerate(terms):
+            parts = [] if term is None else list(factors(term))
+            for wave, p in parts:
+                if head(wave) not in ("sin", "cos") or p != 2:
+                    continue
+                left = [part for part in parts if part[0] is not wave]
+                rest = product(left) if left else None
+                for k, (level, other) in enumerate(terms):
+                    same = (rest is None and other is None) or (
+                        rest is not None and other is not None and alike(rest, other)
+                    )
+                    if k != i and same and abs(m + 2 * level) <= SAME * abs(m):
+                        whole = product([*left, (("cos", scaled(2.0, wave[1])), 1.0)])
+                        others = [term for place, term in enumerate(terms) if place not in (i, k)]
+                        yield added([(level if wave[0] == "sin" else -level, whole), *others])
     if head(node) not in ("*", "/"):
         return
     c, parts = _parts(node)

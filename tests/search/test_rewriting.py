@@ -59,6 +59,8 @@ def candidate(formula, X=X, names=None):
         ("(0.8607*exp(x1)**2 + 1.5576)*exp(-5*x1) + 0.0951/exp(x1)", "0.8607*exp(-3*x1) + 1.5576*exp(-5*x1) + 0.0951*exp(-x1)"),
         ("5*sqrt(x1**2/(x2 + 1.4))", "5*x1/sqrt(x2 + 1.4)"),
         ("1/sqrt(x1*(2*x1/x2 + 1)**2)", "x2/(sqrt(x1)*(2*x1 + x2))"),
+        ("x2 - 2*x2*sin(2.2*sqrt(x1))**2 + x1*x3", "x2*cos(4.4*sqrt(x1)) + x1*x3"),
+        ("1.5*(2*cos(x1*x2)**2 - 1)", "1.5*cos(2*x1*x2)"),
         ("tanh(x1)*x2", "x2*tanh(x1)"),
         ("x2*sinh(x1)/cosh(x1)", "x2*tanh(x1)"),
     ],
