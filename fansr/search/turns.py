@@ -29,6 +29,7 @@ from fansr.streams import rng_for
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
 AHEAD = 0.005
+FEW, NETWORK_SECONDS = 3, 5.0  # columns; of more the network has its first turn after so many seconds
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 # Tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up.
@@ -304,9 +305,11 @@ class Turns(Ending):
         started, cutting = time.monotonic(), 0.0
         while (waiting or turns) and not self.work.over():
             # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
-            if waiting and (not turns or (timed and all(t.due() > AHEAD * len(turns) for t in turns))):
+            ready = [name for name in waiting if not (timed and turns and self._early(name, started))]
+            if ready and (not turns or (timed and all(t.due() > AHEAD * len(turns) for t in turns))):
                 self._aim()
-                turns.append(self._start(waiting.pop(0)))
+                waiting.remove(ready[0])
+                turns.append(self._start(ready[0]))
             turn = min(turns, key=_Turn.due) if timed else turns[0]
             if not self._step(turn):
                 turns.remove(turn)
@@ -315,7 +318,12 @@ class Turns(Ending):
                     self._prune(self.work.slice(PRUNE_SHARE * (begun - started) - cutting).over)
                 cutting += time.monotonic() - begun
             yield turn.name
-        self.unheard = tuple(waiting)  # not reached where a search ends because it has the law
+        # Not reached where a search ends because it has the law.
+        self.unheard = tuple(name for name in waiting if not (timed and self._early(name, started)))
+
+    def _early(self, name: str, started: float) -> bool:
+        """Whether it is too early for the network: of laws of many columns it finds hardly one in a few hundred draws, and the others need the seconds."""
+        return name == "model" and len(self.problem.names) > FEW and time.monotonic() - started < NETWORK_SECONDS
 
     def _floor(self, names: Sequence[str]):
         """The turns that run whole: by counts alone, as far as the deadline lets them."""

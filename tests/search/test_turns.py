@@ -209,6 +209,30 @@ def test_who_is_quick_has_several_turns_before_the_next_one_starts(monkeypatch):
     assert order.index("pairs") > 1 and order.count("rational") == order.count("pairs") == 60
 
 
+@pytest.mark.parametrize(("columns", "asked"), [(3, True), (4, False)])
+def test_the_network_comes_later_where_columns_are_many(monkeypatch, columns, asked):
+    import time
+
+    order = []
+
+    def steps(name):
+        while True:
+            order.append(name)
+            time.sleep(0.001)
+            yield []
+
+    _made_up(monkeypatch, rational=lambda: steps("rational"), model=lambda: steps("model"))
+    monkeypatch.setattr(turns, "KERNELS", {})
+    x = np.random.default_rng(0).uniform(1, 2, (60, columns))
+    problem = Problem(x, np.random.default_rng(1).normal(size=60), list("abcd"[:columns]))
+    found = turns.search(problem, turns.Options(proposers=("rational", "model"), tidy=False), turns.Budget(0.5))
+    assert ("model" in order) == asked and not found.unheard
+    order.clear()
+    monkeypatch.setattr(turns, "NETWORK_SECONDS", 0.1)
+    turns.search(problem, turns.Options(proposers=("rational", "model"), tidy=False), turns.Budget(0.5))
+    assert "model" in order and order[0] == "rational"
+
+
 def test_an_exact_law_of_many_constants_is_searched_on(monkeypatch):
     """Seven constants fit exp on a narrow column to rounding; who says exp later is still heard."""
     import time
