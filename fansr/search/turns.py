@@ -323,7 +323,9 @@ class Turns(Ending):
 
     def _early(self, name: str, started: float) -> bool:
         """Whether it is too early for the network: of laws of many columns it finds hardly one in a few hundred draws, and the others need the seconds."""
-        return name == "model" and len(self.problem.names) > FEW and time.monotonic() - started < NETWORK_SECONDS
+        if name != "model" or tuple(self.options.proposers) != DEFAULT_PROPOSERS:  # whoever names it wants it at once
+            return False
+        return len(self.problem.names) > FEW and time.monotonic() - started < NETWORK_SECONDS
 
     def _floor(self, names: Sequence[str]):
         """The turns that run whole: by counts alone, as far as the deadline lets them."""

@@ -223,6 +223,7 @@ def test_the_network_comes_later_where_columns_are_many(monkeypatch, columns, as
 
     _made_up(monkeypatch, rational=lambda: steps("rational"), model=lambda: steps("model"))
     monkeypatch.setattr(turns, "KERNELS", {})
+    monkeypatch.setattr(turns, "DEFAULT_PROPOSERS", ("rational", "model"))
     x = np.random.default_rng(0).uniform(1, 2, (60, columns))
     problem = Problem(x, np.random.default_rng(1).normal(size=60), list("abcd"[:columns]))
     found = turns.search(problem, turns.Options(proposers=("rational", "model"), tidy=False), turns.Budget(0.5))
@@ -231,6 +232,11 @@ def test_the_network_comes_later_where_columns_are_many(monkeypatch, columns, as
     monkeypatch.setattr(turns, "NETWORK_SECONDS", 0.1)
     turns.search(problem, turns.Options(proposers=("rational", "model"), tidy=False), turns.Budget(0.5))
     assert "model" in order and order[0] == "rational"
+    order.clear()
+    monkeypatch.setattr(turns, "NETWORK_SECONDS", 100.0)
+    monkeypatch.setattr(turns, "DEFAULT_PROPOSERS", ("rational", "model", "evolve"))  # who names it has it at once
+    turns.search(problem, turns.Options(proposers=("rational", "model"), tidy=False), turns.Budget(0.5))
+    assert "model" in order
 
 
 def test_an_exact_law_of_many_constants_is_searched_on(monkeypatch):
