@@ -42,6 +42,7 @@ from fansr.search.reading_cost import MOST_DIGITS, TOLD, count, head, price
 from fansr.search.spelling import linear
 
 CLEAN = 1e-18  # FVU of a law whose constants are told to many digits
+LONGEST = 60  # tokens of a law that is rewritten; one of twice as many takes half a second
 LONGER = 6  # tokens that a form with fewer digits may be longer
 ROUNDS = 6
 FAR = 18.5  # of an argument whose function is at its limit to a float's digits
@@ -55,7 +56,7 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
 
     X (M, D): the rows, which tell where a function is at its limit.  fitter: a fitting.Refiner over the data.
     """
-    if candidate.ties is not None:
+    if candidate.ties is not None or len(candidate.expr) > LONGEST:
         return candidate
     clean = candidate.fvu <= CLEAN
     rules: tuple[Rule, ...] = (
