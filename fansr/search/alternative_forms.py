@@ -24,6 +24,7 @@ from fansr.search.plain_forms import (
     summands,
     text_of,
     tree_of,
+    values_on,
     with_text,
 )
 from fansr.search.spelling import linear
@@ -104,7 +105,10 @@ def shifted_products(candidate: Candidate, fitter, over) -> Iterator[Candidate]:
             whole = ("*", added([(1.0, u), (c / a, None)]), added([(1.0, v), (b / a, None)]))
             part = scaled(a, ("*", term_of(t, found.trees), whole) if t else whole)
             rest = found.without(four)
-            expr, consts = text_of(_replaced(tree, node, ("+", part, written(rest)) if rest else part))
+            try:
+                expr, consts = text_of(_replaced(tree, node, ("+", part, written(rest)) if rest else part))
+            except (ValueError, OverflowError, ZeroDivisionError):
+                continue
             if len(consts) > len(candidate.consts) + 1 or len(expr) > len(candidate.expr) + LONGER:
                 continue
             fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
@@ -147,13 +151,10 @@ def _replaced(tree, old, new):
     return (tree[0], *(_replaced(child, old, new) for child in tree[1:])) if isinstance(tree, tuple) else tree
 
 
-@np.errstate(all="ignore")
 def _small(node, X: np.ndarray) -> bool:
     """Whether an argument depends on the columns and stays small on all rows."""
-    from fansr.expressions import evaluate  # which loads numba
-
-    expr = from_tree(with_text(node)) if isinstance(node, tuple) else [node if isinstance(node, str) else repr(node)]
-    if not any(variable_index(token) is not None for token in expr):
+    leaves = from_tree(with_text(node)) if isinstance(node, tuple) else [with_text(node)]
+    if not any(variable_index(token) is not None for token in leaves):
         return False
-    values = np.abs(evaluate(expr, X))
+    values = np.abs(values_on(node, X))
     return bool(np.isfinite(values).all() and 0 < values.max() < FLAT)

@@ -280,6 +280,15 @@ def with_text(node):
     return repr(node) if isinstance(node, float) else node
 
 
+@np.errstate(all="ignore")
+def values_on(node, X: np.ndarray) -> np.ndarray:
+    """Values (M,) of a tree on the rows X (M, D)."""
+    from fansr.expressions import evaluate  # which loads numba
+
+    text = with_text(node)
+    return np.asarray(evaluate(from_tree(text) if isinstance(text, tuple) else [text], X)) + np.zeros(len(X))
+
+
 def wave(function: str, w: float, m: float, j: int):
     """sin or cos of w x_j + m with w > 0, the phase within half a turn, quarter turns in the function and the sign."""
     if w < 0:

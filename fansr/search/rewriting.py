@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fansr.expressions import from_tree
 from fansr.fitting import Candidate
 from fansr.search.monomials import factored, monomials, one_exponential, product, written
 from fansr.search.plain_forms import (
@@ -36,6 +35,7 @@ from fansr.search.plain_forms import (
     scaled,
     summands,
     tree_of,
+    values_on,
     with_text,
 )
 from fansr.search.reading_cost import MOST_DIGITS, TOLD, count, head, price
@@ -140,7 +140,7 @@ def phases(node) -> Iterator[object]:
             left = 0.0 if abs(left) < SAME else left
             if not left and rest or quarter == 0:
                 wave = (("sin", "cos", "sin", "cos")[q], added([*angle, *([(left, None)] if left else [])]))
-                yield scaled(sign * (1.0, 1.0, -1.0, -1.0)[q] * (1.0 if function == "sin" else 1.0), wave)
+                yield scaled(sign * (1.0, 1.0, -1.0, -1.0)[q], wave)
 
 
 def double_angles(node) -> Iterator[object]:
@@ -190,7 +190,8 @@ def hyperbolic(node) -> Iterator[object]:
                 if coefficient(u)[0] < 0:
                     (a, u), (b, v) = (b, v), (a, u)
                 function = "cosh" if a * b > 0 else "sinh"
-                one = (2 * a, product([*rest_factors(rest), ((function, u), 1.0)]))
+                left = [] if rest is None else list(factors(rest))
+                one = (2 * a, product([*left, ((function, u), 1.0)]))
                 yield added([one, *(term for place, term in enumerate(terms) if place not in (i, k))])
     if head(node) == "/":
         c, parts = _parts(node)
@@ -199,10 +200,6 @@ def hyperbolic(node) -> Iterator[object]:
                 if head(sine) == "sinh" and head(cosine) == "cosh" and p == -q == 1 and alike(sine[1], cosine[1]):
                     others = [part for place, part in enumerate(parts) if place not in (i, k)]
                     yield scaled(c, product([*others, (("tanh", sine[1]), 1.0)]))
-
-
-def rest_factors(rest) -> list[tuple[object, float]]:
-    return [] if rest is None else list(factors(rest))
 
 
 def _exponential_term(c: float, term):
@@ -227,7 +224,7 @@ def saturated(X: np.ndarray) -> Rule:
     def rule(node) -> Iterator[object]:
         if head(node) not in ("cosh", "sinh", "tanh"):
             return
-        u = _values(node[1], X)
+        u = values_on(node[1], X)
         sign = 1.0 if (u > FAR).all() else -1.0 if (u < -FAR).all() else 0.0
         if not sign:
             return
@@ -342,7 +339,7 @@ def roots(X: np.ndarray) -> Rule:
         if head(node) != "pow1_2":
             return
         c, parts = _parts(node[1])
-        out = [(base, p) for base, p in parts if p % 2 == 0 and (_values(base, X) >= 0).all()]
+        out = [(base, p) for base, p in parts if p % 2 == 0 and (values_on(base, X) >= 0).all()]
         if out and c > 0:
             left = [part for part in parts if part not in out]
             below = c == 1 and bool(left) and all(p < 0 for _, p in left)
@@ -350,14 +347,6 @@ def roots(X: np.ndarray) -> Rule:
             yield product([*((base, p / 2) for base, p in out), (under, -0.5 if below else 0.5)])
 
     return rule
-
-
-@np.errstate(all="ignore")
-def _values(node, X: np.ndarray) -> np.ndarray:
-    from fansr.expressions import evaluate
-
-    text = with_text(node)
-    return evaluate(from_tree(text) if isinstance(text, tuple) else [text], X) + np.zeros(len(X))
 
 
 def inside(node) -> Iterator[object]:
@@ -380,13 +369,12 @@ def inside(node) -> Iterator[object]:
 
 def scales(node) -> Iterator[object]:
     """A product of sums with its number moved: into a sum, out of it, from one to another."""
-    if head(node) not in ("*", "/", "inv", "neg", "pow1_2") and head(node)[:4] not in ("mult", "div2", "pow2"):
-        return
+    if head(node) not in ("*", "/", "inv", "neg") and head(node)[:3] not in ("mul", "div", "pow"):
+        return  # a bare sum's number is a matter of `sums`
     if linear(with_text(node)) is not None:
         return
     c, parts = _parts(node)
     places = [k for k, (base, _) in enumerate(parts) if head(base) in ("+", "-")]
-    # a bare sum's number is a matter of `sums`
     for k in places:
         base, p = parts[k]
         terms = list(summands(base))
