@@ -21,7 +21,7 @@ from fansr.proposers.parts.target_transforms import OUTER
 from fansr.proposers.parts.terms import thinned
 
 MIN_ROWS = 40
-MAX_COLUMNS = 5  # 52 dealings
+MAX_COLUMNS = 8
 ROWS = 1500  # points the splines use
 OUTERS = ("y", "exp", "1/y", "sqrt", "log", "cube")  # functions undone
 KEPT = 4  # dealings taken to pieces

@@ -48,6 +48,7 @@ class Ending(State):
         super().__init__(problem, options, budget)
         # Nats by which a law cost less as it was found than it does as a person writes it, by the latter's id.
         self.saved: dict[int, tuple[float, Candidate]] = {}
+        self.in_writing: dict[tuple, Candidate] = {}  # laws as a person writes them, by what they were
 
     def _settled(self) -> bool:
         """True when the best candidate fits to rounding and no cut of it does."""
@@ -198,9 +199,11 @@ class Ending(State):
     def _written(self, candidate: Candidate) -> Candidate:
         if self.prior and self.prior(candidate):
             return candidate  # its wave is the one that is meant, and its frequency no constant
-        candidate = rounding.written(candidate, self.fitter)
-        candidate = spelling.slowest(candidate, self.problem.X, self.fitter)
-        return self._in_plain_form(candidate)
+        key = tuple(candidate.expr), candidate.consts.tobytes()
+        if key not in self.in_writing:
+            written = rounding.written(candidate, self.fitter)
+            self.in_writing[key] = self._in_plain_form(spelling.slowest(written, self.problem.X, self.fitter))
+        return self.in_writing[key]
 
     def _in_plain_form(self, candidate: Candidate) -> Candidate:
         candidate = plain_forms.plain(candidate, self.problem.X, self.fitter)

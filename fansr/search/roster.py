@@ -9,17 +9,19 @@ PROPOSERS = {
     "curves": ("fansr.proposers.one_column_curves", "propose", 8.0),
     "kinks": ("fansr.proposers.kinks", "propose", 8.0),
     "repeats": ("fansr.proposers.repeated_curves", "propose", 8.0),
+    "signomials": ("fansr.proposers.signomials", "propose", 3.0),
     "separable": ("fansr.proposers.separable", "propose", 4.0),
-    "composite": ("fansr.proposers.composites", "propose", 1.5),
+    "composite": ("fansr.proposers.composites", "propose", 3.0),
+    "products": ("fansr.proposers.scanned_products", "propose", 2.0),
     "library": ("fansr.proposers.library_sums", "propose", 2.0),
     "scan": ("fansr.proposers.inner_constants", "propose", 1.5),
     "peel": ("fansr.proposers.outer_constant", "propose", 3.0),
     "pairs": ("fansr.proposers.two_term_laws", "propose", 1.5),
     "structure": ("fansr.proposers.decomposition", "propose", 8.0),
     "model": ("fansr.network.sample", "propose", 1.0),
-    "waves": ("fansr.proposers.waves", "propose", 2.0),
+    "waves": ("fansr.proposers.waves", "propose", 4.0),
     "control": ("fansr.network.sample", "propose_control", 1.0),
-    "evolve": ("fansr.proposers.local_search.evolve", "propose", 1.5),
+    "evolve": ("fansr.proposers.local_search.evolve", "propose", 8.0),
     "groups": ("fansr.proposers.dimensional_groups", "propose", 8.0),  # where a table has units
     "own": ("fansr.proposers.own_functions", "propose", 4.0),  # where functions are defined or asked for
 }
@@ -39,13 +41,16 @@ DEFAULT_PROPOSERS = (
     "separable",
     "composite",
     "structure",
-    "library",
     "waves",
+    "library",
+    "evolve",
+    "signomials",
+    "products",
     "scan",
     "peel",
     "pairs",
     "model",
-    "evolve",
 )
+
 # These run first and whole, by counts: no clock and no load takes the commonest laws away.
 FLOOR = ("power", "plain", "kinks", "groups", "own", "sums", "curves")

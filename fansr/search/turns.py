@@ -27,6 +27,7 @@ from fansr.search.state import STARTS as STARTS, Found as Found, Options as Opti
 from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
+LOCAL_SEARCH = 5.0  # the same of the local search, which alone has never said all it has to say
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
 AHEAD = 0.005
 FEW, NETWORK_SECONDS = 3, 5.0  # columns; of more the network has its first turn after so many seconds
@@ -48,7 +49,9 @@ class _Turn:
     def due(self) -> float:
         """Seconds by its share.  After a head start nobody's is larger than EQUAL: who is quick comes first, but not for long."""
         ahead = min(self.seconds, HEAD_START)
-        return ahead / self.share + (self.seconds - ahead) / min(self.share, EQUAL)
+        return ahead / self.share + (self.seconds - ahead) / min(
+            self.share, LOCAL_SEARCH if self.name == "evolve" else EQUAL
+        )
 
 
 @blas.threads()

@@ -22,6 +22,7 @@ ROUNDS, SOME_ROUNDS, FIRST_ROUNDS = 30, 8, 3
 FOLD = 4  # every fourth row is unseen
 HOLDS = 0.05  # unexplained share of unseen rows up to which a dealing is followed
 FOLLOWED = 3  # dealings fitted to the end
+MOST_DEALT = 5  # columns (52 dealings); of more only the sum of all functions and the product are tried
 
 Groups = tuple[tuple[int, ...], ...]
 
@@ -78,7 +79,8 @@ def dealings_that_hold(X: np.ndarray, S: np.ndarray, rng: np.random.Generator) -
 
 def most_likely(blocks, S: np.ndarray, rng) -> list[Groups]:
     """The dealings by their errors after a few rounds, from main effects and, where these say little, a random start too."""
-    ways = dealings(len(blocks))
+    n = len(blocks)
+    ways = dealings(n) if n <= MOST_DEALT else [(tuple(range(n)),), tuple((j,) for j in range(n))]
     errors = {groups: fit(blocks, groups, S, main_effects(blocks, groups, S), FIRST_ROUNDS).error for groups in ways}
     for groups in ways if min(errors.values()) > HOLDS else ():
         if len(groups) > 1:

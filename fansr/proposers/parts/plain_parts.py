@@ -32,7 +32,7 @@ from fansr.proposers.parts.monomials import exponent_vectors, factors_of, monomi
 from fansr.proposers.parts.reductions import Reduction
 
 ROWS = 400  # that are looked at
-DEGREE = {1: 10, 2: 7, 3: 5}  # of the polynomial in place of g, by its columns
+DEGREE = {1: 10, 2: 7, 3: 5, 4: 4}  # of the polynomial in place of g, by its columns
 PER_TERM = 4  # rows for each of its terms at least
 FAR = 5.0  # times the typical residual: rows beyond are left out of a second regression
 NARROW = 0.02  # spread of a column, in its size, below which it is shifted
@@ -119,7 +119,7 @@ def fronts(problem: Problem, sample: Sample) -> Iterator[Reduction | None]:
         return
     t = np.log(np.abs(sample.y))
     found: list[set[int]] = []
-    for size, S in enumerate(sample.subsets(3)):
+    for size, S in enumerate(sample.subsets(4)):
         if size % 8 == 7:
             yield None
         outside = [j for j in sample.varying if j not in S]
