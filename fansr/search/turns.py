@@ -27,7 +27,7 @@ from fansr.search.state import STARTS as STARTS, Found as Found, Options as Opti
 from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
-LOCAL_SEARCH = 5.0  # the same of the local search, which alone has never said all it has to say
+LOCAL_SEARCH = 8.0  # the same of the local search, which alone has never said all it has to say
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
 AHEAD = 0.005
 FEW, NETWORK_SECONDS = 3, 5.0  # columns; of more the network has its first turn after so many seconds

@@ -127,7 +127,7 @@ def solve(
                 batch = sorted(batch, key=rough_score)[:KEPT]
                 keep = [c for c in batch if rough_score(c) < best[number] + NEAR]
                 best[number] = min([best[number], *map(rough_score, keep)])
-                yield [reduction.restore(_law(c)) for c in keep]
+                yield [reduction.restore(law_of(c)) for c in keep]
                 if best[number] < SOLVED:
                     return
 
@@ -140,10 +140,11 @@ def _combined(reduction: Reduction, solver: Solver, budget: Budget, rng) -> Iter
         yield []
         if not found or budget.over():
             return
-        choices.append([_law(c) for c in sorted(found, key=lambda c: rough_score(c, floor))[:KEPT]])
+        choices.append([law_of(c) for c in sorted(found, key=lambda c: rough_score(c, floor))[:KEPT]])
     places = sorted(every(*(range(len(options)) for options in choices)), key=lambda p: (sum(p), p))
     yield [reduction.restore(*(options[i] for options, i in zip(choices, place))) for place in islice(places, COMBINED)]
 
 
-def _law(candidate: Candidate) -> Expr:
+def law_of(candidate: Candidate) -> Expr:
+    """A candidate's expression with its constants in it."""
     return bind(candidate.expr, [] if candidate.consts is None else candidate.consts)
