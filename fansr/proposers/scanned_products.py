@@ -12,7 +12,7 @@ signs and c are settled on y.  factor_products.py looks at more kinds of factors
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import combinations
 from typing import NamedTuple
@@ -42,7 +42,6 @@ BESIDE = np.geomspace(0.02, 8.0, 8)  # how far beyond the rows a factor is zero,
 NEW = 1e-5  # of a feature's square that must be new to what is known
 PER_NUMBER = 1.02  # times what a set leaves, for each number in it
 GRID = (1, 2, 3)
-SNAP = 0.03
 EXACT = 1e-20
 
 
@@ -67,6 +66,7 @@ class Chosen(NamedTuple):
     constants: tuple[tuple[float, ...], ...]
 
     def rank(self) -> float:
+        """What is left, and a little for each number that it took."""
         return (self.share + 1e-16) * PER_NUMBER ** sum(map(len, self.constants))
 
 
@@ -79,7 +79,9 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     M, D = problem.X.shape
     if M < MIN_ROWS or not 1 <= D <= MOST_COLUMNS or not np.ptp(problem.y) > 0 or (problem.y != 0).mean() < 0.9:
         return
-    yield from proposals(problem, "products", Search(problem).batches(), budget, OPENED, 8.0, EXACT)
+    search = Search(problem)
+    if search.features:
+        yield from proposals(problem, "products", search.batches(), budget, OPENED, 8.0, EXACT)
 
 
 class Search:
@@ -99,7 +101,7 @@ class Search:
         self.features = [
             f for f in _features(X, self.powers, bool(y.min() < 0 < y.max())) if np.isfinite(f.logs).all(axis=1).any()
         ]
-        stacked = np.concatenate([f.logs for f in self.features])
+        stacked = np.concatenate([np.zeros((0, len(y))), *(f.logs for f in self.features)])
         stacked = stacked - stacked.mean(axis=1, keepdims=True)
         stacked /= np.sqrt((stacked * stacked).sum(axis=1, keepdims=True))
         self.stacked = np.where(np.isfinite(stacked).all(axis=1, keepdims=True), stacked, 0.0).astype(np.float32)
@@ -131,15 +133,14 @@ class Search:
                 return
             sets = found[: FOLLOWED[min(size, 2) - 1]]
 
-    def columns_of(self, chosen: Chosen) -> list[np.ndarray]:
-        return [
-            self.features[i].at(np.array(c, float).reshape(1, -1))[0] for i, c in zip(chosen.features, chosen.constants)
-        ]
+    def columns_of(self, features: Iterable[int], constants: Iterable) -> list[np.ndarray]:
+        """Of each feature, with its constants, what stands in the sum that log|y| is."""
+        return [self.features[i].at(np.array(c, float).reshape(1, -1))[0] for i, c in zip(features, constants)]
 
     @np.errstate(all="ignore")
     def more(self, chosen: Chosen, count: int) -> list[Chosen]:
         """The set with one more factor, the `count` best, their constants narrowed."""
-        look = Projector([*self.known, *self.columns_of(chosen)], self.t)
+        look = Projector([*self.known, *self.columns_of(chosen.features, chosen.constants)], self.t)
         shares = self.coarse(look)
         best = np.minimum.reduceat(shares, self.first[:-1])
         found = []
@@ -170,14 +171,14 @@ class Search:
     @np.errstate(all="ignore")
     def together(self, chosen: Chosen) -> Chosen:
         """The set with the constants of all its factors fitted at once, by Gauss and Newton on log|y|."""
-        sizes = [len(c) for c in chosen.constants]
-        if not sum(sizes):
+        cuts = np.cumsum([len(c) for c in chosen.constants])
+        if not cuts[-1]:
             return chosen
         whole = float(np.sum((self.t - self.t.mean()) ** 2))
         best, k = chosen, np.concatenate(chosen.constants)
         step, share = np.zeros_like(k), np.inf
         for _ in range(ROUNDS):
-            columns = self._columns(chosen.features, sizes, k)
+            columns = self.columns_of(chosen.features, np.split(k, cuts[:-1]))
             A = np.column_stack([*self.known, *columns])
             e, r = _solved(A, self.t) if np.isfinite(A).all() else (None, None)
             now = np.inf if e is None else float(r @ r) / whole
@@ -187,14 +188,15 @@ class Search:
                     break
                 continue
             share = now
-            best = Chosen(share, chosen.features, tuple(map(tuple, np.split(k, np.cumsum(sizes)[:-1]))))
+            best = Chosen(share, chosen.features, tuple(map(tuple, np.split(k, cuts[:-1]))))
             J = []
             for place in range(len(k)):
                 h = 1e-6 * (abs(k[place]) or 1e-6)
                 moved = k.copy()
                 moved[place] += h
-                f = int(np.searchsorted(np.cumsum(sizes), place, side="right"))
-                J.append((self._columns(chosen.features, sizes, moved)[f] - columns[f]) / h * e[len(self.known) + f])
+                f = int(np.searchsorted(cuts, place, side="right"))
+                there = self.columns_of(chosen.features, np.split(moved, cuts[:-1]))[f]
+                J.append((there - columns[f]) / h * e[len(self.known) + f])
             J = np.column_stack([A, *J])
             if not np.isfinite(J).all():
                 break
@@ -204,14 +206,10 @@ class Search:
             k = k + step
         return best
 
-    def _columns(self, features, sizes, k: np.ndarray) -> list[np.ndarray]:
-        parts = np.split(k, np.cumsum(sizes)[:-1])
-        return [self.features[i].at(part.reshape(1, -1))[0] for i, part in zip(features, parts)]
-
     @np.errstate(all="ignore")
     def laws(self, chosen: Chosen) -> list[Base]:
-        """c * prod x^e * prod f^g with exponents set to fractions near them; none where one is near no fraction."""
-        columns = self.columns_of(chosen)
+        """c * prod x^e * prod f^g with exponents set to the nearest whole numbers, halves and thirds: measuring tells which."""
+        columns = self.columns_of(chosen.features, chosen.constants)
         A = np.column_stack([*self.known, *columns])
         if not np.isfinite(A).all():
             return []
