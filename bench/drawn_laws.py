@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from fansr.cli import single_thread  # noqa: F401  # isort: skip  (before numpy)
 
+import os
 import subprocess
 import tempfile
 import time
@@ -25,6 +26,7 @@ from fansr.fitting import Budget, Problem
 from fansr.search import roster, turns
 from fansr.streams import reader_writer
 
+BIN = Path(__file__).absolute().parent.parent / "bin"  # the commands of this checkout
 FEWEST, MOST, ROWS, EXACT = 4, 7, 256, 1e-20
 PRIOR = """
 variables = 7
@@ -64,7 +66,8 @@ def drawn(count: int, seed: int) -> list[dict]:
             f"fansr-gen -n {8 * count} --seed {seed} --config {prior} -q | fansr-simplify -q"
             f" | fansr-render --prior {prior} --points {ROWS} --seed {seed} -q -o {out}"
         )
-        subprocess.run(["bash", "-o", "pipefail", "-c", line], check=True)
+        path = os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)])
+        subprocess.run(["bash", "-o", "pipefail", "-c", line], check=True, env={**os.environ, "PATH": path})
         with reader_writer.open_reader(str(out), holds="problem") as reader:
             return [p for p in reader if FEWEST <= len(p["X"][0]) <= MOST][:count]
 

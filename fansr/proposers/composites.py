@@ -22,7 +22,6 @@ from fansr.proposers import (
     outer_constant,
     power,
     rational,
-    scanned_products,
     separable,
 )
 from fansr.proposers.parts import plain_parts, reductions as cut, wave_columns
@@ -75,7 +74,7 @@ WAVES = (wave_columns.wave_columns,)
 QUICKEST: list[cut.Solver] = [_asked(power.propose), _one_column(False)]
 SOLVERS: list[cut.Solver] = [
     _one_column(True),
-    _asked(few_term_sums.propose), _asked(rational.propose), _asked(scanned_products.propose), _again, _asked(separable.propose),
+    _asked(few_term_sums.propose), _asked(rational.propose), _again, _asked(separable.propose),
     _asked(outer_constant.propose), _asked(library_sums.propose_quickly), _asked(inner_constants.propose),
 ]  # fmt: skip
 SHIFTED = [*QUICKEST, *SOLVERS]
