@@ -33,6 +33,7 @@ WON_BACK = 12.0  # nats: what rounding and cutting may still win back
 # Nats that a polynomial may cost more than a (x - b)^2 + c: its two further tokens, and what its constants cancel.  Where those of
 # the latter are round it leads by more.
 POLYNOMIAL = 2 * selection.TOKEN_NATS + 1.0
+READ = 24  # tokens; a longer law of the front is not rewritten when time is up
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
 AS_WELL = 8.0  # nats by which a law with an undetermined constant may lead and still stand back
@@ -49,6 +50,7 @@ class Ending(State):
         # Nats by which a law cost less as it was found than it does as a person writes it, by the latter's id.
         self.saved: dict[int, tuple[float, Candidate]] = {}
         self.in_writing: dict[tuple, Candidate] = {}  # laws as a person writes them, by what they were
+        self.late: Callable[[], bool] = lambda: False  # whether the search's time is up
 
     def _settled(self) -> bool:
         """True when the best candidate fits to rounding and no cut of it does."""
@@ -79,6 +81,7 @@ class Ending(State):
         self._prune(self._allowance(clock, least / 2))
         self._aim(-math.inf)
         over = self._allowance(clock, least)
+        self.late = clock.over
         if self.checker is not None:
             self._drop_unproven()
         by_drop = self.options.select == "drop"
@@ -92,6 +95,10 @@ class Ending(State):
                 status = "no law"
         shown = [self._kept(self._written(candidate), candidate) for candidate in self.pool.front()]
         front = selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
+        if self.late():  # what was not rewritten for want of time is read all the same
+            read = [c if c is not best and c.length > READ else self._kept(self._rewritten(c), c) for c in front]
+            best = next((after for before, after in zip(front, read) if before is best), best)
+            front = selection.front_of(read, len(self.problem.y), self.floor, best)
         if best is not None and self.aim is None and self._is_exact(best):
             front = [candidate for candidate in front if candidate.length <= best.length]
         return self._found(best, front, None if best is None else self._errors(best), started, status)
@@ -207,6 +214,12 @@ class Ending(State):
 
     def _in_plain_form(self, candidate: Candidate) -> Candidate:
         candidate = plain_forms.plain(candidate, self.problem.X, self.fitter)
+        if not self.late():
+            return self._rewritten(candidate)
+        return arrangement.arranged(spelling.outside(candidate, self.fitter))
+
+    def _rewritten(self, candidate: Candidate) -> Candidate:
+        """In the form that is quickest to read, which takes some milliseconds to find."""
         candidate = self._kept(rewriting.shortest(candidate, self.problem.X, self.fitter), candidate)
         return arrangement.arranged(spelling.outside(candidate, self.fitter))
 

@@ -42,8 +42,9 @@ _CHIRP_NATS = 6.0
 _BENT = frozenset(
     "pow pow3 pow4 pow5 pow1_2 pow1_3 pow1_4 pow1_5 exp log sin cos tan tanh asin acos atan sinh cosh asinh acosh atanh".split()
 )
-# So does a function of a sum of one column with a function or a quotient of it, sqrt(c1/x + c2) or log(c1 + exp(x)): a second bend around
-# the first imitates most curves that have a name.  exp(c/x) has one, and sqrt(1 - x^2/z^2) is of two columns.
+# So does a function of a sum of one column with a function or a quotient of it, sqrt(c1/x + c2) or log(c1 + exp(x)), and a step of any
+# function, tanh(sqrt(x)): a second bend around the first imitates most curves that have a name.  exp(c/x) has one, and sqrt(1 - x^2/z^2)
+# is of two columns.
 _NESTED_NATS = 3.0
 # Below this FVU a constant is charged the further digits it is told to, 0.5 log(CLEAN / FVU): at such
 # precision what is left is rarely the white noise that the fit's likelihood supposes.
@@ -148,7 +149,7 @@ def structure_nats(expr: list[str]) -> float:
             argument = expr[i + 1 : end(expr, i + 1)]
             if any(t in _BENT and _varies(argument[k : end(argument, k)]) for k, t in enumerate(argument)):
                 nats += _CHIRP_NATS
-        elif token in _BENT and expr[i + 1] in ("+", "-"):
+        elif token in _STEPS or (token in _BENT and expr[i + 1] in ("+", "-")):
             argument = expr[i + 1 : end(expr, i + 1)]
             one = len({variable_index(t) for t in argument} - {None}) == 1
             if one and any(t in _DIVIDING and _varies(_bent(argument, k)) for k, t in enumerate(argument)):
@@ -157,6 +158,7 @@ def structure_nats(expr: list[str]) -> float:
 
 
 _DIVIDING = _BENT | {"inv", "/"}
+_STEPS = frozenset("tanh atan logistic".split())
 
 
 def _bent(expr: list[str], k: int) -> list[str]:

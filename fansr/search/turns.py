@@ -31,6 +31,8 @@ LOCAL_SEARCH = 8.0  # the same of the local search, which alone has never said a
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
 AHEAD = 0.005
 FEW, NETWORK_SECONDS = 3, 5.0  # columns; of more the network has its first turn after so many seconds
+# Of more columns so many turns of a first answer run before anybody looks at the clock; the others are taken in turns, by this share.
+OF_MANY, REST = {"sums": 2}, 4.0
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 # Tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up.
@@ -304,7 +306,7 @@ class Turns(Ending):
             if self._aim():
                 yield from self._floor(waiting)
         waiting = [name for name in waiting if name not in FLOOR]
-        turns: list[_Turn] = []
+        turns: list[_Turn] = self.cut_short
         started, cutting = time.monotonic(), 0.0
         while (waiting or turns) and not self.work.over():
             # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
@@ -332,11 +334,18 @@ class Turns(Ending):
 
     def _floor(self, names: Sequence[str]):
         """The turns that run whole: by counts alone, as far as the deadline lets them."""
+        self.cut_short: list[_Turn] = []
+        many = len(self.problem.names) > FEW and self.budget.seconds is not None
         for name in names:
             if name in FLOOR:
-                turn = self._start(name, Budget(None))
+                turn, most = self._start(name, Budget(None)), OF_MANY.get(name, math.inf) if many else math.inf
                 while not self._late() and self._step(turn):
+                    most -= 1
                     yield name
+                    if most <= 0:
+                        turn.share = REST
+                        self.cut_short.append(turn)
+                        break
 
     def _late(self) -> bool:
         return self.options.deadline is not None and time.monotonic() > self.options.deadline
