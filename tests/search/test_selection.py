@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from fansr.expressions import from_infix
 from fansr.fitting.problem import Candidate
 from fansr.search import selection
 
@@ -205,3 +206,27 @@ def test_a_further_summand_of_a_form_is_told_by_its_name():
     assert selection.structure_nats(rounded) < selection.structure_nats(rounded[7:]) + 10
     plain = "+ * <constant> x1 * <constant> x1".split()  # no form of its own
     assert selection.structure_nats(plain) == pytest.approx(len(plain) * selection.TOKEN_NATS)
+
+
+@pytest.mark.parametrize(
+    ("bent", "named"),
+    [
+        ("1/sqrt(2.5/x + 3.5)", "2.5*x/(x + 3.5)"),
+        ("log(2.5 + exp(x))", "log(2.5 + x)"),
+        ("tanh(2.5*sqrt(x))", "tanh(2.5*x)"),
+        ("sqrt(1 - exp(x))", "sqrt(1 - x)"),
+    ],
+)
+def test_a_bend_around_a_bend_costs_more_than_its_symbols(bent, named):
+    """By three nats more than the plain sum of symbols, which the named form pays alone."""
+    for formula, more in ((bent, 3.0), (named, 0.0)):
+        expr = from_infix(formula, ["x", "z"])
+        symbols = sum(selection._RARE_NATS.get(token, selection.TOKEN_NATS) for token in expr)
+        assert selection.structure_nats(expr) == pytest.approx(symbols + more)
+
+
+@pytest.mark.parametrize("formula", ["exp(2.5/x)", "sqrt(1 - x**2/z**2)", "sqrt(x**2 + 2.5)", "exp(-2.5*sqrt(x))"])
+def test_forms_that_have_a_name_cost_their_symbols(formula):
+    expr = from_infix(formula, ["x", "z"])
+    symbols = sum(selection._RARE_NATS.get(token, selection.TOKEN_NATS) for token in expr)
+    assert selection.structure_nats(expr) == pytest.approx(symbols)

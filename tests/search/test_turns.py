@@ -264,3 +264,30 @@ def test_an_exact_law_of_many_constants_is_searched_on(monkeypatch):
     options = turns.Options(proposers=("rational", "pairs"))
     found = turns.search(Problem(x, y, ["x"]), options, turns.Budget(20.0))
     assert found.best.expr == ["exp", "x1"]
+
+
+@pytest.mark.parametrize(("columns", "before"), [(3, 30), (4, 2)])
+def test_of_many_columns_a_first_answer_goes_on_in_turns(monkeypatch, columns, before):
+    """Its first turns run before all others; the rest of them is not lost."""
+    import time
+
+    order = []
+
+    def steps(name):
+        for _ in range(30):
+            order.append(name)
+            time.sleep(0.002)
+            yield []
+
+    _made_up(monkeypatch, sums=lambda: steps("sums"), rational=lambda: steps("rational"))
+    x = np.random.default_rng(0).uniform(1, 2, (60, columns))
+    problem = Problem(x, np.random.default_rng(1).normal(size=60), list("abcd"[:columns]))
+    options = turns.Options(proposers=("sums", "rational"), tidy=False)
+    turns.search(problem, options, turns.Budget(5.0))
+    assert order.count("sums") == order.count("rational") == 30
+    assert order[:before] == ["sums"] * before and "rational" in order[before : before + 25]
+    if columns > 3:
+        assert "sums" in order[order.index("rational") :]
+    order.clear()
+    turns.search(problem, options, turns.Budget(None))  # by counts it is whole
+    assert order == ["sums"] * 30 + ["rational"] * 30
