@@ -4,7 +4,8 @@
 
 Every law of a stream of problems is fitted to its noisy rows by scipy's Levenberg-Marquardt, from its true numbers, and judged on the
 noise-free rows as a search is.  Once all its numbers but whole ones up to 10 are free, as for whoever takes no number for a round
-one; once those are given that could be told from the rows by the price of their code (powers of ten, few digits, CODATA's).
+one; once those are given that are told in fewer nats as what they are (few digits, CODATA's) than as a real number known to the share
+that the noise leaves of it, noise / sqrt(rows): as many as a search could recognise.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from bench.composite_laws import FOUND
 from fansr.evaluation.metrics import fvu
 from fansr.expressions import CONSTANT, evaluate, literal_value
+from fansr.search.known_constants import real_nats
 from fansr.search.rounding import round_nats
 from fansr.streams import open_reader
 
@@ -24,13 +26,16 @@ WHOLE = 10
 AT = (1e-5, 1e-4)  # further marks: a tenth of the variance of 1 % noise, a hundredth of that of 10 %
 
 
-def numbers_of(expr: list[str], given: bool) -> tuple[list[str], np.ndarray]:
-    """(the expression with its free numbers as constants, their true values)."""
+def numbers_of(expr: list[str], share: float) -> tuple[list[str], np.ndarray]:
+    """(the expression with its free numbers as constants, their true values).
+
+    share: to which a real number is known, for round ones to be given; 0 where none are.
+    """
     free, values = [], []
     for token in expr:
         value = literal_value(token)
         known = value is None or (value == round(value) and abs(value) <= WHOLE)
-        if known or (given and round_nats(value, True) < np.inf):
+        if known or (share and round_nats(value, True) < real_nats(value, share * abs(value))):
             free.append(token)
         else:
             free.append(CONSTANT)
@@ -43,7 +48,8 @@ def left_open(problem: dict, given: bool) -> float:
     """FVU on the noise-free rows of the law whose numbers were fitted to the noisy ones."""
     from scipy.optimize import least_squares
 
-    expr, truth = numbers_of(problem["truth"]["expr"], given)
+    share = problem["noise"] / np.sqrt(len(problem["y"])) if given else 0.0
+    expr, truth = numbers_of(problem["truth"]["expr"], share)
     X, y, size = problem["X"], problem["y"], float(np.std(problem["y"]))
 
     def misfit(shares):

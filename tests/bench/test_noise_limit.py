@@ -21,6 +21,7 @@ def problem(formula, c, noise=0.1, seed=0):
         "y_val": c * X_val[:, 0],
         "names": ["x"],
         "target": "y",
+        "noise": noise / np.std(c * X[:, 0]),
         "truth": {"expr": from_infix(formula, ["x"]), "consts": np.zeros(0), "infix": formula},
     }
 
@@ -35,10 +36,10 @@ def test_a_factor_is_fitted_as_regression_through_the_origin():
 
 
 def test_round_numbers_and_small_whole_ones_are_given():
-    assert noise_limit.numbers_of(["*", "3.0", "x1"], False)[0] == ["*", "3.0", "x1"]
-    assert noise_limit.numbers_of(["*", "2.5", "x1"], False)[0] == ["*", CONSTANT, "x1"]
-    assert noise_limit.numbers_of(["*", "2.5", "x1"], True)[0] == ["*", "2.5", "x1"]
-    expr, values = noise_limit.numbers_of(["*", "2.5173940561", "x1"], True)
+    assert noise_limit.numbers_of(["*", "3.0", "x1"], 0.0)[0] == ["*", "3.0", "x1"]
+    assert noise_limit.numbers_of(["*", "2.5", "x1"], 0.0)[0] == ["*", CONSTANT, "x1"]
+    assert noise_limit.numbers_of(["*", "2.5", "x1"], 1e-3)[0] == ["*", "2.5", "x1"]
+    expr, values = noise_limit.numbers_of(["*", "2.5173940561", "x1"], 1e-3)
     assert expr == ["*", CONSTANT, "x1"] and values == [2.5173940561]
     assert noise_limit.left_open(problem("2.5*x", 2.5), True) < 1e-30
 
