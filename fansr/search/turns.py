@@ -30,7 +30,8 @@ HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full f
 LOCAL_SEARCH = 8.0  # the same of the local search, which alone has never said all it has to say
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
 AHEAD = 0.005
-FEW, NETWORK_SECONDS = 3, 5.0  # columns; of more the network has its first turn after so many seconds
+# Columns; of so many the network has its first turn after the first number of seconds, of more after the second.
+FEW, NETWORK_SECONDS = 3, (1.0, 5.0)
 # Of more columns so many turns of a first answer run before anybody looks at the clock; the others are taken in turns, by this share.
 OF_MANY, REST = {"sums": 2}, 4.0
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
@@ -327,10 +328,10 @@ class Turns(Ending):
         self.unheard = tuple(name for name in waiting if not (timed and self._early(name, started)))
 
     def _early(self, name: str, started: float) -> bool:
-        """Whether it is too early for the network: of laws of many columns it finds hardly one in a few hundred draws, and the others need the seconds."""
+        """Whether it is too early for the network: the others find more in the first second, and of many columns in the first five."""
         if name != "model" or tuple(self.options.proposers) != DEFAULT_PROPOSERS:  # whoever names it wants it at once
             return False
-        return len(self.problem.names) > FEW and time.monotonic() - started < NETWORK_SECONDS
+        return time.monotonic() - started < NETWORK_SECONDS[len(self.problem.names) > FEW]
 
     def _floor(self, names: Sequence[str]):
         """The turns that run whole: by counts alone, as far as the deadline lets them."""
