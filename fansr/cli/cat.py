@@ -148,10 +148,6 @@ def cat(inputs, head, mode, form, where, shards, output, jobs, quiet):
         raise click.UsageError(f"--where chooses among records, and --{mode} is about whole streams")
     if head is not None and mode in ("check", "history"):
         raise click.UsageError(f"--head shows the first records, and --{mode} is about whole streams")
-    if output != "-" and mode != "merge" and form is None:
-        raise click.UsageError(
-            f"-o {output}: only --merge and --to write a file; add --merge for a stream or --to csv for a table, or send the output there with > {output}"
-        )
     if form == "parquet" and output == "-":
         raise click.UsageError("--to parquet wants -o FILE.parquet")
     if mode == "history":

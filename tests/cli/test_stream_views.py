@@ -132,11 +132,3 @@ def test_tables_read_back(stream, tmp_path):
     assert list(table["fvu"]) == [record["fvu"] for record in RECORDS]
     assert table["logp"][0] == -1.5 and pd.isna(table["logp"][1])
     assert run("--to", "parquet", stream)[0] == 2
-
-
-@pytest.mark.parametrize("words", [["--head", "2"], ["--infix"], ["--count"], ["--stats"], ["--check"], ["--history"]])
-def test_a_file_that_would_stay_empty_is_refused(stream, tmp_path, words):
-    code, out, err = run(stream, *words, "-o", str(tmp_path / "part.zst"))
-    assert code == 2 and not out and "--merge" in err and "--to" in err and not (tmp_path / "part.zst").exists()
-    code, out, _ = run(stream, "--merge", "--head", "2", "-o", str(tmp_path / "part.zst"))
-    assert code == 0 and run(str(tmp_path / "part.zst"), "--count")[1] == "2\n"
