@@ -126,19 +126,22 @@ def searched(X: np.ndarray, y: np.ndarray, names: list[str], seconds: float):
     return turns.search(Problem(X, y, names), turns.Options(proposers=proposers), Budget(seconds)).best
 
 
-@np.errstate(all="ignore")
-def r2(law, X: np.ndarray, y: np.ndarray) -> float:
-    """Share of the variance of y that a law explains; LEAST where that is less or no number."""
-    missed = y - np.broadcast_to(evaluate(law.expr, X, law.consts), len(y))
+def explained(missed: np.ndarray, y: np.ndarray) -> float:
+    """R2 where y was missed by so much; LEAST where that is less or no number."""
     value = 1 - float(missed @ missed) / float(np.sum((y - y.mean()) ** 2))
     return max(value, LEAST) if math.isfinite(value) else LEAST
+
+
+@np.errstate(all="ignore")
+def r2(law, X: np.ndarray, y: np.ndarray) -> float:
+    """Share of the variance of y that a law explains."""
+    return explained(y - np.broadcast_to(evaluate(law.expr, X, law.consts), len(y)), y)
 
 
 def least_squares(X: np.ndarray, y: np.ndarray, X_new: np.ndarray, y_new: np.ndarray) -> float:
     """R2 on new rows of a linear function of all columns."""
     c = np.linalg.lstsq(np.column_stack([np.ones(len(X)), X]), y, rcond=None)[0]
-    missed = y_new - np.column_stack([np.ones(len(X_new)), X_new]) @ c
-    return max(1 - float(missed @ missed) / float(np.sum((y_new - y_new.mean()) ** 2)), LEAST)
+    return explained(y_new - np.column_stack([np.ones(len(X_new)), X_new]) @ c, y_new)
 
 
 def learners() -> dict:
@@ -157,8 +160,7 @@ def learners() -> dict:
 
 def learned(learner, X: np.ndarray, y: np.ndarray, X_new: np.ndarray, y_new: np.ndarray) -> float:
     """R2 on new rows of one of them."""
-    missed = y_new - learner.fit(X, y).predict(X_new)
-    return max(1 - float(missed @ missed) / float(np.sum((y_new - y_new.mean()) ** 2)), LEAST)
+    return explained(y_new - learner.fit(X, y).predict(X_new), y_new)
 
 
 def compared(tables: Iterator[Table], seconds: float, splits: int, show: bool, others: dict | None = None) -> None:

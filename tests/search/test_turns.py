@@ -191,18 +191,19 @@ def _made_up(monkeypatch, **proposers):
     monkeypatch.setattr(turns.importlib, "import_module", module)
 
 
-def test_who_is_quick_has_several_turns_before_the_next_one_starts(monkeypatch):
+def _steps(order, name, count, seconds):
+    """Turns of so many seconds that put down whose they are."""
     import time
 
+    for _ in range(count):
+        order.append(name)
+        time.sleep(seconds)
+        yield []
+
+
+def test_who_is_quick_has_several_turns_before_the_next_one_starts(monkeypatch):
     order = []
-
-    def steps(name):
-        for _ in range(60):
-            order.append(name)
-            time.sleep(0.001)
-            yield []
-
-    _made_up(monkeypatch, rational=lambda: steps("rational"), pairs=lambda: steps("pairs"))
+    _made_up(monkeypatch, **{name: lambda name=name: _steps(order, name, 60, 0.001) for name in ("rational", "pairs")})
     x = np.random.default_rng(0).uniform(1, 2, (60, 2))
     problem = Problem(x, np.random.default_rng(1).normal(size=60), ["a", "b"])
     turns.search(problem, turns.Options(proposers=("rational", "pairs"), tidy=False), turns.Budget(5.0))
@@ -273,17 +274,8 @@ def test_an_exact_law_of_many_constants_is_searched_on(monkeypatch):
 @pytest.mark.parametrize(("columns", "before"), [(3, 30), (4, 2)])
 def test_of_many_columns_a_first_answer_goes_on_in_turns(monkeypatch, columns, before):
     """Its first turns run before all others; the rest of them is not lost."""
-    import time
-
     order = []
-
-    def steps(name):
-        for _ in range(30):
-            order.append(name)
-            time.sleep(0.002)
-            yield []
-
-    _made_up(monkeypatch, sums=lambda: steps("sums"), rational=lambda: steps("rational"))
+    _made_up(monkeypatch, **{name: lambda name=name: _steps(order, name, 30, 0.002) for name in ("sums", "rational")})
     x = np.random.default_rng(0).uniform(1, 2, (60, columns))
     problem = Problem(x, np.random.default_rng(1).normal(size=60), list("abcd"[:columns]))
     options = turns.Options(proposers=("sums", "rational"), tidy=False)
