@@ -328,8 +328,11 @@ class Turns(Ending):
         self.unheard = tuple(name for name in waiting if not (timed and self._early(name, started)))
 
     def _early(self, name: str, started: float) -> bool:
-        """Whether it is too early for the network: the others find more in the first second, and of many columns in the first five."""
-        if name != "model" or tuple(self.options.proposers) != DEFAULT_PROPOSERS:  # whoever names it wants it at once
+        """Whether it is too early for the network, or the control in its place: the others find more in the first second, of many columns in the first five."""
+        if name not in ("model", "control"):
+            return False
+        roster = tuple("model" if other == "control" else other for other in self.options.proposers)
+        if roster != DEFAULT_PROPOSERS:  # whoever names it otherwise wants it at once
             return False
         return time.monotonic() - started < NETWORK_SECONDS[len(self.problem.names) > FEW]
 

@@ -210,9 +210,10 @@ def test_who_is_quick_has_several_turns_before_the_next_one_starts(monkeypatch):
     assert order.index("pairs") > 1 and order.count("rational") == order.count("pairs") == 60
 
 
+@pytest.mark.parametrize("network", ["model", "control"])
 @pytest.mark.parametrize(("columns", "asked"), [(3, True), (4, False)])
-def test_the_network_comes_later_where_columns_are_many(monkeypatch, columns, asked):
-    """And nowhere at once."""
+def test_the_network_comes_later_where_columns_are_many(monkeypatch, columns, asked, network):
+    """And nowhere at once; nor does the control in its place."""
     import time
 
     order = []
@@ -223,25 +224,25 @@ def test_the_network_comes_later_where_columns_are_many(monkeypatch, columns, as
             time.sleep(0.001)
             yield []
 
-    _made_up(monkeypatch, rational=lambda: steps("rational"), model=lambda: steps("model"))
+    _made_up(monkeypatch, rational=lambda: steps("rational"), **{network: lambda: steps(network)})
     monkeypatch.setattr(turns, "KERNELS", {})
     monkeypatch.setattr(turns, "DEFAULT_PROPOSERS", ("rational", "model"))
     x = np.random.default_rng(0).uniform(1, 2, (60, columns))
     problem = Problem(x, np.random.default_rng(1).normal(size=60), list("abcd"[:columns]))
-    found = turns.search(problem, turns.Options(proposers=("rational", "model"), tidy=False), turns.Budget(0.5))
-    assert "model" not in order and not found.unheard
+    found = turns.search(problem, turns.Options(proposers=("rational", network), tidy=False), turns.Budget(0.5))
+    assert network not in order and not found.unheard
     monkeypatch.setattr(turns, "NETWORK_SECONDS", (0.1, 5.0))
-    turns.search(problem, turns.Options(proposers=("rational", "model"), tidy=False), turns.Budget(0.5))
-    assert ("model" in order) == asked and order[0] == "rational"
+    turns.search(problem, turns.Options(proposers=("rational", network), tidy=False), turns.Budget(0.5))
+    assert (network in order) == asked and order[0] == "rational"
     order.clear()
     monkeypatch.setattr(turns, "NETWORK_SECONDS", (0.1, 0.1))
-    turns.search(problem, turns.Options(proposers=("rational", "model"), tidy=False), turns.Budget(0.5))
-    assert "model" in order and order[0] == "rational"
+    turns.search(problem, turns.Options(proposers=("rational", network), tidy=False), turns.Budget(0.5))
+    assert network in order and order[0] == "rational"
     order.clear()
     monkeypatch.setattr(turns, "NETWORK_SECONDS", (100.0, 100.0))
     monkeypatch.setattr(turns, "DEFAULT_PROPOSERS", ("rational", "model", "evolve"))  # who names it has it at once
-    turns.search(problem, turns.Options(proposers=("rational", "model"), tidy=False), turns.Budget(0.5))
-    assert "model" in order
+    turns.search(problem, turns.Options(proposers=("rational", network), tidy=False), turns.Budget(0.5))
+    assert network in order
 
 
 def test_an_exact_law_of_many_constants_is_searched_on(monkeypatch):
