@@ -696,22 +696,23 @@ def select(kept, prices, methods):
 
     from fansr.evaluation.result import fvu_held_out
     from fansr.fitting.problem import Candidate, Problem
-    from fansr.search import rounding, selection, turns
+    from fansr.search import description_length, rounding, turns
 
-    plain, tower, clean, margin = selection.structure_nats, selection._TOWER_NATS, selection.CLEAN, rounding.MARGIN
+    plain, tower = description_length.structure_nats, description_length._TOWER_NATS
+    clean, margin = description_length.CLEAN, rounding.MARGIN
     with open_reader(kept) as reader:
         records = [record for record in reader if record["group"] == "textbook"]
     click.echo(
         "| selection | rows | n | as good % | no worse % | overfits % | underfits % | more constants % |\n|---|---|---|---|---|---|---|---|"
     )
-    for method, factor, selection.CLEAN, selection._TOWER_NATS, rounding.MARGIN in itertools.product(
+    for method, factor, description_length.CLEAN, description_length._TOWER_NATS, rounding.MARGIN in itertools.product(
         methods.split(","),
         prices.get("tokens", [1.0]),
         prices.get("clean", [clean]),
         prices.get("tower", [tower]),
         prices.get("margin", [margin]),
     ):
-        selection.structure_nats = lambda expr: factor * plain(expr)
+        description_length.structure_nats = lambda expr: factor * plain(expr)
         rows = []
         for record in records:
             problem = Problem.from_record(record)
@@ -732,7 +733,7 @@ def select(kept, prices, methods):
                     None,
                 )
             )
-        name = f"{method} tokens={factor:g} clean={selection.CLEAN:g} tower={selection._TOWER_NATS:g} margin={rounding.MARGIN:g}"
+        name = f"{method} tokens={factor:g} clean={description_length.CLEAN:g} tower={description_length._TOWER_NATS:g} margin={rounding.MARGIN:g}"
         for label, some in (("all", rows), ("6-12", [row for row in rows if row["points"] <= 12])):
             shares = [
                 f"{100 * np.mean([row[key] for row in some]):.0f}"

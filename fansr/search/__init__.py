@@ -1,6 +1,6 @@
 """One table's law: proposers take turns on one budget, a law is chosen, shortened and its constants are rounded.
 
-Begin with turns.py; selection.py ranks (equation 3, description length, the front), shortening.py and rounding.py make
+Begin with turns.py; selection.py ranks (equation 3, description_length.py, the front), shortening.py and rounding.py make
 the leaders plain, second_core.py, large_tables.py and outliers.py serve what their names say.
 """
 

@@ -16,6 +16,7 @@ from fansr.search import (
     arrangement,
     clocks,
     consensus,
+    description_length,
     leave_one_out,
     loss_search,
     plain_forms,
@@ -32,7 +33,7 @@ AVERAGED = 64  # leaders that an average is taken of
 WON_BACK = 12.0  # nats: what rounding and cutting may still win back
 # Nats that a polynomial may cost more than a (x - b)^2 + c: its two further tokens, and what its constants cancel.  Where those of
 # the latter are round it leads by more.
-POLYNOMIAL = 2 * selection.TOKEN_NATS + 1.0
+POLYNOMIAL = 2 * description_length.TOKEN_NATS + 1.0
 READ = 24  # tokens; a longer law of the front is not rewritten when time is up
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
@@ -181,7 +182,7 @@ class Ending(State):
         forms = [written] if polynomial is None else [polynomial, written]
         physics = self.options.physics
         tokens = (
-            selection.TOKEN_NATS if candidate.fvu <= consensus.NOISY else 0.0
+            description_length.TOKEN_NATS if candidate.fvu <= consensus.NOISY else 0.0
         )  # a coefficient of 1 is a guess there
         snapped = [
             rounding.snap(
@@ -281,7 +282,7 @@ class Ending(State):
             nats = rounding.round_nats(float(c), self.options.physics)
             free, told = (
                 (free, told + nats)
-                if nats < selection.constant_nats(M, candidate.fvu, self.floor)
+                if nats < description_length.constant_nats(M, candidate.fvu, self.floor)
                 else (free + 1, told)
             )
         value = selection.selection(

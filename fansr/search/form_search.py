@@ -19,7 +19,7 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, n_constants
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import clocks, forms, rounding, rules, selection, turns
+from fansr.search import clocks, description_length, forms, rounding, rules, selection, turns
 from fansr.search.ending import TAME
 from fansr.search.state import MORE
 from fansr.streams import rng_for
@@ -351,7 +351,9 @@ class FormState(turns.Turns):
                 finals.append(candidate)
                 continue
             short = self._reduced(candidate, over)
-            snapped = rounding.snap(short, self.fitter, self.floor, self.options.physics, selection.TOKEN_NATS, over)
+            snapped = rounding.snap(
+                short, self.fitter, self.floor, self.options.physics, description_length.TOKEN_NATS, over
+            )
             finals.append(self._kept(snapped, short, candidate))
         best = min(finals, key=self._final_value, default=None)
         if best is not None and self.between.wild(best):

@@ -30,7 +30,7 @@ from fansr.expressions import (
     to_tree,
 )
 from fansr.fitting import Budget, Candidate, Problem, Refiner
-from fansr.search import form_search, selection, turns
+from fansr.search import description_length, form_search, selection, turns
 
 LARGEST = 3  # groups whose rows are searched by themselves
 SHARE = 0.2  # of the seconds, for each of those searches
@@ -151,7 +151,8 @@ class GroupState(turns.Turns):
         if M - constants - 1 <= 0 or not fvu < math.inf:
             return math.inf
         at = max(fvu, self.exact)
-        return 0.5 * M * math.log(at) + constants * selection.constant_nats(M, at) + selection.structure_nats(expr)
+        told = constants * description_length.constant_nats(M, at, self.exact)
+        return 0.5 * M * math.log(at) + told + description_length.structure_nats(expr)
 
     def _shared(self, expr: Expr, P: np.ndarray, whole: bool = False) -> None:
         """Find which constants of a form are common, and keep the laws on the way; whole: however late it is."""

@@ -19,7 +19,7 @@ from itertools import islice
 import numpy as np
 
 from fansr.fitting import Candidate, Problem
-from fansr.search import selection
+from fansr.search import description_length
 
 MIN_ROWS = 12
 RANGE = 10.0  # largest over smallest |y| from which the two kinds can be told apart
@@ -50,9 +50,8 @@ def found(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bo
     for candidate in islice(candidates, LOOKED_AT):
         with np.errstate(all="ignore"):
             r = y - evaluate(candidate.expr, problem.X, candidate.consts)
-            price = selection.structure_nats(candidate.expr) + len(candidate.consts) * selection.constant_nats(
-                len(y), 1.0
-            )
+            price = description_length.structure_nats(candidate.expr)
+            price += len(candidate.consts) * description_length.constant_nats(len(y), fvu=1.0, floor=1.0)
             squares, shares = float(np.mean(r * r)), float(np.mean((r / y) ** 2))
         if candidate.fvu <= max(100 * floor, 1e-20):
             return False

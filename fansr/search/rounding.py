@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 
 from fansr.expressions import CONSTANT, variable_index
 from fansr.fitting import Candidate
+from fansr.search.description_length import constant_nats
 from fansr.search.known_constants import physical_values, real_nats, simple_values
-from fansr.search.selection import constant_nats
 from fansr.search.shortening import absorb, factored
 
 # A round value must be this many nats likelier than a free constant, besides what both cost to tell: a wrong one

@@ -13,7 +13,7 @@ import numpy as np
 
 from fansr.expressions import dimensions
 from fansr.fitting import Candidate, Problem
-from fansr.search.selection import TOKEN_NATS
+from fansr.search.description_length import TOKEN_NATS
 
 CONSTANT_NATS = 2.0  # of a constant that has a unit, besides its digits: a law of the columns alone needs none
 ODD_NATS = 4.0  # of one whose unit has powers that no halves or thirds write: m**-1.98

@@ -21,13 +21,13 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, to_tree, variables
 from fansr.fitting import Candidate, Problem
-from fansr.search import remarks, selection
+from fansr.search import description_length, remarks, selection
 from fansr.streams import rng_for
 
 VERDICTS = ("exact", "within errors", "noise", "rough", "no law")
 CHANCE = 0.005  # of a table of noise to be told a law, and of noise to be told a shape
 FREE_NATS = (
-    5 * selection.TOKEN_NATS
+    5 * description_length.TOKEN_NATS
 )  # the structure of a straight line: what is not paid for when structures are counted
 EXACT_CHANCE = (
     0.05  # of few rows of few digits to agree with a law by accident: y = 2*x on (1, 2), (2, 4), (3, 6) is one in 125
@@ -145,7 +145,7 @@ def chance_of_digits(best: Candidate, X: np.ndarray, y: np.ndarray, residual: np
     quanta = selection.printed_quanta(y)[rows] + np.finfo(np.float64).eps * float(np.abs(y).max())
     window = (quanta + 2 * np.abs(residual[rows])) / (np.ptp(y) + quanta)
     nats = -np.log(np.minimum(1.0, window)).mean() * max(0, len(rows) - free)
-    paid = max(0.0, selection.structure_nats(best.expr) - FREE_NATS)
+    paid = max(0.0, description_length.structure_nats(best.expr) - FREE_NATS)
     return math.exp(min(0.0, paid - nats + math.log(max(1, X.shape[1]))))
 
 
@@ -191,7 +191,7 @@ def chance_of(best: Candidate, fvu: float, M: int, free: int, D: int, told: floa
     if a <= 0:
         return 1.0
     log_p = log_beta_cdf(min(1.0, max(fvu, 0.0)), a, 0.5 * k)
-    structure = selection.structure_nats(best.expr) - selection.further_nats(best.expr, fvu, D)
+    structure = description_length.structure_nats(best.expr) - description_length.further_nats(best.expr, fvu, D)
     paid = max(0.0, structure - told - FREE_NATS)
     return math.exp(min(0.0, log_p + paid + math.log(max(1, D))))
 
