@@ -1,11 +1,16 @@
 """What noise leaves to find: laws that would count as recovered if a search knew their structure and had only numbers to fit.
 
     fansr-render data/fastsrb.json --val --noise 0.01 --seed 91 | bin/bench-noise-limit
+    fansr-render data/fastsrb.json --val --seed 91 | bin/bench-noise-limit --rounding
 
 Every law of a stream of problems is fitted to its noisy rows by scipy's Levenberg-Marquardt, from its true numbers, and judged on the
 noise-free rows as a search is.  Once all its numbers but whole ones up to 10 are free, as for whoever takes no number for a round
 one; once those are given that are told in fewer nats as what they are (few digits, CODATA's) than as a real number known to the share
 that the noise leaves of it, noise / sqrt(rows): as many as a search could recognise.
+
+With `--rounding` nothing is fitted: the true law, its value taken with DIGITS digits, is judged against the target as float64
+arithmetic made it.  Where that rounding alone is above a mark (1 - cos of 1e-9, exp(1e-13) - 1) no law reaches the mark but the one
+spelled in the same order of operations.
 """
 
 from __future__ import annotations
@@ -17,12 +22,14 @@ import numpy as np
 
 from bench.composite_laws import FOUND
 from fansr.evaluation.metrics import fvu
-from fansr.expressions import CONSTANT, evaluate, literal_value
+from fansr.expressions import CONSTANT, evaluate, literal_value, to_infix
 from fansr.search.known_constants import real_nats
 from fansr.search.rounding import round_nats
 from fansr.streams import open_reader
 
 WHOLE = 10
+DIGITS = 40
+EXACT = 1e-20
 AT = (1e-5, 1e-4)  # further marks: a tenth of the variance of 1 % noise, a hundredth of that of 10 %
 
 
@@ -60,12 +67,32 @@ def left_open(problem: dict, given: bool) -> float:
     return fvu(problem["y_val"], evaluate(expr, problem["X_val"], truth * (1 + fitted)))
 
 
+def rounded_off(problem: dict) -> float:
+    """FVU of the law itself, in DIGITS digits, on the rows whose target float64 arithmetic made."""
+    import mpmath
+    import sympy
+
+    columns = sympy.symbols([f"x{j}" for j in range(1, problem["X"].shape[1] + 1)], real=True)
+    law = sympy.sympify(to_infix(problem["truth"]["expr"]), {str(column): column for column in columns})
+    with mpmath.workdps(DIGITS):
+        law = sympy.lambdify(columns, law, "mpmath")
+        values = [float(law(*map(mpmath.mpf, row))) for row in problem["X_val"].tolist()]
+    return fvu(problem["y_val"], np.array(values))
+
+
 @click.command()
 @click.argument("problems", default="-")
-def main(problems):
+@click.option("--rounding", is_flag=True, help="Instead: what rounding of the noise-free target leaves.")
+def main(problems, rounding):
     """Count the laws recovered, numbers all free and round ones given."""
     with open_reader(problems, holds="problem") as reader:
         kept = list(reader)
+    if rounding:
+        left = np.array([rounded_off(problem) for problem in kept])
+        for mark in (FOUND, EXACT):
+            beyond = [problem["law"] for problem, one in zip(kept, left) if not one <= mark]
+            click.echo(f"within {mark:g}: {len(kept) - len(beyond)} of {len(kept)}; not {', '.join(beyond) or 'one'}")
+        return
     for given, says in ((False, "all numbers fitted"), (True, "round and known ones given")):
         left = np.array([left_open(problem, given) for problem in kept])
         marks = ", ".join(f"{(left <= mark).sum()} within {mark:g}" for mark in AT)

@@ -53,3 +53,28 @@ def test_a_stream_is_counted(tmp_path):
     assert done.exit_code == 0, done.output
     first, second = done.output.splitlines()
     assert first.startswith("all numbers fitted: 0 of 2") and second.startswith("round and known ones given: 1 of 2")
+
+
+def rounded(seed=0):
+    """1 - cos of 1e-8, which float64 knows to its last bit or two."""
+    one = problem("1 - cos(1e-8*x)", 1.0, seed=seed)
+    return {**one, "law": f"law {seed}", "y_val": 1 - np.cos(1e-8 * one["X_val"][:, 0])}
+
+
+def test_rounding_of_the_target_is_told_from_the_law():
+    """Against the same law without the cancellation, 2 sin(u/2)^2."""
+    one = rounded()
+    plain = 2 * np.sin(0.5e-8 * one["X_val"][:, 0]) ** 2
+    left = np.mean((plain - one["y_val"]) ** 2) / np.var(one["y_val"])
+    assert noise_limit.rounded_off(one) == pytest.approx(left, rel=1e-9) and left > 1e-3
+    assert noise_limit.rounded_off(problem("2.5*x", 2.5)) < 1e-30
+
+
+def test_laws_beyond_rounding_are_named(tmp_path):
+    path = str(tmp_path / "problems.zst")
+    with reader_writer.open_writer(path, "problem", []) as writer:
+        for one in ({**problem("2.5*x", 2.5), "law": "a product"}, rounded(1)):
+            writer.write(one)
+    done = CliRunner().invoke(noise_limit.main, [path, "--rounding"])
+    assert done.exit_code == 0, done.output
+    assert done.output == "within 1.19e-07: 1 of 2; not law 1\nwithin 1e-20: 1 of 2; not law 1\n"
