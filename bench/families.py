@@ -26,7 +26,7 @@ import numpy as np
 from fansr.cli import command, resources
 from fansr.errors import DataError
 from fansr.evaluation.metrics import fvu
-from fansr.expressions.prefix import from_infix
+from fansr.expressions.infix import from_infix
 from fansr.expressions.tokens import CONSTANT
 from fansr.streams.reader_writer import open_reader, open_writer
 from fansr.streams.seeds import rng_for
@@ -752,7 +752,7 @@ def judge(fits, each):
         kept = list(reader)
     rows = [verdict(fit, originals.get(fit["problem"])) for fit in kept]
     if each:
-        from fansr.expressions.prefix import to_infix
+        from fansr.expressions.infix import to_infix
 
         for fit, row in zip(kept, rows):
             says = (

@@ -62,7 +62,7 @@ OPERATOR = """
 import numpy as np
 from scipy.special import expm1
 from fansr.expressions import export
-from fansr.expressions.prefix import from_infix, to_infix
+from fansr.expressions.infix import from_infix, to_infix
 from fansr.expressions.programs import value_and_jacobian
 from fansr.fitting import Refiner
 x = np.linspace(-3, 3, 25)

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import curve_fit
 
 from fansr.cli import resources
-from fansr.expressions.prefix import from_infix
+from fansr.expressions.infix import from_infix
 from fansr.expressions.programs import evaluate
 from fansr.tables.loading import load_problem
 

@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 
-from fansr.expressions.prefix import bind, to_infix
+from fansr.expressions.infix import to_infix
+from fansr.expressions.prefix import bind
 from fansr.expressions.tokens import CONSTANT
 
 

@@ -36,7 +36,7 @@ def axes(columns: int = 1, width: float = 5.2, height: float = 3.3):
 def expression_tree():
     """The prefix expression of Rydberg's formula as a tree, tokens numbered in the order they are written."""
     from fansr.expressions import to_tree
-    from fansr.expressions.prefix import from_infix
+    from fansr.expressions.infix import from_infix
 
     expr = from_infix("C / (1/x1**2 - 1/x2**2)".replace("C", "91.2"), ["x1", "x2"])
     expr = ["<constant>" if token == "91.2" else token for token in expr]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fansr.expressions import ARITY, evaluate, prefix as expressions
+from fansr.expressions import ARITY, evaluate, from_infix
 
 NESYMRES_COLUMNS = 3  # that its released models take
 
@@ -73,7 +73,7 @@ def _flash_ansr_by_choices(FlashANSR, Sampling, folder: str, X, y, seconds: floa
         )
         model.fit(X, y)
         text = model.get_expression(precision=17, map_variables=False)
-        yield float(model._results[0]["score"]), expressions.from_infix(text)
+        yield float(model._results[0]["score"]), from_infix(text)
 
 
 def _flash_ansr_by_draws(FlashANSR, Sampling, folder: str, X, y, seconds: float, seed: int):
@@ -160,7 +160,7 @@ def nesymres(X, y, seconds: float, seed: int) -> list[list[str]]:
             for text, loss in zip(found["best_bfgs_preds"], found["best_bfgs_loss"]):
                 if text is not None:
                     names = [f"x_{j + 1}" for j in range(NESYMRES_COLUMNS)]
-                    yield float(loss), expressions.from_infix(str(text), names)
+                    yield float(loss), from_infix(str(text), names)
 
     return best_of(runs())
 
@@ -200,4 +200,4 @@ _WORDS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
 def from_e2e(text: str, columns: int) -> list[str]:
     """E2E's infix, whose operators are words and whose columns count from 0, as a prefix expression."""
     text = re.sub(r"\b(add|sub|mul|div|pow)\b", lambda word: _WORDS[word[0]], text)
-    return expressions.from_infix(text, [f"x_{j}" for j in range(columns)])
+    return from_infix(text, [f"x_{j}" for j in range(columns)])

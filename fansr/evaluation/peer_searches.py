@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from fansr.evaluation.metrics import fvu
-from fansr.expressions import CONSTANT, prefix as expressions
+from fansr.expressions import CONSTANT, bind, from_infix, rename, variables
 
 CONTROL_BATCH = 1000  # skeletons the control draws and refines at a time
 SOLVED = 1e-9  # FVU of a float32 search that cannot get better: go on to the polish
@@ -173,7 +173,7 @@ def pysr(X, y, seconds: float, seed: int) -> list[list[str]]:
     )
     names = [f"x{j + 1}" for j in range(X.shape[1])]
     model.fit(X, y, variable_names=names)
-    return [expressions.from_infix(str(model.sympy()), names)]
+    return [from_infix(str(model.sympy()), names)]
 
 
 def prior(X, y, seconds: float, seed: int) -> list[list[str]]:
@@ -193,14 +193,14 @@ def prior(X, y, seconds: float, seed: int) -> list[list[str]]:
         next_id += CONTROL_BATCH
         usable = []
         for form in drawn:
-            used = expressions.variables(form)
+            used = variables(form)
             if 0 < len(used) <= X.shape[1]:
                 columns = rng.permutation(X.shape[1])[: len(used)]
-                usable.append(expressions.rename(form, dict(zip(used, map(int, columns)))))
+                usable.append(rename(form, dict(zip(used, map(int, columns)))))
         fvus, consts = refiner.fit(usable, jobs=1)
         for f, c, form in zip(fvus, consts, usable):
             if np.isfinite(f) and (value := score(float(f), len(form))) < best[0]:
                 best = value, form, c
         if best[0] < math.log10(SOLVED):
             break
-    return [expressions.bind(best[1], best[2])]
+    return [bind(best[1], best[2])]

@@ -1,7 +1,7 @@
 """Expressions in prefix form: their tokens, their text, their values and derivatives, and other tools' spellings.
 
 Knows nothing of data, fitting or searching.  Begin with tokens.py (the one table of operators), then prefix.py (check,
-walk, print, parse), programs.py (compiled evaluation and Jacobians) and export.py (numpy, LaTeX, sympy, torch).
+walk), infix.py (print, parse), programs.py (compiled evaluation and Jacobians) and export.py (numpy, LaTeX, sympy, torch).
 """
 
 import lazy_loader

@@ -10,27 +10,29 @@ from . import (
     opcodes as opcodes,
     prefix as prefix,
 )
-from .prefix import (
+from .infix import (
     EVEN_ROOTS as EVEN_ROOTS,
     FUNCTIONS as FUNCTIONS,
     WHOLE_POWERS as WHOLE_POWERS,
+    format_number as format_number,
+    from_infix as from_infix,
+    part_of_logarithm as part_of_logarithm,
+    part_of_pi as part_of_pi,
+    to_infix as to_infix,
+)
+from .prefix import (
     Expr as Expr,
     arity as arity,
     bind as bind,
     children as children,
     drop_constants as drop_constants,
     end as end,
-    format_number as format_number,
     free as free,
-    from_infix as from_infix,
     from_tree as from_tree,
     n_constants as n_constants,
-    part_of_logarithm as part_of_logarithm,
-    part_of_pi as part_of_pi,
     problems as problems,
     rename as rename,
     sort_commutative as sort_commutative,
-    to_infix as to_infix,
     to_tree as to_tree,
     variables as variables,
 )

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 
-from fansr.expressions.prefix import FUNCTIONS, Expr, from_infix, from_tree, problems, to_tree, variables
+from fansr.expressions.infix import FUNCTIONS, from_infix
+from fansr.expressions.prefix import Expr, from_tree, problems, to_tree, variables
 from fansr.expressions.tokens import ARITY, CONSTANT, FOREIGN, OPERATOR, Operator, literal_value, variable_index
 
 MOST = 256  # definitions that a process may meet; a stream cannot fill the memory with them

@@ -16,7 +16,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fansr.expressions.prefix import Expr, format_number, to_tree, variables
+from fansr.expressions.infix import format_number
+from fansr.expressions.prefix import Expr, to_tree, variables
 from fansr.expressions.tokens import CONSTANT, OPERATOR, literal_value, variable_index
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from fansr.expressions.prefix import EVEN_ROOTS, WHOLE_POWERS, Expr, Tree, format_number, n_constants, to_tree
+from fansr.expressions.infix import EVEN_ROOTS, WHOLE_POWERS, format_number
+from fansr.expressions.prefix import Expr, Tree, n_constants, to_tree
 from fansr.expressions.tokens import CONSTANT, variable_index
 
 _SUM, _PRODUCT, _SIGN, _POWER, _CALL, _ATOM = range(1, 7)  # how tightly a piece binds

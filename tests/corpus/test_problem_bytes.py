@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from fansr.corpus import draw_kernels, gen, problem_bytes, render, skeleton_rows
 from fansr.corpus.prior import Prior, Skeletons, load
 from fansr.errors import DataError
-from fansr.expressions import prefix
+from fansr.expressions import prefix, to_infix
 from fansr.expressions.programs import Tape
 from fansr.expressions.tokens import CONSTANT, OPERATORS, VARIABLES
 from fansr.streams import packing, reader_writer
@@ -51,7 +51,7 @@ def record_of(skeleton, repeat, id, m, val, b, drawn):
         "names": names,
         "target": "y",
         "noise": float(drawn["noise"][b]),
-        "truth": {"expr": form, "consts": consts, "infix": prefix.to_infix(form, consts.tolist(), names)},
+        "truth": {"expr": form, "consts": consts, "infix": to_infix(form, consts.tolist(), names)},
         "source": f"skeleton {skeleton['id']}",
         "repeat": repeat,
         "dummies": filled.count(2),
@@ -141,7 +141,7 @@ def infix(form, consts) -> str:
 @given(formulas())
 def test_formulas_are_those_of_to_infix(case):
     form, consts = case
-    assert infix(form, consts) == prefix.to_infix(form, consts)
+    assert infix(form, consts) == to_infix(form, consts)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_formulas_are_those_of_to_infix(case):
     ],
 )
 def test_signs_and_brackets(form):
-    assert infix(form, []) == prefix.to_infix(form)
+    assert infix(form, []) == to_infix(form)
 
 
 # ---- rows -------------------------------------------------------------------------------------

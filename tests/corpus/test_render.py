@@ -14,7 +14,7 @@ from scipy import stats
 from fansr.corpus import draw_kernels, gen, law_files, render
 from fansr.corpus.prior import Draw, Prior, Skeletons, load
 from fansr.errors import DataError
-from fansr.expressions import prefix
+from fansr.expressions import from_infix, prefix
 from fansr.expressions.programs import evaluate
 from fansr.streams import reader_writer, records
 
@@ -209,7 +209,7 @@ def test_problems_hold_their_truth(tmp_path, skeletons, prior):
             assert np.array_equal(evaluate(truth["expr"], X, truth["consts"]), y)
         if not problem["dummies"]:
             assert problem["names"] == [f"x{j + 1}" for j in range(len(prefix.variables(truth["expr"])))]
-        again = prefix.from_infix(truth["infix"], problem["names"] or None)
+        again = from_infix(truth["infix"], problem["names"] or None)
         shown = evaluate(again, np.ascontiguousarray(problem["X"]), None)
         np.testing.assert_allclose(shown, problem["y"], rtol=1e-6, atol=1e-300)
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings, strategies as st
 from sklearn.metrics import f1_score, r2_score
 
 from fansr.evaluation import metrics
-from fansr.expressions.prefix import from_infix, to_tree, total_nestedness
+from fansr.expressions.infix import from_infix
+from fansr.expressions.prefix import to_tree, total_nestedness
 from fansr.expressions.tokens import BINARY, CONSTANT, UNARY
 
 LEAVES = ("x1", "x2", "x3", CONSTANT)

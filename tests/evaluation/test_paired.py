@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 
 from fansr.evaluation import paired
 from fansr.evaluation.score import score
-from fansr.expressions.prefix import from_infix
+from fansr.expressions.infix import from_infix
 from fansr.streams.reader_writer import open_writer
 
 

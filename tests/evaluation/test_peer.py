@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from fansr.evaluation import peer, peer_searches, peer_support
 from fansr.evaluation.metrics import fvu
-from fansr.expressions.prefix import from_infix
+from fansr.expressions.infix import from_infix
 from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import CONSTANT
 from fansr.streams.reader_writer import open_reader, open_writer

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fansr.evaluation import peer_networks
-from fansr.expressions.prefix import from_infix
+from fansr.expressions.infix import from_infix
 from fansr.expressions.programs import evaluate
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ matplotlib = pytest.importorskip("matplotlib")
 
 from fansr.evaluation import plot, plot_style  # noqa: E402
 from fansr.evaluation.metrics import bootstrap  # noqa: E402
-from fansr.expressions.prefix import from_infix  # noqa: E402
+from fansr.expressions.infix import from_infix  # noqa: E402
 from fansr.fitting.problem import Candidate, Problem  # noqa: E402
 from fansr.streams.reader_writer import open_writer  # noqa: E402
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from fansr.evaluation import score
-from fansr.expressions.prefix import from_infix
+from fansr.expressions.infix import from_infix
 from fansr.streams.reader_writer import open_reader, open_writer
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from fansr.expressions import definitions, export
-from fansr.expressions.prefix import from_infix, problems, to_infix
+from fansr.expressions.infix import from_infix, to_infix
+from fansr.expressions.prefix import problems
 from fansr.expressions.programs import compile_many, evaluate, evaluate_many, value_and_jacobian
 from fansr.expressions.tokens import CONSTANT
 from fansr.fitting import Refiner

@@ -9,7 +9,7 @@ from random_trees import random_tree
 from scipy.special import expit
 
 from fansr.expressions import export
-from fansr.expressions.prefix import from_infix, to_infix
+from fansr.expressions.infix import from_infix, to_infix
 from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import CONSTANT as C, FOREIGN, MORE_OPERATORS, OPERATORS
 

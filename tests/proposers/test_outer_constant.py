@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fansr.expressions.prefix import from_infix
+from fansr.expressions.infix import from_infix
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
 from fansr.proposers import outer_constant

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fansr.expressions.prefix import free, from_infix, from_tree, is_valid, to_infix
+from fansr.expressions.infix import from_infix, to_infix
+from fansr.expressions.prefix import free, from_tree, is_valid
 from fansr.expressions.programs import evaluate
 from fansr.expressions.tokens import OPERATORS
 from fansr.fitting.problem import Candidate
