@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fansr.errors import DataError
-from fansr.tables import csv_reader, dates, frames, grouping, intervals, made_columns
-from fansr.tables.cells import Column, Reading, Style
+from fansr.tables import arrays, csv_reader, dates, frames, grouping, intervals, made_columns
+from fansr.tables.cells import Column, Reading
 from fansr.tables.columns import (
     MADE,
     MOST_WARNINGS,
@@ -69,7 +69,7 @@ def parse_table(data: bytes, source: str, date_order: str = "", readings: dict[s
     order = ORDERS.get(date_order, "")
     found = frames.binary_table(data, source)
     if found is not None and not isinstance(found[0], str):
-        columns, names = frame_columns(found[0])
+        columns, names = arrays.frame_columns(found[0])
         return collect(source, names, columns, found[1], readings=known, date_order=order)
     text, warnings = decode(data, source) if found is None else found
     written = frames.json_columns(text, source) if found is None else None
@@ -93,11 +93,6 @@ def _raw(text: csv_reader.Text, columns: Sequence[Column], source: str) -> list[
     return [cells if column.bad else None for column, cells in zip(columns, found)]
 
 
-def _is_text(column: Column) -> bool:
-    """A column is text when most of what it holds cannot be read; a stray word among numbers is a bad cell."""
-    return bool(column.bad) and len(column.bad) > int(np.isfinite(column.values).sum())
-
-
 # ---- columns to a table -----------------------------------------------------------------------
 
 
@@ -118,7 +113,7 @@ def collect(
     of_file = _of_file(readings)
     raw = list(raw) if raw is not None else [None] * K
     if not all(isinstance(column, Column) for column in columns):
-        columns, raw = _interpreted(names, columns, where, of_file, date_order)
+        columns, raw = arrays.interpreted(names, columns, where, of_file, date_order)
     M = len(columns[0].values) if K else 0
     values = np.empty((M, K))  # (M, K)
     unreadable: list[list[int]] = []
@@ -131,7 +126,7 @@ def collect(
         column = column if compact is None else column._replace(values=compact[0], reading=compact[1])
         values[:, j] = column.values
         unreadable.append(column.bad)
-        text[j] = _is_text(column)
+        text[j] = arrays.is_text(column)
         if column.reading is not None:
             found[name] = column.reading
         if column.cause:
@@ -150,81 +145,6 @@ def collect(
     held = {name: words for name, words, is_text in zip(names, raw, text) if is_text and words is not None}
     table = Table(source, names, values, unreadable, text, warnings, found, causes, held)
     return made_columns.remade(table, readings) if readings else table
-
-
-def _interpreted(names, columns, where, known: dict[str, Reading], date_order: str):
-    """(columns read, their cells) of arrays, pandas' columns or lists."""
-    read: list[Any] = []
-    raw: list[Any] = []
-    texts = []
-    for j, column in enumerate(columns):
-        array = _array(column)
-        if array.dtype.kind in "fiub":
-            read.append(Column(array.astype(np.float64), []))
-        elif array.dtype.kind == "M" or _zoned(column):
-            reading = known.get(names[j])
-            values, reading = dates.of_numpy(
-                _universal(column, array), _zoned(column), reading if reading and reading.kind == "date" else None
-            )
-            read.append(Column(values, [], reading))
-        elif array.dtype.kind == "m":
-            seconds = array.astype("timedelta64[ns]").astype(np.int64) / 10**9
-            read.append(
-                Column(
-                    np.where(np.isnat(array), np.nan, seconds), [], Reading(kind="clock", unit="seconds", order="hms")
-                )
-            )
-        else:
-            read.append(None)
-            texts.append(j)
-        raw.append(array.tolist() if array.dtype.kind not in "fiub" else None)
-    if texts:
-        some = csv_reader.interpret(
-            [_plain_text(raw[j]) for j in texts],
-            [names[j] for j in texts],
-            [""] * len(texts),
-            Style(dates=date_order),
-            where,
-            known,
-        )
-        for j, column in zip(texts, some):
-            read[j] = column
-    for j, column in enumerate(read):
-        if names[j] in known and known[names[j]].kind == "number" and column.reading is None and not _is_text(column):
-            read[j] = column._replace(reading=known[names[j]])
-    return read, raw
-
-
-def _plain_text(column: list[Any]) -> Any:
-    """Cells that are text throughout as they are, so that plain numbers among them are read fast; others as objects."""
-    if all(isinstance(cell, str) for cell in column):
-        return column
-    array = np.empty(len(column), dtype=object)
-    array[:] = column
-    return array
-
-
-def _array(column: Any) -> np.ndarray:
-    """A column as an array; masked ones are filled with NaN or None, since masked means missing."""
-    if _is_masked(column):
-        return np.asarray(column.filled(np.nan) if column.dtype.kind == "f" else column.astype(object).filled(None))
-    return np.asarray(column)
-
-
-def _zoned(column: Any) -> bool:
-    return getattr(getattr(column, "dtype", None), "tz", None) is not None
-
-
-def _universal(column: Any, array: np.ndarray) -> np.ndarray:
-    """datetime64 in universal time of a column, which pandas may hold as objects with a zone."""
-    return array if array.dtype.kind == "M" else column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
-
-
-def to_float(column: Any, reading: Reading | None = None) -> tuple[np.ndarray, list[int]]:
-    """float64 values of one column (NaN where there is none) and the places of cells that cannot be read; as `reading` says."""
-    known = {} if reading is None else {"": reading}
-    (found,), _ = _interpreted([""], [column], lambda m: f"row {m + 1}", known, "")
-    return found.values, found.bad
 
 
 # ---- columns to a problem ---------------------------------------------------------------------
@@ -431,12 +351,12 @@ def array_problem(
     their meaning; a column of text is left out with a warning, as in a file.  Of a choice its inputs, ignore, derive, lag and
     categories count.
     """
-    columns, found = frame_columns(X)
+    columns, found = arrays.frame_columns(X)
     names = list(names) if names is not None else found
     if len(names) != len(columns):
         raise DataError(f"X has {len(columns)} columns but {len(names)} names were given")
     ends = intervals.of_pandas(y)
-    y_values = _real(y, "y") if ends is None else intervals.middles(ends)
+    y_values = arrays.real(y, "y") if ends is None else intervals.middles(ends)
     if y_values.ndim == 2 and y_values.shape[1] == 1:
         y_values = y_values[:, 0]
     if y_values.ndim != 1:
@@ -453,7 +373,7 @@ def array_problem(
     extra = {"(weights)": weights, "(sigma)": sigma}
     for name, given in extra.items():
         if given is not None:
-            given = _real(given, name[1:-1])
+            given = arrays.real(given, name[1:-1])
             if given.shape != y_values.shape:
                 raise DataError(f"{name[1:-1]} have shape {given.shape}, wanted {y_values.shape}")
             columns, names = [*columns, given], [*names, name]
@@ -467,38 +387,6 @@ def array_problem(
     if groups:
         answer[0].extra["grouping"] = groups
     return answer
-
-
-def _is_masked(values) -> bool:
-    """Whether an array is one of numpy.ma, which need not be loaded for those that are not."""
-    return isinstance(values, np.ndarray) and hasattr(values, "filled")
-
-
-def _real(values, what: str) -> Any:
-    """An array as it is, masked ones kept masked; DataError for complex numbers, whose half would be lost."""
-    values = values if _is_masked(values) or _zoned(values) else np.asarray(values)
-    if values.dtype.kind == "c":
-        raise DataError(
-            f"{what} holds complex numbers, wanted real ones; fit real and imaginary part (or size) by themselves"
-        )
-    return values
-
-
-def frame_columns(X: Any) -> tuple[list[Any], list[str]]:
-    """Columns and names of a data frame (anything with `columns`) or an array; a vector is one column."""
-    if hasattr(X, "columns") and not isinstance(X, np.ndarray):
-        names = [str(name) for name in X.columns]
-        pick = X.iloc if hasattr(X, "iloc") else None  # by place, since names may repeat
-        columns = [
-            _real(pick[:, j] if pick is not None else X[names[j]], f"column {names[j]} of X") for j in range(len(names))
-        ]
-        return columns, names
-    X = _real(X, "X")
-    if X.ndim == 1:
-        X = X[:, None]
-    if X.ndim != 2:
-        raise DataError(f"X has shape {X.shape}, wanted (rows, columns)")
-    return [X[:, j] for j in range(X.shape[1])], [f"x{j + 1}" for j in range(X.shape[1])]
 
 
 # ---- new rows ---------------------------------------------------------------------------------
@@ -519,7 +407,7 @@ def input_columns(table: Table, names: Sequence[str], needed: Sequence[str] | No
 
 def frame_table(X: Any, names: Sequence[str] | None = None, readings: dict[str, Any] | None = None) -> Table:
     """New rows from arrays or a data frame, read as `readings` of a law say (its ``problem.extra["conversions"]``)."""
-    columns, found = frame_columns(X)
+    columns, found = arrays.frame_columns(X)
     known = {name: Reading.from_dict(one) for name, one in (readings or {}).items()}
     return collect("X", list(names) if names is not None else found, columns, [], readings=known)
 
