@@ -31,7 +31,7 @@ LOCAL_SEARCH = 8.0  # the same of the local search, which alone has never said a
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
 AHEAD = 0.005
 # Columns; of so many the network has its first turn after the first number of seconds, of more after the second.
-FEW, NETWORK_SECONDS = 3, (1.0, 5.0)
+FEW, NETWORK_SECONDS = 3, (1.0, 15.0)
 # Of more columns so many turns of a first answer run before anybody looks at the clock; the others are taken in turns, by this share.
 OF_MANY, REST = {"sums": 2}, 4.0
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
@@ -328,11 +328,11 @@ class Turns(Ending):
         self.unheard = tuple(name for name in waiting if not (timed and self._early(name, started)))
 
     def _early(self, name: str, started: float) -> bool:
-        """Whether it is too early for the network, or the control in its place: the others find more in the first second, of many columns in the first five."""
+        """Whether it is too early for the network, or the control in its place: the others find more in the first second, of many columns in the first ten."""
         if name not in ("model", "control"):
             return False
         roster = tuple("model" if other == "control" else other for other in self.options.proposers)
-        if roster != DEFAULT_PROPOSERS:  # whoever names it otherwise wants it at once
+        if roster != DEFAULT_PROPOSERS or self.options.model is not None:  # whoever names it wants it at once
             return False
         return time.monotonic() - started < NETWORK_SECONDS[len(self.problem.names) > FEW]
 

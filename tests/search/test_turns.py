@@ -243,6 +243,11 @@ def test_the_network_comes_later_where_columns_are_many(monkeypatch, columns, as
     monkeypatch.setattr(turns, "DEFAULT_PROPOSERS", ("rational", "model", "evolve"))  # who names it has it at once
     turns.search(problem, turns.Options(proposers=("rational", network), tidy=False), turns.Budget(0.5))
     assert network in order
+    order.clear()
+    monkeypatch.setattr(turns, "DEFAULT_PROPOSERS", ("rational", "model"))  # and who names a file of weights
+    named = turns.Options(proposers=("rational", network), tidy=False, model="tiny")
+    turns.search(problem, named, turns.Budget(0.5))
+    assert network in order
 
 
 def test_an_exact_law_of_many_constants_is_searched_on(monkeypatch):
