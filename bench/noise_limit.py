@@ -21,6 +21,7 @@ import click
 import numpy as np
 
 from bench.composite_laws import FOUND
+from fansr.errors import DataError
 from fansr.evaluation.metrics import fvu
 from fansr.expressions import CONSTANT, evaluate, literal_value, to_infix
 from fansr.search.known_constants import real_nats
@@ -85,8 +86,15 @@ def rounded_off(problem: dict) -> float:
 @click.option("--rounding", is_flag=True, help="Instead: what rounding of the noise-free target leaves.")
 def main(problems, rounding):
     """Count the laws recovered, numbers all free and round ones given."""
-    with open_reader(problems, holds="problem") as reader:
-        kept = list(reader)
+    try:
+        with open_reader(problems, holds="problem") as reader:
+            kept = list(reader)
+    except DataError as error:
+        raise click.ClickException(str(error)) from None
+    if not all("truth" in problem and "y_val" in problem for problem in kept):
+        raise click.ClickException(
+            f"{problems}: problems without their laws or noise-free rows, wanted those of fansr-render --val"
+        )
     if rounding:
         left = np.array([rounded_off(problem) for problem in kept])
         for mark in (FOUND, EXACT):

@@ -78,3 +78,14 @@ def test_laws_beyond_rounding_are_named(tmp_path):
     done = CliRunner().invoke(noise_limit.main, [path, "--rounding"])
     assert done.exit_code == 0, done.output
     assert done.output == "within 1.19e-07: 1 of 2; not law 1\nwithin 1e-20: 1 of 2; not law 1\n"
+
+
+def test_what_is_no_stream_of_laws_is_said_in_a_line(tmp_path):
+    bare = str(tmp_path / "bare.zst")
+    with reader_writer.open_writer(bare, "problem", []) as writer:
+        writer.write({name: value for name, value in problem("2.5*x", 2.5).items() if name not in ("X_val", "y_val")})
+    empty = tmp_path / "empty.zst"
+    empty.write_bytes(b"")
+    for path, said in ((bare, "--val"), (str(empty), "empty"), (str(tmp_path), "directory")):
+        done = CliRunner().invoke(noise_limit.main, [path])
+        assert done.exit_code == 1 and done.output.startswith("Error: ") and said in done.output
