@@ -1,4 +1,4 @@
-"""Composite laws: seventeen families of the kinds that searches lose, four of them held back from development.
+"""Composite laws: eighteen families of the kinds that searches lose, four of them held back from development.
 
     python -m bench.composite_laws --list                         the laws, one a line
     python -m bench.composite_laws --time 2 --each 6              share found, processor seconds, what was printed instead
@@ -211,6 +211,33 @@ def many_columns(rng):
     )
 
 
+def three_pieces(rng):
+    """Four to seven columns: three functions of one or two of them each, in a product, a sum or a quotient."""
+    left = list(rng.permutation(list("abcdefg"[: rng.integers(4, 8)])))
+    columns = list(left)
+
+    def piece() -> str:
+        k, a = number(rng, 0.3, 2.5), left.pop() if left else columns[rng.integers(len(columns))]
+        if left and rng.random() < 0.75:
+            b = left.pop()
+            return choice(
+                rng, f"sqrt({a} + {k}*{b})", f"log({a}/{b} + {k})", f"exp(-{k}*{a}*{b})", f"({a} - {b})", f"{a}*{b}", f"sin({k}*{a}*{b})",
+                f"(1/({a} + {k}*{b}))", f"({a}**2 + {k}*{b}**2)", f"cos({a} - {b})", f"{a}/{b}**2", f"exp(-{a}/({k}*{b}))", f"sqrt({a}*{b})",
+                f"tanh({k}*{a}/{b})", f"({a} - {b})**2",
+            )  # fmt: skip
+        return choice(
+            rng, f"sqrt({k} + {a}**2)", f"log(1 + {k}*{a})", f"exp(-{k}*{a})", f"({a} + {k})", f"sin({k}*{a})", f"{a}**2", a, f"(1/({a} + {k}))",
+            f"sqrt({a})", f"cos({k}*{a})",
+        )  # fmt: skip
+
+    p, q, r, k = piece(), piece(), piece(), number(rng)
+    form = choice(
+        rng, f"{p}*{q}*{r}", f"{k}*{p}*{q} + {r}", f"{p}*({q} + {k}*{r})", f"{p}*{q}/({r} + {k})", f"{p}/{q} + {k}*{r}",
+        f"sqrt({p}**2 + {k}*{q}**2)*{r}", f"{p}*{q}/{r}", f"{p}*({q} - {k})/{r}", f"{k}/(1/({p}) + {q}*{r})",
+    )  # fmt: skip
+    return form, box(rng, "".join(sorted(columns_in(form))), 0.6, 3.0)
+
+
 def held_products(rng):
     """Two awkward curves of a column each, times a power law."""
     k, m = number(rng, 0.3, 1.5), number(rng, 0.3, 1.5)
@@ -262,7 +289,7 @@ def held_wide(rng):
 
 FAMILIES = {f.__name__: f for f in (
     awkward_products, power_in_exponential, narrow_columns, poles, quotients, hidden_remainders, fast_waves, chirps,
-    shifted_products, degenerate_limits, far_phases, powers_outside, many_columns,
+    shifted_products, degenerate_limits, far_phases, powers_outside, many_columns, three_pieces,
 )}  # fmt: skip
 HELD = {f.__name__: f for f in (held_products, held_remainders, held_waves, held_wide)}
 

@@ -22,6 +22,7 @@ from .infix import (
 )
 from .prefix import (
     Expr as Expr,
+    Tree as Tree,
     arity as arity,
     bind as bind,
     children as children,

@@ -183,17 +183,17 @@ def single(shapes: Shapes, fit: Projector, drawn: int = DRAWN) -> list[Curve]:
     for share, name, inner, front, at in shapes.rough(fit)[:ZOOMED]:
         if share < math.inf:
             axes = [np.unique(axis) for axis in CURVES[name][0].grid(shapes.inners[inner]).T]
-            looked = _looked_at(shapes, fit, name, inner, front)
+            looked = looked_at(shapes, fit, name, inner, front)
             once.append((zoomed(looked, axes, at, 1), looked, name, inner, front))
     once.sort(key=lambda item: item[0][0])
     found = []
     for (_, at, axes), looked, name, inner, front in once[:drawn]:
         share, at, _ = zoomed(looked, axes, at, ZOOMS - 1)
-        found.append(_curve(shapes, fit, name, inner, front, share, at))
+        found.append(curve_at(shapes, fit, name, inner, front, share, at))
     return sorted(found, key=lambda curve: _rank(curve.share, curve.expr))
 
 
-def _looked_at(shapes: Shapes, fit: Projector, name: str, inner: str, front: str):
+def looked_at(shapes: Shapes, fit: Projector, name: str, inner: str, front: str):
     return lambda places: _shares(fit, shapes.fronts[front] * _values(name, shapes.inners[inner], places))
 
 
@@ -209,7 +209,7 @@ def _shares(fit: Projector, values: np.ndarray) -> np.ndarray:
     return fit.pair_shares(*values)[0] if values.ndim == 3 else fit.shares(values)
 
 
-def _curve(shapes: Shapes, fit: Projector, name: str, inner: str, front: str, share: float, at: np.ndarray) -> Curve:
+def curve_at(shapes: Shapes, fit: Projector, name: str, inner: str, front: str, share: float, at: np.ndarray) -> Curve:
     """The curve with the constants of one place."""
     family, t, w = CURVES[name][0], shapes.inners[inner], shapes.fronts[front]
     constants = at.tolist()

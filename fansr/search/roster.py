@@ -17,6 +17,7 @@ PROPOSERS = {
     "pairs": ("fansr.proposers.two_term_laws", "propose", 1.5),
     "structure": ("fansr.proposers.decomposition", "propose", 6.0),
     "model": ("fansr.network.sample", "propose", 1.0),
+    "mend": ("fansr.proposers.wrong_parts", "propose", 24.0),  # looks at what the others found
     "waves": ("fansr.proposers.waves", "propose", 8.0),
     "control": ("fansr.network.sample", "propose_control", 1.0),
     "evolve": ("fansr.proposers.local_search.evolve", "propose", 24.0),
@@ -40,6 +41,7 @@ DEFAULT_PROPOSERS = (
     "composite",
     "waves",
     "evolve",
+    "mend",
     "structure",
     "library",
     "scan",

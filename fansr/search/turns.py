@@ -27,7 +27,9 @@ from fansr.search.state import STARTS as STARTS, Found as Found, Options as Opti
 from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
-LOCAL_SEARCH = 8.0  # the same of the local search, which alone has never said all it has to say
+LASTING_SHARE = {"evolve": 8.0, "mend": 8.0}  # the same of those that never have said all they have to say
+IDLE, COUNTED = 5e-4, 0.01  # seconds within which a turn was one of waiting, and what it counts for
+LAST = 0.25  # of the time: who mends the others' candidates begins then at the latest
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
 AHEAD = 0.005
 # Columns; of so many the network has its first turn after the first number of seconds, of more after the second.
@@ -52,9 +54,7 @@ class _Turn:
     def due(self) -> float:
         """Seconds by its share.  After a head start nobody's is larger than EQUAL: who is quick comes first, but not for long."""
         ahead = min(self.seconds, HEAD_START)
-        return ahead / self.share + (self.seconds - ahead) / min(
-            self.share, LOCAL_SEARCH if self.name == "evolve" else EQUAL
-        )
+        return ahead / self.share + (self.seconds - ahead) / min(self.share, LASTING_SHARE.get(self.name, EQUAL))
 
 
 @blas.threads()
@@ -312,7 +312,7 @@ class Turns(Ending):
         while (waiting or turns) and not self.work.over():
             # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
             ready = [name for name in waiting if not (timed and turns and self._early(name, started))]
-            if ready and (not turns or (timed and all(t.due() > AHEAD * len(turns) for t in turns))):
+            if ready and (not turns or (timed and self._next_may_start(ready[0], turns))):
                 self._aim()
                 waiting.remove(ready[0])
                 turns.append(self._start(ready[0]))
@@ -326,6 +326,16 @@ class Turns(Ending):
             yield turn.name
         # Not reached where a search ends because it has the law.
         self.unheard = tuple(name for name in waiting if not (timed and self._early(name, started)))
+
+    def _next_may_start(self, name: str, turns: list[_Turn]) -> bool:
+        """Whether those at work have had their turn, or it is high time."""
+        if (
+            name == "mend"
+            and len(self.problem.names) > FEW
+            and self.budget.left() < LAST * (self.budget.seconds or math.inf)
+        ):
+            return True
+        return all(turn.due() > AHEAD * len(turns) for turn in turns)
 
     def _early(self, name: str, started: float) -> bool:
         """Whether it is too early for the network, or the control in its place: the others find more in the first second, of many columns in the first ten."""
@@ -373,5 +383,6 @@ class Turns(Ending):
             return False
         self.offer(batch, turn.name)
         self._with_narrow_columns()
-        turn.seconds += time.monotonic() - begun
+        taken = time.monotonic() - begun
+        turn.seconds += taken if batch or taken > IDLE else COUNTED
         return True
