@@ -17,10 +17,10 @@ PROPOSERS = {
     "pairs": ("fansr.proposers.two_term_laws", "propose", 1.5),
     "structure": ("fansr.proposers.decomposition", "propose", 6.0),
     "model": ("fansr.network.sample", "propose", 1.0),
-    "mend": ("fansr.proposers.wrong_parts", "propose", 24.0),  # looks at what the others found
     "waves": ("fansr.proposers.waves", "propose", 8.0),
     "control": ("fansr.network.sample", "propose_control", 1.0),
     "evolve": ("fansr.proposers.local_search.evolve", "propose", 24.0),
+    "mend": ("fansr.proposers.wrong_parts", "propose", 24.0),  # looks at what the others found
     "groups": ("fansr.proposers.dimensional_groups", "propose", 8.0),  # where a table has units
     "own": ("fansr.proposers.own_functions", "propose", 4.0),  # where functions are defined or asked for
 }
