@@ -50,7 +50,7 @@ TOKEN, COLUMN = 0.1, 1.0  # decades of FVU that a token of what stays and a seco
 MOST_PARTS, PIECES, UNEXPLAINED, MOVED = 5, 9, 0.3, 0.02
 CHOICES, COMBINED = 4, 20  # curves for each part, of each way to look at its column; combinations of them
 POLISHED = 20  # laws of a batch whose constants are refitted
-COUNT = 60  # tasks without a clock, times budget.work
+COUNT = 30  # tasks without a clock, times budget.work
 
 
 class Task(NamedTuple):
