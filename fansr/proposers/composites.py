@@ -42,10 +42,6 @@ FIRST_LOOK = 0.1  # seconds that the fronts, which leave exact tables, may take 
 SOURCE = "composite"
 
 
-def _asked(propose) -> cut.Solver:
-    return lambda problem, floor, budget, rng: propose(problem, budget, rng)
-
-
 def _one_column(second: bool) -> cut.Solver:
     """The curves of one column, of y itself and of y under each of a few functions; or of two terms, which takes longer."""
 
@@ -71,11 +67,11 @@ def _again(problem: Problem, floor: float, budget: Budget, rng) -> Iterator[list
 FRONTS = (plain_parts.fronts, plain_parts.monomial_fronts)
 SUMMANDS = (plain_parts.summands, plain_parts.monomial_summands)
 WAVES = (wave_columns.wave_columns,)
-QUICKEST: list[cut.Solver] = [_asked(power.propose), _one_column(False)]
+QUICKEST: list[cut.Solver] = [cut.asked(power.propose), _one_column(False)]
 SOLVERS: list[cut.Solver] = [
     _one_column(True),
-    _asked(few_term_sums.propose), _asked(rational.propose), _again, _asked(separable.propose),
-    _asked(outer_constant.propose), _asked(library_sums.propose_quickly), _asked(inner_constants.propose),
+    cut.asked(few_term_sums.propose), cut.asked(rational.propose), _again, cut.asked(separable.propose),
+    cut.asked(outer_constant.propose), cut.asked(library_sums.propose_quickly), cut.asked(inner_constants.propose),
 ]  # fmt: skip
 SHIFTED = [*QUICKEST, *SOLVERS]
 

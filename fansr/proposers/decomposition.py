@@ -50,11 +50,7 @@ POWERS = (
 Suggestion = tuple[Reduction, Surrogate, float]  # what it must not fall behind, and by how much it may
 
 
-def _asked(propose) -> cut.Solver:
-    return lambda problem, floor, budget, rng: propose(problem, budget, rng)
-
-
-SOLVERS = [_asked(propose) for propose in (
+SOLVERS = [cut.asked(propose) for propose in (
     power.propose, one_column_curves.propose, outer_constant.propose, separable.propose, library_sums.propose_quickly,
     inner_constants.propose,
 )]  # fmt: skip

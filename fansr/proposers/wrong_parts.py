@@ -106,11 +106,7 @@ def _batches(problem: Problem, budget: Budget, rng: np.random.Generator, pool) -
                 yield [reduction.restore(law) for law in laws]
 
 
-def _asked(propose) -> cut.Solver:
-    return lambda problem, floor, budget, rng: propose(problem, budget, rng)
-
-
-OF_TWO = [_asked(propose) for propose in (power.propose, few_term_sums.propose, rational.propose)]
+OF_TWO = [cut.asked(propose) for propose in (power.propose, few_term_sums.propose, rational.propose)]
 
 
 def _at_once(reduction: Reduction, curves: CurvesUnderFunctions) -> Iterator[list[Base]]:

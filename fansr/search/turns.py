@@ -29,7 +29,7 @@ from fansr.streams import rng_for
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 LASTING_SHARE = {"evolve": 8.0, "mend": 8.0}  # the same of those that never have said all they have to say
 IDLE, COUNTED = 5e-4, 0.01  # seconds within which a turn was one of waiting, and what it counts for
-LAST = 0.25  # of the time: who mends the others' candidates begins then at the latest
+LAST = 0.15  # of the time, before the end of the turns: who mends the others' candidates begins then at the latest
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
 AHEAD = 0.005
 # Columns; of so many the network has its first turn after the first number of seconds, of more after the second.
@@ -332,7 +332,7 @@ class Turns(Ending):
         if (
             name == "mend"
             and len(self.problem.names) > FEW
-            and self.budget.left() < LAST * (self.budget.seconds or math.inf)
+            and self.work.left() < LAST * (self.budget.seconds or math.inf)
         ):
             return True
         return all(turn.due() > AHEAD * len(turns) for turn in turns)

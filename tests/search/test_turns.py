@@ -210,6 +210,43 @@ def test_who_is_quick_has_several_turns_before_the_next_one_starts(monkeypatch):
     assert order.index("pairs") > 1 and order.count("rational") == order.count("pairs") == 60
 
 
+def test_who_waits_is_not_asked_all_the_time(monkeypatch):
+    order = []
+
+    def waits():
+        while True:
+            order.append("mend")
+            yield []
+
+    _made_up(monkeypatch, evolve=lambda: _steps(order, "evolve", 1000, 0.005), mend=waits)
+    monkeypatch.setattr(turns, "KERNELS", {})
+    x = np.random.default_rng(0).uniform(1, 2, (60, 4))
+    problem = Problem(x, np.random.default_rng(1).normal(size=60), list("abcd"))
+    turns.search(problem, turns.Options(proposers=("evolve", "mend"), tidy=False), turns.Budget(0.5))
+    assert 0 < order.count("mend") <= 2 * order.count("evolve")
+
+
+@pytest.mark.parametrize(("columns", "begins"), [(3, False), (4, True)])
+def test_mending_begins_before_the_end_where_columns_are_many(monkeypatch, columns, begins):
+    """However much is still due to those at work."""
+    order = []
+    _made_up(
+        monkeypatch,
+        evolve=lambda: _steps(order, "evolve", 10**6, 0.002),
+        mend=lambda: _steps(order, "mend", 10**6, 0.002),
+    )
+    monkeypatch.setattr(turns, "KERNELS", {})
+    monkeypatch.setattr("fansr.search.clocks.Work.pace", lambda self: 1.0)  # who sleeps seems to wait for the processor
+    monkeypatch.setitem(turns.PROPOSERS, "evolve", (*turns.PROPOSERS["evolve"][:2], 1e9))
+    monkeypatch.setattr(turns, "LASTING_SHARE", {"evolve": 1e9, "mend": 8.0})
+    x = np.random.default_rng(0).uniform(1, 2, (60, columns))
+    problem = Problem(x, np.random.default_rng(1).normal(size=60), list("abcd"[:columns]))
+    turns.search(problem, turns.Options(proposers=("evolve", "mend"), tidy=False), turns.Budget(0.6))
+    assert order[0] == "evolve" and ("mend" in order) == begins
+    if begins:
+        assert order.index("mend") > 0.2 * len(order)
+
+
 @pytest.mark.parametrize("network", ["model", "control"])
 @pytest.mark.parametrize(("columns", "asked"), [(3, True), (4, False)])
 def test_the_network_comes_later_where_columns_are_many(monkeypatch, columns, asked, network):

@@ -43,6 +43,11 @@ class Reduction(NamedTuple):
 Solver = Callable[[Problem, float, Budget, np.random.Generator], Iterable[list[Candidate]]]
 
 
+def asked(propose: Callable) -> Solver:
+    """A proposer as a solver: what can be told apart is nothing to it."""
+    return lambda problem, floor, budget, rng: propose(problem, budget, rng)
+
+
 # ---- kinds of reductions ----------------------------------------------------------------------
 
 
