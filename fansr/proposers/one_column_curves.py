@@ -144,7 +144,8 @@ class Shapes:
             kinds = list(self._kinds())
         # (curve, inner, front), the grid of its constants, and its rows in `plain` (K, n) or `waves` (2, K, n)
         self.kinds = [(name, inner, front, grid) for name, inner, front, grid, _ in kinds]
-        self.plain = np.concatenate([values for *_, values in kinds if values.ndim == 2])
+        plain = [values for *_, values in kinds if values.ndim == 2]
+        self.plain = np.concatenate(plain) if plain else np.empty((0, len(x)))
         waves = [values for *_, values in kinds if values.ndim == 3]
         self.waves = np.concatenate(waves, axis=1) if waves else np.empty((2, 0, len(x)))
 
@@ -161,7 +162,7 @@ class Shapes:
 
     def rough(self, fit: Projector) -> list[tuple]:
         """(share left, curve, inner, front, place in its grid) of every kind; the most promising first."""
-        plain = fit.shares(self.plain)
+        plain = fit.shares(self.plain) if len(self.plain) else np.empty(0)
         waves = fit.pair_shares(*self.waves)[0]
         found, places = [], {False: 0, True: 0}
         for name, inner, front, grid in self.kinds:

@@ -109,3 +109,11 @@ def test_weights_count():
     assert (
         single(Shapes(x), Projector(ones, y, weights))[0].share < 1e-4 < single(Shapes(x), Projector(ones, y))[0].share
     )
+
+
+@pytest.mark.parametrize(
+    "x", [1e300 * np.linspace(1, 2, 40), 5e-324 * np.arange(40.0), np.repeat([1.0, 1.0 + 2e-16], 20)]
+)
+def test_a_column_of_which_no_curve_is_finite_or_varies_has_no_laws_and_no_error(x):
+    with np.errstate(all="ignore"):  # as a search does around every turn
+        assert isinstance(curves(x, np.cos(np.arange(40.0))), list)
