@@ -74,8 +74,6 @@ class Monomials(dict):
 
 def product(parts, together: bool = False):
     """The tree of a product of (factor, exponent), those of one exponent under one power if together."""
-    if not parts:
-        return 1.0
     if not together:
         return joined(parts)
     by: dict[float, list] = {}
@@ -92,7 +90,7 @@ def product(parts, together: bool = False):
 
 
 def term_of(key: Key, trees):
-    """The tree of a product of powers, its exponentials as one; None of no power."""
+    """The tree of a product of powers, its exponentials as one (1 where they cancel); None of no power."""
     return joined(one_exponential([(trees[base], float(power)) for base, power in key])) if key else None
 
 

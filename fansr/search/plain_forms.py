@@ -251,7 +251,7 @@ def one_power(node):
 
 
 def joined(found):
-    """A tree of (factor, exponent)."""
+    """A tree of (factor, exponent); 1 where there are none."""
     above, below = None, None
     for base, power in found:
         size = abs(power)
@@ -266,7 +266,7 @@ def joined(found):
         else:
             below = one if below is None else ("*", below, one)
     if above is None:
-        return ("inv", below)
+        return 1.0 if below is None else ("inv", below)
     return above if below is None else ("/", above, below)
 
 

@@ -79,6 +79,18 @@ def test_a_logarithm_holds_its_factor():
     assert to_infix(found.expr, found.consts, digits=9) == "log(0.0063*x3 + 1) + x1*x2"
 
 
+def test_exponentials_that_cancel_are_one():
+    """A product of powers may be empty: x1*exp(x2)*(x3 - 1)/exp(x2) multiplied out, and exp(0) as it stands."""
+    for written in ("x1 + exp(x2)*exp(-x2)*(x3 - x1**2)", "x1 + exp(0)**4*(1.5 - x3)", "x2*exp(x1)*exp(-x1) - x3"):
+        law, fitter = candidate(written)
+        for rule in RULES:
+            for other in rewriting._everywhere(tree_of(law), rule):
+                short, values = text_of(other)
+                np.testing.assert_allclose(evaluate(short, X, np.array(values)), evaluate(law.expr, X, law.consts))
+    found = rewriting.shortest(law, X, fitter)
+    assert to_infix(found.expr, found.consts) == "x2 - x3"
+
+
 def test_what_is_at_its_limit_on_all_rows():
     rows = np.column_stack(
         [np.random.default_rng(2).uniform(9.78, 9.82, 60), np.random.default_rng(3).uniform(1, 2, 60)]
