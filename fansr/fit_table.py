@@ -157,7 +157,7 @@ def _search(
     view = SearchView(problem.target, budget.seconds, wanted.verbose, wanted.title)
     with live_lines.LiveLines(view.lines, wanted.quiet):
         found = outliers.find(problem, replace(options, watch=view.watch), budget)
-    notes = [*notes, *(f"proposer {name} failed: {why}" for name, why in found.failures.items())]
+    notes = [*notes, *(f"{name} failed: {why}" for name, why in found.failures.items())]
     if found.best is None:
         return None
     judgement = result.judged(found, problem, options)

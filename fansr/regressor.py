@@ -217,7 +217,7 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         if found.best is None:
             raise RuntimeError(str(NoAnswer("no law gives finite values on all rows")))
         for name, why in found.failures.items():
-            notes.append(f"proposer {name} failed: {why}")
+            notes.append(f"{name} failed: {why}")
         for text in notes:
             warnings.warn(text, stacklevel=2)
         judgement = result.judged(found, problem, options)

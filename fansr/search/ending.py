@@ -221,8 +221,12 @@ class Ending(State):
 
     def _rewritten(self, candidate: Candidate) -> Candidate:
         """In the form that is quickest to read, which takes some milliseconds to find."""
-        candidate = self._kept(rewriting.shortest(candidate, self.problem.X, self.fitter), candidate)
-        return arrangement.arranged(spelling.outside(candidate, self.fitter))
+        try:
+            candidate = self._kept(rewriting.shortest(candidate, self.problem.X, self.fitter), candidate)
+            return arrangement.arranged(spelling.outside(candidate, self.fitter))
+        except Exception as error:  # a slip in writing a law must not cost the user the law
+            self._slipped("rewriting", error)
+            return candidate
 
     def _errors(self, candidate: Candidate) -> np.ndarray:
         problem = self.problem

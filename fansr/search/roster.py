@@ -37,10 +37,10 @@ DEFAULT_PROPOSERS = (
     "curves",
     "repeats",
     "rational",
-    "evolve",
     "separable",
     "composite",
     "waves",
+    "evolve",
     "mend",
     "structure",
     "library",
@@ -49,6 +49,9 @@ DEFAULT_PROPOSERS = (
     "pairs",
     "model",
 )
+
+# By the clock these start after the local search, which finds more in the first second; by counts, where each goes on to its end, before it.
+AFTER_EVOLVE = ("separable", "composite", "waves")
 
 # These run first and whole, by counts: no clock and no load takes the commonest laws away.
 FLOOR = ("power", "plain", "kinks", "groups", "own", "sums", "curves")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -97,7 +98,7 @@ class Options:
 class Found:
     """The outcome: `best` and the Pareto `front` (candidates), standard `errors` (C,) of the best's
     constants, `seconds`, `candidates` fitted, `yields` (candidates by proposer), `status`, `floor`, the
-    `failures` of proposers, `outliers`: rows set aside by --robust."""
+    `failures` of proposers and of the rewriting, `outliers`: rows set aside by --robust."""
 
     best: Candidate | None
     front: list[Candidate]
@@ -291,6 +292,12 @@ class State:
             for other in tried:
                 self.pool.add(other)
             self._with_narrow_columns()
+
+    def _slipped(self, name: str, error: Exception):
+        """Report a part of the search that failed, or, with FANSR_DEBUG=1, stop there.  Called where `error` is handled."""
+        if os.environ.get("FANSR_DEBUG") == "1":
+            raise error
+        self.failures[name] = f"{type(error).__name__}: {error}"
 
     def _loaded(self, seconds: float):
         """Seconds spent on loading are none of the search's."""

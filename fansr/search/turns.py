@@ -22,12 +22,13 @@ from fansr.expressions import n_constants
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import large_tables, loss_search, relative_noise, rules, second_core, selection
 from fansr.search.ending import Ending
-from fansr.search.roster import DEFAULT_PROPOSERS as DEFAULT_PROPOSERS, FLOOR, KERNELS, NEEDS, PROPOSERS
+from fansr.search.roster import AFTER_EVOLVE, DEFAULT_PROPOSERS as DEFAULT_PROPOSERS, FLOOR, KERNELS, NEEDS, PROPOSERS
 from fansr.search.state import STARTS as STARTS, Found as Found, Options as Options, Progress as Progress
 from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 LASTING_SHARE = {"evolve": 8.0, "mend": 8.0}  # the same of those that never have said all they have to say
+MENDING = 0.4  # seconds of the local search after which its laws are mended, of many columns
 IDLE, COUNTED = 5e-4, 0.01  # seconds within which a turn was one of waiting, and what it counts for
 LAST = 0.15  # of the time, before the end of the turns: who mends the others' candidates begins then at the latest
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
@@ -205,6 +206,15 @@ def _constant(problem: Problem, started: float, options: Options) -> Found:
     return Found(best, [best], np.zeros(1), time.monotonic() - started, 1, Counter(constant=1), "ok", selection.EXACT)
 
 
+def _by_the_clock(names: list[str], mending: bool) -> list[str]:
+    """The order in which proposers start where a clock runs: the local search early, and with it who mends what it finds, if `mending`."""
+    first = [name for name in names if name == "evolve" or (name == "mend" and mending)]
+    if "evolve" not in names:
+        return names
+    at = min(names.index(name) for name in (*AFTER_EVOLVE, *first) if name in names)
+    return [*names[:at], *first, *(name for name in names[at:] if name not in first)]
+
+
 class Turns(Ending):
     """A search by proposers in turns."""
 
@@ -307,6 +317,8 @@ class Turns(Ending):
             if self._aim():
                 yield from self._floor(waiting)
         waiting = [name for name in waiting if name not in FLOOR]
+        if timed:
+            waiting = _by_the_clock(waiting, mending=len(self.problem.names) > FEW)
         turns: list[_Turn] = self.cut_short
         started, cutting = time.monotonic(), 0.0
         while (waiting or turns) and not self.work.over():
@@ -329,12 +341,10 @@ class Turns(Ending):
 
     def _next_may_start(self, name: str, turns: list[_Turn]) -> bool:
         """Whether those at work have had their turn, or it is high time."""
-        if (
-            name == "mend"
-            and len(self.problem.names) > FEW
-            and self.work.left() < LAST * (self.budget.seconds or math.inf)
-        ):
-            return True
+        if name == "mend" and len(self.problem.names) > FEW:
+            found = [turn.seconds for turn in turns if turn.name == "evolve"]
+            late = self.work.left() < LAST * (self.budget.seconds or math.inf)
+            return late or not found or found[0] >= MENDING
         return all(turn.due() > AHEAD * len(turns) for turn in turns)
 
     def _early(self, name: str, started: float) -> bool:
@@ -373,11 +383,7 @@ class Turns(Ending):
         except (KeyboardInterrupt, MemoryError):
             raise
         except Exception as error:  # one proposer's slip must not cost the user the others' answers
-            import os
-
-            if os.environ.get("FANSR_DEBUG") == "1":
-                raise
-            self.failures[turn.name] = f"{type(error).__name__}: {error}"
+            self._slipped(turn.name, error)
             return False
         if batch is None:
             return False

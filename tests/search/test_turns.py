@@ -57,11 +57,28 @@ def test_a_proposers_overflow_is_not_printed(monkeypatch, recwarn):
         yield [Candidate(["x1"])]
 
     module = type("module", (), {"propose": staticmethod(proposes)})
-    monkeypatch.setattr(turns.importlib, "import_module", lambda name: module)
+    imported = turns.importlib.import_module
+    monkeypatch.setattr(
+        turns.importlib, "import_module", lambda name: module if name.endswith(".power") else imported(name)
+    )
     x = np.linspace(1, 2, 20)
     found = turns.search(Problem(x[:, None].copy(), 2 * x + 1, ["x"]), turns.Options(proposers=("power",)))
     assert found.best is not None and not found.failures
     assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
+def test_a_slip_in_rewriting_does_not_cost_the_law(monkeypatch):
+    def slips(*args):
+        raise TypeError("no such node")
+
+    monkeypatch.setattr(ending.rewriting, "shortest", slips)
+    x = np.random.default_rng(5).uniform(1, 9, (60, 2))
+    problem = Problem(x, 2.5 * x[:, 0] / x[:, 1], ["a", "b"])
+    found = turns.search(problem, turns.Options(proposers=("power",)))
+    assert found.best.fvu < 1e-20 and found.failures == {"rewriting": "TypeError: no such node"}
+    monkeypatch.setenv("FANSR_DEBUG", "1")
+    with pytest.raises(TypeError, match="no such node"):
+        turns.search(problem, turns.Options(proposers=("power",)))
 
 
 def test_loading_is_none_of_the_budget(monkeypatch):
@@ -245,6 +262,30 @@ def test_mending_begins_before_the_end_where_columns_are_many(monkeypatch, colum
     assert order[0] == "evolve" and ("mend" in order) == begins
     if begins:
         assert order.index("mend") > 0.2 * len(order)
+
+
+def test_by_the_clock_the_local_search_comes_before_parts_and_waves():
+    names = ["rational", "separable", "composite", "waves", "evolve", "mend", "structure", "model"]
+    few, many = (turns._by_the_clock(names, mending) for mending in (False, True))
+    assert few == ["rational", "evolve", "separable", "composite", "waves", "mend", "structure", "model"]
+    assert many == ["rational", "evolve", "mend", "separable", "composite", "waves", "structure", "model"]
+    assert turns._by_the_clock(["waves", "structure"], True) == ["waves", "structure"]
+    assert turns._by_the_clock(["evolve", "power", "waves"], True) == ["evolve", "power", "waves"]
+
+
+def test_mending_waits_for_the_local_search_and_the_others_for_it(monkeypatch):
+    """Of many columns: it looks at what the local search has found by then."""
+    order = []
+    names = ("evolve", "mend", "structure")
+    _made_up(monkeypatch, **{name: lambda name=name: _steps(order, name, 10**6, 0.002) for name in names})
+    monkeypatch.setattr(turns, "KERNELS", {})
+    monkeypatch.setattr(turns, "MENDING", 0.1)
+    monkeypatch.setattr("fansr.search.clocks.Work.pace", lambda self: 1.0)
+    x = np.random.default_rng(0).uniform(1, 2, (60, 5))
+    problem = Problem(x, np.random.default_rng(1).normal(size=60), list("abcde"))
+    turns.search(problem, turns.Options(proposers=names, tidy=False), turns.Budget(2.0))
+    begun = order.index("mend")
+    assert begun > 1 and set(order[:begun]) == {"evolve"} and order.index("structure") > begun
 
 
 @pytest.mark.parametrize("network", ["model", "control"])
