@@ -28,7 +28,7 @@ from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
 LASTING_SHARE = {"evolve": 8.0, "mend": 8.0}  # the same of those that never have said all they have to say
-MENDING = 0.4  # seconds of the local search after which its laws are mended, of many columns
+MENDING = 0.6  # seconds of the local search after which its laws are mended, of many columns
 IDLE, COUNTED = 5e-4, 0.01  # seconds within which a turn was one of waiting, and what it counts for
 LAST = 0.15  # of the time, before the end of the turns: who mends the others' candidates begins then at the latest
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
@@ -36,7 +36,7 @@ AHEAD = 0.005
 # Columns; of so many the network has its first turn after the first number of seconds, of more after the second.
 FEW, NETWORK_SECONDS = 3, (1.0, 15.0)
 # Of more columns so many turns of a first answer run before anybody looks at the clock; the others are taken in turns, by this share.
-OF_MANY, REST = {"sums": 2}, 4.0
+OF_MANY, REST = {"sums": 2, "kinks": 1}, 4.0
 PRUNE_SHARE = 0.1  # of the time so far that cutting down may have taken
 MAX_ROWS = 16384  # a longer table is searched on a sample of its rows, then fitted whole
 # Tokens; an exact law longer than that gets so many times the seconds it took, for a shorter one to turn up.
