@@ -208,9 +208,9 @@ def _constant(problem: Problem, started: float, options: Options) -> Found:
 
 def _by_the_clock(names: list[str], mending: bool) -> list[str]:
     """The order in which proposers start where a clock runs: the local search early, and with it who mends what it finds, if `mending`."""
-    first = [name for name in names if name == "evolve" or (name == "mend" and mending)]
     if "evolve" not in names:
         return names
+    first = [name for name in names if name == "evolve" or (name == "mend" and mending)]
     at = min(names.index(name) for name in (*AFTER_EVOLVE, *first) if name in names)
     return [*names[:at], *first, *(name for name in names[at:] if name not in first)]
 
