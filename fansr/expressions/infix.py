@@ -40,8 +40,14 @@ def format_number(value: float, digits: int | None = None) -> str:
 
 
 def part_of_pi(value: float) -> str:
-    """ "pi/6", "2*pi", "-5*pi/3" for a number that is one to 15 digits, numerator and denominator up to 12; else ""."""
+    """ "pi/6", "2*pi", "-5*pi/3" for a number that is one to 15 digits, numerator and denominator up to 12; else "".
+
+    Also "pi/180", "pi/90" and "180/pi" of angles in degrees.
+    """
     share = abs(value) / math.pi
+    for text, exact in (("pi/180", math.pi / 180), ("pi/90", math.pi / 90), ("180/pi", 180 / math.pi)):
+        if abs(abs(value) - exact) <= 6e-15 * exact:
+            return "-" + text if value < 0 else text
     if not share < 13:
         return ""
     for below in range(1, 13):

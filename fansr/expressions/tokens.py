@@ -73,7 +73,7 @@ def _table() -> tuple[Operator, ...]:
     add("pow1_2", 1, 1.0, "np.sqrt({a})", ("0.5 / {v}",), "sqrt({a})", 5, r"\sqrt{{{a}}}")
     # The odd roots are the real ones, defined for negative arguments too.
     add("pow1_3", 1, 1.0, "np.cbrt({a})", ("1 / (3 * {v} * {v})",), "cbrt({a})", 5, r"\sqrt[3]{{{a}}}")
-    add("pow1_4", 1, 1.0, "np.sqrt(np.sqrt({a}))", ("0.25 * {v} / {a}",), "root4({a})", 5, r"\sqrt[4]{{{a}}}")
+    add("pow1_4", 1, 1.0, "np.sqrt(np.sqrt({a}))", ("0.25 * {v} / {a}",), "{a}**0.25", 4, r"\sqrt[4]{{{a}}}")
     add(
         "pow1_5",
         1,

@@ -4,6 +4,7 @@
     3 (0.5 - x), (0.8 x)^n                 1.5 - 3 x, (x/1.25)^n
     K/(exp(r (t0 - t)) + 1)                K/(1 + exp(-r (t - t0)))
     1/(b/x + c)                            (1/c) x/(x + b/c)
+    (a - x)^2, cosh(-k x)                  (x - a)^2, cosh(k x)
     0.909090909 u                          u/1.1
     exp(t log 2), exp(-t log 10)           2^t, 10^(-t)
     1.6955206^t                            exp(0.528 t)
@@ -46,7 +47,7 @@ def arranged(candidate: Candidate) -> Candidate:
         return node
 
     tree = _sums(tree_of(candidate))
-    expr = from_tree(emitted(_divided(everywhere(everywhere(tree, _growth), _unit))))
+    expr = from_tree(emitted(_divided(everywhere(everywhere(everywhere(tree, _even), _growth), _unit))))
     if len(expr) > len(candidate.expr) or len(constants) != len(candidate.consts):
         return candidate
     return candidate.rewritten(expr, np.array(constants), candidate.fvu)
@@ -219,6 +220,23 @@ def line(node):
     return added([(w, f"x{j + 1}"), (m, None)]) if m else node
 
 
+EVEN = ("pow2", "pow4", "abs", "cosh", "cos")
+
+
+def _even(node):
+    """(a - x)^2 as (x - a)^2, cosh(-k x) as cosh(k x): what an even function is of."""
+    if not isinstance(node, tuple) or node[0] not in EVEN or not isinstance(node[1], tuple):
+        return node
+    inner = node[1]
+    if inner[0] == "-" and isinstance(inner[1], float):
+        return (node[0], ("-", inner[2], inner[1]))
+    if inner[0] == "neg":
+        return (node[0], inner[1])
+    if inner[0] in ("*", "/") and isinstance(inner[1], float) and inner[1] < 0:
+        return (node[0], (inner[0], -inner[1], inner[2]))
+    return node
+
+
 def _growth(node):
     """a/(exp(k (c - x)) + 1) as a/(1 + exp(-k (x - c))), and 1 + (x/c)^n below a bar."""
     if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
@@ -227,8 +245,11 @@ def _growth(node):
     if not (isinstance(below, tuple) and below[0] == "+" and below[2] == 1.0):
         return node
     grown = below[1]
-    if isinstance(grown, tuple) and grown[0] == "pow":
-        return (*node[:-1], ("+", 1.0, grown))
+    if isinstance(grown, tuple) and grown[0] in ("pow", "pow2", "pow3", "pow4", "pow5"):
+        share = grown[1]
+        if grown[0] == "pow" or isinstance(share, tuple) and share[0] == "/":
+            return (*node[:-1], ("+", 1.0, grown))
+        return node
     if not (isinstance(grown, tuple) and grown[0] == "exp"):
         return node
     inside = grown[1]

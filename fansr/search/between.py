@@ -12,7 +12,8 @@ SPANS = 1.0  # ranges of the target by which a law may leave that range between 
 NEAREST = 1e-4  # of the way to another row
 BEYOND = 0.2  # of the way between two rows that points lie beyond them
 SPANS_BEYOND = 4.0  # ranges of the target by which a law may leave it there, and where columns meet as in no row
-NOISY = 1e-6  # FVU; a better fit shows a pole to be real
+# FVU; a better fit shows a pole to be real.  A pole beyond the rows, such as a lens's focus, shows itself earlier, in how the target rises.
+NOISY, RISING = 1e-6, 1e-3
 
 
 class Between:
@@ -36,7 +37,7 @@ class Between:
 
     @property
     def beyond(self) -> np.ndarray:
-        """(POINTS, D): half on such lines BEYOND their ends, half with each column's value from one of two rows."""
+        """(POINTS, D): half with each column's value from one of two rows, then half on such lines BEYOND their ends."""
         if self._beyond is None:
             a, b, share = self._pairs(1)
             half = POINTS // 2
@@ -47,7 +48,7 @@ class Between:
             )  # sizes stay sizes
             mixed = np.where(rng_for(0, "search.between", 2).random((POINTS - half, X.shape[1])) < 0.5,
                              X[a[half:]], X[b[half:]])  # fmt: skip
-            self._beyond = np.ascontiguousarray(np.concatenate([lines, mixed]))
+            self._beyond = np.ascontiguousarray(np.concatenate([mixed, lines]))
         return self._beyond
 
     def _pairs(self, which: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,7 +68,8 @@ class Between:
         """Whether a law that does not fit to rounding has a pole, a hole or an excursion between the rows, or runs away beside them."""
         if not candidate.fvu > NOISY:
             return False
-        return not (self._near(candidate, self.points, SPANS) and self._near(candidate, self.beyond, SPANS_BEYOND))
+        beside = self.beyond if candidate.fvu > RISING else self.beyond[: POINTS // 2]
+        return not (self._near(candidate, self.points, SPANS) and self._near(candidate, beside, SPANS_BEYOND))
 
     def _near(self, candidate: Candidate, points: np.ndarray, spans: float) -> bool:
         from fansr.expressions import evaluate  # numba: not before the command has read its table

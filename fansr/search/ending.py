@@ -97,7 +97,7 @@ class Ending(State):
         shown = [self._kept(self._written(candidate), candidate) for candidate in self.pool.front()]
         front = selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
         if self.late():  # what was not rewritten for want of time is read all the same
-            read = [c if c is not best and c.length > READ else self._kept(self._rewritten(c), c) for c in front]
+            read = [c if c is not best and c.length > READ else self.as_told(self._kept(self._rewritten(c), c)) for c in front]
             best = next((after for before, after in zip(front, read) if before is best), best)
             front = selection.front_of(read, len(self.problem.y), self.floor, best)
         if best is not None and self.aim is None and self._is_exact(best):
@@ -117,7 +117,7 @@ class Ending(State):
     def _finals(self, leaders: list[Candidate], over: Callable[[], bool]) -> list[Candidate]:
         """Leaders as they would be handed out, and what those with constants at the end of their range come to."""
         finals = [self._plain(candidate, over) for candidate in leaders]
-        if self.rules is not None or self.units is not None or self.prior:
+        if self.rules is not None or self.units is not None or self.calendar:
             return finals
         others = [limit for one in finals for limit in alternative_forms.limits(one, self.problem.X, self.fitter)]
         others += [product for one in finals for product in alternative_forms.shifted_products(one, self.fitter, over)]
@@ -174,7 +174,7 @@ class Ending(State):
 
     def _plain(self, candidate: Candidate, over) -> Candidate:
         """A candidate as it would be handed out: written plainly, the slowest of waves that agree, its constants rounded."""
-        if self.prior and self.prior(candidate):
+        if self.calendar and self.calendar(candidate):
             return candidate
         # Written plainly first: of two constants that are one, c1 * (c2 * x), neither is determined.
         written = self._written(candidate)
@@ -199,18 +199,19 @@ class Ending(State):
             and self._final_value(snapped[0]) <= self._final_value(best) + POLYNOMIAL
         ):
             best = snapped[0]
-        plain = self._kept(self._in_plain_form(best), best, written, candidate)
+        plain = self.as_told(self._kept(self._in_plain_form(best), best, written, candidate))
         if len(plain.consts) == len(candidate.consts) and candidate.fvu <= plain.fvu * (1 + 1e-6):
             self.saved[id(plain)] = max(0.0, self._final_value(plain) - self._final_value(candidate)), plain
         return plain
 
     def _written(self, candidate: Candidate) -> Candidate:
-        if self.prior and self.prior(candidate):
+        if self.calendar and self.calendar(candidate):
             return candidate  # its wave is the one that is meant, and its frequency no constant
         key = tuple(candidate.expr), candidate.consts.tobytes()
         if key not in self.in_writing:
             written = rounding.written(candidate, self.fitter)
-            self.in_writing[key] = self._in_plain_form(spelling.slowest(written, self.problem.X, self.fitter))
+            written = self._in_plain_form(spelling.slowest(written, self.problem.X, self.fitter))
+            self.in_writing[key] = self.as_told(written)
         return self.in_writing[key]
 
     def _in_plain_form(self, candidate: Candidate) -> Candidate:
@@ -286,12 +287,12 @@ class Ending(State):
             nats = rounding.round_nats(float(c), self.options.physics)
             free, told = (
                 (free, told + nats)
-                if nats < description_length.constant_nats(M, candidate.fvu, self.floor)
+                if nats < description_length.constant_nats(M, max(candidate.fvu, self.rounded), self.floor)
                 else (free + 1, told)
             )
         value = selection.selection(
             self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known, self.exact,
-            self.problem.X.shape[1],
+            self.problem.X.shape[1], self.rounded,
         )  # fmt: skip
         value += self.pool.surcharge(candidate)
         if self.options.select != "mdl":

@@ -19,6 +19,9 @@ from fansr.search.plain_forms import SAME, coefficient, scaled, summands, with_t
 from fansr.search.spelling import linear
 
 
+_WHOLE = ("pow2", "pow3", "pow4", "pow5")
+
+
 def _bar(node):
     """(above, b, c, term) of above/(b + c * term); None of another node."""
     if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
@@ -137,7 +140,8 @@ def together(node):
 def half_way(X: np.ndarray):
     """A rule: a/(b + c x^p) as K/(1 + (x/h)^p), or K/(1 + (h/x)^-p) for p < 0, where h is among the column's values: Hill's curve.
 
-    For powers that were fitted alone: 1/(x^2 + b) is a peak, and has its width.
+    For powers that were fitted, and for whole ones where the curve falls off to 0 at x = 0, a/(b + c/x^2) or a x^2/(b + c x^2): 1/(x^2 + b)
+    is a peak, and has its width.
     """
 
     def rule(node):
@@ -145,11 +149,20 @@ def half_way(X: np.ndarray):
         if found is None:
             return node
         above, b, c, term = found
+        if isinstance(term, tuple) and term[0] in _WHOLE and isinstance(term[1], tuple) and term[1][0] == "inv":
+            term = ("inv", (term[0], term[1][1]))
         over = isinstance(term, tuple) and term[0] == "inv"
         power = term[1] if over else term
-        if not (isinstance(power, tuple) and power[0] == "pow" and isinstance(power[1], str) and min(b, c) > 0):
+        if not (isinstance(power, tuple) and power[0][:3] == "pow" and isinstance(power[1], str) and min(b, c) > 0):
             return node
-        if not isinstance(power[2], float) or not power[2]:
+        if power[0] in _WHOLE:
+            scale, rest = coefficient(above)
+            if not over and rest == power:  # x^n/(b + c x^n) = 1/(b/x^n + c)
+                above, b, c, over = scale, c, b, True
+            elif not over or rest is not None:
+                return node
+            power = ("pow", power[1], float(power[0][3:]))
+        if power[0] != "pow" or not isinstance(power[2], float) or not power[2]:
             return node
         p = -power[2] if over else power[2]
         j = int(power[1][1:]) - 1
@@ -157,6 +170,8 @@ def half_way(X: np.ndarray):
         if not X[:, j].min() <= half <= X[:, j].max():
             return node
         share = ("/", power[1], half) if p > 0 else ("/", half, power[1])
-        return ("/", scaled(1 / b, above), ("+", 1.0, ("pow", share, abs(p))))
+        whole = f"pow{abs(p):g}"
+        raised = (whole, share) if whole in _WHOLE else ("pow", share, abs(p))
+        return ("/", scaled(1 / b, above), ("+", 1.0, raised))
 
     return rule

@@ -31,6 +31,8 @@ _FACTORS = [(1.0, 0.0)] + [
     )
     for value in (base, 1 / base)
 ]
+# Degrees: of an angle in radians, and twice it; radians in degrees.
+_DEGREES = ((math.pi / 180, 6.0), (math.pi / 90, 7.0), (180 / math.pi, 6.0))
 DECADES = (
     4.0  # the size of a constant is off 1 by a few powers of ten: Laplace's distribution of log10 |c| with this scale
 )
@@ -87,6 +89,8 @@ def simple_values(c: float, tolerance: float, physics: bool = False, most: int =
     first, last = np.searchsorted(values, size - tolerance), np.searchsorted(values, size + tolerance, side="right")
     for k in first + np.argsort(nats[first:last], kind="stable")[:most]:
         offer(sign * float(values[k]), float(nats[k]))
+    for value, cost in _DEGREES:
+        offer(sign * value, cost)
     if 100 < size < 1e7 and round(size) > 0:
         offer(sign * float(round(size)), integer_nats(round(size)) + integer_nats(1))
     for value, cost in _decimals(size, tolerance):

@@ -6,6 +6,7 @@
     a b + 1.5 a + 1.3 b + 1.95             (a + 1.3) (b + 1.5)
     0.35 (1.428571 u + v)                  0.5 u + 0.35 v
     0.625 (a + 0.37 b)/(0.625 c + d)       (a + 0.37 b)/(c + 1.6 d)
+    0.3 |2 x - 9| - 0.6 x                  1.2 max(4.5 - x, 0) - 2.7
     log(x + 158.7302) - 5.067206           log(0.0063 x + 1)
     1.51e-85 cosh(-20 x), |20 x| > 100     exp(20 (x - 9.8))/2
 
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fansr.fitting import Candidate
+from fansr.search.growth_forms import half_way
 from fansr.search.monomials import factored, monomials, one_exponential, product, written
 from fansr.search.plain_forms import (
     QUARTER,
@@ -60,7 +62,7 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         return candidate
     clean = candidate.fvu <= CLEAN
     rules: tuple[Rule, ...] = (
-        phases, double_angles, hyperbolic, saturated(X), powers, roots(X), sums, shared, scales, exponents, inside,
+        phases, double_angles, hyperbolic, saturated(X), powers, roots(X), sums, hinges, shared, scales, exponents, inside,
         *((logarithms,) if clean else ()),
     )  # fmt: skip
     best, least = candidate, price(tree_of(candidate), clean)
@@ -83,7 +85,9 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     if best is candidate:
         return best
     best = if_as_good(best, everywhere(tree_of(best), in_order), fitter)
-    return if_as_good(best, everywhere(tree_of(best), _in_digits), fitter) if clean else best
+    if clean:
+        return if_as_good(best, everywhere(tree_of(best), _in_digits), fitter)
+    return if_as_good(best, everywhere(tree_of(best), half_way(X)), fitter, 2)  # which reads longer, and says more
 
 
 def _forms(law: Candidate, rule: Rule) -> list[object]:
@@ -144,7 +148,7 @@ def phases(node) -> Iterator[object]:
 
 
 def double_angles(node) -> Iterator[object]:
-    """sin(u) cos(u) as sin(2 u)/2, v - 2 v sin(u)^2 as v cos(2 u)."""
+    """sin(u) cos(u) as sin(2 u)/2, sin(u)/cos(u) as tan(u), v - 2 v sin(u)^2 as v cos(2 u)."""
     if head(node) in ("+", "-"):
         terms = list(summands(node))
         for i, (m, term) in enumerate(terms):
@@ -167,9 +171,12 @@ def double_angles(node) -> Iterator[object]:
     c, parts = _parts(node)
     for i, (sine, p) in enumerate(parts):
         for k, (cosine, q) in enumerate(parts):
-            if head(sine) == "sin" and head(cosine) == "cos" and p == q == 1 and alike(sine[1], cosine[1]):
+            if head(sine) == "sin" and head(cosine) == "cos" and alike(sine[1], cosine[1]):
                 others = [part for place, part in enumerate(parts) if place not in (i, k)]
-                yield scaled(c / 2, product([*others, (("sin", scaled(2.0, sine[1])), 1.0)]))
+                if p == q == 1:
+                    yield scaled(c / 2, product([*others, (("sin", scaled(2.0, sine[1])), 1.0)]))
+                elif p == -q:
+                    yield scaled(c, product([*others, (("tan", sine[1]), p)]))
 
 
 # ---- exponentials -----------------------------------------------------------------------------
@@ -333,11 +340,13 @@ def powers(node) -> Iterator[object]:
 
 
 def roots(X: np.ndarray) -> Rule:
-    """A rule: sqrt(x^2 u) as x sqrt(u), where x is never negative on the rows."""
+    """A rule: sqrt(x^2 u) as x sqrt(u), where x is never negative on the rows; a root of a root as x^(1/4)."""
 
     def rule(node) -> Iterator[object]:
         if head(node) != "pow1_2":
             return
+        if head(node[1]) == "pow1_2":  # the fourth root has no values where the square root has none
+            yield ("pow1_4", node[1][1])
         c, parts = _parts(node[1])
         out = [(base, p) for base, p in parts if p % 2 == 0 and (values_on(base, X) >= 0).all()]
         if out and c > 0:
@@ -424,6 +433,25 @@ def sums(node) -> Iterator[object]:
 def _is_power(node) -> bool:
     """Whether a polynomial of one column is no sum of powers that a person would leave as it is."""
     return any(head(base) in ("+", "-") and power > 1 for base, power in _parts(node)[1])
+
+
+def hinges(node) -> Iterator[object]:
+    """0.1 |x - a| + 0.1 x - 0.1 a as 0.2 max(x - a, 0): kinks of one column, level on one side of all of them."""
+    if head(node) not in ("+", "-"):
+        return
+    terms = list(summands(node))
+    lines = [linear(with_text(term[1])) if head(term) == "abs" else None for _, term in terms]
+    for j in sorted({line[2] for line in lines if line}):
+        column = f"x{j + 1}"
+        knots = [(c * abs(line[0]), -line[1] / line[0]) for (c, _), line in zip(terms, lines) if line and line[2] == j]
+        rest = [term for term, line in zip(terms, lines) if not (line and line[2] == j)]
+        slope, bends = sum(c for c, term in rest if term == column), sum(c for c, _ in knots)
+        for side in (1.0, -1.0):  # the knots' kinks point to the right, or to the left
+            if abs(slope - side * bends) > SAME * abs(bends):
+                continue
+            bent = [(2 * c, ("max", added([(side, column), (-side * t, None)]), 0.0)) for c, t in knots]
+            level = [term for term in rest if term[1] != column] + [(side * sum(c * t for c, t in knots), None)]
+            yield added([*bent, *level])
 
 
 def shared(node) -> Iterator[object]:

@@ -23,6 +23,7 @@ from fansr.search.shortening import absorb, factored
 # A round value must be this many nats likelier than a free constant, besides what both cost to tell: a wrong one
 # costs the user more than a long decimal does.  Odds of 20; of random constants about as few are taken for round ones.
 MARGIN = 3.0
+SLIGHT = 0.1  # of the target's spread by which a constant moves a law at least for nothing to be charged
 SPELLINGS, SPELLING = 4, 1.0
 JUMPS = ("step", "sign", "floor")
 TRIED = 8  # proposals polished in a round of `snap`
@@ -204,6 +205,7 @@ def cancelling_nats(candidate: Candidate, X: np.ndarray, y: np.ndarray, rows: in
     """What constants cost to tell besides, where they move the law by more than the data vary: log(rms(c df/dc) / std(y)).
 
     Two terms of 1e8 whose difference is the law are each told to 1e-8 of what the law is told to; a plain sum is not.
+    What moves the law by less than SLIGHT of that costs half the logarithm that it falls short: laws have few needless small constants.
     """
     from fansr.expressions import value_and_jacobian
 
@@ -214,7 +216,7 @@ def cancelling_nats(candidate: Candidate, X: np.ndarray, y: np.ndarray, rows: in
     _, J = value_and_jacobian(candidate.expr, X[:rows], np.asarray(candidate.consts, dtype=np.float64))
     moved = np.abs(J / scale * np.asarray(candidate.consts)[:, None])
     moved = np.sqrt(np.mean(np.where(np.isfinite(moved), moved, 0.0) ** 2, axis=1)) / spread
-    return float(np.log(np.maximum(moved, 1.0)).sum())
+    return float(np.log(np.maximum(moved, 1.0)).sum() - 0.5 * np.log(np.clip(moved / SLIGHT, 1e-3, 1.0)).sum())
 
 
 def snap(

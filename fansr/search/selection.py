@@ -32,6 +32,10 @@ SELECTORS = ("mdl", "score", "bic", "aicc", "fvu", "drop")
 # What a token must gain in log FVU under `drop` for a step of the front to be a law's: the price it has under `mdl`.
 DROP_NATS = description_length.TOKEN_NATS
 
+# What a fit to the last bit of a float is worth, in nats, where the target was rounded to its printed digits: nearer than those
+# digits a better fit tells nothing, but a law that gives the very numbers is the one that they were made with.
+TO_THE_BIT = 12.0
+
 
 def fvu_floor(y: np.ndarray, weights: np.ndarray | None = None) -> float:
     """The FVU that rounding of y alone may cause; smaller values carry no information.
@@ -80,6 +84,11 @@ def printed_fvu(y: np.ndarray, weights: np.ndarray | None = None) -> float:
     return float(w @ (printed_quanta(y) / scale) ** 2) / 12 / spread if spread > 0 else 0.0
 
 
+def rounding_fvu(y: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """printed_fvu of a target whose numbers were rounded; 0 where all are whole numbers, which as a rule are counted, or exact."""
+    return 0.0 if bool((y == np.round(y)).all()) else printed_fvu(y, weights)
+
+
 def known_fvu(problem: Problem) -> float:
     """The FVU that stated errors of the points account for: M over the weighted variance sum; 0 where none are stated.
 
@@ -111,6 +120,7 @@ def selection(
     known: float = 0.0,
     exact: float = 0.0,
     columns: int = 0,
+    rounded: float = 0.0,
 ) -> float:
     """The number to minimise under a selection method; lower is better.
 
@@ -119,7 +129,8 @@ def selection(
     only chi^2 / 2: the noise is taken to be as stated or larger.
 
     exact: the FVU up to which a fit is one to rounding or to printed digits (at least 100 times `floor`).  columns: of the table,
-    for the price of plain sums; 0 where it is not asked for.
+    for the price of plain sums; 0 where it is not asked for.  rounded: the FVU that rounding of the target leaves (rounding_fvu);
+    below it only a fit to the last bit counts as better, under ``mdl`` by TO_THE_BIT.
 
     - ``mdl``: description length in nats: residuals under a Gaussian of unknown width, k constants to the
       precision that M rows (and very small residuals) give them, and the structure's code.  A law with
@@ -138,7 +149,8 @@ def selection(
         return score(fvu, candidate.length, gamma, floor)
     k = n_constants(candidate.expr) if k is None else k
     p = k + 1  # the width of the noise is a parameter too
-    at = max(fvu, floor)
+    rounded = rounded if method == "mdl" else 0.0
+    at = max(fvu, floor, rounded)
     fit = 0.5 * M * (math.log(at) if at >= known else math.log(known) + at / known - 1)
     if method == "mdl":
         if M - k - 1 <= 0 and k and candidate.length > 1:  # the mean is what stands where nothing is told
@@ -148,7 +160,9 @@ def selection(
             fit += 0.5 * (M - heard) * math.log(SMOOTH / at)
         structure = description_length.structure_nats(candidate.expr)
         structure -= description_length.further_nats(candidate.expr, fvu, columns)
-        return fit + k * description_length.constant_nats(M, fvu, floor) + structure
+        if at > fvu and fvu <= 100 * floor < rounded:
+            fit -= TO_THE_BIT
+        return fit + k * description_length.constant_nats(M, at, floor) + structure
     if method == "bic":
         return fit + 0.5 * p * math.log(M)
     if method == "aicc":
@@ -250,8 +264,9 @@ class Pool:
         prior: Callable[[Candidate], float] | None = None,
         extra: Callable[[Candidate], float] | None = None,
         columns: int = 0,
+        rounded: float = 0.0,
     ):
-        self.columns = columns
+        self.columns, self.rounded = columns, rounded
         self.admit, self.prices = admit, prices
         self.M, self.floor, self.method, self.gamma, self.keep, self.known = M, floor, method, gamma, keep, known
         self.extra = extra  # nats that units add, under `mdl`
@@ -265,7 +280,7 @@ class Pool:
     def value(self, candidate: Candidate) -> float:
         """The candidate's number under the pool's selection."""
         value = selection(
-            self.method, candidate, self.M, self.gamma, self.floor, None, self.known, self.exact, self.columns
+            self.method, candidate, self.M, self.gamma, self.floor, None, self.known, self.exact, self.columns, self.rounded
         )
         value -= self.prior(candidate) if self.prior and self.method == "mdl" else 0.0
         if self.extra is not None and self.method == "mdl":

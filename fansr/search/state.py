@@ -143,7 +143,9 @@ class State:
         near (M,): the values of a law near which least squares is to stand for another loss.
         """
         from fansr.fitting import CurveFitter, Refiner
-        from fansr.proposers import calendar_columns, prior_nats
+        from fansr.proposers import (
+            angle_nats, calendar_columns, degree_columns, prior_nats, target_in_degrees, with_degrees_told,
+        )  # fmt: skip
 
         options = self.options
         if self.aim is not None:
@@ -164,6 +166,7 @@ class State:
 
             self.checker = shapes.Checker(problem, options.rules.shapes)
         printed = selection.printed_fvu(problem.y, problem.weights)
+        self.rounded = selection.rounding_fvu(problem.y, problem.weights) if self.aim is None else 0.0
         self.exact = self.enough = max(100 * self.floor, 1e-24, 4 * printed if printed < TYPED else 0.0)
         if self.budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
             # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.
@@ -171,10 +174,19 @@ class State:
         if self.aim is not None and self.aim.kind.told:
             self.exact = self.enough = 0.0  # counts and classes are never exact
         columns = calendar_columns(problem)
-        self.prior = (lambda candidate: prior_nats(candidate, columns)) if columns else None
+        degrees, back = degree_columns(problem), target_in_degrees(problem)
+        self.has_angles = bool(degrees) or back
+        self.as_told = lambda candidate: with_degrees_told(candidate, degrees, back)
+        # The wave that a column's name states, whose frequency is no constant; None where no name does.
+        self.calendar = (lambda candidate: prior_nats(candidate, columns)) if columns else None
+        self.prior = (
+            (lambda candidate: max(prior_nats(candidate, columns), angle_nats(candidate, degrees, back)))
+            if columns or self.has_angles
+            else None
+        )
         self.pool = selection.Pool(
             len(problem.y), self.floor, options.select, options.gamma, known=self.known, exact=self.exact,
-            prior=self.prior, admit=self._admitted if self.rules or self.aim is not None or self.units else None, extra=self._of_units if self.units else None, columns=problem.X.shape[1], prices=options.rules.prices,
+            prior=self.prior, admit=self._admitted if self.rules or self.aim is not None or self.units else None, extra=self._of_units if self.units else None, columns=problem.X.shape[1], prices=options.rules.prices, rounded=self.rounded,
         )  # fmt: skip
         self.narrow = narrow_columns.narrow(problem.X)
         self.led: Candidate | None = None  # the last leader whose constants were compared with them

@@ -27,7 +27,7 @@ from fansr.search.state import STARTS as STARTS, Found as Found, Options as Opti
 from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
-LASTING_SHARE = {"evolve": 8.0, "mend": 8.0}  # the same of those that never have said all they have to say
+LASTING_SHARE = {"evolve": 8.0, "angles": 8.0, "mend": 8.0}  # the same of those that never have said all they have to say
 MENDING = 0.6  # seconds of the local search after which its laws are mended, of many columns
 IDLE, COUNTED = 5e-4, 0.01  # seconds within which a turn was one of waiting, and what it counts for
 LAST = 0.15  # of the time, before the end of the turns: who mends the others' candidates begins then at the latest
@@ -210,7 +210,7 @@ def _by_the_clock(names: list[str], mending: bool) -> list[str]:
     """The order in which proposers start where a clock runs: the local search early, and with it who mends what it finds, if `mending`."""
     if "evolve" not in names:
         return names
-    first = [name for name in names if name == "evolve" or (name == "mend" and mending)]
+    first = [name for name in names if name in ("angles", "evolve") or (name == "mend" and mending)]
     at = min(names.index(name) for name in (*AFTER_EVOLVE, *first) if name in names)
     return [*names[:at], *first, *(name for name in names[at:] if name not in first)]
 
@@ -224,6 +224,8 @@ class Turns(Ending):
         wanted = self.options.rules
         if self.units is not None and "groups" not in names and "groups" not in self.left_out:
             names.insert(1, "groups")
+        if self.has_angles and "evolve" in names and "angles" not in names:
+            names.insert(names.index("evolve"), "angles")
         if wanted.own and "own" not in names:
             names.insert(max((k + 1 for k, name in enumerate(names) if name in FLOOR), default=0), "own")
         if wanted.operators is not None:
@@ -245,7 +247,7 @@ class Turns(Ending):
                 extra |= {key: getattr(self.options, key) for key in ("device", "decoder", "temperature", "top_p")}
         elif name == "own":
             extra = {"functions": self.options.rules.own}
-        elif name == "evolve":
+        elif name in ("angles", "evolve"):
             extra = {"operators": self.options.rules.operators}
             if not self.helped:
                 extra["jobs"] = self.options.jobs

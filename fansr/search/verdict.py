@@ -95,9 +95,10 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
                 f"exact on {M} rows, but chance would do as well: odds of {chance_text(chance)} that a law as short agrees with so few digits",
             )
         return "exact", f"exact to the digits the {printed} is printed with"
-    from fansr.proposers import calendar_columns, prior_nats
+    from fansr.proposers import angle_nats, calendar_columns, degree_columns, prior_nats, target_in_degrees
 
     told = prior_nats(best, calendar_columns(problem))
+    told = max(told, angle_nats(best, degree_columns(problem), target_in_degrees(problem)))
     chance = chance_of(best, best.fvu, M, free, X.shape[1], told)
     if M > free + 5:  # nor may the law be the explanation of a single row, which a pole or a steep power is
         chance = max(chance, chance_of(best, without_one(y, residual, w), M - 1, free, X.shape[1], told))
