@@ -2,6 +2,7 @@
 
 3 (x - 1/3)^2 + 2/3, (a x + b) x + c   3 x^2 - 2 x + 1, a x^2 + b x + c
 c exp(1e-8 u), tanh(1e-4 u)            their series, where the rows cannot tell: c + c' u
+exp(0.98 r n), r a column of shares    (1 + r)^n
 u v + 1.02 u + 2.1 v + 2.25            (u + 2.1) (v + 1.05), where the rows cannot tell
 """
 
@@ -18,6 +19,7 @@ from fansr.search.monomials import inverse, monomials, term_of, times, written
 from fansr.search.plain_forms import (
     ROUNDING,
     added,
+    coefficient,
     everywhere,
     if_as_good,
     scaled,
@@ -32,6 +34,7 @@ from fansr.search.spelling import linear
 TOLD = 6.0  # over the rows: the relative loss of fit that a plainer law may cost to be worth the selection's look
 FLAT = 0.3  # largest |argument| of a function that may be at its limit
 NEARLY, MOST_TERMS = 0.5, 10  # relative difference of a d and b c; terms of a sum that is looked at
+NEARLY_ONE, BETTER = (0.5, 1.2), 0.9  # of the constant of compound interest; share of the FVU that it may leave
 LONGER = 4  # tokens that a form may be longer than the one it replaces
 
 
@@ -113,6 +116,23 @@ def shifted_products(candidate: Candidate, fitter, over) -> Iterator[Candidate]:
                 continue
             fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
             if fvu <= candidate.fvu * (1 + TOLD / len(fitter.y)) + ROUNDING:
+                yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
+
+
+def compounded(candidate: Candidate, X: np.ndarray, fitter) -> Iterator[Candidate]:
+    """The candidate with exp(c r n), c near 1 or -1, as compound interest (1 + r)^n, r a column of shares, fitted again."""
+    tree = tree_of(candidate)
+    for node in (node for node in _nodes(tree) if node[0] == "exp"):
+        c, rest = coefficient(node[1])
+        if not NEARLY_ONE[0] < abs(c) < NEARLY_ONE[1] or not isinstance(rest, tuple) or rest[0] != "*":
+            continue
+        for rate, time in (rest[1:], rest[:0:-1]):
+            if not (isinstance(rate, str) and isinstance(time, str)) or not np.abs(X[:, int(rate[1:]) - 1]).max() < 0.5:
+                continue
+            power = ("pow", ("+", 1.0, rate), time if c > 0 else ("neg", time))
+            expr, consts = text_of(_replaced(tree, node, power))
+            fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
+            if fvu < BETTER * candidate.fvu:
                 yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
 
 

@@ -82,10 +82,14 @@ def _sums(node):
     if not isinstance(node, tuple):
         return node
     if node[0] == "*":
-        parts = [_sums(factor) for factor in _factors(node)]
-        minus = sum(isinstance(part, tuple) and part[0] == "neg" for part in parts)
-        bare = [part[1] if isinstance(part, tuple) and part[0] == "neg" else part for part in parts]
-        whole = _multiplied(sorted(bare, key=_place))
+        parts, minus, twice = [], 0, []
+        for part in (_sums(factor) for factor in _factors(node)):
+            while isinstance(part, tuple) and (part[0] == "neg" or part[0][:4] == "mult"):  # -u, 2 u: signs and numbers stand in front
+                minus += part[0] == "neg"
+                twice += [part[0]] if part[0] != "neg" else []
+                part = part[1]
+            parts += _factors(part)
+        whole = reduce(lambda inner, times: (times, inner), twice, _multiplied(sorted(parts, key=_place)))
         return ("neg", whole) if minus % 2 else whole
     if node[0] not in ("+", "-"):
         return (node[0], *map(_sums, node[1:]))

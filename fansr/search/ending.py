@@ -120,6 +120,7 @@ class Ending(State):
         if self.rules is not None or self.units is not None or self.calendar:
             return finals
         others = [limit for one in finals for limit in alternative_forms.limits(one, self.problem.X, self.fitter)]
+        others += [interest for one in finals for interest in alternative_forms.compounded(one, self.problem.X, self.fitter)]
         others += [product for one in finals for product in alternative_forms.shifted_products(one, self.fitter, over)]
         return [*finals, *(self._plain(other, over) for other in others)]
 
@@ -200,7 +201,7 @@ class Ending(State):
         ):
             best = snapped[0]
         plain = self.as_told(self._kept(self._in_plain_form(best), best, written, candidate))
-        if len(plain.consts) == len(candidate.consts) and candidate.fvu <= plain.fvu * (1 + 1e-6):
+        if sum(plain.consts != 1.0) == sum(candidate.consts != 1.0) and candidate.fvu <= plain.fvu * (1 + 1e-6):
             self.saved[id(plain)] = max(0.0, self._final_value(plain) - self._final_value(candidate)), plain
         return plain
 

@@ -10,6 +10,7 @@ taken for one of them with odds of about exp(-margin).  This module knows nothin
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -31,8 +32,11 @@ _FACTORS = [(1.0, 0.0)] + [
     )
     for value in (base, 1 / base)
 ]
-# Degrees: of an angle in radians, and twice it; radians in degrees.
-_DEGREES = ((math.pi / 180, 6.0), (math.pi / 90, 7.0), (180 / math.pi, 6.0))
+# Of an angle in degrees in radians, and twice it, and back; of logarithms of base 10: themselves, decibels, magnitudes.
+_UNITS = (
+    (math.pi / 180, 6.0), (math.pi / 90, 7.0), (180 / math.pi, 6.0),
+    (1 / math.log(10), 4.0), (10 / math.log(10), 5.0), (20 / math.log(10), 6.0), (2.5 / math.log(10), 6.0), (math.log(10), 5.0),
+)  # fmt: skip
 DECADES = (
     4.0  # the size of a constant is off 1 by a few powers of ten: Laplace's distribution of log10 |c| with this scale
 )
@@ -89,7 +93,7 @@ def simple_values(c: float, tolerance: float, physics: bool = False, most: int =
     first, last = np.searchsorted(values, size - tolerance), np.searchsorted(values, size + tolerance, side="right")
     for k in first + np.argsort(nats[first:last], kind="stable")[:most]:
         offer(sign * float(values[k]), float(nats[k]))
-    for value, cost in _DEGREES:
+    for value, cost in _UNITS:
         offer(sign * value, cost)
     if 100 < size < 1e7 and round(size) > 0:
         offer(sign * float(round(size)), integer_nats(round(size)) + integer_nats(1))
@@ -99,6 +103,11 @@ def simple_values(c: float, tolerance: float, physics: bool = False, most: int =
         for value, cost, _name in physical_values(size, tolerance):
             offer(sign * value, cost)
     return sorted(found.items(), key=lambda item: item[1])[:most]
+
+
+def is_rational(value: float) -> bool:
+    """Whether a number is a fraction of small whole numbers, or a short decimal."""
+    return abs(value - float(Fraction(value).limit_denominator(10000))) <= 1e-12 * abs(value) or float(f"{value:.7g}") == value
 
 
 @lru_cache(1)

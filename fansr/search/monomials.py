@@ -72,6 +72,17 @@ class Monomials(dict):
                 yield Monomials({k: self[k] for k in (k1, k2, k3, k4)}, self.trees)
 
 
+    def triples(self) -> Iterator[Monomials]:
+        """Three terms u^2, u v, v^2 with coefficients a, b, c of b^2 = 4 a c."""
+        even = [key for key in self if all(power % 2 == 0 for _, power in key) and self[key] > 0]
+        for first, last in itertools.combinations(even, 2):
+            middle = tuple((base, power // 2) for base, power in times(first, last) if power)
+            if middle not in self or middle in (first, last):
+                continue
+            if abs(self[middle] ** 2 - 4 * self[first] * self[last]) <= SAME * self[middle] ** 2:
+                yield Monomials({key: self[key] for key in (first, middle, last)}, self.trees)
+
+
 def product(parts, together: bool = False):
     """The tree of a product of (factor, exponent), those of one exponent under one power if together."""
     if not together:

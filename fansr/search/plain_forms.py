@@ -5,7 +5,8 @@
     sin(w t + pi/2)                        cos(w t)
     1/(a + b exp(-r t)), 1/(a x^-n + b)    K/(1 + exp(-r (t - t0))), K/(1 + (h/x)^n)
     1.1/b + c/b                            (1.1 + c)/b
-    x^3/sqrt(x)                            x^2.5
+    x^3/sqrt(x), 1/sqrt(a/b)               x^2.5, sqrt(b/a)
+    log(2.5 x^0.43)                        0.43 log(x) + 0.92
 
 Trees are nested tuples with floats for numbers, as in shortening.py.  `plain` is applied to what is handed out; alternatives that are
 fitted and compared are those of alternative_forms.py.
@@ -250,6 +251,27 @@ def one_power(node):
     return node
 
 
+def turned_root(node):
+    """c/sqrt(a/b) as c sqrt(b/a)."""
+    if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
+        return node
+    below = node[-1]
+    if not (isinstance(below, tuple) and below[0] == "pow1_2" and isinstance(below[1], tuple) and below[1][0] == "/"):
+        return node
+    root = ("pow1_2", ("/", below[1][2], below[1][1]))
+    return root if node[0] == "inv" else ("*", node[1], root)
+
+
+def logarithm(node):
+    """log(c u^p), with a number p that is no small whole one, as p log(u) + log(c)."""
+    if not isinstance(node, tuple) or node[0] != "log":
+        return node
+    c, rest = coefficient(node[1])
+    if not c > 0 or not (isinstance(rest, tuple) and rest[0] == "pow" and isinstance(rest[2], float) and rest[2] % 1):
+        return node
+    return added([(rest[2], ("log", rest[1])), *([(math.log(c), None)] if c != 1.0 else [])])
+
+
 def joined(found):
     """A tree of (factor, exponent); 1 where there are none."""
     above, below = None, None
@@ -373,6 +395,8 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     rules = (
         (waves, 0),
         (one_power, 1),
+        (turned_root, 0),
+        (logarithm, 1),
         (in_order, 0),
         (one_sided, 3),
         (one_number, 1),

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fansr.fitting import Candidate
-from fansr.search.growth_forms import half_way
+from fansr.search.growth_forms import half_way, logistic
 from fansr.search.monomials import factored, monomials, one_exponential, product, written
 from fansr.search.plain_forms import (
     QUARTER,
@@ -62,7 +62,7 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         return candidate
     clean = candidate.fvu <= CLEAN
     rules: tuple[Rule, ...] = (
-        phases, double_angles, hyperbolic, saturated(X), powers, roots(X), sums, hinges, shared, scales, exponents, inside,
+        phases, double_angles, hyperbolic, saturated(X), powers, roots(X), sums, squares, hinges, shared, scales, exponents, inside,
         *((logarithms,) if clean else ()),
     )  # fmt: skip
     best, least = candidate, price(tree_of(candidate), clean)
@@ -87,7 +87,9 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     best = if_as_good(best, everywhere(tree_of(best), in_order), fitter)
     if clean:
         return if_as_good(best, everywhere(tree_of(best), _in_digits), fitter)
-    return if_as_good(best, everywhere(tree_of(best), half_way(X)), fitter, 2)  # which reads longer, and says more
+    for rule in (logistic(X), half_way(X)):  # which read longer, and say more
+        best = if_as_good(best, everywhere(tree_of(best), rule), fitter, 2)
+    return best
 
 
 def _forms(law: Candidate, rule: Rule) -> list[object]:
@@ -430,6 +432,17 @@ def sums(node) -> Iterator[object]:
         yield whole
 
 
+def squares(node) -> Iterator[object]:
+    """A sum with three of its terms as the square of a sum: a^2 w^2 - 2 a b + b^2/w^2 + r as (a w - b/w)^2 + r."""
+    if head(node) not in ("+", "-"):
+        return
+    found = monomials(node)
+    for three in found.triples() if found is not None and 4 <= len(found) <= 8 else ():
+        whole, rest = factored(three), found.without(three)
+        if whole is not None:
+            yield ("+", whole, written(rest))
+
+
 def _is_power(node) -> bool:
     """Whether a polynomial of one column is no sum of powers that a person would leave as it is."""
     return any(head(base) in ("+", "-") and power > 1 for base, power in _parts(node)[1])
@@ -466,6 +479,8 @@ def shared(node) -> Iterator[object]:
         if len(having) < 2:
             continue
         rest = found.without(having)
+        if rest and len({dict(key)[base] for key in having}) > 1:
+            continue  # nobody writes a (a - 2 b) + b^2
         for inner in (factored(having), having.taken_out()):
             if inner is not None:
                 yield inner if not rest else ("+", inner, written(rest))

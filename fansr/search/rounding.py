@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fansr.expressions import CONSTANT, variable_index
+from fansr.expressions import CONSTANT, end, variable_index
 from fansr.fitting import Candidate
 from fansr.search.description_length import constant_nats
-from fansr.search.known_constants import physical_values, real_nats, simple_values
+from fansr.search.known_constants import is_rational, physical_values, real_nats, simple_values
 from fansr.search.shortening import absorb, factored
 
 # A round value must be this many nats likelier than a free constant, besides what both cost to tell: a wrong one
 # costs the user more than a long decimal does.  Odds of 20; of random constants about as few are taken for round ones.
 MARGIN = 3.0
+IRRATIONAL = 5.0  # nats that a summand pi or sqrt(2) costs more than a factor: laws scale with these, and add none
 SLIGHT = 0.1  # of the target's spread by which a constant moves a law at least for nothing to be charged
 SPELLINGS, SPELLING = 4, 1.0
 JUMPS = ("step", "sign", "floor")
@@ -196,7 +197,11 @@ def law_covariance(
 def _with_round_held(candidate: Candidate, M: int, floor: float, physics: bool) -> tuple[list[str], np.ndarray]:
     """A law's expression with its round constants as literals, and which (C,) those are."""
     dearest = constant_nats(M, candidate.fvu, floor)
-    held = np.array([round_nats(float(c), physics) < dearest for c in candidate.consts], dtype=bool)
+
+    def is_held(c: float) -> bool:  # no fitted number is pi/180 to its last bit
+        return round_nats(c, physics) < dearest or not is_rational(c) and round_nats(c) < math.inf
+
+    held = np.array([is_held(float(c)) for c in candidate.consts], dtype=bool)
     return _bound(candidate.expr, candidate.consts, held), held
 
 
@@ -290,11 +295,13 @@ def _proposals(expr, consts, errors, physics: bool, tokens: float, refused) -> l
     options = []
     if not any(variable_index(token) is not None for token in expr):
         return []  # the mean of a noisy target is no round number, least of all 0
+    summands = _summands(expr)
     for k, (c, error) in enumerate(zip(consts, errors)):
         c = float(c)
+        added = _place(expr, k) in summands
         reach = max(4 * float(error), 4e-15 * abs(c)) if error < math.inf else 0.0
         for value, nats in simple_values(c, reach, physics):
-            saved = real_nats(c, float(error)) - nats
+            saved = real_nats(c, float(error)) - nats - (IRRATIONAL if added and not is_rational(value) else 0.0)
             if saved + 2 * tokens < 0 or (_place(expr, k), value) in refused:
                 continue
             saved += tokens * _shortened(expr, consts, k, value)
@@ -307,6 +314,18 @@ def _proposals(expr, consts, errors, physics: bool, tokens: float, refused) -> l
 def _place(expr: list[str], k: int) -> int:
     """Position of the k-th free constant."""
     return [i for i, token in enumerate(expr) if token == CONSTANT][k]
+
+
+def _summands(expr: Sequence[str]) -> set[int]:
+    """Positions at which the summands of a law begin; its root where it is no sum."""
+    places, i = set(), 0
+    while i < len(expr):
+        if expr[i] in ("+", "-"):
+            i += 1
+            continue
+        places.add(i)
+        i = end(expr, i)
+    return places
 
 
 def _shortened(expr, consts, k: int, value: float) -> int:

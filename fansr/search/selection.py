@@ -149,8 +149,7 @@ def selection(
         return score(fvu, candidate.length, gamma, floor)
     k = n_constants(candidate.expr) if k is None else k
     p = k + 1  # the width of the noise is a parameter too
-    rounded = rounded if method == "mdl" else 0.0
-    at = max(fvu, floor, rounded)
+    at = max(fvu, floor, rounded if method == "mdl" else 0.0)
     fit = 0.5 * M * (math.log(at) if at >= known else math.log(known) + at / known - 1)
     if method == "mdl":
         if M - k - 1 <= 0 and k and candidate.length > 1:  # the mean is what stands where nothing is told

@@ -20,7 +20,7 @@ import numpy as np
 from fansr.cli import blas, kernels
 from fansr.expressions import n_constants
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import large_tables, loss_search, relative_noise, rules, second_core, selection
+from fansr.search import large_tables, loss_search, origins, relative_noise, rules, second_core, selection
 from fansr.search.ending import Ending
 from fansr.search.roster import AFTER_EVOLVE, DEFAULT_PROPOSERS as DEFAULT_PROPOSERS, FLOOR, KERNELS, NEEDS, PROPOSERS
 from fansr.search.state import STARTS as STARTS, Found as Found, Options as Options, Progress as Progress
@@ -86,6 +86,10 @@ def search(
         named = shapes.named(options.rules.shapes, problem.names)
         options = replace(options, rules=replace(options.rules, shapes=named))
     whole_table = options.form or "grouping" in problem.extra  # which name their columns themselves
+    told = whole_table or options.rules or options.guess or candidates or problem.units is not None
+    starts = {} if told else origins.origins(problem)  # what is told of the columns is told of them as they stand
+    if starts:
+        problem = origins.from_origins(problem, starts)
     if problem.X.shape[1] > large_tables.MAX_COLUMNS and not whole_table:
         columns = large_tables.relevant_columns(problem.X, problem.y)
         problem = large_tables.narrowed(problem, columns)
@@ -110,6 +114,9 @@ def search(
     if columns is not None and found.best is not None:
         found.best = large_tables.widened(found.best, columns)
         found.front = [large_tables.widened(c, columns) for c in found.front]
+    if starts and found.best is not None:
+        found.best = origins.in_table(found.best, starts)
+        found.front = [origins.in_table(c, starts) for c in found.front]
     if state.relative or by_weights:
         found.weights = relative_noise.weights_of(given.y)
     if found.best is not None:
