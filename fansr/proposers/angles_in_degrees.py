@@ -24,11 +24,11 @@ from fansr.proposers.parts.candidates import rough_score
 from fansr.proposers.parts.expression_assembly import Base
 
 DEGREE = math.pi / 180
-WORDS = frozenset(
-    "deg degs degree degrees angle angles theta phi latitude longitude lat lon azimuth bearing heading inclination incidence".split()
-)
+DEGREES = frozenset("deg degs degree degrees".split())
+ANGLES = frozenset("angle angles theta phi latitude longitude lat lon azimuth bearing heading inclination incidence".split())
 NO_ANGLES = frozenset("c f k celsius fahrenheit kelvin temp temperature day days brix plato".split())  # degrees of something else
-BEYOND, MOST = 2 * math.pi, 3600.0  # an angle in degrees goes beyond a turn in radians; ten turns at most
+# An angle in degrees goes beyond a turn in radians, where its name only says that it is an angle beyond two; ten turns at most.
+BEYOND, SURELY, MOST = 2 * math.pi, 15.0, 3600.0
 WAVES = frozenset(("sin", "cos", "tan"))
 BACK = frozenset(("asin", "acos", "atan"))
 PRIOR_NATS = 9.0  # what the name is worth for each function of an angle: the function is no surprise, and the factor is told
@@ -41,12 +41,13 @@ QUICK = (few_term_sums.propose, composites.propose, separable.propose, rational.
 
 def is_in_degrees(name: str, values: np.ndarray) -> bool:
     """Whether a column's name and its values (M,) are those of an angle in degrees."""
-    if not BEYOND < float(np.abs(values).max()) <= MOST:
+    largest = float(np.abs(values).max())
+    if not BEYOND < largest <= MOST:
         return False
     if re.search(r"°(?!\s*[CFKR])", name):
         return True
     words = set(re.sub(r"[^a-z]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()).split())
-    return bool(words & WORDS) and not words & NO_ANGLES
+    return not words & NO_ANGLES and bool(words & DEGREES or words & ANGLES and largest > SURELY)
 
 
 def degree_columns(problem: Problem) -> tuple[int, ...]:

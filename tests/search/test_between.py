@@ -34,6 +34,14 @@ def test_what_is_wild_between_the_rows(formula, wild):
     assert not between.Between(problem).wild(candidate(formula, 1e-9))  # a fit that good shows it to be real
 
 
+def test_a_pole_beside_the_rows_is_real_where_the_fit_is_good():
+    """A lens's focus lies before the first row; a pole between rows must fit better yet."""
+    problem = Problem(x, 2 * x[:, 0] + 1, ["x"])
+    beside, inside = "14/(11 - x1)", "1/(x1 - 4.3)"
+    assert not between.Between(problem).wild(candidate(beside, 5e-5)) and between.Between(problem).wild(candidate(beside, 5e-3))
+    assert between.Between(problem).wild(candidate(inside, 5e-5))
+
+
 def test_columns_that_meet_as_in_no_row():
     """exp((a - b)^2) is small on rows where a and b go together, and runs away where they do not."""
     a = np.random.default_rng(0).uniform(0, 10, 60)

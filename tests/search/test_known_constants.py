@@ -28,6 +28,16 @@ def test_round_values_are_found(c, error, value):
     assert value == 0 or nats < known_constants.real_nats(c, error)
 
 
+def test_numbers_of_units_are_known_to_their_last_bit():
+    """pi/180 of an angle in degrees and 1/log(10) of a logarithm of base 10, where the data tell them closely."""
+    for exact in (math.pi / 180, math.pi / 90, 180 / math.pi, 1 / math.log(10), 10 / math.log(10)):
+        for c in (exact * (1 + 1e-5), -exact * (1 - 1e-5)):
+            nats = dict(known_constants.simple_values(c, 4e-5 * exact))[math.copysign(exact, c)]
+            assert nats + 3 < known_constants.real_nats(c, 1e-5 * exact)
+        assert not known_constants.is_rational(exact)
+    assert all(known_constants.is_rational(v) for v in (1.5, 2 / 3, 0.4343, 1e-9, 12345.67))
+
+
 def test_a_generic_constant_is_not_rounded_away():
     """Of 300 random constants known to 1e-4 few lie near a value cheap enough to be taken."""
     rng = np.random.default_rng(5)

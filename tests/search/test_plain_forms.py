@@ -47,6 +47,14 @@ def shown(law):
         ("1/(1/x1 + 1/x2)", "x1*x2/(x1 + x2)"),
         ("2.5/(1/x1 - 1/x2)", "2.5*x1*x2/(x2 - x1)"),
         ("1/(0.7*x1**(-2.3) + 0.25)", "4/((1.56465/x1)**2.3 + 1)"),
+        ("1/(0.36/x1**2 + 0.25)", "4/((1.2/x1)**2 + 1)"),
+        ("8*x1**3/(x1**3 + 2.197)", "8/((1.3/x1)**3 + 1)"),
+        ("5/((1/x1)**2 + 0.25)", "20/((2/x1)**2 + 1)"),
+        ("1/(x1**2 + 1.44)", "1/(x1**2 + 1.44)"),
+        ("2.5/sqrt(x1/x2)", "2.5*sqrt(x2/x1)"),
+        ("1/sqrt(x3/(x1 + x2))", "sqrt((x1 + x2)/x3)"),
+        ("log(2.5*(x1/x2)**0.43)", "0.43*log(x1/x2) + 0.916291"),
+        ("log(2.5*x1)", "log(2.5*x1)"),
         ("3*x2/(0.5 + 0.2*x1**1.7)", "6*x2/((0.583334*x1)**1.7 + 1)"),
         ("1/(x1**2.5 + 40)", "1/(x1**2.5 + 40)"),
         ("exp(0.6931471805599453*x1)*x2", "2**x1*x2"),
@@ -122,3 +130,17 @@ def test_a_limit_is_seen_for_what_it_is(degenerate, law):
 def test_no_limit_where_the_rows_can_tell():
     law, fitter = candidate("2*exp(0.05*x1*x2)")
     assert list(alternative_forms.limits(law, X, fitter)) == []
+
+
+def test_compound_interest():
+    """exp(c r n) with c near -1 as (1 + r)^-n, where that is the law; where it is an exponential it stays one."""
+    rng = np.random.default_rng(2)
+    rows = np.column_stack([rng.uniform(0.002, 0.02, 60), np.round(rng.uniform(12, 360, 60))])
+    expr, consts = free(from_infix("x1/(1 - exp(-0.99*x1*x2))"))
+    consts = np.array(consts, dtype=float)
+    for y, wanted in ((rows[:, 0] / (1 - (1 + rows[:, 0]) ** -rows[:, 1]), 1), (rows[:, 0] / (1 - np.exp(-0.99 * rows.prod(axis=1))), 0)):
+        fitter = Refiner(rows, y)
+        law = Candidate(expr, consts, float(fitter.fvu(expr, consts)))
+        found = list(alternative_forms.compounded(law, rows, fitter))
+        assert len(found) == wanted
+        assert all(other.fvu < 1e-20 and "pow" in other.expr for other in found)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from fansr.expressions.programs import evaluate
-from fansr.fitting.problem import Candidate
+from fansr.expressions import evaluate, from_infix
+from fansr.fitting import Candidate, Refiner
 from fansr.search import rounding
 
 
@@ -127,3 +127,16 @@ def test_a_number_near_an_uncertain_constant_is_not_taken_for_it():
     assert rounding.recognised(G * (1 + 1e-6)) == ""  # within G's own uncertainty of 2.2e-5
     rng = np.random.default_rng(1)
     assert not any(rounding.recognised(float(c)) for c in 10 ** rng.uniform(-3, 3, 300))
+
+
+def test_pi_is_a_factor_and_no_summand():
+    """Near pi to its error, a coefficient is taken for pi and a constant that is added is not."""
+    rng = np.random.default_rng(5)
+    x = rng.uniform(1, 10, (60, 1))
+    for text, y, pi in (("C*x1**2", 3.1402 * x[:, 0] ** 2, True), ("x1**2 + C", x[:, 0] ** 2 + 3.1402, False)):
+        y = y + rng.normal(0, 0.02 * np.std(y) if pi else 0.02, 60)
+        expr = from_infix(text)
+        fitter = Refiner(x, y)
+        fvu, consts = fitter.polish(expr, np.array([3.0]))
+        found = rounding.snap(Candidate(expr, np.asarray(consts), float(fvu)), fitter, 1e-26)
+        assert (math.pi in found.consts.tolist()) is pi

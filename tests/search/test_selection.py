@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from fansr.fitting.problem import Candidate
-from fansr.search import selection
+from fansr.expressions import evaluate, free, from_infix
+from fansr.fitting import Budget, Candidate, Problem
+from fansr.search import selection, turns
 
 FVUS = st.floats(1e-20, 1.0)
 
@@ -161,3 +162,29 @@ def test_a_further_column_costs_what_chance_gives_where_noise_leaves_the_choice(
         ]
         taken += value[1] < value[0]
     assert 3 <= taken <= 45
+
+
+def test_what_rounding_leaves_tells_nothing():
+    """Below the FVU that printed digits leave, a longer law that fits better is none; one that gives the very numbers may be."""
+    y = np.round(np.linspace(1, 50, 40) ** 1.5, 1)
+    rounded = selection.rounding_fvu(y)
+    assert rounded == selection.printed_fvu(y) and selection.rounding_fvu(np.round(y)) == 0.0
+
+    def value(text, fvu, rounded=rounded):
+        expr, consts = free(from_infix(text))
+        return selection.selection("mdl", Candidate(expr, np.array(consts, dtype=float), fvu), 40, rounded=rounded)
+
+    short, longer = "2.5*x1**1.5", "2.5*x1**1.5 + 0.3*sin(7.1*x1)"
+    assert value(short, 0.9 * rounded) < value(longer, 0.1 * rounded)
+    assert value(short, 0.9 * rounded, 0.0) > value(longer, 1e-29, 0.0)  # of numbers that are not rounded it is one
+    assert value("2.5*x1 + x2", 0.0) < value("2.5*x1 + x3", 0.5 * rounded)
+    assert value("2.5*x1 + x2", 4 * rounded) > value("2.5*x1 + x2", 2 * rounded)
+
+
+def test_no_wave_explains_how_a_table_was_rounded():
+    """1.1 v + 0.05 v^2 on a grid of fives rounds alternately up and down; the law is the parabola."""
+    v = np.arange(5.0, 80.0, 5.0)
+    y = np.round(1.1 * v + 0.05 * v * v + 1e-9, 1)
+    found = turns.search(Problem(v[:, None], y, ["v"], "d"), turns.Options(proposers=("power", "plain", "sums", "waves", "evolve"), quiet=True), Budget(None, work=0.5))
+    assert not {"sin", "cos", "tan"} & set(found.best.expr)
+    assert np.abs(evaluate(found.best.expr, v[:, None], found.best.consts) - y).max() < 0.1
