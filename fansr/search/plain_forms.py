@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 
@@ -262,6 +263,32 @@ def turned_root(node):
     return root if node[0] == "inv" else ("*", node[1], root)
 
 
+def above_the_bar(node):
+    """c/(x^-p z^-q) as c x^p z^q."""
+    if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
+        return node
+    above, below = [] if node[0] == "inv" else [node[1]], list(_multiplied(node[-1]))
+    turned = [("pow", part[1], -part[2]) for part in below if _is_negative_power(part)]
+    if not turned:
+        return node
+    left = [part for part in below if not _is_negative_power(part)]
+    top, bottom = (reduce(lambda a, b: ("*", a, b), parts) if parts else None for parts in ([*above, *turned], left))
+    return top if bottom is None else ("/", top, bottom)
+
+
+def _is_negative_power(node) -> bool:
+    return isinstance(node, tuple) and node[0] == "pow" and isinstance(node[2], float) and node[2] < 0
+
+
+def _multiplied(node) -> Iterator[object]:
+    """The factors of a product, whatever its brackets."""
+    if isinstance(node, tuple) and node[0] == "*":
+        yield from _multiplied(node[1])
+        yield from _multiplied(node[2])
+    else:
+        yield node
+
+
 def logarithm(node):
     """log(c u^p), with a number p that is no small whole one, as p log(u) + log(c)."""
     if not isinstance(node, tuple) or node[0] != "log":
@@ -396,6 +423,7 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (waves, 0),
         (one_power, 1),
         (turned_root, 0),
+        (above_the_bar, 1),
         (logarithm, 1),
         (in_order, 0),
         (one_sided, 3),
