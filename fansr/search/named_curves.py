@@ -17,13 +17,13 @@ NAMES = {
     "E": "exponential", "Arrhenius": "exp(c/x)", "stretched": "exp(c x^p)", "bell": "Gaussian", "Gompertz": "exp(c exp(k x))",
     "wave": "sine", "step": "tanh or atan of a line", "log": "logarithm of a line", "hyperbola": "1/(x + b)", "logistic": "1/(1 + E)",
     "Hill": "1/(a + b x^p)", "peak": "Lorentzian", "parabola": "second degree", "damped": "E times a wave",
-    "gamma": "power times E", "two": "sum of two exponentials", "root": "square root of a line", "inverse log": "1/(a + b log x)",
+    "inhibited": "1/(a/x + b + c x)", "gamma": "power times E", "two": "sum of two exponentials", "root": "square root of a line", "inverse log": "1/(a + b log x)",
 }  # fmt: skip
 # "+" before a name: with a constant added.
 COMMON = frozenset(
     ["1", "M1", "M2", "M3", "M-1", "M-2", "M0.5", "M1.5", "M?", "+M1", "+M2", "+M-1", "+M-2", "+M0.5", "+M?", "E", "+E", "Arrhenius", "+stretched",
      "stretched", "bell", "+bell", "Gompertz", "wave", "+wave", "step", "log", "+log", "hyperbola", "+hyperbola", "logistic", "Hill", "saturation",
-     "peak", "parabola", "damped", "gamma", "two", "inverse log"]
+     "peak", "parabola", "damped", "gamma", "two", "inhibited", "inverse log"]
 )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def _kind(node) -> str | None:
 
 def _exponent(kind: str) -> float | None:
     """p of x^p; None where it was fitted, or of another kind."""
-    return float(kind[1:]) if kind[0] == "M" and kind[1:] != "?" else None
+    return float(kind[1:]) if kind[0] == "M" and kind[1:] != "?" and " " not in kind else None
 
 
 def _monomial(p: float | None) -> str:
@@ -83,6 +83,8 @@ def _sum(a: str | None, b: str | None) -> str | None:
     bare = [kind.lstrip("+") for kind in (a, b)]
     if set(bare) <= {"M1", "M2", "parabola"}:
         return f"{'+' * ('+' in a + b)}M1" if set(bare) == {"M1"} else "parabola"
+    if set(bare) <= {"M1", "M-1", "M1 M-1"} and len(set(bare)) == 2:
+        return "+" * ("+" in a[0] + b[0]) + "M1 M-1"
     if a == b and a in ("E", "wave"):
         return "two" if a == "E" else None
     return "log" if set(bare) <= {"log", "1"} else None
@@ -105,6 +107,8 @@ def _product(a: str | None, b: str | None) -> str | None:
         return "damped"
     if kinds == {"M1", "hyperbola"}:
         return "saturation"
+    if kinds == {"M1", "peak"}:
+        return "inhibited"
     if "Hill" in kinds and any(kind[0] == "M" for kind in kinds):
         return "saturation"
     if "E" in kinds and any(kind[0] == "M" for kind in kinds):
@@ -118,6 +122,8 @@ def _inverse(kind: str | None) -> str | None:
     if kind[0] == "M":
         p = _exponent(kind)
         return _monomial(None if p is None else -p)
+    if kind == "+M1 M-1":
+        return "inhibited"
     if kind[:2] == "+M":
         return "hyperbola" if kind == "+M1" else "saturation" if kind == "+M-1" else "Hill"
     return {

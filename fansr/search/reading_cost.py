@@ -16,7 +16,7 @@ from fansr.search.plain_forms import text_of
 
 DIGIT, MOST_DIGITS, TOLD = 0.3, 9, 12  # a digit's price, digits that count, digits that are looked at
 ONE, FRACTION = 0.6, 0.5  # of the number 1; besides, of a constant that is no small whole number
-FREE = 1.5  # of a constant of a noisy law, besides its token
+FREE, WHOLE = 1.5, 1000  # of a constant of a noisy law, besides its token; whole numbers below this cost their digits
 BRACKET = 0.8  # of a pair of brackets, twice as many within another
 OUTER = 1.5  # of an exponential below a bar or under a power, besides
 RARE, RARER = 0.5, ("sinh", "cosh", "tanh")  # of a function that an exponential may stand for, besides
@@ -39,7 +39,7 @@ def price(tree, clean: bool) -> float:
     spoken += BRACKET * _brackets(tree) + OUTER * _outer_exponents(tree) + RARE * sum(map(expr.count, RARER))
     spoken -= (1 - ONE) * consts.count(1.0)
     if not clean:
-        return spoken + FREE * sum(c != 1.0 for c in consts)
+        return spoken + sum(0.0 if c == 1.0 else DIGIT * count(c) if c == round(c) and abs(c) < WHOLE else FREE for c in consts)
     return spoken + _digits(tree, iter(consts))
 
 

@@ -18,7 +18,8 @@ from fansr.search import named_curves, selection
         (("8*exp(-3*exp(-x1))",), "Gompertz"), (("2*sin(3*x1 + 1)",), "wave"), (("sin(x1)**2",), "+wave"), (("exp(-x1)*sin(3*x1)",), "damped"),
         (("log(3*x1 + 2)", "2*log(x1)"), "log"), (("2*log(x1) + 3",), "+log"), (("(x1 + 2)*x1", "x1**2 + 3*x1 + 1", "(x1 - 2)**2"), "parabola"),
         (("exp(3/x1)", "7*exp(-2/x1)"), "Arrhenius"), (("x1*exp(-x1)", "x1**2.5*exp(-3*x1)"), "gamma"), (("exp(-x1) - exp(-3*x1)",), "two"),
-        (("1 - exp(-(x1/3)**1.8)",), "+stretched"), (("1/(2 + 3*log(x1))",), "inverse log"), (("3/(x1 + 2) + 1",), "+hyperbola"),
+        (("1 - exp(-(x1/3)**1.8)",), "+stretched"), (("1/(2 + 3*log(x1))",), "inverse log"),
+        (("4/(x1 + 1.3/x1 + 4)", "0.9*x1/(0.3 + x1 + x1**2/4)"), "inhibited"), (("3/(x1 + 2) + 1",), "+hyperbola"),
         (("230*x1/(x1 + 7)**2", "3*(x1 + 2)**1.5", "exp(-2*sqrt(x1 + 1))*x1", "tanh(x1**2)", "abs(x1 - 2)", "sin(x1) + x1", "x1 + x2", "sin(x1**2)"), None),
     ],
 )  # fmt: skip
