@@ -23,7 +23,7 @@ NAMES = {
 COMMON = frozenset(
     ["1", "M1", "M2", "M3", "M-1", "M-2", "M0.5", "M1.5", "M?", "+M1", "+M2", "+M-1", "+M-2", "+M0.5", "+M?", "E", "+E", "Arrhenius", "+stretched",
      "stretched", "bell", "+bell", "Gompertz", "wave", "+wave", "step", "log", "+log", "hyperbola", "+hyperbola", "logistic", "Hill", "saturation",
-     "peak", "parabola", "damped", "gamma", "two", "inhibited", "inverse log"]
+     "peak", "parabola", "square", "damped", "gamma", "two", "inhibited", "inverse log"]
 )  # fmt: skip
 
 
@@ -79,9 +79,11 @@ def _sum(a: str | None, b: str | None) -> str | None:
         return None
     if a == "1" or b == "1":
         kind = b if a == "1" else a
+        if kind == "square":
+            return "parabola"
         return kind if kind[0] == "+" or kind in ("1", "parabola") else f"+{kind}"
     bare = [kind.lstrip("+") for kind in (a, b)]
-    if set(bare) <= {"M1", "M2", "parabola"}:
+    if set(bare) <= {"M1", "M2", "square", "parabola"}:
         return f"{'+' * ('+' in a + b)}M1" if set(bare) == {"M1"} else "parabola"
     if set(bare) <= {"M1", "M-1", "M1 M-1"} and len(set(bare)) == 2:
         return "+" * ("+" in a[0] + b[0]) + "M1 M-1"
@@ -150,7 +152,7 @@ def _raised(n: float) -> Callable[[str], str | None]:
             p = _exponent(kind)
             return _monomial(None if p is None else n * p)
         if n == 2 and kind == "+M1":
-            return "parabola"
+            return "square"
         if n == 2 and kind == "wave":
             return "+wave"
         if n == 0.5 and kind == "+M1":
@@ -166,7 +168,7 @@ def _exponential(kind: str) -> str | None:
         return "E"
     if bare == "M-1":
         return "Arrhenius"
-    if bare in ("M2", "parabola"):
+    if bare in ("M2", "square", "parabola"):
         return "bell"
     if bare[0] == "M":
         return "stretched"
