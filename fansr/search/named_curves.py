@@ -16,7 +16,7 @@ from fansr.expressions import CONSTANT, literal_value, to_tree, variable_index
 NAMES = {
     "E": "exponential", "Arrhenius": "exp(c/x)", "stretched": "exp(c x^p)", "bell": "Gaussian", "Gompertz": "exp(c exp(k x))",
     "wave": "sine", "step": "tanh or atan of a line", "log": "logarithm of a line", "hyperbola": "1/(x + b)", "logistic": "1/(1 + E)",
-    "Hill": "1/(a + b x^p)", "peak": "Lorentzian", "parabola": "second degree", "damped": "E times a wave",
+    "Hill": "1/(a + b x^p)", "peak": "Lorentzian", "parabola": "second degree", "square": "of a line", "damped": "E times a wave",
     "inhibited": "1/(a/x + b + c x)", "gamma": "power times E", "two": "sum of two exponentials", "root": "square root of a line", "inverse log": "1/(a + b log x)",
 }  # fmt: skip
 # "+" before a name: with a constant added.
