@@ -30,9 +30,15 @@ from fansr.expressions import evaluate, free, from_infix
 from fansr.streams import rng_for
 
 FRESH = 400
-WELL, FITTED = 0.1, 4.0  # of the noise's variance that a law found may miss the truth by, or so many times constants over rows
+WELL, FITTED = (
+    0.1,
+    4.0,
+)  # of the noise's variance that a law found may miss the truth by, or so many times constants over rows
 ROUNDED = 2.0  # times what rounding leaves
-MOST, WIDER = 0.9, 0.25  # of the fresh rows; of a range, added on both sides to tell the law from one that does as well within
+MOST, WIDER = (
+    0.9,
+    0.25,
+)  # of the fresh rows; of a range, added on both sides to tell the law from one that does as well within
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -228,7 +234,9 @@ def bench_typed_tables(seconds, held, each, seed):
         if each or not (predicts and found):
             said = "found" if predicts and found else "predicts" if predicts else "missed"
             click.echo(f"{said:8s}  {table.name:22s} {verdict:8s} {law}")
-    click.echo(f"\n{right} of {len(tables)} laws found, {predicting} predict as well; of the others {confident} called exact")
+    click.echo(
+        f"\n{right} of {len(tables)} laws found, {predicting} predict as well; of the others {confident} called exact"
+    )
 
 
 def main():

@@ -25,13 +25,19 @@ from fansr.proposers.parts.expression_assembly import Base
 
 DEGREE = math.pi / 180
 DEGREES = frozenset("deg degs degree degrees".split())
-ANGLES = frozenset("angle angles theta phi latitude longitude lat lon azimuth bearing heading inclination incidence".split())
-NO_ANGLES = frozenset("c f k celsius fahrenheit kelvin temp temperature day days brix plato".split())  # degrees of something else
+ANGLES = frozenset(
+    "angle angles theta phi latitude longitude lat lon azimuth bearing heading inclination incidence".split()
+)
+NO_ANGLES = frozenset(
+    "c f k celsius fahrenheit kelvin temp temperature day days brix plato".split()
+)  # degrees of something else
 # An angle in degrees goes beyond a turn in radians, where its name only says that it is an angle beyond two; ten turns at most.
 BEYOND, SURELY, MOST = 2 * math.pi, 15.0, 3600.0
 WAVES = frozenset(("sin", "cos", "tan"))
 BACK = frozenset(("asin", "acos", "atan"))
-PRIOR_NATS = 9.0  # what the name is worth for each function of an angle: the function is no surprise, and the factor is told
+PRIOR_NATS = (
+    9.0  # what the name is worth for each function of an angle: the function is no surprise, and the factor is told
+)
 TOLD = 3  # functions of angles at most for which it is
 SAME = 1e-12  # relative
 LEADING = 60  # candidates that the local search is seeded with
@@ -60,7 +66,9 @@ def target_in_degrees(problem: Problem) -> bool:
     return is_in_degrees(str(problem.target), problem.y)
 
 
-def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=None, **settings) -> Iterator[list[Candidate]]:
+def propose(
+    problem: Problem, budget: Budget, rng: np.random.Generator, pool=None, **settings
+) -> Iterator[list[Candidate]]:
     """Fitted candidates of the table in radians, with pi/180 put before its columns; settings: those of evolve.propose.
 
     Without a clock it ends as the local search does.
@@ -69,10 +77,14 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     if not columns and not back:
         return
     given = list(zip(cut.columns_of(problem, range(problem.X.shape[1])), range(problem.X.shape[1])))
-    bases = [(("*", repr(DEGREE), *base), values * DEGREE) if j in columns else (base, values) for (base, values), j in given]
+    bases = [
+        (("*", repr(DEGREE), *base), values * DEGREE) if j in columns else (base, values) for (base, values), j in given
+    ]
     radians = cut.in_columns(problem, bases, problem.y * DEGREE if back else None).problems[0]
     leading: list[Candidate] = []
-    turns = [propose(radians, budget, rng) for propose in QUICK] + [evolve.propose(radians, budget, rng, leading, **settings)]
+    turns = [propose(radians, budget, rng) for propose in QUICK] + [
+        evolve.propose(radians, budget, rng, leading, **settings)
+    ]
     spent = [0.0] * len(turns)
     while turns and not budget.over():
         k = int(np.argmin(spent)) if budget.seconds is not None else 0

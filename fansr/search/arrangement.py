@@ -84,7 +84,9 @@ def _sums(node):
     if node[0] == "*":
         parts, minus, twice = [], 0, []
         for part in (_sums(factor) for factor in _factors(node)):
-            while isinstance(part, tuple) and (part[0] == "neg" or part[0][:4] == "mult"):  # -u, 2 u: signs and numbers stand in front
+            while isinstance(part, tuple) and (
+                part[0] == "neg" or part[0][:4] == "mult"
+            ):  # -u, 2 u: signs and numbers stand in front
                 minus += part[0] == "neg"
                 twice += [part[0]] if part[0] != "neg" else []
                 part = part[1]

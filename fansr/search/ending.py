@@ -97,7 +97,10 @@ class Ending(State):
         shown = [self._kept(self._written(candidate), candidate) for candidate in self.pool.front()]
         front = selection.front_of([*shown, *finals], len(self.problem.y), self.floor, best)
         if self.late():  # what was not rewritten for want of time is read all the same
-            read = [c if c is not best and c.length > READ else self.as_told(self._kept(self._rewritten(c), c)) for c in front]
+            read = [
+                c if c is not best and c.length > READ else self.as_told(self._kept(self._rewritten(c), c))
+                for c in front
+            ]
             best = next((after for before, after in zip(front, read) if before is best), best)
             front = selection.front_of(read, len(self.problem.y), self.floor, best)
         if best is not None and self.aim is None and self._is_exact(best):
@@ -120,7 +123,9 @@ class Ending(State):
         if self.rules is not None or self.units is not None or self.calendar:
             return finals
         others = [limit for one in finals for limit in alternative_forms.limits(one, self.problem.X, self.fitter)]
-        others += [interest for one in finals for interest in alternative_forms.compounded(one, self.problem.X, self.fitter)]
+        others += [
+            interest for one in finals for interest in alternative_forms.compounded(one, self.problem.X, self.fitter)
+        ]
         others += [product for one in finals for product in alternative_forms.shifted_products(one, self.fitter, over)]
         return [*finals, *(self._plain(other, over) for other in others)]
 

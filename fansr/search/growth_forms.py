@@ -18,7 +18,6 @@ import numpy as np
 from fansr.search.plain_forms import SAME, coefficient, scaled, summands, with_text
 from fansr.search.spelling import linear
 
-
 _WHOLE = ("pow2", "pow3", "pow4", "pow5")
 
 

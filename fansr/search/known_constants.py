@@ -107,7 +107,10 @@ def simple_values(c: float, tolerance: float, physics: bool = False, most: int =
 
 def is_rational(value: float) -> bool:
     """Whether a number is a fraction of small whole numbers, or a short decimal."""
-    return abs(value - float(Fraction(value).limit_denominator(10000))) <= 1e-12 * abs(value) or float(f"{value:.7g}") == value
+    return (
+        abs(value - float(Fraction(value).limit_denominator(10000))) <= 1e-12 * abs(value)
+        or float(f"{value:.7g}") == value
+    )
 
 
 @lru_cache(1)

@@ -71,7 +71,6 @@ class Monomials(dict):
             if k2 in self and k3 in self and abs(a * d - self[k2] * self[k3]) <= near * abs(a * d):
                 yield Monomials({k: self[k] for k in (k1, k2, k3, k4)}, self.trees)
 
-
     def triples(self) -> Iterator[Monomials]:
         """Three terms u^2, u v, v^2 with coefficients a, b, c of b^2 = 4 a c."""
         even = [key for key in self if all(power % 2 == 0 for _, power in key) and self[key] > 0]

@@ -17,9 +17,7 @@ import numpy as np
 from fansr.expressions import CONSTANT, end, literal_value, variable_index
 from fansr.fitting import Candidate, Problem
 
-TIMES = frozenset(
-    "year years yr yrs date time timestamp unix epoch jd mjd julian jahr annee ano".split()
-)
+TIMES = frozenset("year years yr yrs date time timestamp unix epoch jd mjd julian jahr annee ano".split())
 FAR = 20.0  # spreads that a column's middle lies from 0
 DECADE = 20.0  # years of a table that begins with a decade
 

@@ -39,7 +39,9 @@ def price(tree, clean: bool) -> float:
     spoken += BRACKET * _brackets(tree) + OUTER * _outer_exponents(tree) + RARE * sum(map(expr.count, RARER))
     spoken -= (1 - ONE) * consts.count(1.0)
     if not clean:
-        return spoken + sum(0.0 if c == 1.0 else DIGIT * count(c) if c == round(c) and abs(c) < WHOLE else FREE for c in consts)
+        return spoken + sum(
+            0.0 if c == 1.0 else DIGIT * count(c) if c == round(c) and abs(c) < WHOLE else FREE for c in consts
+        )
     return spoken + _digits(tree, iter(consts))
 
 

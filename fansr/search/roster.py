@@ -25,8 +25,16 @@ PROPOSERS = {
     "groups": ("fansr.proposers.dimensional_groups", "propose", 8.0),  # where a table has units
     "own": ("fansr.proposers.own_functions", "propose", 4.0),  # where functions are defined or asked for
 }
-NEEDS = {"waves": {"sin", "cos"}, "angles": {"sin", "cos", "tan", "asin", "acos", "atan"}, "kinks": {"abs", "min", "max", "step"}}  # a proposer is spared where rules allow none
-KERNELS = {"evolve": "local search", "angles": "local search", "model": "sampling"}  # what they need compiled, besides what every fit needs
+NEEDS = {
+    "waves": {"sin", "cos"},
+    "angles": {"sin", "cos", "tan", "asin", "acos", "atan"},
+    "kinks": {"abs", "min", "max", "step"},
+}  # a proposer is spared where rules allow none
+KERNELS = {
+    "evolve": "local search",
+    "angles": "local search",
+    "model": "sampling",
+}  # what they need compiled, besides what every fit needs
 # The control (random draws of the model's prior over the columns in use) is the bar for the model.  At equal seconds
 # the model finds more of held-out synthetic laws, of published laws and of our own families (data/models/tiny-worth.json);
 # within the whole search the two are equal to one law in a hundred.

@@ -294,7 +294,16 @@ class Pool:
     def value(self, candidate: Candidate) -> float:
         """The candidate's number under the pool's selection."""
         value = selection(
-            self.method, candidate, self.M, self.gamma, self.floor, None, self.known, self.exact, self.columns, self.rounded
+            self.method,
+            candidate,
+            self.M,
+            self.gamma,
+            self.floor,
+            None,
+            self.known,
+            self.exact,
+            self.columns,
+            self.rounded,
         )
         value -= self.prior(candidate) if self.prior and self.method == "mdl" else 0.0
         if self.extra is not None and self.method == "mdl":

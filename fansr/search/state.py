@@ -144,7 +144,12 @@ class State:
         """
         from fansr.fitting import CurveFitter, Refiner
         from fansr.proposers import (
-            angle_nats, calendar_columns, degree_columns, prior_nats, target_in_degrees, with_degrees_told,
+            angle_nats,
+            calendar_columns,
+            degree_columns,
+            prior_nats,
+            target_in_degrees,
+            with_degrees_told,
         )  # fmt: skip
 
         options = self.options

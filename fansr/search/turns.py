@@ -27,7 +27,11 @@ from fansr.search.state import STARTS as STARTS, Found as Found, Options as Opti
 from fansr.streams import rng_for
 
 HEAD_START, EQUAL = 0.6, 1.5  # seconds that a proposer's share counts in full for; its share afterwards at most
-LASTING_SHARE = {"evolve": 8.0, "angles": 8.0, "mend": 8.0}  # the same of those that never have said all they have to say
+LASTING_SHARE = {
+    "evolve": 8.0,
+    "angles": 8.0,
+    "mend": 8.0,
+}  # the same of those that never have said all they have to say
 MENDING = 0.6  # seconds of the local search after which its laws are mended, of many columns
 IDLE, COUNTED = 5e-4, 0.01  # seconds within which a turn was one of waiting, and what it counts for
 LAST = 0.15  # of the time, before the end of the turns: who mends the others' candidates begins then at the latest

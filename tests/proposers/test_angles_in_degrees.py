@@ -71,7 +71,9 @@ def test_proposals_hold_on_the_table():
     assert found
     for law in found:
         residual = y - evaluate(law.expr, problem.X, law.consts)
-        assert float(residual @ residual) / float(np.sum((y - y.mean()) ** 2)) == pytest.approx(law.fvu, rel=1e-6, abs=1e-14)
+        assert float(residual @ residual) / float(np.sum((y - y.mean()) ** 2)) == pytest.approx(
+            law.fvu, rel=1e-6, abs=1e-14
+        )
 
 
 def search(columns: dict[str, np.ndarray], y, target):

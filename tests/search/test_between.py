@@ -38,7 +38,9 @@ def test_a_pole_beside_the_rows_is_real_where_the_fit_is_good():
     """A lens's focus lies before the first row; a pole between rows must fit better yet."""
     problem = Problem(x, 2 * x[:, 0] + 1, ["x"])
     beside, inside = "14/(11 - x1)", "1/(x1 - 4.3)"
-    assert not between.Between(problem).wild(candidate(beside, 5e-5)) and between.Between(problem).wild(candidate(beside, 5e-3))
+    assert not between.Between(problem).wild(candidate(beside, 5e-5)) and between.Between(problem).wild(
+        candidate(beside, 5e-3)
+    )
     assert between.Between(problem).wild(candidate(inside, 5e-5))
 
 

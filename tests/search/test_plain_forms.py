@@ -141,7 +141,10 @@ def test_compound_interest():
     rows = np.column_stack([rng.uniform(0.002, 0.02, 60), np.round(rng.uniform(12, 360, 60))])
     expr, consts = free(from_infix("x1/(1 - exp(-0.99*x1*x2))"))
     consts = np.array(consts, dtype=float)
-    for y, wanted in ((rows[:, 0] / (1 - (1 + rows[:, 0]) ** -rows[:, 1]), 1), (rows[:, 0] / (1 - np.exp(-0.99 * rows.prod(axis=1))), 0)):
+    for y, wanted in (
+        (rows[:, 0] / (1 - (1 + rows[:, 0]) ** -rows[:, 1]), 1),
+        (rows[:, 0] / (1 - np.exp(-0.99 * rows.prod(axis=1))), 0),
+    ):
         fitter = Refiner(rows, y)
         law = Candidate(expr, consts, float(fitter.fvu(expr, consts)))
         found = list(alternative_forms.compounded(law, rows, fitter))

@@ -76,7 +76,9 @@ def test_the_quickest_form_is_a_persons(written, short):
     law, fitter = candidate(written)
     found = arrangement.arranged(rewriting.shortest(law, X, fitter))
     assert to_infix(found.expr, found.consts, digits=9) == short
-    np.testing.assert_allclose(evaluate(found.expr, X, found.consts), evaluate(law.expr, X, law.consts), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        evaluate(found.expr, X, found.consts), evaluate(law.expr, X, law.consts), rtol=1e-9, atol=1e-12
+    )
 
 
 def test_a_logarithm_holds_its_factor():

@@ -185,6 +185,10 @@ def test_no_wave_explains_how_a_table_was_rounded():
     """1.1 v + 0.05 v^2 on a grid of fives rounds alternately up and down; the law is the parabola."""
     v = np.arange(5.0, 80.0, 5.0)
     y = np.round(1.1 * v + 0.05 * v * v + 1e-9, 1)
-    found = turns.search(Problem(v[:, None], y, ["v"], "d"), turns.Options(proposers=("power", "plain", "sums", "waves", "evolve"), quiet=True), Budget(None, work=0.5))
+    found = turns.search(
+        Problem(v[:, None], y, ["v"], "d"),
+        turns.Options(proposers=("power", "plain", "sums", "waves", "evolve"), quiet=True),
+        Budget(None, work=0.5),
+    )
     assert not {"sin", "cos", "tan"} & set(found.best.expr)
     assert np.abs(evaluate(found.best.expr, v[:, None], found.best.consts) - y).max() < 0.1
