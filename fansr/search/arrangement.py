@@ -22,7 +22,7 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, from_tree, part_of_logarithm, variable_index
 from fansr.fitting import Candidate
-from fansr.search.plain_forms import added, coefficient, everywhere, scaled, summands, tree_of, with_text
+from fansr.search.plain_forms import added, coefficient, everywhere, multiplicands, scaled, summands, tree_of, with_text
 from fansr.search.reading_cost import count
 from fansr.search.spelling import linear
 
@@ -83,14 +83,14 @@ def _sums(node):
         return node
     if node[0] == "*":
         parts, minus, twice = [], 0, []
-        for part in (_sums(factor) for factor in _factors(node)):
+        for part in (_sums(factor) for factor in multiplicands(node)):
             while isinstance(part, tuple) and (
                 part[0] == "neg" or part[0][:4] == "mult"
             ):  # -u, 2 u: signs and numbers stand in front
                 minus += part[0] == "neg"
                 twice += [part[0]] if part[0] != "neg" else []
                 part = part[1]
-            parts += _factors(part)
+            parts += multiplicands(part)
         whole = reduce(lambda inner, times: (times, inner), twice, _multiplied(sorted(parts, key=_place)))
         return ("neg", whole) if minus % 2 else whole
     if node[0] not in ("+", "-"):
@@ -123,15 +123,6 @@ def _place(factor) -> tuple[int, int]:
         return 0, 0
     base = factor[1] if isinstance(factor, tuple) and factor[0][:3] == "pow" and factor[0] not in ROOTS else factor
     return (1, int(base[1:])) if isinstance(base, str) else (2, 0)
-
-
-def _factors(node) -> Iterator[object]:
-    """Factors of a product, whatever its brackets."""
-    if isinstance(node, tuple) and node[0] == "*":
-        yield from _factors(node[1])
-        yield from _factors(node[2])
-    else:
-        yield node
 
 
 def _joined(terms):

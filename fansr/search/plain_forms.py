@@ -267,7 +267,7 @@ def above_the_bar(node):
     """c/(x^-p z^-q) as c x^p z^q."""
     if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
         return node
-    above, below = [] if node[0] == "inv" else [node[1]], list(_multiplied(node[-1]))
+    above, below = [] if node[0] == "inv" else [node[1]], list(multiplicands(node[-1]))
     turned = [("pow", part[1], -part[2]) for part in below if _is_negative_power(part)]
     if not turned:
         return node
@@ -280,11 +280,11 @@ def _is_negative_power(node) -> bool:
     return isinstance(node, tuple) and node[0] == "pow" and isinstance(node[2], float) and node[2] < 0
 
 
-def _multiplied(node) -> Iterator[object]:
+def multiplicands(node) -> Iterator[object]:
     """The factors of a product, whatever its brackets."""
     if isinstance(node, tuple) and node[0] == "*":
-        yield from _multiplied(node[1])
-        yield from _multiplied(node[2])
+        yield from multiplicands(node[1])
+        yield from multiplicands(node[2])
     else:
         yield node
 

@@ -119,8 +119,10 @@ def search(
         found.best = large_tables.widened(found.best, columns)
         found.front = [large_tables.widened(c, columns) for c in found.front]
     if starts and found.best is not None:
-        found.best = origins.in_table(found.best, starts)
-        found.front = [origins.in_table(c, starts) for c in found.front]
+        best, front = found.best, [c for c in found.front if c is not found.best]
+        found.best = origins.in_table(best, starts)
+        back = [found.best, *(origins.in_table(c, starts) for c in front)]
+        found.front = selection.front_of(back, len(given.y), found.floor, found.best)
     if state.relative or by_weights:
         found.weights = relative_noise.weights_of(given.y)
     if found.best is not None:
