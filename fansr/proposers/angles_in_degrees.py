@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fansr.expressions import CONSTANT, end, literal_value, variable_index
+from fansr.expressions import CONSTANT, bind, end, free, literal_value, variable_index
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers import composites, few_term_sums, rational, separable
 from fansr.proposers.local_search import evolve
@@ -96,7 +96,9 @@ def propose(
             continue
         fitted = sorted((c for c in batch if c.consts is not None and c.fvu < math.inf), key=rough_score)
         leading[:] = sorted([*leading, *fitted], key=rough_score)[:LEADING]
-        yield [_in_degrees(c, bases, back) for c in fitted[:KEPT] if _of_angles(c.expr, columns, back)]
+        found = [_in_degrees(c, bases, back) for c in fitted[:KEPT] if _of_angles(c.expr, columns, back)]
+        # Where columns have units, a constant carries that of pi/180 per degree.
+        yield found if problem.units is None else [_with_constants(c) for c in found]
 
 
 def _of_angles(expr: Sequence[str], columns: Sequence[int], back: bool) -> bool:
@@ -114,6 +116,11 @@ def _in_degrees(candidate: Candidate, bases: Sequence[tuple[Base, np.ndarray]], 
     expr = cut.written(candidate.expr, [base for base, _ in bases])
     whole = ("*", repr(1 / DEGREE), *expr) if back else expr
     return Candidate(list(whole), candidate.consts, candidate.fvu, "angles")
+
+
+def _with_constants(candidate: Candidate) -> Candidate:
+    expr, consts = free(bind(candidate.expr, candidate.consts))
+    return candidate.rewritten(expr, np.array(consts, dtype=np.float64), candidate.fvu)
 
 
 def angle_nats(candidate: Candidate, columns: Sequence[int], back: bool) -> float:

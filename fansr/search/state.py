@@ -181,7 +181,9 @@ class State:
         columns = calendar_columns(problem)
         degrees, back = degree_columns(problem), target_in_degrees(problem)
         self.has_angles = bool(degrees) or back
-        self.as_told = lambda candidate: with_degrees_told(candidate, degrees, back)
+        self.as_told = lambda candidate: (
+            candidate if self.units is not None else with_degrees_told(candidate, degrees, back)
+        )
         # The wave that a column's name states, whose frequency is no constant; None where no name does.
         self.calendar = (lambda candidate: prior_nats(candidate, columns)) if columns else None
         self.prior = (

@@ -9,6 +9,7 @@ from fansr.expressions import CONSTANT, evaluate, from_infix, to_infix
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers import angles_in_degrees as angles
 from fansr.search import turns
+from fansr.tables import unit_texts
 
 DEGREES = np.arange(5.0, 80.0, 3.0)
 
@@ -92,3 +93,16 @@ def test_refraction():
 def test_an_angle_that_is_no_wave_stays_a_number():
     y = np.round(0.0357 * DEGREES + 0.2, 3)
     assert "pi" not in search({"angle_deg": DEGREES}, y, "arc")
+
+
+def test_where_columns_have_units_the_factor_is_a_constant():
+    """One that has the unit of pi/180 per degree, which a bare number has not."""
+    rng = np.random.default_rng(0)
+    theta, force = np.round(rng.uniform(5, 85, 40)), rng.uniform(1, 9, 40)
+    problem = Problem(
+        np.column_stack([force, theta]), force * np.cos(np.deg2rad(theta)), ["force", "theta_deg"], "pull"
+    )
+    problem.units = unit_texts.of_problem(problem, "force=N, theta_deg=degree, pull=N")
+    batches = angles.propose(problem, Budget(None), np.random.default_rng(1))
+    law = next(c for batch in batches for c in batch if c.fvu < 1e-20)
+    assert not any(token.startswith("0.0174") for token in law.expr) and math.pi / 180 in law.consts.tolist()
