@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from fansr.expressions import CONSTANT, end, variable_index
 from fansr.fitting import Candidate
 from fansr.search.description_length import constant_nats
-from fansr.search.known_constants import is_rational, physical_values, real_nats, simple_values
+from fansr.search.known_constants import FRACTION_NATS, is_rational, physical_values, real_nats, simple_values
 from fansr.search.shortening import absorb, factored
 
 # A round value must be this many nats likelier than a free constant, besides what both cost to tell: a wrong one
@@ -199,7 +199,7 @@ def _with_round_held(candidate: Candidate, M: int, floor: float, physics: bool) 
     dearest = constant_nats(M, candidate.fvu, floor)
 
     def is_held(c: float) -> bool:  # no fitted number is pi/180 to its last bit
-        return round_nats(c, physics) < dearest or not is_rational(c) and round_nats(c) < math.inf
+        return round_nats(c, physics) < dearest or not is_rational(c) and round_nats(c) <= FRACTION_NATS
 
     held = np.array([is_held(float(c)) for c in candidate.consts], dtype=bool)
     return _bound(candidate.expr, candidate.consts, held), held

@@ -80,7 +80,7 @@ def test_proposals_hold_on_the_table():
 def search(columns: dict[str, np.ndarray], y, target):
     problem = Problem(np.column_stack(list(columns.values())), y, list(columns), target)
     options = turns.Options(proposers=("power", "plain", "sums", "evolve"), quiet=True)  # angles join the local search
-    found = turns.search(problem, options, Budget(None, work=0.3))
+    found = turns.search(problem, options, Budget(None, work=0.05))
     return to_infix(found.best.expr, found.best.consts, list(columns), 5, pi=True)
 
 

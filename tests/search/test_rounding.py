@@ -140,3 +140,12 @@ def test_pi_is_a_factor_and_no_summand():
         fvu, consts = fitter.polish(expr, np.array([3.0]))
         found = rounding.snap(Candidate(expr, np.asarray(consts), float(fvu)), fitter, 1e-26)
         assert (math.pi in found.consts.tolist()) is pi
+
+
+def test_a_number_of_units_is_held_however_few_the_rows():
+    """pi/180 to the last bit was told, though five rows tell a constant less closely than it costs; ten digits were fitted."""
+    x = np.linspace(5, 80, 5)[:, None]
+    y = 8.3 * np.cos(np.deg2rad(x[:, 0])) + 0.01 * np.array([1, -1, 0, 1, -1])
+    for factor, held in ((math.pi / 180, True), (0.01745329252, False)):
+        law = Candidate(from_infix("C*cos(C*x1)"), np.array([8.3, factor]), 1e-5)
+        assert (rounding.law_errors(law, x, y, 1e-26)[1] == 0) is np.bool_(held)

@@ -188,7 +188,7 @@ def test_no_wave_explains_how_a_table_was_rounded():
     found = turns.search(
         Problem(v[:, None], y, ["v"], "d"),
         turns.Options(proposers=("power", "plain", "sums", "waves", "evolve"), quiet=True),
-        Budget(None, work=0.5),
+        Budget(None, work=0.1),
     )
     assert not {"sin", "cos", "tan"} & set(found.best.expr)
     assert np.abs(evaluate(found.best.expr, v[:, None], found.best.consts) - y).max() < 0.1
