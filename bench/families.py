@@ -676,8 +676,8 @@ def _prices(context, param, value):
     found = {}
     for word in value:
         name, _, numbers = word.partition("=")
-        if name not in ("tokens", "clean", "tower", "margin") or not numbers:
-            raise click.UsageError(f"{word}: wanted tokens=, clean=, tower= or margin= and numbers with commas")
+        if name not in ("tokens", "clean", "tower", "margin", "named") or not numbers:
+            raise click.UsageError(f"{word}: wanted tokens=, clean=, tower=, margin= or named= and numbers with commas")
         found[name] = [float(number) for number in numbers.split(",")]
     return found
 
@@ -690,27 +690,35 @@ def select(kept, prices, methods):
     """What other prices of tokens and constants would have chosen from the pools that `pools` kept.
 
     tokens: factor to the price of every token; clean: the FVU below which a constant's digits cost; tower: price of a variable
-    power of a variable; margin: nats a round constant must save.  All combinations are tried.
+    power of a variable; margin: nats a round constant must save; named: share of its symbols' price that a curve with a name costs.  All combinations are tried.
     """
     import itertools
 
     from fansr.evaluation.result import fvu_held_out
     from fansr.fitting.problem import Candidate, Problem
-    from fansr.search import description_length, rounding, turns
+    from fansr.search import description_length, rounding, selection, turns
 
     plain, tower = description_length.structure_nats, description_length._TOWER_NATS
-    clean, margin = description_length.CLEAN, rounding.MARGIN
+    clean, margin, named = description_length.CLEAN, rounding.MARGIN, selection.NAMED
     with open_reader(kept) as reader:
         records = [record for record in reader if record["group"] == "textbook"]
     click.echo(
         "| selection | rows | n | as good % | no worse % | overfits % | underfits % | more constants % |\n|---|---|---|---|---|---|---|---|"
     )
-    for method, factor, description_length.CLEAN, description_length._TOWER_NATS, rounding.MARGIN in itertools.product(
+    for (
+        method,
+        factor,
+        description_length.CLEAN,
+        description_length._TOWER_NATS,
+        rounding.MARGIN,
+        selection.NAMED,
+    ) in itertools.product(
         methods.split(","),
         prices.get("tokens", [1.0]),
         prices.get("clean", [clean]),
         prices.get("tower", [tower]),
         prices.get("margin", [margin]),
+        prices.get("named", [named]),
     ):
         description_length.structure_nats = lambda expr: factor * plain(expr)
         rows = []
@@ -733,7 +741,7 @@ def select(kept, prices, methods):
                     None,
                 )
             )
-        name = f"{method} tokens={factor:g} clean={description_length.CLEAN:g} tower={description_length._TOWER_NATS:g} margin={rounding.MARGIN:g}"
+        name = f"{method} tokens={factor:g} clean={description_length.CLEAN:g} tower={description_length._TOWER_NATS:g} margin={rounding.MARGIN:g} named={selection.NAMED:g}"
         for label, some in (("all", rows), ("6-12", [row for row in rows if row["points"] <= 12])):
             shares = [
                 f"{100 * np.mean([row[key] for row in some]):.0f}"
