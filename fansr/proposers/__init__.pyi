@@ -5,5 +5,5 @@ from .angles_in_degrees import (
     target_in_degrees as target_in_degrees,
     with_degrees_told as with_degrees_told,
 )
-from .calendar_waves import calendar_columns as calendar_columns, prior_nats as prior_nats
+from .calendar_waves import calendar_columns as calendar_columns, prior_nats as prior_nats, words_of as words_of
 from .parts.candidates import fvu_of as fvu_of

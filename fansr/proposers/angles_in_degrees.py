@@ -18,6 +18,7 @@ import numpy as np
 from fansr.expressions import CONSTANT, bind, end, free, literal_value, variable_index
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers import composites, few_term_sums, rational, separable
+from fansr.proposers.calendar_waves import words_of
 from fansr.proposers.local_search import evolve
 from fansr.proposers.parts import reductions as cut
 from fansr.proposers.parts.candidates import rough_score
@@ -52,7 +53,7 @@ def is_in_degrees(name: str, values: np.ndarray) -> bool:
         return False
     if re.search(r"°(?!\s*[CFKR])", name):
         return True
-    words = set(re.sub(r"[^a-z]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()).split())
+    words = set(words_of(name))
     return not words & NO_ANGLES and bool(words & DEGREES or words & ANGLES and largest > SURELY)
 
 

@@ -28,9 +28,14 @@ PRIOR_NATS = 12.0  # what the name is worth: of a structure of some 17 nats litt
 SAME = 1e-9  # relative
 
 
+def words_of(name: str) -> list[str]:
+    """The words of a column's name in small letters: "hour_of_day", "hourOfDay" and "Hour of day" have the same."""
+    return re.sub(r"[^a-z]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()).split()
+
+
 def period_of(name: str) -> float | None:
     """The period that a column's name states, or None: "Month", "hour_of_day", "months"."""
-    words = re.sub(r"[^a-z]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()).strip()
+    words = " ".join(words_of(name))
     return PERIODS.get(words) or PERIODS.get(words.removesuffix("s"))
 
 

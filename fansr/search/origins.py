@@ -8,7 +8,6 @@ year - 1990, and the law is 1.56*(year - 1990) + 354 with constants that are tho
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -24,10 +23,12 @@ DECADE = 20.0  # years of a table that begins with a decade
 
 def origins(problem: Problem) -> dict[int, float]:
     """The columns of times far from their origin, and the round number each begins with."""
+    from fansr.proposers import words_of
+
     found = {}
     for j, name in enumerate(problem.names):
         x = problem.X[:, j]
-        words = set(re.sub(r"[^a-z]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", str(name)).lower()).split())
+        words = set(words_of(str(name)))
         spread = float(np.std(x))
         if not words & TIMES or not spread > 0 or not x.min() > FAR * spread:
             continue
