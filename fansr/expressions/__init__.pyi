@@ -37,20 +37,22 @@ from .prefix import (
     to_tree as to_tree,
     variables as variables,
 )
-from .programs import (
+from .program_kernels import (
     TAPE as TAPE,
-    Program as Program,
-    Programs as Programs,
     Tape as Tape,
     backward as backward,
+    connect as connect,
+    copied as copied,
+    forward as forward,
+)
+from .programs import (
+    Program as Program,
+    Programs as Programs,
     columns_of as columns_of,
     compile_many as compile_many,
     compile_program as compile_program,
-    connect as connect,
-    copied as copied,
     evaluate as evaluate,
     evaluate_many as evaluate_many,
-    forward as forward,
     value_and_jacobian as value_and_jacobian,
 )
 from .tokens import (

@@ -11,7 +11,7 @@ from fansr.corpus import draw_kernels, gen, problem_bytes, render, skeleton_rows
 from fansr.corpus.prior import Prior, Skeletons, load
 from fansr.errors import DataError
 from fansr.expressions import prefix, to_infix
-from fansr.expressions.programs import Tape
+from fansr.expressions.program_kernels import Tape
 from fansr.expressions.tokens import CONSTANT, OPERATORS, VARIABLES
 from fansr.streams import packing, reader_writer
 

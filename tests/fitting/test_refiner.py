@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from fansr.expressions.programs import Tape, compile_many, evaluate
+from fansr.expressions.program_kernels import Tape
+from fansr.expressions.programs import compile_many, evaluate
 from fansr.expressions.tokens import CONSTANT as C
 from fansr.fitting.curve_fitting import CurveFitter
 from fansr.fitting.linear_constants import split
