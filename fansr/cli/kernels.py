@@ -24,7 +24,7 @@ FITTING = {f"fitting/{name}": seconds for name, seconds in (
 LOCAL_SEARCH = {f"proposers/local_search/{name}": seconds for name, seconds in (
     ("genomes", 1), ("genome_canonical_rules", 2), ("genome_canonical_form", 2), ("nearest_terms", 3), ("aimed_mutations", 3),
     ("genome_compiler", 1), ("random_mutations", 2), ("quotient_spelling", 1))}  # fmt: skip
-DRAWING = {"corpus/draw_kernels": 3, "corpus/insertion": 1}
+DRAWING = {"corpus/random_columns": 1, "corpus/draw_kernels": 2, "corpus/insertion": 1}
 ROWS = {"corpus/skeleton_rows": 1}
 KINDS = {
     "fitting": BASE | FITTING,

@@ -15,6 +15,7 @@ import numpy as np
 
 from fansr.corpus import draw_kernels
 from fansr.corpus.draw_kernels import values_at
+from fansr.corpus.random_columns import mix
 from fansr.expressions import MAX_VARIABLES, TAPE, compilation as nb, opcodes as op
 
 POINTS = 512
@@ -147,7 +148,7 @@ def hash_rows(bits, out):
             else:
                 word = (word + (nb.uint64(1) << nb.uint64(19))) >> nb.uint64(20)
             salt += nb.uint64(0x9E3779B97F4A7C15)
-            total += draw_kernels.mix(word ^ salt)
+            total += mix(word ^ salt)
         out[i] = total
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fansr.corpus.draw_kernels import mix, uniform
+from fansr.corpus.random_columns import mix, uniform
 from fansr.expressions import (
     CONSTANT_ID,
     FIRST_OPERATOR_ID,

@@ -20,6 +20,7 @@ import torch
 
 from fansr.corpus import draw_kernels
 from fansr.corpus.prior import Draw, Prior
+from fansr.corpus.random_columns import PARTS
 from fansr.expressions import OPERATOR, OPERATORS, opcodes as op
 
 CHUNK = 32  # rows the compiled kernels draw at once
@@ -164,13 +165,11 @@ class _Columns:
         self.sign += 1.0
         if any(draw.kind == "mixture" for draw in draws):
             B = int(rows.max()) + 1 if P else 0
-            parts = _whole(random.uniform(B, 1), 1, draw_kernels.PARTS)  # (B, 1)
-            weights = -torch.log1p(-random.uniform(B, draw_kernels.PARTS))
-            weights = torch.where(torch.arange(draw_kernels.PARTS, device=random.device) < parts, weights, 0.0).cumsum(
-                1
-            )
+            parts = _whole(random.uniform(B, 1), 1, PARTS)  # (B, 1)
+            weights = -torch.log1p(-random.uniform(B, PARTS))
+            weights = torch.where(torch.arange(PARTS, device=random.device) < parts, weights, 0.0).cumsum(1)
             self.shares = weights / weights[:, -1:].clamp(min=1e-300)  # (B, PARTS)
-            self.centres, self.deviations = random.normal(P, draw_kernels.PARTS), random.uniform(P, draw_kernels.PARTS)
+            self.centres, self.deviations = random.normal(P, PARTS), random.uniform(P, PARTS)
         for k, draw in enumerate(draws):
             here = self.kind == k
             p, q = self._begin(draw, P)
@@ -209,7 +208,7 @@ class _Columns:
         for k, draw in enumerate(self.draws):
             if draw.kind == "mixture":
                 u = self.random.uniform(len(self.shares), n)[self.rows]  # (P, n), the same for the columns of a row
-                part = torch.searchsorted(self.shares[self.rows], u, right=True).clamp(max=draw_kernels.PARTS - 1)
+                part = torch.searchsorted(self.shares[self.rows], u, right=True).clamp(max=PARTS - 1)
                 deviation = 10.0 ** (draw.low + (draw.high - draw.low) * self.deviations.gather(1, part))
                 value = draw.spread * self.centres.gather(1, part) + deviation * self.random.normal(*shape)
             elif draw.kind == "scaled":

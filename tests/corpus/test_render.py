@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fansr.corpus import draw_kernels, gen, law_files, render
+from fansr.corpus import draw_kernels, gen, law_files, random_columns, render
 from fansr.corpus.prior import Draw, Prior, Skeletons, load
 from fansr.errors import DataError
 from fansr.expressions import from_infix, prefix
@@ -50,7 +50,7 @@ def splitmix(seed, n):
 def test_random_numbers_are_splitmix64():
     assert splitmix(1234567, 1) == [6457827717110365317]  # published test vector
     state = np.array([1234567], dtype=np.uint64)
-    assert [draw_kernels.uniform(state) for _ in range(50)] == [(z >> 11) * 2.0**-53 for z in splitmix(1234567, 50)]
+    assert [random_columns.uniform(state) for _ in range(50)] == [(z >> 11) * 2.0**-53 for z in splitmix(1234567, 50)]
 
 
 def test_values_are_those_of_evaluate():

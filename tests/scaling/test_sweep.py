@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from fansr.errors import DataError, NoAnswer
-from fansr.scaling import sweep, sweep_plan
+from fansr.scaling import sweep, sweep_plan, sweep_run
 from fansr.streams import open_reader
 
 TINY = """
@@ -86,7 +86,7 @@ def test_wrong_calls_are_told(tmp_path):
     assert CliRunner().invoke(sweep.sweep, ["collect", str(tmp_path)]).exit_code == 3
     run = {"batch": 10}
     with pytest.raises(DataError, match="shared out to 4"):
-        sweep.training_words(run, tmp_path, tmp_path, {"nproc": 2, "nnodes": 2})
+        sweep_run.training_words(run, tmp_path, tmp_path, {"nproc": 2, "nnodes": 2})
 
 
 def test_the_grid_takes_the_valley_of_a_parabola():
@@ -156,7 +156,7 @@ def test_sizes_alike_cost_the_same(tmp_path):
 def test_solved_by_the_best_of_k_is_the_mean_over_all_choices():
     draws = [True, False, False, True, False, False]
     scores = [{"solved": True, "draws": 6, "n_best": 2}, {"solved": False, "draws": 6, "n_best": 3}]
-    found = sweep.solved_at(scores)
+    found = sweep_run.solved_at(scores)
     for k in (1, 2, 4):
         some = [any(draws[i] for i in choice) for choice in combinations(range(6), k)]
         assert found[str(k)] == pytest.approx(np.mean(some) / 2)
