@@ -178,6 +178,7 @@ PRECEDENCE = np.array([row.precedence for row in OPERATORS])
 LEAST = np.zeros((len(OPERATORS), 2), dtype=np.int64)
 _pieces: list[str] = ["(", ")", " - "]
 OPENING, CLOSING, MINUS = range(3)
+EXPONENT = 2000  # on the stack, -EXPONENT - n: **n
 STRIP = -1000  # on the stack: the minus that comes next is written already
 BEFORE, BETWEEN, AFTER = (np.zeros(len(OPERATORS), dtype=np.int64) for _ in range(3))
 ROOTED = np.zeros((2, 2), dtype=np.int64)  # powers 3 and 5 of the roots 2 and 4
@@ -245,6 +246,15 @@ def weigh(formula, used, first):
 
 
 @nb.inner
+def is_power(codes, k):
+    """Whether a node is the power of a whole number that is not written as that of a root."""
+    q = codes[k]
+    if not op.POW2 <= q <= op.POW5:
+        return False
+    return not ((q == op.POW3 or q == op.POW5) and (codes[k + 1] == op.ROOT2 or codes[k + 1] == op.ROOT4))
+
+
+@nb.inner
 def push(stack, top, k, wrapped):
     """Put the node k on the stack, in brackets if asked; what is put last comes first."""
     if wrapped:
@@ -272,6 +282,10 @@ def put_infix(out, at, formula, used, first):
         if k == STRIP:
             bare = 1
             continue
+        if k < -EXPONENT:
+            out[at], out[at + 1] = 42, 42  # **
+            at = put_digits(out, at + 2, -k - EXPONENT)
+            continue
         if k < 0:  # a piece of text
             start, stop = PIECE_AT[-k - 1], PIECE_AT[-k]
             if start < stop:
@@ -290,9 +304,15 @@ def put_infix(out, at, formula, used, first):
             bare = 0
         else:
             after, a, least = AFTER[q], k + 1, LEAST[q, 0]
+            n = 1
             if (q == op.POW3 or q == op.POW5) and (codes[k + 1] == op.ROOT2 or codes[k + 1] == op.ROOT4):
                 after, a, least = ROOTED[nb.int64(q == op.POW5), nb.int64(codes[k + 1] == op.ROOT4)], k + 2, 5
-            stack[top] = -after - 1
+            elif is_power(codes, k) and is_power(codes, k + 1):
+                a = k
+                while is_power(codes, a):
+                    n *= codes[a] - op.POW2 + 2
+                    a += 1
+            stack[top] = -EXPONENT - n if n > 1 else -after - 1
             top += 1
             if q <= op.LAST_BINARY:
                 b, joins = link[k], q == 0 and minus[link[k]] == 1  # a + -b is a - b

@@ -16,7 +16,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from fansr.expressions.infix import format_number
+from fansr.expressions.infix import format_number, power_of
 from fansr.expressions.prefix import Expr, to_tree, variables
 from fansr.expressions.tokens import CONSTANT, OPERATOR, literal_value, variable_index
 
@@ -234,15 +234,17 @@ def latex(
     def show(tree) -> tuple[str, int]:
         if not isinstance(tree, tuple):
             return leaf(tree)
+        n, base = power_of(tree)
+        if n > 1:
+            return f"{wrap(show(base), _ATOM)}^{{{n}}}", 4
         row = OPERATOR[tree[0]]
         parts = [show(child) for child in tree[1:]]
         if row.token in ("/", "inv") or row.token.startswith("div") or row.token == "abs" or "sqrt" in row.latex:
             # Fractions, bars and roots delimit their operands by themselves.  A fraction to a power needs brackets.
             text = row.latex.format(**dict(zip("ab", (part[0] for part in parts))))
             return text, 2 if "frac" in text[:5] else 5
-        if row.token.startswith("pow"):
-            exponent = parts[1][0] if row.arity == 2 else row.token[3:]
-            return f"{wrap(parts[0], _ATOM)}^{{{exponent}}}", 4
+        if row.token == "pow":
+            return f"{wrap(parts[0], _ATOM)}^{{{parts[1][0]}}}", 4
         if row.precedence == 5:
             return row.latex.format(**dict(zip("ab", (part[0] for part in parts)))), 5
         if row.token == "neg":

@@ -13,13 +13,14 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 
-from fansr.expressions.prefix import Expr, arity, n_constants
+from fansr.expressions.prefix import Expr, Tree, arity, n_constants
 from fansr.expressions.tokens import CONSTANT, MAX_VARIABLES, OPERATOR, literal_value, variable_index
 
 # ---- printing ---------------------------------------------------------------------------------
 
 _ATOM = 6
 WHOLE_POWERS = {"pow3": 3, "pow5": 5}
+POWERS = {"pow2": 2, "pow3": 3, "pow4": 4, "pow5": 5}
 EVEN_ROOTS = {"pow1_2": 2, "pow1_4": 4}
 _COLUMN = {f"x{j + 1}": j for j in range(MAX_VARIABLES)}
 
@@ -94,7 +95,9 @@ def to_infix(
     are written as such (``sin(pi/6*t)``, ``log(7)*u``).  from_infix reads it back.
     """
     values = list(consts)[: n_constants(expr)] if consts is not None else None
-    stack: list[tuple[str, int, tuple | None]] = []  # (text, precedence, (operand, root) of an even root)
+    stack: list[
+        tuple[str, int, tuple | None]
+    ] = []  # (text, precedence, (operand, root or power) of an even root or a power)
     for token in reversed(expr):
         row = OPERATOR.get(token)
         if row is None:
@@ -105,7 +108,7 @@ def to_infix(
             stack.append((*_binary(row, stack.pop(), stack.pop()), None))
         else:
             operand = stack.pop()
-            stack.append((*_unary(row, operand), (operand, EVEN_ROOTS[token]) if token in EVEN_ROOTS else None))
+            stack.append((*_unary(row, operand), _as_power(token, operand)))
     if len(stack) != 1:
         raise ValueError(f"{len(stack)} expressions, wanted one")
     return stack[0][0]
@@ -139,10 +142,13 @@ def _unary(row, operand) -> tuple[str, int]:
     token, p = row.token, row.precedence
     if p == 5:
         return row.infix.replace("{a}", operand[0]), p
-    if token in WHOLE_POWERS and operand[2] is not None:
+    if token in WHOLE_POWERS and operand[2] is not None and operand[2][1] in EVEN_ROOTS:
         # A power of an even root: both forms are undefined for negative arguments.
         inner, root = operand[2]
-        return f"{_wrap(inner, 5)}**{format_number(WHOLE_POWERS[token] / root)}", 4
+        return f"{_wrap(inner, 5)}**{format_number(WHOLE_POWERS[token] / EVEN_ROOTS[root])}", 4
+    if token in POWERS and operand[2] is not None and operand[2][1] not in EVEN_ROOTS:
+        inner, n = operand[2]
+        return f"{_wrap(inner, 5)}**{POWERS[token] * n}", 4
     if token == "inv":
         return f"1/{_wrap(operand, 4)}", p
     if token == "neg":
@@ -150,6 +156,28 @@ def _unary(row, operand) -> tuple[str, int]:
     if token[0] == "m":  # mult2..mult5
         return f"{token[4:]}*{_wrap(operand, 2)}", p
     return row.infix.replace("{a}", _wrap(operand, _ATOM - 1 if p == 4 else p)), p  # pow2..pow5 and div2..div5
+
+
+def _as_power(token: str, operand) -> tuple | None:
+    """(base, "pow1_2") of an even root, (base, n) of whole powers one in another, None of what is neither."""
+    if token in EVEN_ROOTS:
+        return operand, token
+    if token not in POWERS:
+        return None
+    if operand[2] is None:
+        return operand, POWERS[token]
+    base, n = operand[2]
+    if n in EVEN_ROOTS:
+        return None if token in WHOLE_POWERS else (operand, POWERS[token])
+    return base, POWERS[token] * n
+
+
+def power_of(tree: Tree) -> tuple[int, Tree]:
+    """(n, base) of whole powers one in another, (x^3)^2 being x^6; (1, tree) of anything else."""
+    n = 1
+    while isinstance(tree, tuple) and tree[0] in POWERS:
+        n, tree = n * POWERS[tree[0]], tree[1]
+    return n, tree
 
 
 def _binary(row, left, right) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from fansr.expressions.infix import EVEN_ROOTS, WHOLE_POWERS, format_number
+from fansr.expressions.infix import EVEN_ROOTS, WHOLE_POWERS, format_number, power_of
 from fansr.expressions.prefix import Expr, Tree, n_constants, to_tree
 from fansr.expressions.tokens import CONSTANT, variable_index
 
@@ -147,6 +147,10 @@ def _build(tree: Tree, values, names, digits) -> Piece:
         inner = _fenced(_build(tree[1][1], values, names, digits), _ATOM)
         exponent = Fraction(int(tree[0][3:]), EVEN_ROOTS[tree[1][0]])
         return _raised(inner, f"<mn>{exponent.numerator}</mn><mo>/</mo><mn>{exponent.denominator}</mn>", 1.6)
+    n, base = power_of(tree)
+    if n > 1:
+        exponent = number_piece(float(n))
+        return _raised(_fenced(_build(base, values, names, digits), _ATOM), exponent.markup, exponent.width)
     parts = [_build(child, values, names, digits) for child in tree[1:]]
     return _joined(tree[0], parts)
 
@@ -220,9 +224,8 @@ def _joined(token: str, parts: list[Piece]) -> Piece:
         return Piece(f"<msqrt>{a.markup}</msqrt>", _ATOM, a.width + 1.0, depth)
     if token in _ROOTS:
         return Piece(f"<mroot><mrow>{a.markup}</mrow><mn>{_ROOTS[token]}</mn></mroot>", _ATOM, a.width + 1.2, depth)
-    if token.startswith("pow"):
-        b = parts[1] if len(parts) == 2 else number_piece(float(token[3:]))
-        return _raised(_fenced(a, _ATOM), b.markup, b.width)
+    if token == "pow":
+        return _raised(_fenced(a, _ATOM), parts[1].markup, parts[1].width)
     if token == "exp" and depth == 0:  # a fraction would be small up there
         return Piece(f"<msup><mi>e</mi>{_row(a.markup)}</msup>", _POWER, 0.6 + 0.75 * a.width, 0, _WORD)
     if token in _FENCES:

@@ -3,6 +3,7 @@
     a + b*|x - c|      a + b*x + d*|x - c|      a + b*min(max(x, c1), c2)      a + b*step(x - c)      lines before and behind a jump
     the same beside a linear part in the other columns
     min and max of two columns, and of two linear functions of the columns
+    of one column: a + b*floor(x/c - d), and curves that begin or end level: f(max(x, c)), f(min(x, c))
 
 A second breakpoint is found beside the first (parts/breakpoints.py), then the first once more beside the second.  The larger or
 smaller of two linear functions is found by fitting each to the rows it holds (Magnani and Boyd 2009).  What gains less than its
@@ -19,10 +20,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
+from fansr.proposers.one_column_curves import curves
 from fansr.proposers.parts.breakpoints import Break, Rows, best_break
 from fansr.proposers.parts.candidates import Polisher, measured
 from fansr.proposers.parts.expression_assembly import Base
 from fansr.proposers.parts.inner_scan import summed
+from fansr.proposers.parts.level_stretches import level_ends
+from fansr.proposers.parts.staircases import staircase
 
 MIN_ROWS = 6
 COLUMNS = 6  # in which breakpoints are looked for; more are taken in the order of the table
@@ -32,6 +36,7 @@ ROUNDS = 12  # of fitting each linear function to its rows
 EARNED = 6.0  # nats by which a breakpoint must gain more than its constants cost
 NOTHING = 1e-9  # share of y's size: a term that is none
 POLISHED, HOPEFUL = 6, 4.0
+CURVES = 6  # of one column behind a level stretch
 EXACT = 1e-22
 PLAIN = 7  # tokens of an exact law beside which a step or a kink is no plainer one
 
@@ -50,11 +55,34 @@ def propose(problem: Problem, budget: Budget, rng=None, pool=None) -> Iterator[l
     if not rows.columns or not rows.spread > 0:
         return
     polish = Polisher(problem)
-    for laws in (broken(rows), planes(rows if len(rows.y) <= FEW else Rows(problem, FEW))):
+    few = rows if len(rows.y) <= FEW else Rows(problem, FEW)
+    for laws in (of_one_column(problem, rows), broken(rows), planes(few), switched(problem, rows)):
         found = polish(measured(problem, dict.fromkeys(laws), "kinks"), POLISHED, HOPEFUL)
         yield found
         if budget.over() or any(c.fvu < EXACT for c in found):
             return
+
+
+# ---- tables of one column -----------------------------------------------------------------------
+
+
+def of_one_column(problem: Problem, rows: Rows) -> Iterator[Base]:
+    """Staircases."""
+    if rows.columns and sum(np.ptp(column) > 0 for column in problem.X.T) == 1:
+        j = rows.columns[0]
+        yield from staircase(problem.X[:, j], problem.y, (f"x{j + 1}",))
+
+
+def switched(problem: Problem, rows: Rows) -> Iterator[Base]:
+    """Curves of one column that begin or end level."""
+    if sum(np.ptp(column) > 0 for column in problem.X.T) != 1:
+        return
+    j = rows.columns[0]
+    x, name = rows.X[:, j], f"x{j + 1}"
+    for token, k in level_ends(x, rows.y):
+        held = np.maximum(x, k) if token == "max" else np.minimum(x, k)
+        for _, law in curves(held, rows.y * rows.scale, rows.sw**2, count=CURVES, second=False):
+            yield tuple(word for part in law for word in ((token, name, repr(k)) if part == "x1" else (part,)))
 
 
 # ---- breakpoints in one column ------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import islice
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from fansr.expressions import bind, children, literal_value
 from fansr.fitting import Budget, Problem
 from fansr.proposers.parts.candidates import Polisher, measured, proposals
-from fansr.proposers.parts.expression_assembly import Base, scale_of
+from fansr.proposers.parts.expression_assembly import Base, powered, scale_of
 from fansr.proposers.parts.inner_scan import Family, Projector, coefficients, fill, summed, usable, zoomed
 from fansr.proposers.parts.terms import thinned
 
@@ -34,6 +35,7 @@ COUNT = 12  # laws given
 CANCELLING = 1e3  # times the target's size a term may be: where larger ones cancel, a series is meant and no law
 TOKEN = 0.05  # equation 3's price of a token, in decades of FVU
 EXACT = 1e-20
+WHOLE_POWERS = range(-12, 7)
 ROUNDING = 1e-11  # of the target: a last summand that is nothing
 
 INNERS = {
@@ -181,8 +183,9 @@ def single(shapes: Shapes, fit: Projector, drawn: int = DRAWN) -> list[Curve]:
     Best first by FVU and length.
     """
     once = []
-    for share, name, inner, front, at in shapes.rough(fit)[:ZOOMED]:
-        if share < math.inf:
+    for k, (share, name, inner, front, at) in enumerate(shapes.rough(fit)):
+        plain = inner == "x" and front == "1"  # whose grids are drawn in however coarse they are
+        if share < math.inf and (k < ZOOMED or plain):
             axes = [np.unique(axis) for axis in CURVES[name][0].grid(shapes.inners[inner]).T]
             looked = looked_at(shapes, fit, name, inner, front)
             once.append((zoomed(looked, axes, at, 1), looked, name, inner, front))
@@ -266,7 +269,9 @@ def stages(
         for known in [*([curve] for curve in ones[:SECOND]), *_beginnings(x)]:
             others = single(shapes, projector(problem, known), DRAWN_BESIDE)
             twos += [[*known, other] for other in others[: max(2, count // 4)]]
-        laws += _polished(problem, twos, floor) + _polished(problem, [_two_decays(problem)], floor)
+        laws += _polished(problem, twos, floor)
+        for pair in (_two_decays(problem), _two_powers(problem)):
+            laws += _polished(problem, [pair], floor) if pair else []
         yield _best(laws, floor, count)
 
 
@@ -331,6 +336,18 @@ def _two_decays(problem: Problem) -> list[Curve]:
     i, j = np.triu_indices(len(E), 1)
     at = int(np.argmin(projector(problem).pair_shares(E[i], E[j])[0]))
     return [Curve(1.0, family.spelled(X, *grid[k]), E[k]) for k in (i[at], j[at])]
+
+
+def _two_powers(problem: Problem) -> list[Curve]:
+    """The best pair of whole powers, as of attraction and repulsion: next to a constant neither says much alone."""
+    x = problem.X[:, 0]
+    if not (x > 0).all():
+        return []
+    powers = [n for n in WHOLE_POWERS if n]
+    E = np.stack([(x / x.max() if n > 0 else x / x.min()) ** n for n in powers])
+    i, j = np.triu_indices(len(E), 1)
+    at = int(np.argmin(projector(problem).pair_shares(E[i], E[j])[0]))
+    return [Curve(1.0, powered(X, Fraction(powers[k])), E[k]) for k in (i[at], j[at])]
 
 
 def _rank(share: float, law: Base, floor: float = 0.0) -> float:

@@ -4,7 +4,7 @@
     3 (0.5 - x), (0.8 x)^n                 1.5 - 3 x, (x/1.25)^n
     K/(exp(r (t0 - t)) + 1)                K/(1 + exp(-r (t - t0)))
     1/(b/x + c)                            (1/c) x/(x + b/c)
-    (a - x)^2, cosh(-k x)                  (x - a)^2, cosh(k x)
+    (a - x)^2, cosh(-k x), max(1, x)       (x - a)^2, cosh(k x), max(x, 1)
     0.909090909 u                          u/1.1
     exp(t log 2), exp(-t log 10)           2^t, 10^(-t)
     1.6955206^t                            exp(0.528 t)
@@ -46,11 +46,18 @@ def arranged(candidate: Candidate) -> Candidate:
             return CONSTANT
         return node
 
-    tree = _sums(tree_of(candidate))
+    tree = everywhere(_sums(tree_of(candidate)), _number_last)
     expr = from_tree(emitted(_divided(everywhere(everywhere(everywhere(tree, _even), _growth), _unit))))
     if len(expr) > len(candidate.expr) or len(constants) != len(candidate.consts):
         return candidate
     return candidate.rewritten(expr, np.array(constants), candidate.fvu)
+
+
+def _number_last(node):
+    """max(1, x) as max(x, 1)."""
+    if isinstance(node, tuple) and node[0] in ("max", "min") and isinstance(node[1], float):
+        return (node[0], node[2], node[1])
+    return node
 
 
 def is_polynomial(candidate: Candidate) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fansr.expressions import n_constants
+from fansr.expressions import CONSTANT, n_constants, variables
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import (
     alternative_forms,
@@ -34,6 +34,11 @@ WON_BACK = 12.0  # nats: what rounding and cutting may still win back
 # Nats that a polynomial may cost more than a (x - b)^2 + c: its two further tokens, and what its constants cancel.  Where those of
 # the latter are round it leads by more.
 POLYNOMIAL = 2 * description_length.TOKEN_NATS + 1.0
+BETTER, LOOKED_CLOSELY = 0.8, 4  # share of the FVU that a law without a shape may leave; how many are looked at for one
+WHOLE_POWER, WHOLE_POWER_NATS = (
+    12,
+    1.0,
+)  # a whole exponent up to there, which could be a symbol as the square is one, and what it costs to tell
 READ = 24  # tokens; a longer law of the front is not rewritten when time is up
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing
@@ -120,16 +125,45 @@ class Ending(State):
     def _finals(self, leaders: list[Candidate], over: Callable[[], bool]) -> list[Candidate]:
         """Leaders as they would be handed out, and what those with constants at the end of their range come to."""
         finals = [self._plain(candidate, over) for candidate in leaders]
-        if self.rules is not None or self.units is not None or self.calendar:
+        if self.rules is not None or self.units is not None:
             return finals
-        others = [limit for one in finals for limit in alternative_forms.limits(one, self.problem.X, self.fitter)]
-        others += [
-            interest for one in finals for interest in alternative_forms.compounded(one, self.problem.X, self.fitter)
-        ]
-        others += [product for one in finals for product in alternative_forms.shifted_products(one, self.fitter, over)]
+        X, fitter = self.problem.X, self.fitter
+        free = [one for one in finals if not (self.calendar and self.calendar(one))]
+        others = [limit for one in free for limit in alternative_forms.limits(one, X, fitter)]
+        others += [interest for one in free for interest in alternative_forms.compounded(one, X, fitter)]
+        others += [product for one in free for product in alternative_forms.shifted_products(one, fitter, over)]
         return [*finals, *(self._plain(other, over) for other in others)]
 
     def _choice(self, finals: list[Candidate], over: Callable[[], bool]) -> Candidate | None:
+        """The soundest; of close fits that leave a shape one that leaves none, where that is not far behind."""
+        best = self._soundest(finals, over)
+        if best is None or not self._leaves_shape(best):
+            return best
+        bar = self._final_value(best) + AS_WELL
+        near = [c for c in finals if c.fvu < BETTER * best.fvu and self._final_value(c) <= bar and self._sound(c)]
+        near = sorted(near, key=self._final_value)[:LOOKED_CLOSELY]
+        return next((c for c in near if not self._leaves_shape(c)), best)
+
+    def _leaves_shape(self, candidate: Candidate) -> bool:
+        """Whether what a close fit leaves has a shape: it approximates another law."""
+        from fansr.expressions import evaluate
+        from fansr.search import verdict
+
+        if self.options.select != "mdl" or self.aim is not None or self.known:
+            return False
+        if not 100 * self.floor < candidate.fvu < selection.SMOOTH or self._is_exact(candidate):
+            return False
+        X, y, w = self.problem.X, self.problem.y, self.problem.weights
+        with np.errstate(all="ignore"):
+            residual = y - evaluate(candidate.expr, X, candidate.consts)
+        if not np.isfinite(residual).all():
+            return False
+        weighed = residual if w is None else residual * np.sqrt(w / w.max())
+        columns = variables(candidate.expr)
+        names = [self.problem.names[j] for j in columns]
+        return bool(verdict.shape_of(X[:, columns], weighed, names, len(candidate.consts), y, self.options.seed))
+
+    def _soundest(self, finals: list[Candidate], over: Callable[[], bool]) -> Candidate | None:
         """The best by the selection's number, or a sound one not far behind it."""
         best = min(finals, key=self._final_value, default=None)
         if best is None or self._sound(best):
@@ -190,12 +224,14 @@ class Ending(State):
         tokens = (
             description_length.TOKEN_NATS if candidate.fvu <= consensus.NOISY else 0.0
         )  # a coefficient of 1 is a guess there
+        told = self.aim is None and self._is_exact(candidate)
         snapped = [
             rounding.snap(
-                form, self.fitter, self.floor, physics, tokens, over, 0 if form is polynomial else rounding.SPELLINGS
+                form, self.fitter, self.floor, physics, tokens, over, 0 if form is polynomial else rounding.SPELLINGS,
+                rounding.TOLD_MARGIN if told else rounding.MARGIN,
             )
             for form in forms
-        ]
+        ]  # fmt: skip
         best = min(snapped, key=self._final_value)
         if self._final_value(written) < self._final_value(best) - rounding.MARGIN:
             best = written  # what was rounded says less of rows it has not seen
@@ -283,19 +319,23 @@ class Ending(State):
         if self.aim is not None:
             return 0.0
         unheard = 0.5 * max(0.0, len(self.problem.y) - self.rows_heard) * -math.log(max(candidate.fvu, self.floor))
-        return unheard + leave_one_out.excess(candidate, self.problem)
+        return unheard + leave_one_out.excess(candidate, self.problem, rounding.round_ones(candidate))
 
     def _final_value(self, candidate: Candidate) -> float:
         """The selection's number, with a round constant charged its code instead of a fitted one's."""
         M = len(self.problem.y)
         free, told = 0, 0.0
-        for c in candidate.consts:
+        dearest = description_length.constant_nats(M, max(candidate.fvu, self.rounded), self.floor)
+        powers = rounding.exponents(candidate.expr)
+        places = [i for i, token in enumerate(candidate.expr) if token == CONSTANT]
+        for c, at in zip(candidate.consts, places):
             nats = rounding.round_nats(float(c), self.options.physics)
-            free, told = (
-                (free, told + nats)
-                if nats < description_length.constant_nats(M, max(candidate.fvu, self.rounded), self.floor)
-                else (free + 1, told)
-            )
+            if at in powers and float(c).is_integer() and abs(c) <= WHOLE_POWER:
+                told += WHOLE_POWER_NATS
+            elif nats < dearest:
+                told += nats
+            else:
+                free += 1
         value = selection.selection(
             self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known, self.exact,
             self.problem.X.shape[1], self.rounded,

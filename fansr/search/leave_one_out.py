@@ -22,14 +22,17 @@ NEARLY_ONE = 1e-6  # of 1 - h: a row that alone determines a constant
 
 
 @np.errstate(all="ignore")
-def leverages(candidate: Candidate, problem: Problem) -> np.ndarray:
-    """(M,) diagonal of the hat matrix of a law's constants, rows by the roots of their weights; NaN where it has no finite Jacobian."""
+def leverages(candidate: Candidate, problem: Problem, held: np.ndarray | None = None) -> np.ndarray:
+    """(M,) diagonal of the hat matrix of a law's constants but for those held (C,), rows by the roots of their weights; NaN where it has no
+    finite Jacobian."""
     from fansr.expressions import value_and_jacobian
 
     M, C = len(problem.y), len(candidate.consts)
-    if not C:
+    if not C or held is not None and held.all():
         return np.zeros(M)
     _, J = value_and_jacobian(candidate.expr, problem.X, np.asarray(candidate.consts, dtype=np.float64))  # (C, M)
+    if held is not None:
+        J = J[~held]
     if problem.weights is not None:
         J = J * np.sqrt(problem.weights / problem.weights.max())
     size = np.abs(J).max(axis=1)
@@ -41,17 +44,17 @@ def leverages(candidate: Candidate, problem: Problem) -> np.ndarray:
 
 
 @np.errstate(all="ignore")
-def excess(candidate: Candidate, problem: Problem) -> float:
+def excess(candidate: Candidate, problem: Problem, held: np.ndarray | None = None) -> float:
     """Nats by which a law predicts left-out rows worse than one of as many constants does whose rows all weigh alike.
 
-    0.5 M log(PRESS / RSS (1 - C/M)^2), at least 0.
+    0.5 M log(PRESS / RSS (1 - C/M)^2), at least 0.  held (C,): constants that no row decides, since they are round numbers.
     """
     from fansr.expressions import evaluate
 
     M, C = len(problem.y), len(candidate.consts)
     if not C or not max(LEAST_ROWS, C + 2) <= M <= MOST_ROWS or not candidate.fvu > CLEAN:
         return 0.0
-    h = leverages(candidate, problem)
+    h = leverages(candidate, problem, held)
     if not np.isfinite(h).all():
         return 0.0
     scale = float(np.abs(problem.y).max()) or 1.0

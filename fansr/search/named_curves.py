@@ -51,6 +51,8 @@ def _kind(node) -> str | None:
         return None
     if all(kind == "1" for kind in kinds):
         return "1"
+    if token in ("max", "min"):  # a column that is held up to a switch, or from there on
+        return "M1" if sorted(kinds) == ["1", "M1"] else None
     if token in ("+", "-"):
         return _sum(*kinds)
     if token == "*":

@@ -6,6 +6,9 @@
     1/(a + b exp(-r t)), 1/(a x^-n + b)    K/(1 + exp(-r (t - t0))), K/(1 + (h/x)^n)
     1.1/b + c/b                            (1.1 + c)/b
     x^3/sqrt(x), 1/sqrt(a/b)               x^2.5, sqrt(b/a)
+    x^-12, c x^-12                         1/x^12, c/x^12
+    sqrt(3 x^1.4 z^0.6)                    1.73 x^0.7 z^0.3
+    sqrt(1 - cos(2 u)), sqrt(1 + cos(2 u)) 1.41 |sin(u)|, 1.41 |cos(u)|
     log(2.5 x^0.43)                        0.43 log(x) + 0.92
 
 Trees are nested tuples with floats for numbers, as in shortening.py.  `plain` is applied to what is handed out; alternatives that are
@@ -252,6 +255,21 @@ def one_power(node):
     return node
 
 
+def taken_root(node):
+    """sqrt(c x^p z^q) with fitted p, q as sqrt(c) x^(p/2) z^(q/2)."""
+    if not isinstance(node, tuple) or node[0] != "pow1_2":
+        return node
+    c, rest = coefficient(node[1])
+    parts = list(multiplicands(rest))
+    if not c > 0 or not all(_has_fitted_power(part) for part in parts):
+        return node
+    return scaled(math.sqrt(c), reduce(lambda a, b: ("*", a, b), [("pow", part[1], part[2] / 2) for part in parts]))
+
+
+def _has_fitted_power(node) -> bool:
+    return isinstance(node, tuple) and node[0] == "pow" and isinstance(node[2], float) and (2 * node[2]) % 1 != 0
+
+
 def turned_root(node):
     """c/sqrt(a/b) as c sqrt(b/a)."""
     if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
@@ -274,6 +292,13 @@ def above_the_bar(node):
     left = [part for part in below if not _is_negative_power(part)]
     top, bottom = (reduce(lambda a, b: ("*", a, b), parts) if parts else None for parts in ([*above, *turned], left))
     return top if bottom is None else ("/", top, bottom)
+
+
+def below_the_bar(node):
+    """x^-12 as 1/x^12, for a whole exponent."""
+    if _is_negative_power(node) and node[2] % 1 == 0:
+        return ("inv", ("pow", node[1], -node[2]) if node[2] < -1 else node[1])
+    return node
 
 
 def _is_negative_power(node) -> bool:
@@ -403,6 +428,19 @@ def waves(node):
     return node
 
 
+def half_angle(node):
+    """sqrt(1 - cos(2 u)) as sqrt(2) |sin(u)|, and with a plus |cos(u)|."""
+    if not isinstance(node, tuple) or node[0] != "pow1_2":
+        return node
+    terms = list(summands(node[1]))
+    if len(terms) != 2 or {term is None for _, term in terms} != {True, False}:
+        return node
+    (a,), ((b, term),) = [c for c, term in terms if term is None], [part for part in terms if part[1] is not None]
+    if not (isinstance(term, tuple) and term[0] == "cos" and a > 0 and abs(abs(b) - a) <= SAME * a):
+        return node
+    return scaled(math.sqrt(2 * a), ("abs", ("sin" if b < 0 else "cos", scaled(0.5, term[1]))))
+
+
 def _phasor(c: float, term, line) -> complex:
     """z of c sin or cos(w x + m) = Im(z exp(i |w| x))."""
     w, m, _ = line
@@ -421,9 +459,12 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     best = candidate
     rules = (
         (waves, 0),
+        (half_angle, 0),
         (one_power, 1),
+        (taken_root, 1),
         (turned_root, 0),
         (above_the_bar, 1),
+        (below_the_bar, 1),
         (logarithm, 1),
         (in_order, 0),
         (one_sided, 3),

@@ -23,7 +23,11 @@ from fansr.search.shortening import absorb, factored
 # A round value must be this many nats likelier than a free constant, besides what both cost to tell: a wrong one
 # costs the user more than a long decimal does.  Odds of 20; of random constants about as few are taken for round ones.
 MARGIN = 3.0
-IRRATIONAL = 5.0  # nats that a summand pi or sqrt(2) costs more than a factor: laws scale with these, and add none
+TOLD_MARGIN = 1.0  # of a law that explains its target to the printed digits: what numbers are typed as follows from rules with round ones
+EXPONENT = 3.0  # nats that a whole or half exponent costs less than such a factor: of laws' exponents most are
+IRRATIONAL = (
+    5.0  # nats that pi or sqrt(2) costs more as a summand or an exponent than as a factor: laws scale with these
+)
 SLIGHT = 0.1  # of the target's spread by which a constant moves a law at least for nothing to be charged
 SPELLINGS, SPELLING = 4, 1.0
 JUMPS = ("step", "sign", "floor")
@@ -205,6 +209,11 @@ def _with_round_held(candidate: Candidate, M: int, floor: float, physics: bool) 
     return _bound(candidate.expr, candidate.consts, held), held
 
 
+def round_ones(candidate: Candidate) -> np.ndarray:
+    """Which (C,) of a law's constants are round to the last bits, so that no row decides them."""
+    return np.array([round_nats(float(c)) <= FRACTION_NATS for c in candidate.consts], dtype=bool)
+
+
 @np.errstate(all="ignore")
 def cancelling_nats(candidate: Candidate, X: np.ndarray, y: np.ndarray, rows: int = 1024) -> float:
     """What constants cost to tell besides, where they move the law by more than the data vary: log(rms(c df/dc) / std(y)).
@@ -232,30 +241,33 @@ def snap(
     tokens: float = 1.5,
     over: Callable[[], bool] = lambda: False,
     spellings: int = SPELLINGS,
+    margin: float = MARGIN,
 ) -> Candidate:
     """Replace constants by round values wherever that is the shorter description of the data.
 
     fitter: a refine.Refiner over the data.  The law is tried as it stands and with coefficients taken out of its sums
     (tidy.factored), where a round ratio shows; another spelling must save SPELLING nats more.  One constant at a time, the one with the largest gain
     first; the others are fitted again each time.  A value is taken when the loss of fit,
-    (RSS' - RSS) / (2 sigma^2) nats with sigma^2 the residual variance, and MARGIN are less than what its shorter
+    (RSS' - RSS) / (2 sigma^2) nats with sigma^2 the residual variance, and `margin` are less than what its shorter
     code saves.  spellings: of these with coefficients taken out so many at most.  Literals that stay are constants again in the result, with their exact values.  over() is asked now and
     then whether time is up: what is rounded by then is the answer.
     """
-    best, most = _snapped(candidate, fitter, floor, physics, tokens, over)
+    best, most = _snapped(candidate, fitter, floor, physics, tokens, over, margin)
     for expr, consts in factored(candidate.expr, candidate.consts)[:spellings]:
         if over():
             break
         fvu = fitter.fvu(expr, consts)
         if len(expr) <= len(candidate.expr) and fvu <= max(candidate.fvu * (1 + 1e-6), floor):
             spelt = replace(candidate, expr=expr, consts=np.array(consts), fvu=fvu)
-            other, saved = _snapped(spelt, fitter, floor, physics, tokens, over)
+            other, saved = _snapped(spelt, fitter, floor, physics, tokens, over, margin)
             if saved > most + SPELLING:
                 best, most = other, saved
     return best
 
 
-def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: float, over) -> tuple[Candidate, float]:
+def _snapped(
+    candidate: Candidate, fitter, floor: float, physics: bool, tokens: float, over, margin: float
+) -> tuple[Candidate, float]:
     """One spelling of a law with its constants rounded, and the nats saved in all."""
     from fansr.fitting import LossRefiner
 
@@ -275,14 +287,15 @@ def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: 
         else:
             errors = standard_errors(expr, consts, X, y, fvu, floor, weights)
         taken = False
-        for saved, k, value in _proposals(expr, consts, errors, physics, tokens, refused):
+        for saved, k, value in _proposals(expr, consts, errors, physics, tokens, refused, margin):
             at = _place(expr, k)
             trial = [*expr[:at], repr(value), *expr[at + 1 :]]
             new_fvu, new_consts = fitter.polish(trial, np.delete(consts, k))
             loss = 0.5 * (max(new_fvu, floor) - max(fvu, floor)) / sigma2
-            if new_fvu < math.inf and loss < saved - (MARGIN if value else 0.0):
+            if new_fvu < math.inf and loss < saved - (margin if value else 0.0):
                 expr, consts, fvu, taken = trial, np.asarray(new_consts, dtype=np.float64), new_fvu, True
                 total += saved - loss
+                refused.clear()  # what one constant hid of another is seen now
                 break
             refused.add((at, value))
         if not taken:
@@ -290,23 +303,27 @@ def _snapped(candidate: Candidate, fitter, floor: float, physics: bool, tokens: 
     return _finished(candidate, expr, consts, fvu, fitter), total
 
 
-def _proposals(expr, consts, errors, physics: bool, tokens: float, refused) -> list[tuple[float, int, float]]:
+def _proposals(
+    expr, consts, errors, physics: bool, tokens: float, refused, margin: float = MARGIN
+) -> list[tuple[float, int, float]]:
     """(nats saved, constant, round value) worth a trial, the most promising first."""
     options = []
     if not any(variable_index(token) is not None for token in expr):
         return []  # the mean of a noisy target is no round number, least of all 0
-    summands = _summands(expr)
+    powers = exponents(expr)
+    dear = _summands(expr) | powers
     for k, (c, error) in enumerate(zip(consts, errors)):
         c = float(c)
-        added = _place(expr, k) in summands
+        irrational = IRRATIONAL if _place(expr, k) in dear else 0.0
         reach = max(4 * float(error), 4e-15 * abs(c)) if error < math.inf else 0.0
         for value, nats in simple_values(c, reach, physics):
-            saved = real_nats(c, float(error)) - nats - (IRRATIONAL if added and not is_rational(value) else 0.0)
+            saved = real_nats(c, float(error)) - nats - (0.0 if is_rational(value) else irrational)
+            saved += EXPONENT if _place(expr, k) in powers and value and 2 * value % 1 == 0 else 0.0
             if saved + 2 * tokens < 0 or (_place(expr, k), value) in refused:
                 continue
             saved += tokens * _shortened(expr, consts, k, value)
             gain = saved - 0.5 * ((value - c) / max(error, 1e-300)) ** 2
-            if gain > (MARGIN if value else 0.0):
+            if gain > (margin if value else 0.0):
                 options.append((gain, saved, k, value))
     return [option[1:] for option in sorted(options, reverse=True)[:TRIED]]
 
@@ -328,12 +345,17 @@ def _summands(expr: Sequence[str]) -> set[int]:
     return places
 
 
+def exponents(expr: Sequence[str]) -> set[int]:
+    """Positions at which the exponents of powers begin."""
+    return {end(expr, i + 1) for i, token in enumerate(expr) if token == "pow"}
+
+
 def _shortened(expr, consts, k: int, value: float) -> int:
-    """Tokens saved by writing the expression with its k-th constant at `value`."""
+    """Tokens saved by writing the expression with its k-th constant at `value`; x^-6 as 1/(x^3)^2 is no longer than with a number."""
     values = [float(c) for c in consts]
     before = len(absorb(expr, values)[0])
     values[k] = value
-    return before - len(absorb(expr, values)[0])
+    return max(0, before - len(absorb(expr, values)[0]))
 
 
 def written(candidate: Candidate, fitter: Any) -> Candidate:

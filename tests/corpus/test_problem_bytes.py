@@ -159,6 +159,10 @@ def test_formulas_are_those_of_to_infix(case):
         ["inv", "inv", "x1"],
         ["pow5", "pow1_2", "pow5", "pow1_2", "x1"],
         ["*", "neg", "x1", "neg", "x1"],
+        ["pow2", "pow3", "x1"],
+        ["/", "x1", "pow2", "pow3", "pow5", "neg", "x1"],
+        ["pow2", "pow3", "pow1_2", "x1"],
+        ["pow4", "pow2", "pow1_4", "+", "x1", "x2"],
     ],
 )
 def test_signs_and_brackets(form):

@@ -1,0 +1,89 @@
+"""Laws a + h floor((x - d) / P) of one column: prices by the hour begun, counts of whole steps.
+
+The target has few values, each on a stretch of the column of its own, a whole number of heights apart.  Every row bounds where a step of
+width P may begin; of the widths that leave room the roundest is taken, and of the beginnings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from fansr.proposers.parts.breakpoints import round_between
+from fansr.proposers.parts.expression_assembly import Base
+from fansr.proposers.parts.inner_scan import summed
+
+LEVELS = 3  # at least; with two it is a jump
+SAME = 1e-9  # of the target's size: values that are one
+MULTIPLE = 1e-6  # of a height that a level may lie off a whole number of them
+ROUND = (
+    1.0,
+    2.0,
+    5.0,
+    2.5,
+    3.0,
+    4.0,
+    6.0,
+    1.2,
+    1.5,
+    7.0,
+    8.0,
+    2.4,
+    3.6,
+)  # times powers of ten: widths of steps, the roundest first
+
+
+def staircase(x: np.ndarray, y: np.ndarray, column: Base) -> list[Base]:
+    """The laws of a staircase over x (M,) that has y (M,) exactly; [] where it is none."""
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
+    starts = np.flatnonzero(np.concatenate([[True], np.abs(np.diff(y)) > SAME * np.abs(y).max()]))
+    ends = np.append(starts[1:], len(x)) - 1
+    if len(starts) < LEVELS or len(starts) > len(x) / 2 or (x[starts[1:]] <= x[ends[:-1]]).any():
+        return []
+    rises = np.diff(y[starts])
+    h = float(rises[np.argmin(np.abs(rises))])
+    steps = rises / h
+    if (steps < 0.5).any() or np.abs(steps - np.round(steps)).max() > MULTIPLE:
+        return []
+    n = np.concatenate([[0.0], np.cumsum(np.round(steps))])
+    low, high = x[starts], x[ends]
+    laws = []
+    for width in _widths(low, high, n):
+        # floor: d + P n <= low and high < d + P (n + 1); with the steps closed above: d + P n < low and high <= d + P (n + 1).
+        least, most = float((high - width * (n + 1)).max()), float((low - width * n).min())
+        if not least <= most:
+            continue
+        turns = width * round(least / width)
+        d = _beginning(least - turns, most - turns)
+        closed_above = d == least - turns < most - turns
+        sign = -1.0 if closed_above else 1.0
+        law = ("floor", *summed([sign / width], [column], -sign * d / width))
+        first = math.floor(sign * (low[0] - d) / width)
+        laws.append(summed([sign * h], [law], float(round(y[0] - sign * h * first, 12))))
+        break
+    return laws
+
+
+def _widths(low: np.ndarray, high: np.ndarray, n: np.ndarray) -> Iterator[float]:
+    """Widths of steps between the least and the most that any two stretches allow, the roundest first."""
+    i, k = np.triu_indices(len(n), 1)
+    apart = n[k] - n[i]
+    least = float(((high[k] - low[i]) / (apart + 1)).max())
+    inside = apart > 1
+    most = float(((low[k] - high[i])[inside] / (apart - 1)[inside]).min()) if inside.any() else math.inf
+    if not least <= most or not math.isfinite(most):
+        return
+    power = 10.0 ** math.floor(math.log10(most))
+    for tens in (power, power / 10):
+        yield from (m * tens for m in ROUND if least <= m * tens <= most)
+    yield round_between(least, most)
+
+
+def _beginning(least: float, most: float) -> float:
+    """Where a step begins: 0, or the roundest number between the bounds."""
+    if least <= 0.0 <= most:
+        return 0.0
+    return least if least == most else round_between(least, most)
