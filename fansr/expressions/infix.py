@@ -40,13 +40,19 @@ def format_number(value: float, digits: int | None = None) -> str:
     return re.sub(r"e\+?(-?)0*(\d+)$", r"e\1\2", text) if "e" in text else text
 
 
+_PARTS_OF_PI = (
+    ("pi/180", math.pi / 180), ("pi/90", math.pi / 90), ("180/pi", 180 / math.pi), ("2*pi/365.25", 2 * math.pi / 365.25),
+    ("2*pi/86400", 2 * math.pi / 86400),
+)  # fmt: skip
+
+
 def part_of_pi(value: float) -> str:
     """ "pi/6", "2*pi", "-5*pi/3" for a number that is one to 15 digits, numerator and denominator up to 12; else "".
 
-    Also "pi/180", "pi/90" and "180/pi" of angles in degrees.
+    Also "pi/180", "pi/90" and "180/pi" of angles in degrees, "2*pi/365.25" and "2*pi/86400" of days and seconds.
     """
     share = abs(value) / math.pi
-    for text, exact in (("pi/180", math.pi / 180), ("pi/90", math.pi / 90), ("180/pi", 180 / math.pi)):
+    for text, exact in _PARTS_OF_PI:
         if abs(abs(value) - exact) <= 6e-15 * exact:
             return "-" + text if value < 0 else text
     if not share < 13:

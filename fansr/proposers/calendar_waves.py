@@ -1,4 +1,4 @@
-"""Waves of the period that a column's name states: a month comes round after 12, an hour after 24, a degree after 360.
+"""Waves of the period that a column's name or its cells state: a month comes round after 12, an hour after 24, a degree after 360.
 
 Nobody who plots a temperature over `month` looks for a period: it is known, and so is that one is there.  The laws
 A sin(2 pi x / P + phi), alone, with a constant, with a straight line beside and with the other columns, are one regression each.
@@ -22,6 +22,10 @@ PERIODS = {
     "day of week": 7.0, "dow": 7.0, "day of year": 365.25, "doy": 365.25, "yday": 365.25, "julian day": 365.25, "deg": 360.0,
     "degree": 360.0, "angle deg": 360.0, "azimuth": 360.0, "bearing": 360.0, "heading": 360.0,
 }  # fmt: skip
+READ = {
+    ("clock", "seconds"): 86_400.0, ("date", "seconds"): 86_400.0, ("date", "days"): 365.25, ("date", "months"): 12.0,
+    ("words", "months"): 12.0, ("words", "weekdays"): 7.0,
+}  # fmt: skip  # of cells that were dates, times and words, by what they became
 LEAST_SPAN, MOST_TURNS = 0.7, 40.0  # of a period that the table covers
 MIN_ROWS = 6
 PRIOR_NATS = 12.0  # what the name is worth: of a structure of some 17 nats little has still to be told
@@ -40,10 +44,11 @@ def period_of(name: str) -> float | None:
 
 
 def calendar_columns(problem: Problem) -> dict[int, float]:
-    """Columns whose name states a period, of which the rows cover enough: {column: period}."""
-    found = {}
+    """Columns whose name or whose cells (times of day, dates, names of months) state a period, of which the rows cover enough: {column: period}."""
+    found, conversions = {}, problem.extra.get("conversions", {})
     for j, name in enumerate(problem.names):
-        period = period_of(str(name))
+        told = conversions.get(name, {})
+        period = READ.get((told.get("kind"), told.get("unit", ""))) or period_of(str(name))
         if (
             period
             and LEAST_SPAN * period <= float(np.ptp(problem.X[:, j])) * (1 + 1 / len(problem.y)) <= MOST_TURNS * period

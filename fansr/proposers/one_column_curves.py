@@ -270,8 +270,8 @@ def stages(
             others = single(shapes, projector(problem, known), DRAWN_BESIDE)
             twos += [[*known, other] for other in others[: max(2, count // 4)]]
         laws += _polished(problem, twos, floor)
-        for pair in (_two_decays(problem), _two_powers(problem)):
-            laws += _polished(problem, [pair], floor) if pair else []
+        for terms in (_two_decays(problem), _two_powers(problem), _both_ways(problem)):
+            laws += _polished(problem, [terms], floor) if terms else []
         yield _best(laws, floor, count)
 
 
@@ -348,6 +348,23 @@ def _two_powers(problem: Problem) -> list[Curve]:
     i, j = np.triu_indices(len(E), 1)
     at = int(np.argmin(projector(problem).pair_shares(E[i], E[j])[0]))
     return [Curve(1.0, powered(X, Fraction(powers[k])), E[k]) for k in (i[at], j[at])]
+
+
+def _both_ways(problem: Problem) -> list[Curve]:
+    """cosh or sinh of k (x - c), of one rate both ways: heat along a rod, diffusion with loss."""
+    x = problem.X[:, 0] - float(problem.X[:, 0].mean())
+    k = np.geomspace(0.3, 20.0, 40)[:, None] / float(np.ptp(x))
+    up, down = np.exp(k * x), np.exp(-k * x)
+    at = int(np.argmin(projector(problem).pair_shares(up, down)[0]))
+    (_, a, b), _ = coefficients([np.ones(len(x)), up[at], down[at]], problem.y / scale_of(problem.y), None)
+    if not a * b or not math.isfinite(a * b):
+        return []
+    rate = float(k[at, 0])
+    c = 0.5 * math.log(abs(b / a)) / rate  # a e^(kx) + b e^(-kx) = A (e^(k (x - c)) +- e^(-k (x - c)))
+    name, values = ("cosh", np.cosh) if a * b > 0 else ("sinh", np.sinh)
+    centre = c + float(problem.X[:, 0].mean())
+    expr = (name, "*", repr(rate), "-", *X, repr(centre))
+    return [Curve(1.0, expr, values(rate * (x - c)))]
 
 
 def _rank(share: float, law: Base, floor: float = 0.0) -> float:

@@ -5,7 +5,7 @@
     K/(exp(r (t0 - t)) + 1)                K/(1 + exp(-r (t - t0)))
     1/(b/x + c)                            (1/c) x/(x + b/c)
     (a - x)^2, cosh(-k x), max(1, x)       (x - a)^2, cosh(k x), max(x, 1)
-    0.909090909 u                          u/1.1
+    0.909090909 u, log(u) - log(v)         u/1.1, log(u/v)
     exp(t log 2), exp(-t log 10)           2^t, 10^(-t)
     1.6955206^t                            exp(0.528 t)
 
@@ -34,7 +34,10 @@ ROOTS = ("pow1_2", "pow1_3", "pow1_4", "pow1_5")
 
 def arranged(candidate: Candidate) -> Candidate:
     """The candidate with the parts of its sums in the order of polynomials, and logistic curves with their middle."""
-    if not any(token in ("+", "-", "*", "/", "pow", "pow2") for token in candidate.expr) or candidate.ties is not None:
+    if (
+        not any(token in ("+", "-", "*", "/", "pow", "pow2", "max", "min") for token in candidate.expr)
+        or candidate.ties is not None
+    ):
         return candidate
     constants: list[float] = []
 
@@ -46,11 +49,25 @@ def arranged(candidate: Candidate) -> Candidate:
             return CONSTANT
         return node
 
-    tree = everywhere(_sums(tree_of(candidate)), _number_last)
+    tree = everywhere(everywhere(_sums(tree_of(candidate)), _number_last), _one_logarithm)
     expr = from_tree(emitted(_divided(everywhere(everywhere(everywhere(tree, _even), _growth), _unit))))
     if len(expr) > len(candidate.expr) or len(constants) != len(candidate.consts):
         return candidate
     return candidate.rewritten(expr, np.array(constants), candidate.fvu)
+
+
+def _one_logarithm(node):
+    """c log(u) - c log(v), alone in a sum or beside other terms, as c log(u/v)."""
+    if not isinstance(node, tuple) or node[0] not in ("+", "-"):
+        return node
+    terms = list(summands(node))
+    logs = [k for k, (_, term) in enumerate(terms) if isinstance(term, tuple) and term[0] == "log"]
+    if len(logs) != 2 or abs(terms[logs[0]][0] + terms[logs[1]][0]) > SAME * abs(terms[logs[0]][0]):
+        return node
+    above, below = sorted(logs, key=lambda k: -terms[k][0])
+    one = ("log", ("/", terms[above][1][1], terms[below][1][1]))
+    rest = [term for k, term in enumerate(terms) if k not in logs]
+    return added([(terms[above][0], one), *rest])
 
 
 def _number_last(node):

@@ -34,6 +34,8 @@ WON_BACK = 12.0  # nats: what rounding and cutting may still win back
 # Nats that a polynomial may cost more than a (x - b)^2 + c: its two further tokens, and what its constants cancel.  Where those of
 # the latter are round it leads by more.
 POLYNOMIAL = 2 * description_length.TOKEN_NATS + 1.0
+CLOSE = 10 * selection.SMOOTH  # FVU below which a law may be the approximation of another
+SHAPELESS = 12.0  # nats by which a close fit may lead and still stand back behind one that leaves no shape
 BETTER, LOOKED_CLOSELY = 0.8, 4  # share of the FVU that a law without a shape may leave; how many are looked at for one
 WHOLE_POWER, WHOLE_POWER_NATS = (
     12,
@@ -139,8 +141,10 @@ class Ending(State):
         best = self._soundest(finals, over)
         if best is None or not self._leaves_shape(best):
             return best
-        bar = self._final_value(best) + AS_WELL
-        near = [c for c in finals if c.fvu < BETTER * best.fvu and self._final_value(c) <= bar and self._sound(c)]
+        bar = self._final_value(best) + SHAPELESS
+        more = [c for c in self.pool[FINISHERS : FINISHERS + MORE] if c.fvu < BETTER * best.fvu]
+        near = [c for c in (*finals, *(self._plain(c, over) for c in more)) if c.fvu < BETTER * best.fvu]
+        near = [c for c in near if self._final_value(c) <= bar and self._sound(c)]
         near = sorted(near, key=self._final_value)[:LOOKED_CLOSELY]
         return next((c for c in near if not self._leaves_shape(c)), best)
 
@@ -151,7 +155,7 @@ class Ending(State):
 
         if self.options.select != "mdl" or self.aim is not None or self.known:
             return False
-        if not 100 * self.floor < candidate.fvu < selection.SMOOTH or self._is_exact(candidate):
+        if not 100 * self.floor < candidate.fvu < CLOSE or self._is_exact(candidate):
             return False
         X, y, w = self.problem.X, self.problem.y, self.problem.weights
         with np.errstate(all="ignore"):
@@ -242,7 +246,7 @@ class Ending(State):
         ):
             best = snapped[0]
         plain = self.as_told(self._kept(self._in_plain_form(best), best, written, candidate))
-        if sum(plain.consts != 1.0) == sum(candidate.consts != 1.0) and candidate.fvu <= plain.fvu * (1 + 1e-6):
+        if _told(plain) == _told(candidate) and candidate.fvu <= plain.fvu * (1 + 1e-6):
             self.saved[id(plain)] = max(0.0, self._final_value(plain) - self._final_value(candidate)), plain
         return plain
 
@@ -347,6 +351,11 @@ class Ending(State):
         value += self._of_units(candidate) + self._of_left_out(candidate)
         saved, _ = self.saved.get(id(candidate), (0.0, None))
         return value + told + rounding.cancelling_nats(candidate, self.problem.X, self.problem.y) - saved
+
+
+def _told(candidate: Candidate) -> int:
+    """Constants of a law that say something: 0 and 1 belong to its form."""
+    return int(np.sum(~np.isin(candidate.consts, (0.0, 1.0))))
 
 
 def determined(candidate: Candidate, errors: np.ndarray) -> bool:

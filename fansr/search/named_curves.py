@@ -1,7 +1,7 @@
 """Curves of one column that have a name: lines, powers, decays to a floor, saturation, peaks, waves, whatever their spelling.
 
-A law is classified from its leaves upwards by a small algebra: the exponential of a line is E, 1/(1 + E) is logistic, a + b E goes to a
-floor, x^n/(x^n + c) is Hill's.  Constants have no values here.  Which of them a selection prefers in a table of one column is COMMON.
+A law is classified from its leaves upwards by a small algebra, in which a line with a bend is a line: the exponential of a line is E,
+1/(1 + E) is logistic, a + b E goes to a floor, x^n/(x^n + c) is Hill's.  Constants have no values here.  Which of them a selection prefers in a table of one column is COMMON.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fansr.expressions import CONSTANT, literal_value, to_tree, variable_index
 # fitted exponent), and
 NAMES = {
     "E": "exponential", "Arrhenius": "exp(c/x)", "stretched": "exp(c x^p)", "bell": "Gaussian", "Gompertz": "exp(c exp(k x))",
-    "wave": "sine", "step": "tanh or atan of a line", "log": "logarithm of a line", "hyperbola": "1/(x + b)", "logistic": "1/(1 + E)",
+    "wave": "sine", "hyperbolic": "sinh or cosh of a line", "step": "tanh or atan of a line", "log": "logarithm of a line", "hyperbola": "1/(x + b)", "logistic": "1/(1 + E)",
     "Hill": "1/(a + b x^p)", "peak": "Lorentzian", "parabola": "second degree", "square": "of a line", "damped": "E times a wave",
     "inhibited": "1/(a/x + b + c x)", "gamma": "power times E", "two": "sum of two exponentials", "root": "square root of a line", "inverse log": "1/(a + b log x)",
 }  # fmt: skip
 # "+" before a name: with a constant added.
 COMMON = frozenset(
     ["1", "M1", "M2", "M3", "M-1", "M-2", "M0.5", "M1.5", "M?", "+M1", "+M2", "+M-1", "+M-2", "+M0.5", "+M?", "E", "+E", "Arrhenius", "+stretched",
-     "stretched", "bell", "+bell", "Gompertz", "wave", "+wave", "step", "log", "+log", "hyperbola", "+hyperbola", "logistic", "Hill", "saturation",
+     "stretched", "bell", "+bell", "Gompertz", "wave", "+wave", "hyperbolic", "+hyperbolic", "step", "log", "+log", "hyperbola", "+hyperbola", "logistic", "Hill", "saturation",
      "peak", "parabola", "square", "damped", "gamma", "two", "inhibited", "inverse log"]
 )  # fmt: skip
 
@@ -52,7 +52,7 @@ def _kind(node) -> str | None:
     if all(kind == "1" for kind in kinds):
         return "1"
     if token in ("max", "min"):  # a column that is held up to a switch, or from there on
-        return "M1" if sorted(kinds) == ["1", "M1"] else None
+        return "M1" if "1" in kinds and {"M1", "+M1"} & set(kinds) else None
     if token in ("+", "-"):
         return _sum(*kinds)
     if token == "*":
@@ -189,6 +189,6 @@ def _of_line(name: str) -> Callable[[str], str | None]:
 
 _FUNCTIONS: dict[str, Callable[[str], str | None]] = {
     "inv": _inverse, "exp": _exponential, "log": _logarithm, "sin": _of_line("wave"), "cos": _of_line("wave"),
-    "tanh": _of_line("step"), "atan": _of_line("step"), "logistic": _of_line("logistic"),
+    "sinh": _of_line("hyperbolic"), "cosh": _of_line("hyperbolic"), "abs": _of_line("M1"), "tanh": _of_line("step"), "atan": _of_line("step"), "logistic": _of_line("logistic"),
     **{f"pow{n}": _raised(float(n)) for n in (2, 3, 4, 5)}, **{f"pow1_{n}": _raised(1 / n) for n in (2, 3, 4, 5)},
 }  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fansr.expressions import CONSTANT, part_of_logarithm, part_of_pi, to_tree
+from fansr.expressions import CONSTANT, part_of_logarithm, part_of_pi, to_tree, variable_index
 from fansr.search.plain_forms import text_of
 
 DIGIT, MOST_DIGITS, TOLD = 0.3, 9, 12  # a digit's price, digits that count, digits that are looked at
@@ -20,6 +20,7 @@ FREE, WHOLE = 1.5, 1000  # of a constant of a noisy law, besides its token; whol
 BRACKET = 0.8  # of a pair of brackets, twice as many within another
 OUTER = 1.5  # of an exponential below a bar or under a power, besides
 RARE, RARER = 0.5, ("sinh", "cosh", "tanh")  # of a function that an exponential may stand for, besides
+TURNED = 3.0  # of an absolute value beside the same column, which says neither slope, besides
 # Operators whose operands want brackets where they are sums.
 ARITHMETIC = frozenset(("*", "/", "neg", "inv", "pow", "pow2", "pow3", "pow4", "pow5"))
 
@@ -37,6 +38,7 @@ def price(tree, clean: bool) -> float:
     signs = expr.count("neg") + sum(k > 0 and expr[k - 1] == "neg" for k in whole)  # -3 is one number
     spoken = len(expr) - 0.5 * signs + 0.25 * expr.count("inv") + (1 + DIGIT) * len(whole)
     spoken += BRACKET * _brackets(tree) + OUTER * _outer_exponents(tree) + RARE * sum(map(expr.count, RARER))
+    spoken += TURNED * _turned_slopes(tree)
     spoken -= (1 - ONE) * consts.count(1.0)
     if not clean:
         return spoken + sum(
@@ -62,6 +64,42 @@ def _brackets(tree, depth: int = 1) -> int:
         held = not bare and head(child) in ("+", "-")
         total += depth * held + _brackets(child, depth + held)
     return total
+
+
+def _turned_slopes(node) -> int:
+    """Absolute values of what holds a column that is a term of the same sum."""
+    if not isinstance(node, tuple):
+        return 0
+    if node[0] not in ("+", "-"):
+        return sum(map(_turned_slopes, node[1:]))
+    terms = list(_terms(node))
+    bare = {term for term in terms if variable_index(term) is not None} if any(map(_is_abs, terms)) else set()
+    return sum(_is_abs(term) and not bare.isdisjoint(_leaves(term)) for term in terms) + sum(map(_turned_slopes, terms))
+
+
+def _terms(node) -> Iterator[object]:
+    """The terms of a sum without their numbers."""
+    if head(node) in ("+", "-"):
+        yield from _terms(node[1])
+        yield from _terms(node[2])
+    elif head(node) == "*" and node[1] == CONSTANT:
+        yield from _terms(node[2])
+    elif head(node) == "neg" or head(node)[:3] in ("mul", "div"):
+        yield from _terms(node[1])
+    else:
+        yield node
+
+
+def _is_abs(node) -> bool:
+    return head(node) == "abs"
+
+
+def _leaves(node) -> Iterator[object]:
+    if isinstance(node, tuple):
+        for child in node[1:]:
+            yield from _leaves(child)
+    else:
+        yield node
 
 
 def _outer_exponents(node) -> int:

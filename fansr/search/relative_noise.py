@@ -25,6 +25,10 @@ MIN_ROWS = 12
 RANGE = 10.0  # largest over smallest |y| from which the two kinds can be told apart
 LOOKED_AT = 60  # candidates whose residuals are judged
 CONVINCED = 12.0  # nats by which the best law under errors in proportion must beat the best under even ones
+CLOSE, CLOSE_CONVINCED = (
+    0.01,
+    4.0,
+)  # relative error below which digits and instruments make it, and nats that are enough there
 SHARE = (1e-6, 0.3)  # relative errors between rounding and no law at all
 
 
@@ -60,7 +64,7 @@ def found(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bo
         even = max(even, -0.5 * len(y) * np.log(squares) - price)
         relative = max(relative, -0.5 * len(y) * np.log(shares) - logs - price)
         least = min(least, np.sqrt(shares))
-    return SHARE[0] < least < SHARE[1] and relative > even + CONVINCED
+    return SHARE[0] < least < SHARE[1] and relative > even + (CLOSE_CONVINCED if least < CLOSE else CONVINCED)
 
 
 def weighed(problem: Problem) -> Problem:

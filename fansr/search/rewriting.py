@@ -449,7 +449,7 @@ def _is_power(node) -> bool:
 
 
 def hinges(node) -> Iterator[object]:
-    """0.1 |x - a| + 0.1 x - 0.1 a as 0.2 max(x - a, 0): kinks of one column, level on one side of all of them."""
+    """0.1 |x - a| + 0.1 x - 0.1 a as 0.2 max(x - a, 0), and 0.1 |x - a| + 0.3 x as 0.2 x + 0.2 max(x - a, 0) + 0.1 a: kinks of one column."""
     if head(node) not in ("+", "-"):
         return
     terms = list(summands(node))
@@ -460,11 +460,13 @@ def hinges(node) -> Iterator[object]:
         rest = [term for term, line in zip(terms, lines) if not (line and line[2] == j)]
         slope, bends = sum(c for c, term in rest if term == column), sum(c for c, _ in knots)
         for side in (1.0, -1.0):  # the knots' kinks point to the right, or to the left
-            if abs(slope - side * bends) > SAME * abs(bends):
+            left = slope - side * bends
+            left = 0.0 if abs(left) <= SAME * abs(bends) else left
+            if left and (not slope or side < 0):  # a V, which reads as it stands; a slope goes on to the right
                 continue
             bent = [(2 * c, ("max", added([(side, column), (-side * t, None)]), 0.0)) for c, t in knots]
             level = [term for term in rest if term[1] != column] + [(side * sum(c * t for c, t in knots), None)]
-            yield added([*bent, *level])
+            yield added([(left, column), *bent, *level])
 
 
 def shared(node) -> Iterator[object]:

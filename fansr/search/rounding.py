@@ -334,14 +334,14 @@ def _place(expr: list[str], k: int) -> int:
 
 
 def _summands(expr: Sequence[str]) -> set[int]:
-    """Positions at which the summands of a law begin; its root where it is no sum."""
-    places, i = set(), 0
-    while i < len(expr):
-        if expr[i] in ("+", "-"):
-            i += 1
-            continue
-        places.add(i)
-        i = end(expr, i)
+    """Positions at which the terms of sums begin, but for those of a wave's angle, and of the law itself."""
+    places = {0}
+    angle = 0  # where the angle ends that is being read
+    for i, token in enumerate(expr):
+        if token in ("sin", "cos", "tan") and i >= angle:
+            angle = end(expr, i)
+        elif token in ("+", "-") and i >= angle:
+            places |= {i + 1, end(expr, i + 1)}
     return places
 
 

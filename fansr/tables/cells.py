@@ -91,7 +91,7 @@ class Reading:
 
     kind "number": `decimal` sign, sign between `thousands`, `percent` ("%": 12% is 0.12), `currency` and `unit` that stand in
     the cells or in a row of units.  kind "date": `unit` ("days", "seconds", "months") since `origin` (ISO 8601), `order` of the
-    parts ("ymd", "dmy", "mdy").  kind "clock": h:mm:ss in seconds.  Made columns: kinds "derived" and "rate" (d/dt) by `formula` from
+    parts ("ymd", "dmy", "mdy").  kind "clock": h:mm:ss in seconds.  kind "words": `unit` ("months", "weekdays", "yes") by name.  Made columns: kinds "derived" and "rate" (d/dt) by `formula` from
     `sources`, "lag" by `rows` of `column`, "level" 1 where `column` is `level` of those it has, `levels`.
     """
 
@@ -117,6 +117,10 @@ class Reading:
             return f"{self.unit} since {self.origin}"
         if self.kind == "clock":
             return "h:mm:ss as seconds" if self.order == "hms" else "m:ss as seconds"
+        if self.kind == "words":
+            from fansr.tables.words import SAID
+
+            return SAID.get(self.unit, self.unit)
         if self.kind == "derived":
             return self.formula
         if self.kind == "rate":
@@ -285,7 +289,7 @@ def read(
     `where` names a row for messages, `unit` is what a row of units says of the column.  A column of which more cells are
     unreadable than read is text; its `cause` says why where its cells look like numbers or dates.
     """
-    from fansr.tables import dates
+    from fansr.tables import dates, words
 
     texts = [_text(cell) for cell in cells]
     present = [m for m, text in enumerate(texts) if text not in MISSING]
@@ -298,7 +302,7 @@ def read(
     scanned = {m: found for m in present if (found := scan(texts[m])) is not None}
     if 2 * len(scanned) >= len(present):
         return _read_numbers(texts, present, scanned, style, where, unit)
-    column = dates.read(texts, present, style, where)
+    column = words.read(texts, present) or dates.read(texts, present, style, where)
     if column is not None:
         return column
     return _finish(texts, present, {m: value for m in present if (value := _float(texts[m])) is not None}, None)
@@ -306,12 +310,14 @@ def read(
 
 def apply(reading: Reading, cells: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
     """Values (M,) of new cells read as the law's own column was, and the rows of those that cannot be."""
-    from fansr.tables import dates
+    from fansr.tables import dates, words
 
     texts = [_text(cell) for cell in cells]
     present = [m for m, text in enumerate(texts) if text not in MISSING]
     if reading.kind in ("date", "clock"):
         values = dates.apply(texts, present, reading)
+    elif reading.kind == "words":
+        values = words.apply(texts, present, reading)
     else:
         values = {}
         for m in present:

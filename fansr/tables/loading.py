@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fansr.fitting import Problem
 
 MIN_ROWS = 2  # with one row any constant is a perfect law
+FEW_WORDS = 12  # of a column of text that may be groups
 ORDERS = {"day-first": "dmy", "month-first": "mdy"}  # of dates such as 01/02/2024
 
 
@@ -309,10 +310,20 @@ def _all_inputs(
     text = [name for name in left if table.text[places[name]] and name not in table.causes]
     empty = [name for name in left if not table.text[places[name]] and not usable[places[name]]]
     for left_out, what in ((text, "text"), (empty, "empty")):
-        warnings += [f"column {name} is {what} and was left out" for name in left_out[:MOST_WARNINGS]]
+        warnings += [
+            f"column {name} is {what} and was left out{_taken_in(table, name)}" for name in left_out[:MOST_WARNINGS]
+        ]
         if len(left_out) > MOST_WARNINGS:
             warnings.append(f"and {len(left_out) - MOST_WARNINGS} more columns are {what} and were left out")
     return columns, warnings
+
+
+def _taken_in(table: Table, name: str) -> str:
+    """What takes a column of few words in; "" for any other."""
+    words = {str(word).strip() for word in table.raw.get(name, ())}
+    if not 1 < len(words) <= min(FEW_WORDS, len(table.values) // 3):
+        return ""
+    return f"; --categories onehot counts its {len(words)} words in, --group {name} gives each its own constants"
 
 
 def _counts_rows(table: Table) -> bool:

@@ -49,7 +49,7 @@ def test_every_spelling(words, values, text):
 
 
 @pytest.mark.parametrize("words", [["2024-02-30", "2024-13-01"], ["99/99/2024", "88/77/2024"], ["25:00x", "y"], ["2024-01-01-05", "x"], ["12-34-56-78", "a"],
-                                   ["Januar 2024", "Feber 2024"], ["12:75", "13:99"], ["May", "June"]])  # fmt: skip
+                                   ["Januar 2024", "Feber 2024"], ["12:75", "13:99"]])  # fmt: skip
 def test_what_is_no_date_stays_text(words):
     assert column(words).bad
 
