@@ -130,10 +130,21 @@ def compounded(candidate: Candidate, X: np.ndarray, fitter) -> Iterator[Candidat
             if not (isinstance(rate, str) and isinstance(time, str)) or not np.abs(X[:, int(rate[1:]) - 1]).max() < 0.5:
                 continue
             power = ("pow", ("+", 1.0, rate), time if c > 0 else ("neg", time))
-            expr, consts = text_of(_replaced(tree, node, power))
-            fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
-            if fvu < BETTER * candidate.fvu:
-                yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
+            whole = _replaced(tree, node, power)
+            for form in (whole, *_with_one_term_less(whole)):  # a series in r stood for the difference
+                expr, consts = text_of(form)
+                fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
+                if fvu < BETTER * candidate.fvu:
+                    yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
+                    break
+
+
+def _with_one_term_less(tree) -> Iterator[object]:
+    """The tree without one of the terms of a sum in it, each in turn."""
+    for node in _nodes(tree):
+        if node[0] in ("+", "-"):
+            yield _replaced(tree, node, node[1])
+            yield _replaced(tree, node, node[2] if node[0] == "+" else ("neg", node[2]))
 
 
 # function -> (coefficient, power of its argument), up to the second
