@@ -41,7 +41,7 @@ def format_number(value: float, digits: int | None = None) -> str:
 
 
 _PARTS_OF_PI = (
-    ("pi/180", math.pi / 180), ("pi/90", math.pi / 90), ("180/pi", 180 / math.pi), ("2*pi/365.25", 2 * math.pi / 365.25),
+    ("pi/180", math.pi / 180), ("pi/90", math.pi / 90), ("pi/360", math.pi / 360), ("180/pi", 180 / math.pi), ("2*pi/365.25", 2 * math.pi / 365.25),
     ("2*pi/86400", 2 * math.pi / 86400),
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ _PARTS_OF_PI = (
 def part_of_pi(value: float) -> str:
     """ "pi/6", "2*pi", "-5*pi/3" for a number that is one to 15 digits, numerator and denominator up to 12; else "".
 
-    Also "pi/180", "pi/90" and "180/pi" of angles in degrees, "2*pi/365.25" and "2*pi/86400" of days and seconds.
+    Also "pi/180", "pi/90", "pi/360" and "180/pi" of angles in degrees, "2*pi/365.25" and "2*pi/86400" of days and seconds.
     """
     share = abs(value) / math.pi
     for text, exact in _PARTS_OF_PI:

@@ -22,7 +22,17 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, from_tree, part_of_logarithm, variable_index
 from fansr.fitting import Candidate
-from fansr.search.plain_forms import added, coefficient, everywhere, multiplicands, scaled, summands, tree_of, with_text
+from fansr.search.plain_forms import (
+    added,
+    coefficient,
+    everywhere,
+    multiplicands,
+    scaled,
+    summands,
+    tree_of,
+    values_on,
+    with_text,
+)
 from fansr.search.reading_cost import count
 from fansr.search.spelling import linear
 
@@ -32,8 +42,11 @@ PLAIN, FEWER = 3, 3  # digits at most of a number that is divided by, digits tha
 ROOTS = ("pow1_2", "pow1_3", "pow1_4", "pow1_5")
 
 
-def arranged(candidate: Candidate) -> Candidate:
-    """The candidate with the parts of its sums in the order of polynomials, and logistic curves with their middle."""
+def arranged(candidate: Candidate, X: np.ndarray | None = None) -> Candidate:
+    """The candidate with the parts of its sums in the order of polynomials, and logistic curves with their middle.
+
+    X (M, D): the rows, where a difference squared is turned to be positive on all of them.
+    """
     if (
         not any(token in ("+", "-", "*", "/", "pow", "pow2", "max", "min") for token in candidate.expr)
         or candidate.ties is not None
@@ -50,7 +63,7 @@ def arranged(candidate: Candidate) -> Candidate:
         return node
 
     tree = everywhere(everywhere(_sums(tree_of(candidate)), _number_last), _one_logarithm)
-    expr = from_tree(emitted(_divided(everywhere(everywhere(everywhere(tree, _even), _growth), _unit))))
+    expr = from_tree(emitted(_divided(everywhere(everywhere(everywhere(tree, _even(X)), _growth), _unit))))
     if len(expr) > len(candidate.expr) or len(constants) != len(candidate.consts):
         return candidate
     return candidate.rewritten(expr, np.array(constants), candidate.fvu)
@@ -244,18 +257,25 @@ def line(node):
 EVEN = ("pow2", "pow4", "abs", "cosh", "cos")
 
 
-def _even(node):
-    """(a - x)^2 as (x - a)^2, cosh(-k x) as cosh(k x): what an even function is of."""
-    if not isinstance(node, tuple) or node[0] not in EVEN or not isinstance(node[1], tuple):
+def _even(X: np.ndarray | None):
+    """A rule: (a - x)^2 as (x - a)^2, unless x < a on all rows, and cosh(-k x) as cosh(k x): what an even function is of."""
+
+    def rule(node):
+        if not isinstance(node, tuple) or node[0] not in EVEN or not isinstance(node[1], tuple):
+            return node
+        inner = node[1]
+        if inner[0] == "-" and (isinstance(inner[1], float) or isinstance(inner[2], float)):
+            below = X is not None and bool((values_on(inner, X) < 0).all())
+            above = X is not None and bool((values_on(inner, X) > 0).all())
+            if below or (isinstance(inner[1], float) and not above):
+                return (node[0], ("-", inner[2], inner[1]))
+        if inner[0] == "neg":
+            return (node[0], inner[1])
+        if inner[0] in ("*", "/") and isinstance(inner[1], float) and inner[1] < 0:
+            return (node[0], (inner[0], -inner[1], inner[2]))
         return node
-    inner = node[1]
-    if inner[0] == "-" and isinstance(inner[1], float):
-        return (node[0], ("-", inner[2], inner[1]))
-    if inner[0] == "neg":
-        return (node[0], inner[1])
-    if inner[0] in ("*", "/") and isinstance(inner[1], float) and inner[1] < 0:
-        return (node[0], (inner[0], -inner[1], inner[2]))
-    return node
+
+    return rule
 
 
 def _growth(node):

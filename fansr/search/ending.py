@@ -264,13 +264,13 @@ class Ending(State):
         candidate = plain_forms.plain(candidate, self.problem.X, self.fitter)
         if not self.late():
             return self._rewritten(candidate)
-        return arrangement.arranged(spelling.outside(candidate, self.fitter))
+        return arrangement.arranged(spelling.outside(candidate, self.fitter), self.problem.X)
 
     def _rewritten(self, candidate: Candidate) -> Candidate:
         """In the form that is quickest to read, which takes some milliseconds to find."""
         try:
             candidate = self._kept(rewriting.shortest(candidate, self.problem.X, self.fitter), candidate)
-            return arrangement.arranged(spelling.outside(candidate, self.fitter))
+            return arrangement.arranged(spelling.outside(candidate, self.fitter), self.problem.X)
         except Exception as error:  # a slip in writing a law must not cost the user the law
             self._slipped("rewriting", error)
             return candidate

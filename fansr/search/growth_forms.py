@@ -5,6 +5,7 @@
     exp(-(a x + b)^2), tanh(a x + b)       exp(-(k (x - x0))^2), tanh(k (x - x0))
     a + a tanh(u)                          2 a/(1 + exp(-2 u))
     a/(1/x + 1/z)                          a x z/(x + z)
+    (3.7 - 8.4e-5 x)^5.3                   1013 (1 - x/4.4e4)^5.3
 
 Rules for plain_forms.everywhere; nothing is fitted.
 """
@@ -15,7 +16,7 @@ import math
 
 import numpy as np
 
-from fansr.search.plain_forms import SAME, coefficient, scaled, summands, with_text
+from fansr.search.plain_forms import SAME, coefficient, has_fitted_power, scaled, summands, with_text
 from fansr.search.spelling import linear
 
 _WHOLE = ("pow2", "pow3", "pow4", "pow5")
@@ -134,6 +135,21 @@ def together(node):
     x, z = (part[1] for part in parts)
     other = ("+", x, z) if below[0] == "+" else ("-", z, x)
     return ("/", ("*", x, z) if above == 1.0 else ("*", ("*", above, x), z), other)
+
+
+def of_a_share(node):
+    """(a + b x)^p as a^p (1 + x/(a/b))^p, for a fitted exponent: what it is at 0, and of what x is a share."""
+    if not has_fitted_power(node) or not isinstance(node[1], tuple) or node[1][0] not in ("+", "-"):
+        return node
+    terms = list(summands(node[1]))
+    if len(terms) != 2 or {term is None for _, term in terms} != {True, False}:
+        return node
+    (a,), ((b, term),) = [c for c, term in terms if term is None], [part for part in terms if part[1] is not None]
+    if not a > 0 or a == 1.0 or not isinstance(term, str):
+        return node
+    size = math.exp(min(700.0, max(-700.0, node[2] * math.log(a))))
+    share = ("/", term, a / abs(b))
+    return scaled(size, ("pow", ("+" if b > 0 else "-", 1.0, share), node[2]))
 
 
 def half_way(X: np.ndarray):

@@ -17,13 +17,13 @@ NAMES = {
     "E": "exponential", "Arrhenius": "exp(c/x)", "stretched": "exp(c x^p)", "bell": "Gaussian", "Gompertz": "exp(c exp(k x))",
     "wave": "sine", "hyperbolic": "sinh or cosh of a line", "step": "tanh or atan of a line", "log": "logarithm of a line", "hyperbola": "1/(x + b)", "logistic": "1/(1 + E)",
     "Hill": "1/(a + b x^p)", "peak": "Lorentzian", "parabola": "second degree", "square": "of a line", "damped": "E times a wave",
-    "inhibited": "1/(a/x + b + c x)", "gamma": "power times E", "two": "sum of two exponentials", "root": "square root of a line", "inverse log": "1/(a + b log x)",
+    "inhibited": "1/(a/x + b + c x)", "gamma": "power times E", "two": "sum of two exponentials", "root": "square root of a line", "inverse square": "of a line", "inverse log": "1/(a + b log x)",
 }  # fmt: skip
 # "+" before a name: with a constant added.
 COMMON = frozenset(
     ["1", "M1", "M2", "M3", "M-1", "M-2", "M0.5", "M1.5", "M?", "+M1", "+M2", "+M-1", "+M-2", "+M0.5", "+M?", "E", "+E", "Arrhenius", "+stretched",
      "stretched", "bell", "+bell", "Gompertz", "wave", "+wave", "hyperbolic", "+hyperbolic", "step", "log", "+log", "hyperbola", "+hyperbola", "logistic", "Hill", "saturation",
-     "peak", "parabola", "square", "damped", "gamma", "two", "inhibited", "inverse log"]
+     "peak", "parabola", "square", "damped", "gamma", "two", "inhibited", "inverse log", "inverse square"]
 )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def _inverse(kind: str | None) -> str | None:
     if kind[:2] == "+M":
         return "hyperbola" if kind == "+M1" else "saturation" if kind == "+M-1" else "Hill"
     return {
-        "1": "1", "E": "E", "+E": "logistic", "+log": "inverse log", "log": "inverse log", "parabola": "peak", "hyperbola": "+M1",
+        "1": "1", "E": "E", "+E": "logistic", "+log": "inverse log", "log": "inverse log", "parabola": "peak", "square": "inverse square", "hyperbola": "+M1",
         "Arrhenius": "Arrhenius", "stretched": "stretched", "bell": "bell", "+hyperbola": "+hyperbola",
     }.get(kind)  # fmt: skip
 

@@ -8,7 +8,7 @@
     x^3/sqrt(x), 1/sqrt(a/b)               x^2.5, sqrt(b/a)
     x^-12, c x^-12                         1/x^12, c/x^12
     sqrt(3 x^1.4 z^0.6)                    1.73 x^0.7 z^0.3
-    sqrt(1 - cos(2 u)), sqrt(1 + cos(2 u)) 1.41 |sin(u)|, 1.41 |cos(u)|
+    sqrt(1 - cos(2 u)), sqrt(1 + cos(2 u)) 1.41 |sin(u)|, 1.41 |cos(u)|, without the bars where the rows have one sign
     log(2.5 x^0.43)                        0.43 log(x) + 0.92
 
 Trees are nested tuples with floats for numbers, as in shortening.py.  `plain` is applied to what is handed out; alternatives that are
@@ -261,12 +261,12 @@ def taken_root(node):
         return node
     c, rest = coefficient(node[1])
     parts = list(multiplicands(rest))
-    if not c > 0 or not all(_has_fitted_power(part) for part in parts):
+    if not c > 0 or not all(has_fitted_power(part) for part in parts):
         return node
     return scaled(math.sqrt(c), reduce(lambda a, b: ("*", a, b), [("pow", part[1], part[2] / 2) for part in parts]))
 
 
-def _has_fitted_power(node) -> bool:
+def has_fitted_power(node) -> bool:
     return isinstance(node, tuple) and node[0] == "pow" and isinstance(node[2], float) and (2 * node[2]) % 1 != 0
 
 
@@ -441,6 +441,18 @@ def half_angle(node):
     return scaled(math.sqrt(2 * a), ("abs", ("sin" if b < 0 else "cos", scaled(0.5, term[1]))))
 
 
+def unsigned(X: np.ndarray):
+    """A rule: |u| as u or -u where that is its sign on all rows."""
+
+    def rule(node):
+        if not (isinstance(node, tuple) and node[0] == "abs"):
+            return node
+        values = values_on(node[1], X)
+        return node[1] if (values >= 0).all() else scaled(-1.0, node[1]) if (values <= 0).all() else node
+
+    return rule
+
+
 def _phasor(c: float, term, line) -> complex:
     """z of c sin or cos(w x + m) = Im(z exp(i |w| x))."""
     w, m, _ = line
@@ -460,6 +472,7 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     rules = (
         (waves, 0),
         (half_angle, 0),
+        (unsigned(X), 1),
         (one_power, 1),
         (taken_root, 1),
         (turned_root, 0),

@@ -22,7 +22,7 @@ from fansr.fitting import Candidate, Problem
 from fansr.search import description_length
 
 MIN_ROWS = 12
-RANGE = 10.0  # largest over smallest |y| from which the two kinds can be told apart
+RANGE, CLOSE_RANGE = 10.0, 4.0  # largest over smallest |y| from which the two kinds can be told apart, and of close fits
 LOOKED_AT = 60  # candidates whose residuals are judged
 CONVINCED = 12.0  # nats by which the best law under errors in proportion must beat the best under even ones
 CLOSE, CLOSE_CONVINCED = (
@@ -39,7 +39,7 @@ def possible(problem: Problem) -> bool:
         problem.weights is None
         and len(size) >= MIN_ROWS
         and bool((problem.y > 0).all() or (problem.y < 0).all())
-        and bool(size.max() >= RANGE * size.min())
+        and bool(size.max() >= CLOSE_RANGE * size.min())
     )
 
 
@@ -64,6 +64,8 @@ def found(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bo
         even = max(even, -0.5 * len(y) * np.log(squares) - price)
         relative = max(relative, -0.5 * len(y) * np.log(shares) - logs - price)
         least = min(least, np.sqrt(shares))
+    if least >= CLOSE and np.abs(y).max() < RANGE * np.abs(y).min():
+        return False
     return SHARE[0] < least < SHARE[1] and relative > even + (CLOSE_CONVINCED if least < CLOSE else CONVINCED)
 
 

@@ -17,12 +17,14 @@ A rule is a function of a node that yields other forms of it, all equal to it fo
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import numpy as np
 
 from fansr.fitting import Candidate
-from fansr.search.growth_forms import half_way, logistic
+from fansr.search.growth_forms import half_way, logistic, of_a_share
 from fansr.search.monomials import factored, monomials, one_exponential, product, written
 from fansr.search.plain_forms import (
     QUARTER,
@@ -47,6 +49,7 @@ CLEAN = 1e-18  # FVU of a law whose constants are told to many digits
 LONGEST = 60  # tokens of a law that is rewritten; one of twice as many takes half a second
 LONGER = 6  # tokens that a form with fewer digits may be longer
 ROUNDS = 6
+MOST_ROOTS, ROOTS_BELOW = 5, 6  # degree of a polynomial whose roots are looked at, and their largest denominator
 FAR = 18.5  # of an argument whose function is at its limit to a float's digits
 APART = 17.0  # of the logarithm of a factor that belongs into its exponential
 
@@ -82,14 +85,25 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
                     best, least = found, cost
         if least == before:
             break
-    if best is candidate:
-        return best
-    best = if_as_good(best, everywhere(tree_of(best), in_order), fitter)
+    if best is not candidate:
+        best = if_as_good(best, everywhere(tree_of(best), in_order), fitter)
+    return _said_more(best, X, fitter, clean)
+
+
+def _said_more(law: Candidate, X: np.ndarray, fitter, clean: bool) -> Candidate:
+    """The law in forms that read longer, and say more: roots of polynomials, middles, half-way points, values at 0."""
     if clean:
-        return if_as_good(best, everywhere(tree_of(best), _in_digits), fitter)
-    for rule in (logistic(X), half_way(X)):  # which read longer, and say more
-        best = if_as_good(best, everywhere(tree_of(best), rule), fitter, 2)
-    return best
+        law = if_as_good(law, everywhere(tree_of(law), _in_roots), fitter, 2)
+        return if_as_good(law, everywhere(tree_of(law), _in_digits), fitter)
+    for rule in (logistic(X), half_way(X), lambda node: one_number(of_a_share(node))):
+        law = if_as_good(law, everywhere(tree_of(law), rule), fitter, 3)
+    return law
+
+
+def _in_roots(node):
+    """A polynomial with its whole roots, where one is 0 or they are three."""
+    tree = next(whole_roots(node), node)
+    return tree if tree is node or head(tree) in ("*", "/") else node
 
 
 def _forms(law: Candidate, rule: Rule) -> list[object]:
@@ -430,6 +444,34 @@ def sums(node) -> Iterator[object]:
     whole = factored(found)
     if whole is not None and (len(found.bases()) > 1 or _is_power(whole)):
         yield whole
+
+
+def whole_roots(node) -> Iterator[object]:
+    """n^3/6 - n^2/2 + n/3 as n (n - 1) (n - 2)/6: a polynomial whose roots are 0 and fractions of small numbers, or three of these."""
+    found = monomials(node) if head(node) in ("+", "-", "*", "/") else None
+    if found is None or len(found.bases()) != 1:
+        return
+    (base,) = found.bases()
+    powers = {dict(key).get(base, 0): c for key, c in found.items()}
+    degree = max(powers)
+    if min(powers) < 0 or not 2 <= degree <= MOST_ROOTS or any(power % 1 for power in powers):
+        return
+    coefficients = np.array([powers.get(power, 0.0) for power in range(int(degree), -1, -1)])
+    roots = np.roots(coefficients)
+    fractions = Counter(Fraction(float(root.real)).limit_denominator(ROOTS_BELOW) for root in roots)
+    again = coefficients[0] * np.poly([float(root) for root in fractions.elements()])
+    if np.abs(again - coefficients).max() > SAME * np.abs(coefficients).max() or (
+        0 not in fractions and len(fractions) < 3
+    ):
+        return
+    c, parts, tree = float(coefficients[0]), [], found.trees[base]
+    for root, times in sorted(fractions.items(), key=lambda item: abs(item[0])):
+        c /= root.denominator**times
+        turned = -1.0 if c < 0 < root and times % 2 else 1.0
+        c *= turned
+        line = added([(turned * root.denominator, tree), (-turned * root.numerator, None)]) if root else tree
+        parts.append((line, float(times)))
+    yield scaled(c, product(parts))
 
 
 def squares(node) -> Iterator[object]:
