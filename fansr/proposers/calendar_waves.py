@@ -26,6 +26,7 @@ READ = {
     ("clock", "seconds"): 86_400.0, ("date", "seconds"): 86_400.0, ("date", "days"): 365.25, ("date", "months"): 12.0,
     ("words", "months"): 12.0, ("words", "weekdays"): 7.0,
 }  # fmt: skip  # of cells that were dates, times and words, by what they became
+PHASES = 4  # of a period, at least: with fewer any wave fits
 LEAST_SPAN, MOST_TURNS = 0.7, 40.0  # of a period that the table covers
 MIN_ROWS = 6
 PRIOR_NATS = 12.0  # what the name is worth: of a structure of some 17 nats little has still to be told
@@ -51,6 +52,7 @@ def calendar_columns(problem: Problem) -> dict[int, float]:
         period = READ.get((told.get("kind"), told.get("unit", ""))) or period_of(str(name))
         if (
             period
+            and len(np.unique(np.round(problem.X[:, j] % period / period, 6))) >= PHASES
             and LEAST_SPAN * period <= float(np.ptp(problem.X[:, j])) * (1 + 1 / len(problem.y)) <= MOST_TURNS * period
         ):
             found[j] = period

@@ -471,7 +471,7 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     best = candidate
     rules = (
         (waves, 0),
-        (half_angle, 0),
+        (half_angle, 2),
         (unsigned(X), 1),
         (one_power, 1),
         (taken_root, 1),

@@ -93,17 +93,23 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
 def _said_more(law: Candidate, X: np.ndarray, fitter, clean: bool) -> Candidate:
     """The law in forms that read longer, and say more: roots of polynomials, middles, half-way points, values at 0."""
     if clean:
-        law = if_as_good(law, everywhere(tree_of(law), _in_roots), fitter, 2)
+        law = if_as_good(law, _in_roots(tree_of(law)), fitter, 2)
         return if_as_good(law, everywhere(tree_of(law), _in_digits), fitter)
     for rule in (logistic(X), half_way(X), lambda node: one_number(of_a_share(node))):
         law = if_as_good(law, everywhere(tree_of(law), rule), fitter, 3)
     return law
 
 
-def _in_roots(node):
-    """A polynomial with its whole roots, where one is 0 or they are three."""
-    tree = next(whole_roots(node), node)
-    return tree if tree is node or head(tree) in ("*", "/") else node
+def _in_roots(node, term: bool = False):
+    """The tree with its polynomials in their whole roots; term: whether the node is one of a sum's terms."""
+    if not isinstance(node, tuple):
+        return node
+    if not term:
+        tree = next(whole_roots(node), None)
+        if tree is not None and head(tree) in ("*", "/"):
+            return tree
+    inside = head(node) in ("+", "-")
+    return (node[0], *(_in_roots(child, inside) for child in node[1:]))
 
 
 def _forms(law: Candidate, rule: Rule) -> list[object]:
@@ -504,7 +510,9 @@ def hinges(node) -> Iterator[object]:
         for side in (1.0, -1.0):  # the knots' kinks point to the right, or to the left
             left = slope - side * bends
             left = 0.0 if abs(left) <= SAME * abs(bends) else left
-            if left and (not slope or side < 0):  # a V, which reads as it stands; a slope goes on to the right
+            if left and (
+                left * (slope + bends) < 0 or not slope or side < 0
+            ):  # a V reads as it stands; a slope goes on to the right
                 continue
             bent = [(2 * c, ("max", added([(side, column), (-side * t, None)]), 0.0)) for c, t in knots]
             level = [term for term in rest if term[1] != column] + [(side * sum(c * t for c, t in knots), None)]

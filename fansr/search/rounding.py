@@ -24,6 +24,7 @@ from fansr.search.shortening import absorb, factored
 # costs the user more than a long decimal does.  Odds of 20; of random constants about as few are taken for round ones.
 MARGIN = 3.0
 TOLD_MARGIN = 1.0  # of a law that explains its target to the printed digits: what numbers are typed as follows from rules with round ones
+FAR = 1e9  # standard errors: no number this far off is meant
 EXPONENT = 3.0  # nats that a whole or half exponent costs less than such a factor: of laws' exponents most are
 IRRATIONAL = (
     5.0  # nats that pi or sqrt(2) costs more as a summand or an exponent than as a factor: laws scale with these
@@ -322,7 +323,7 @@ def _proposals(
             if saved + 2 * tokens < 0 or (_place(expr, k), value) in refused:
                 continue
             saved += tokens * _shortened(expr, consts, k, value)
-            gain = saved - 0.5 * ((value - c) / max(error, 1e-300)) ** 2
+            gain = saved - 0.5 * min(FAR, abs(value - c) / max(float(error), 1e-300)) ** 2
             if gain > (margin if value else 0.0):
                 options.append((gain, saved, k, value))
     return [option[1:] for option in sorted(options, reverse=True)[:TRIED]]

@@ -305,7 +305,7 @@ def read(
     column = words.read(texts, present) or dates.read(texts, present, style, where)
     if column is not None:
         return column
-    return _finish(texts, present, {m: value for m in present if (value := _float(texts[m])) is not None}, None)
+    return _finish(texts, present, {m: value for m in present if (value := number(texts[m])) is not None}, None)
 
 
 def apply(reading: Reading, cells: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, list[int]]:
@@ -331,7 +331,7 @@ def apply(reading: Reading, cells: Sequence[Any] | np.ndarray) -> tuple[np.ndarr
                     if value is None
                     else value
                 )
-            value = _float(texts[m]) if value is None and found is None else value
+            value = number(texts[m]) if value is None and found is None else value
             if value is not None:
                 values[m] = value
     done = _finish(texts, present, values, None)
@@ -358,7 +358,8 @@ def _text(cell: Any) -> str:
     return str(cell)[: 4 * LONGEST]
 
 
-def _float(text: str) -> float | None:
+def number(text: str) -> float | None:
+    """A cell that Python reads as a number; None of any other."""
     try:
         return float(text) if "_" not in text else None
     except ValueError:
@@ -431,7 +432,7 @@ def _read_numbers(texts, present, scanned, style: Style, where, unit: str) -> Co
     )
     values = {m: value for m, cell in good.items() if (value := value_of(cell, reading)) is not None}
     for m in present:  # infinities, and what only float reads
-        if m not in values and m not in scanned and (value := _float(texts[m])) is not None:
+        if m not in values and m not in scanned and (value := number(texts[m])) is not None:
             values[m] = value
     return _finish(texts, present, values, reading, said)
 

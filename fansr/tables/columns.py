@@ -22,7 +22,7 @@ class Table(NamedTuple):
 
     `unreadable` lists, for each column, the rows whose cell is neither a number nor missing; `text` (K,) marks the
     columns that are text as a whole; `warnings` are sentences for the user.  `readings` says, by name, how columns that are
-    no plain numbers became some; `causes` why a column is text though its cells look like numbers; `raw` the cells of text; `ends` the ends (M, 2) of columns of
+    no plain numbers became some; `causes` why a column is text though its cells look like numbers; `raw` the cells of text and of words; `ends` the ends (M, 2) of columns of
     intervals, whose values are their middles.
     """
 

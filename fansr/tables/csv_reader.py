@@ -281,9 +281,8 @@ def interpret(
     written = [
         (values is not None, k) for k, (column, values) in enumerate(zip(columns, numbers)) if not _typed(column)
     ]
-    if not decided and not all(
-        is_plain for is_plain, _ in written
-    ):  # plain columns vote last: of many, the first are heard
+    open_ones = [k for is_plain, k in written if not is_plain or cells.doubtful(columns[k])]
+    if not decided and open_ones:  # plain columns vote last: of many, the first are heard
         style = Style(_decimal([columns[k] for _, k in sorted(written)]), style.commas, style.dates)
     found = []
     for name, unit, column, values in zip(names, units, columns, numbers):

@@ -20,7 +20,7 @@ import numpy as np
 
 from fansr.errors import DataError
 from fansr.tables import arrays, csv_reader, dates, frames, grouping, intervals, made_columns
-from fansr.tables.cells import Column, Reading
+from fansr.tables.cells import Column, Reading, missing
 from fansr.tables.columns import (
     MADE,
     MOST_WARNINGS,
@@ -87,11 +87,15 @@ def _of_file(readings: dict[str, Reading]) -> dict[str, Reading]:
 
 
 def _raw(text: csv_reader.Text, columns: Sequence[Column], source: str) -> list[Sequence[Any] | None]:
-    """Cells of the columns that hold some that cannot be read; None for the others."""
-    if not any(column.bad for column in columns):
+    """Cells of the columns that hold some that cannot be read, and of words; None for the others."""
+    wanted = [bool(column.bad) or _of_words(column) for column in columns]
+    if not any(wanted):
         return [None] * len(columns)
-    found = csv_reader.texts(text, source)
-    return [cells if column.bad else None for column, cells in zip(columns, found)]
+    return [cells if one else None for one, cells in zip(wanted, csv_reader.texts(text, source))]
+
+
+def _of_words(column: Column) -> bool:
+    return column.reading is not None and column.reading.kind == "words"
 
 
 # ---- columns to a table -----------------------------------------------------------------------
@@ -143,7 +147,11 @@ def collect(
             else:
                 said = f"{len(column.bad)} cells are {what}s, the first{' is ' if shown else ''}{shown} in {where(m)}"
             warnings.append(f"column {name}: {said}")
-    held = {name: words for name, words, is_text in zip(names, raw, text) if is_text and words is not None}
+    held = {
+        name: words
+        for name, words, is_text in zip(names, raw, text)
+        if words is not None and (is_text or (name in found and found[name].kind == "words"))
+    }
     table = Table(source, names, values, unreadable, text, warnings, found, causes, held)
     return made_columns.remade(table, readings) if readings else table
 
@@ -320,7 +328,7 @@ def _all_inputs(
 
 def _taken_in(table: Table, name: str) -> str:
     """What takes a column of few words in; "" for any other."""
-    words = {str(word).strip() for word in table.raw.get(name, ())}
+    words = {str(word).strip() for word in table.raw.get(name, ()) if not missing(word)}
     if not 1 < len(words) <= min(FEW_WORDS, len(table.values) // 3):
         return ""
     return f"; --categories onehot counts its {len(words)} words in, --group {name} gives each its own constants"

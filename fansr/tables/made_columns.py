@@ -32,10 +32,24 @@ def with_made(table: Table, choice: Choice) -> Table:
             table = add(table, name, reading)
     if choice.categories == "onehot":
         spared = {*choice.ignore, *choice.targets}
-        for name in [name for name in table.raw if name not in spared]:
-            for made, reading in _levels(table, name):
+        for name in [name for name in table.raw if name not in spared and not _is_yes(table, name)]:
+            levels = _levels(table, name)
+            for made, reading in levels:
                 table = add(table, made, reading)
+            table = _as_text(table, name) if levels else table
     return table
+
+
+def _is_yes(table: Table, name: str) -> bool:
+    """Whether a column of words is one of 0 and 1 already."""
+    return name in table.readings and table.readings[name].unit == "yes"
+
+
+def _as_text(table: Table, name: str) -> Table:
+    """The table with a column that counts as text, were its words numbers or not: each has a column of its own."""
+    text = table.text.copy()
+    text[table.names.index(name)] = True
+    return table._replace(text=text, readings={key: one for key, one in table.readings.items() if key != name})
 
 
 def remade(table: Table, readings: dict[str, Reading]) -> Table:

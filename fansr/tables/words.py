@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fansr.tables.cells import Column, Reading
+from fansr.tables.cells import Column, Reading, number
 
 _MONTHS = "january february march april may june july august september october november december".split()
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
@@ -52,10 +52,9 @@ def apply(texts: Sequence[str], present: Sequence[int], reading: Reading) -> dic
     table, found = TABLES.get(reading.unit, {}), {}
     for m in present:
         value = table.get(_bare(texts[m]))
-        try:
-            found[m] = float(texts[m]) if value is None else value
-        except ValueError:
-            continue
+        value = number(texts[m]) if value is None else value
+        if value is not None:
+            found[m] = value
     return found
 
 

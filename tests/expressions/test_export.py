@@ -223,6 +223,17 @@ def test_latex_is_readable():
     )
 
 
+@pytest.mark.parametrize("prefix, text", [
+    ("pow2 pow3 x1", "x_{1}^{6}"), ("inv pow2 pow3 x1", r"\frac{1}{x_{1}^{6}}"), ("neg pow5 pow4 x1", "-x_{1}^{20}"),
+    ("pow2 pow2 + x1 x2", r"\left(x_{1} + x_{2}\right)^{4}"), ("pow2 pow3 pow1_2 x1", r"\left(\sqrt{x_{1}}\right)^{6}"),
+])  # fmt: skip
+def test_whole_powers_one_in_another_are_one_in_latex(prefix, text):
+    expr = prefix.split()
+    assert export.latex(expr) == text
+    with np.errstate(all="ignore"):
+        same(read_latex(text, {"x1": X[:, 0], "x2": X[:, 1]}), expr, [], text)
+
+
 def test_digits():
     expr, consts = ["*", C, "x1"], [math.pi]
     assert export.numpy_source(expr, consts, ["a"], digits=3) == "3.14 * a"

@@ -124,6 +124,43 @@ def test_a_power_of_a_root_prints_as_one_power():
     assert ex.to_infix("* <constant> pow3 pow1_2 x1".split(), [365.25], ["axis"]) == "365.25*axis**1.5"
 
 
+@pytest.mark.parametrize(
+    "prefix, text",
+    [
+        ("pow2 pow3 x1", "x1**6"),
+        ("inv pow2 pow3 x1", "1/x1**6"),
+        ("pow3 pow2 pow3 x1", "x1**18"),
+        ("pow2 pow2 - x1 x2", "(x1 - x2)**4"),
+        ("neg pow2 pow5 x1", "-x1**10"),
+        ("pow2 neg pow2 x1", "(-x1**2)**2"),
+        ("pow pow2 pow3 x1 x2", "(x1**6)**x2"),
+        ("pow2 pow3 -2.0", "(-2)**6"),
+        ("pow2 pow3 pow1_2 x1", "(x1**1.5)**2"),
+        ("pow2 pow2 pow3 pow1_4 x1", "(x1**0.75)**4"),
+        ("pow3 pow2 pow1_2 x1", "sqrt(x1)**6"),
+        ("pow3 pow1_2 pow2 pow3 x1", "(x1**6)**1.5"),
+    ],
+)
+def test_whole_powers_one_in_another_print_as_one(prefix, text):
+    """But not through a root, which knows no numbers below 0."""
+    expr = prefix.split()
+    assert ex.to_infix(expr) == text
+    x1, x2 = X = np.array([[-1.3, -0.4, 0.7, 1.9], [0.5, 1.1, -0.3, 2.0]])
+    with np.errstate(all="ignore"):
+        shown = eval(text, {**PYTHON, "x1": x1, "x2": x2}) * np.ones(4)
+        np.testing.assert_allclose(shown, plain_value(ex.to_tree(expr), X.T, iter(())) * np.ones(4), rtol=1e-12)
+        np.testing.assert_allclose(ex.evaluate(ex.from_infix(text), X.T), shown, rtol=1e-12)
+
+
+def test_towers_of_powers_have_the_product_as_their_exponent():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        powers = rng.integers(2, 6, rng.integers(1, 5)).tolist()
+        expr = [*(f"pow{n}" for n in powers), "x1"]
+        assert ex.to_infix(expr) == f"x1**{math.prod(powers)}"
+        assert ex.to_infix(["pow1_2", *expr]) == f"sqrt(x1**{math.prod(powers)})"
+
+
 def test_numbers_read_back():
     for value in (0.1, 1e-300, 1e300, -math.pi, 2.0, 1e22, 123456789.123):
         assert float(ex.format_number(value)) == value
@@ -142,6 +179,11 @@ def test_numbers_read_back():
         (math.pi, "pi"),
         (3.1416, ""),
         (math.pi / 6 * (1 + 1e-13), ""),
+        (2 * math.pi / 365.25, "2*pi/365.25"),
+        (-2 * math.pi / 365.25, "-2*pi/365.25"),
+        (2 * math.pi / 86400, "2*pi/86400"),
+        (2 * math.pi / 86400 * (1 - 1e-13), ""),
+        (2 * math.pi / 365, ""),
         (0.0, ""),
         (math.inf, ""),
     ],
@@ -172,7 +214,7 @@ def test_parts_of_logarithms_and_what_makes_their_base(value, text):
         assert ex.evaluate(ex.from_infix(shown, ["P"]), np.array(x)).tolist() == pytest.approx(expected, rel=1e-13)
 
 
-@pytest.mark.parametrize("c", [math.pi / 6, -2 * math.pi, math.pi])
+@pytest.mark.parametrize("c", [math.pi / 6, -2 * math.pi, math.pi, 2 * math.pi / 365.25, -2 * math.pi / 86400])
 @pytest.mark.parametrize("skeleton", ["sin(C*x1 + 1)", "x1/C", "x1**C", "C**x1", "x1 - C", "(x1 + C)/x1"])
 def test_a_law_written_with_pi_reads_back_as_the_same_numbers(skeleton, c):
     expr, _ = ex.free(ex.from_infix(skeleton.replace("C", "1.7")))

@@ -88,6 +88,17 @@ def test_signs_brackets_and_powers(law):
     check(from_infix(law), [])
 
 
+@pytest.mark.parametrize(
+    "law, base, exponent",
+    [("pow2 pow3 x1", "x1", "6"), ("inv pow2 pow3 x1", "x1", "6"), ("pow4 pow5 - x1 x2", "(x1−x2)", "20"), ("pow3 pow2 pow1_2 x1", "x1", "6")],
+)  # fmt: skip
+def test_whole_powers_one_in_another_are_one(law, base, exponent):
+    raised = list(ET.fromstring(mathml.mathml(law.split())).iter(f"{MATH}msup"))
+    assert len(raised) == 1 and ["".join(part.itertext()) for part in raised[0]] == [base, exponent]
+    assert ("msqrt" in {element.tag.removeprefix(MATH) for element in raised[0].iter()}) is ("pow1_2" in law)
+    check(law.split(), [])
+
+
 def test_functions_of_ones_own_are_written_by_their_names():
     from fansr.expressions.definitions import define
 

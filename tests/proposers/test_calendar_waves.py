@@ -35,6 +35,57 @@ def test_a_table_that_covers_little_of_a_period_has_none():
     assert calendar_waves.calendar_columns(Problem(np.arange(12.0)[:, None], np.arange(12.0), ["month"])) == {0: 12.0}
 
 
+TOLD = [
+    ({"kind": "clock", "unit": "seconds"}, 86400.0), ({"kind": "date", "unit": "seconds"}, 86400.0), ({"kind": "date", "unit": "days"}, 365.25),
+    ({"kind": "date", "unit": "months"}, 12.0), ({"kind": "words", "unit": "months"}, 12.0), ({"kind": "words", "unit": "weekdays"}, 7.0),
+    ({"kind": "words", "unit": "yes"}, None), ({"kind": "number", "unit": "months"}, None), ({"kind": "number"}, None), ({}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("told, period", TOLD)
+def test_cells_that_were_dates_times_or_words_state_a_period(told, period):
+    x = np.linspace(0, 1.5 * (period or 12.0), 40)
+    problem = Problem(
+        np.column_stack([np.ones(40), x]), x, ["z", "t"], extra={"conversions": {"t": told} if told else {}}
+    )
+    assert calendar_waves.calendar_columns(problem) == ({} if period is None else {1: period})
+    problem.X[:, 1] /= 4.0  # too little of a period
+    assert calendar_waves.calendar_columns(problem) == {}
+
+
+def test_what_the_cells_say_comes_before_the_name():
+    days = {"conversions": {"month": {"kind": "date", "unit": "days"}}}
+    x = np.linspace(0, 400, 50)[:, None]
+    assert calendar_waves.calendar_columns(Problem(x, x[:, 0], ["month"], extra=days)) == {0: 365.25}
+    assert calendar_waves.calendar_columns(Problem(x, x[:, 0], ["month"])) == {0: 12.0}
+    clock = {"conversions": {"month": {"kind": "date", "unit": "years"}}}  # of which nothing is known
+    assert calendar_waves.calendar_columns(Problem(x, x[:, 0], ["month"], extra=clock)) == {0: 12.0}
+
+
+YEAR = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+CELLS = {
+    "days": ([f"2023-{m:02d}-{d:02d}" for m in range(1, 13) for d in (1, 15)], 365.25),
+    "times": ([f"{h:02d}:{m:02d}" for h in range(24) for m in (5, 40)], 86400.0),
+    "months of years": ([f"{month} {year}" for year in (2022, 2023) for month in YEAR], 12.0),
+    "months": (YEAR * 2, 12.0),
+    "weekdays": ("Mon Tue Wed Thu Fri Sat Sun".split() * 3, 7.0),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_file_with_a_calendars_cells_has_its_wave(name):
+    """Read as a file is; the noise is such that the wave of the cells' own period is the law."""
+    from fansr.tables.loading import parse_table, table_problem
+
+    cells, period = CELLS[name]
+    read = parse_table(("when,y\n" + "".join(f"{cell},0\n" for cell in cells)).encode(), "t").values[:, 0]
+    y = 8 + 5 * np.sin(2 * np.pi * read / period + 0.7) + 0.3 * np.random.default_rng(2).normal(size=len(read))
+    text = "when,y\n" + "".join(f"{cell},{value:.2f}\n" for cell, value in zip(cells, y))
+    found = turns.search(table_problem(parse_table(text.encode(), "t"))[0], turns.Options(), Budget(0.0))
+    numbers = [abs(v) for v in map(literal_value, bind(found.best.expr, found.best.consts)) if v is not None]
+    assert any(abs(v * period / (2 * math.pi) - 1) < 1e-9 for v in numbers)
+
+
 def test_the_prior_is_for_the_columns_own_period():
     def of(text):
         return Candidate(from_infix(text, ["month"]), np.zeros(0))

@@ -131,3 +131,39 @@ def test_the_whole_search_prints_them(text, has, seconds):
     result = turns.search(p, turns.Options(), Budget(seconds))
     assert result.best.fvu < 1e-20 and has in result.best.expr and len(result.best.expr) <= len(expr) + 4
     assert np.isfinite(result.errors).all()
+
+
+@pytest.mark.parametrize("names, more", [(["hours"], []), (["one", "hours"], [np.ones(50)])])
+def test_a_price_by_the_hour_begun_is_a_staircase(names, more):
+    """Of one column that varies, beside others that do not; of two there may be any law."""
+    hours = np.round(np.random.default_rng(2).uniform(0.1, 9, 50), 2)
+    p = Problem(np.column_stack([*more, hours]), 2 + 1.5 * np.floor(hours), names)
+    best = min(found(p), key=lambda c: c.fvu)
+    assert best.fvu == 0.0 and best.expr == f"+ * <constant> floor x{len(names)} <constant>".split()
+    assert best.consts.tolist() == [1.5, 2.0]
+    both = Problem(np.column_stack([hours, hours**2]), p.y, ["hours", "other"])
+    assert not any("floor" in c.expr for c in found(both))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_level_up_to_a_switch_is_a_curve_behind_it(seed):
+    """A capacitor that is charged from t = 1 on: as good as the law that the rows are of, and level before."""
+    t = np.arange(0, 4.0001, 0.05)
+    truth = np.maximum(5 * (1 - np.exp(-(t - 1) / 0.6)), 0)
+    y = truth + 0.02 * np.random.default_rng(seed).normal(size=len(t))
+    left = np.sum((y - truth) ** 2) / np.sum((y - y.mean()) ** 2)
+    laws = [c for c in found(Problem(t[:, None], y, ["t"])) if {"max", "exp"} <= set(c.expr) and c.fvu < 1.2 * left]
+    assert laws
+    for law in laws:
+        before = evaluate(law.expr, np.array([[-5.0], [0.0], [0.9]]), law.consts)
+        assert np.ptp(before) == 0 and abs(before[0]) < 0.05
+
+
+def test_what_ends_level_is_a_curve_before():
+    """A tank that is empty from x = 6 on, its level a square of what is left."""
+    x = np.arange(0, 9, 0.125)
+    y = 0.3 * (np.minimum(x, 6.0) - 7.5) ** 2
+    best = min((c for c in found(Problem(x[:, None], y, ["x"])) if "min" in c.expr), key=lambda c: c.fvu)
+    assert best.fvu < 1e-6 and np.allclose(evaluate(best.expr, x[x > 6][:, None], best.consts), 0.675, atol=0.01)
+    two = Problem(np.column_stack([x, np.sin(x)]), y, ["x", "z"])
+    assert not any("min" in c.expr and c.fvu < 1e-6 for c in found(two))

@@ -117,3 +117,34 @@ def test_weights_count():
 def test_a_column_of_which_no_curve_is_finite_or_varies_has_no_laws_and_no_error(x):
     with np.errstate(all="ignore"):  # as a search does around every turn
         assert isinstance(curves(x, np.cos(np.arange(40.0))), list)
+
+
+@pytest.mark.parametrize("noise, off", [(0.0, 1e-9), (0.001, 0.1), (0.01, 0.5)])
+def test_attraction_and_repulsion_are_two_whole_powers(noise, off):
+    """Lennard and Jones: neither power alone says much; together with their exponents fitted they leave what the truth leaves."""
+    r = np.linspace(0.95, 2.5, 60)
+    truth = 4.8 * (r**-12 - r**-6)
+    y = truth + noise * np.random.default_rng(4).normal(size=60)
+    left = np.sum((y - truth) ** 2) / np.sum((y - y.mean()) ** 2)
+    found = [(share, law) for share, law in curves(r, y) if law.count("pow") == 2]
+    assert found
+    share, law = min(found)
+    assert share <= left + 1e-25
+    exponents = sorted(float(law[i + 2]) for i, token in enumerate(law) if token == "pow")
+    np.testing.assert_allclose(exponents, [-12, -6], atol=off)
+
+
+def test_powers_of_numbers_below_0_are_left_to_others():
+    x = np.linspace(-2, 2, 41)
+    assert all("pow" not in law for _, law in curves(x, x**3 - np.abs(x)))
+
+
+def test_a_plain_curve_is_drawn_in_however_coarse_its_grid():
+    """Over a column that is held at first, an exponential's grid is a bad one, and thirty other curves seem better there."""
+    x = np.maximum(np.arange(0, 4.0001, 0.05), 1.0)
+    y = 5 - 26 * np.exp(-1.66 * x)
+    share, law = min(curves(x, y, second=False))
+    assert share < 1e-25 and np.allclose(evaluate([*law], x[:, None]), y, atol=1e-9)
+    assert any(
+        curve.expr[0] == "exp" and curve.share < 1e-6 for curve in single(Shapes(x), Projector([np.ones(len(x))], y))
+    )

@@ -37,6 +37,11 @@ X = np.random.default_rng(0).uniform(0.5, 3.0, (40, 3))
         ("x2*(2*x1*cos(x3))", "2*x1*x2*cos(x3)"),
         ("(0.4*x1)**2.5", "(0.4*x1)**2.5"),
         ("x1*x2 - x3/2.5", "x1*x2 - x3/2.5"),
+        ("max(1.5, x1)", "max(x1, 1.5)"),
+        ("2.5*min(0.7, x1 - x2) + x3", "2.5*min(x1 - x2, 0.7) + x3"),
+        ("5.5 - 26.2*exp(-1.66*max(1.2, x1))", "5.5 - 26.2*exp(-1.66*max(x1, 1.2))"),
+        ("x3*min(max(1.5, x1), 2.5)", "x3*min(max(x1, 1.5), 2.5)"),
+        ("max(x2, x1)*x3", "x3*max(x2, x1)"),
     ],
 )
 def test_the_order_and_the_values(written, arranged):

@@ -69,6 +69,17 @@ def shown(law):
         ("2*sqrt(x1)*x2/x1", "2*x2/sqrt(x1)"),
         ("x2*x1**2*sqrt(x1)/x3", "x2*x1**2.5/x3"),
         ("x2/(1 + 9*exp(-2.3*x1))", "x2/(exp(2.3*(0.955315 - x1)) + 1)"),
+        ("sqrt(1 - cos(6*x1))", "1.41421*abs(sin(3*x1))"),
+        ("sqrt(1 + cos(6*x1))", "1.41421*abs(cos(3*x1))"),
+        ("sqrt(2.5*cos(x1*x2) + 2.5)", "2.23607*abs(cos(x1*x2/2))"),
+        ("x2*sqrt(3 - 3*cos(2.6*x1))", "2.44949*abs(sin(1.3*x1))*x2"),
+        ("sqrt(3*x1**1.4*x3**0.6)", "1.73205*x1**0.7*x3**0.3"),
+        ("sqrt(x1**1.4*x3**0.6)*x2", "x1**0.7*x3**0.3*x2"),
+        ("x2/sqrt(2*x1**1.7*x3**0.31)", "0.707107*x2/(x1**0.85*x3**0.155)"),
+        ("x1**(-12)", "1/x1**12"),
+        ("4.8*x1**(-12)", "4.8/x1**12"),
+        ("x2*x1**(-7)", "x2/x1**7"),
+        ("4.8*(x1**(-12) - x1**(-6))", "4.8*(1/x1**12 - 1/x1**6)"),
     ],
 )
 def test_the_plain_form(written, plain):
@@ -93,6 +104,13 @@ def test_the_plain_form(written, plain):
         "sin(x1*x2) - 2",
         "sqrt(x1)*x2",
         "x1**3/sqrt(x2)",
+        "sqrt(1 - 0.9*cos(2.5*x1))",
+        "sqrt(1 - sin(2.5*x1))",
+        "sqrt(1.5*x1**3 + 1.5*cos(2.5*x1))",
+        "sqrt(2.5*x1**1.4*x3)",
+        "sqrt(2.5*x1**1.4 + x3)",
+        "sqrt(2.5*x1**7)",
+        "2.5*x1**(-1.7)",
     ],
 )
 def test_what_is_plain_stays(formula):
@@ -150,3 +168,26 @@ def test_compound_interest():
         found = list(alternative_forms.compounded(law, rows, fitter))
         assert len(found) == wanted
         assert all(other.fvu < 1e-20 and "pow" in other.expr for other in found)
+
+
+@pytest.mark.parametrize(
+    "c, n, plain", [(4.8, -12, "4.8/x1**12"), (1.0, -12, "1/x1**12"), (4.8, -1, "4.8/x1"), (2.5, -3, "2.5/x1**3")]
+)
+def test_a_fitted_exponent_that_came_out_whole_stands_below_a_bar(c, n, plain):
+    expr, consts = "* <constant> pow x1 <constant>".split(), np.array([c, n])
+    y = c / np.prod([X[:, 0]] * -n, axis=0)
+    fitter = Refiner(X, y)
+    after = plain_forms.plain(Candidate(expr, consts, float(fitter.fvu(expr, consts))), X, fitter)
+    assert shown(after) == plain
+    np.testing.assert_allclose(evaluate(after.expr, X, after.consts), y, rtol=1e-12)
+
+
+def test_the_root_of_a_half_angle_is_the_size_of_a_wave():
+    """Over several turns, where sin and cos have both signs."""
+    rows = np.random.default_rng(4).uniform(-9, 9, (80, 1))
+    for sign, wave in ((-1, np.sin), (1, np.cos)):
+        expr, consts = free(from_infix(f"sqrt(1 {'-+'[sign > 0]} cos(2*x1))"))
+        fitter = Refiner(rows, np.sqrt(2) * np.abs(wave(rows[:, 0])))
+        before = Candidate(expr, np.array(consts), float(fitter.fvu(expr, np.array(consts))))
+        after = plain_forms.plain(before, rows, fitter)
+        assert "abs" in after.expr and "pow1_2" not in after.expr and after.fvu < 1e-26

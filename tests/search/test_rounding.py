@@ -149,3 +149,85 @@ def test_a_number_of_units_is_held_however_few_the_rows():
     for factor, held in ((math.pi / 180, True), (0.01745329252, False)):
         law = Candidate(from_infix("C*cos(C*x1)"), np.array([8.3, factor]), 1e-5)
         assert (rounding.law_errors(law, x, y, 1e-26)[1] == 0) is np.bool_(held)
+
+
+def told(text, value, error, x):
+    """A law of one constant and a fitter over rows that leave it at that value, known to that standard error."""
+    expr = from_infix(text)
+    change = 1e-6 * abs(value)
+    values = [evaluate(expr, x, np.array([c])) for c in (value - change, value, value + change)]
+    slope = (values[2] - values[0]) / (2 * change)
+    noise = np.random.default_rng(8).normal(size=len(x))
+    noise -= slope * (slope @ noise) / (slope @ slope)
+    noise *= error * np.sqrt(len(x) - 1) * np.linalg.norm(slope) / np.linalg.norm(noise)
+    y = values[1] + noise
+    fitter = Refiner(x, y)
+    fvu, consts = fitter.polish(expr, np.array([value]))
+    law = Candidate(expr, np.asarray(consts), float(fvu))
+    found = rounding.standard_errors(expr, law.consts, x, y, law.fvu, 1e-26)[0]
+    assert abs(law.consts[0] - value) < 0.1 * error and found == pytest.approx(error, rel=0.02)
+    return law, fitter
+
+
+SPREAD = np.linspace(0.95, 2.5, 60)[:, None]
+
+
+@pytest.mark.parametrize("value, error, number", [(1.412, 0.0014, math.sqrt(2)), (3.1395, 0.0008, math.pi)])
+def test_a_number_of_mathematics_is_a_factor_and_no_exponent(value, error, number):
+    for text, taken in (("C*x1**2", True), ("x1**C", False)):
+        law, fitter = told(text, value, error, SPREAD)
+        assert (number in rounding.snap(law, fitter, 1e-26).consts.tolist()) is taken
+
+
+@pytest.mark.parametrize("value, error, number", [(2.4975, 0.0034, 2.5), (10.994, 0.0085, 11.0)])
+def test_a_whole_or_half_exponent_is_taken_more_readily_than_such_a_factor(value, error, number):
+    for text, taken in (("C*x1", False), ("x1**C", True)):
+        law, fitter = told(text, value, error, SPREAD)
+        found = rounding.snap(law, fitter, 1e-26)
+        np.testing.assert_allclose(
+            evaluate(found.expr, SPREAD, found.consts),
+            evaluate(law.expr, SPREAD, [number if taken else value]),
+            rtol=1e-6,
+        )
+
+
+def test_a_whole_exponent_is_worth_no_less_where_symbols_would_be_longer():
+    """x^-6 is 1/(x^3)^2 in the table's symbols, a token more than with a number; x^-7 has none."""
+    for value, error in ((-6.02, 0.18), (-7.02, 0.16)):
+        law, fitter = told("x1**C", value, error, SPREAD)
+        found = rounding.snap(law, fitter, 1e-26)
+        assert evaluate(found.expr, np.array([[2.0]]), found.consts)[0] == 2.0 ** round(value)
+
+
+def test_typed_numbers_follow_from_round_ones_more_readily():
+    law, fitter = told("C*x1", 220.02, 0.056, SPREAD)
+    assert rounding.snap(law, fitter, 1e-26).consts[0] == pytest.approx(220.02, abs=1e-3)
+    assert rounding.snap(law, fitter, 1e-26, margin=rounding.TOLD_MARGIN).consts.tolist() == [220.0]
+
+
+@pytest.mark.parametrize("seed", [5, 13])
+def test_what_one_constant_hid_of_another_is_tried_again(seed):
+    """Hill's curve of few noisy rows: neither of its two exponents can be 2 while the other is off; then both are."""
+    x = np.linspace(0.2, 6, 12)[:, None]
+    clean = 5 * x[:, 0] ** 2 / (x[:, 0] ** 2 + 3)
+    y = clean + 0.15 * np.std(clean) * np.random.default_rng(seed).normal(size=12)
+    expr = from_infix("C*x1**C/(x1**C + C)")
+    fitter = Refiner(x, y)
+    fvu, consts = fitter.polish(expr, np.array([5.0, 2.0, 2.0, 3.0]))
+    assert np.abs(np.asarray(consts)[1:3] - 2).min() > 0.2
+    law = rounding.snap(Candidate(expr, np.asarray(consts), float(fvu)), fitter, 1e-26)
+    assert "pow" not in law.expr and law.expr.count("pow2") == 2 and len(law.consts) == 2
+
+
+@pytest.mark.parametrize(
+    "text, start", [("C*(x1**C - x1**C)", [4.8, -12.0, -6.0]), ("C*x1**C - C*x1**C", [4.8, -12.0, 4.8, -6.0])]
+)
+def test_attraction_and_repulsion_get_their_exponents_back(text, start):
+    r = SPREAD
+    for seed in range(3):
+        y = 4.8 * (r[:, 0] ** -12 - r[:, 0] ** -6) + 0.01 * np.random.default_rng(seed).normal(size=60)
+        fitter, expr = Refiner(r, y), from_infix(text)
+        fvu, consts = fitter.polish(expr, np.array(start))
+        law = rounding.snap(Candidate(expr, np.asarray(consts), float(fvu)), fitter, 1e-26)
+        depth = evaluate(law.expr, r, law.consts) / (r[:, 0] ** -12 - r[:, 0] ** -6)
+        assert np.ptp(depth) < 1e-9 and depth[0] == pytest.approx(4.8, rel=0.01)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import constants as codata
 
+from fansr.expressions import evaluate, from_infix
 from fansr.fitting.problem import Candidate, Problem
 from fansr.fitting.refiner import Refiner
 from fansr.search import ending, turns
@@ -371,3 +372,104 @@ def test_of_many_columns_a_first_answer_goes_on_in_turns(monkeypatch, columns, b
     order.clear()
     turns.search(problem, options, turns.Budget(None))  # by counts it is whole
     assert order == ["sums"] * 30 + ["rational"] * 30
+
+
+def _fitted(state, *laws):
+    """Laws as text, each with where its constants start, fitted by a search's own fitter."""
+    found = []
+    for text, start in laws:
+        expr = from_infix(text)
+        fvu, consts = state.fitter.polish(expr, np.array(start))
+        found.append(Candidate(expr, np.asarray(consts), float(fvu)))
+    return found
+
+
+@pytest.mark.parametrize("name", ["months", "n"])
+def test_a_column_of_months_may_be_what_interest_is_compounded_over(name):
+    """A name that states a period takes no law but its own wave out of what is looked at again."""
+    rng = np.random.default_rng(2)
+    loan, rate = np.round(rng.uniform(1e4, 5e5, 60), -2), np.round(rng.uniform(0.002, 0.01, 60), 4)
+    months = np.round(rng.uniform(12, 360, 60))
+    problem = Problem(
+        np.column_stack([loan, rate, months]), loan * rate / (1 - (1 + rate) ** -months), ["loan", "rate", name]
+    )
+    state = turns.Turns(problem, turns.Options(), turns.Budget(None))
+    assert (state.calendar is not None) is (name == "months")
+    (law,) = _fitted(state, ("x1*x2/(1 - exp(C*x2*x3))", [-0.99]))
+    assert 1e-9 < law.fvu < 1e-5
+    finals = state._finals([law], lambda: False)
+    assert [c.fvu < 1e-24 for c in finals] == [False, True] and "pow" in finals[1].expr
+    best = turns.choose(problem, turns.Options(), [law]).best
+    X = np.array([[1e5, 0.005, 100.0], [2e4, 0.01, 400.0]])
+    assert evaluate(best.expr, X, best.consts) == pytest.approx(
+        [1e5 * 0.005 / (1 - 1.005**-100), 200 / (1 - 1.01**-400)], rel=1e-12
+    )
+
+
+def test_a_law_with_the_wave_that_a_name_states_is_left_as_it_is():
+    """Beside it stands 2680 exp(u/10000), which has another form: to the rows it is a line."""
+    rng = np.random.default_rng(4)
+    month, u = np.arange(36.0), rng.uniform(1, 2, 36)
+    y = 2.13 * np.sin(np.pi / 6 * month + 1) + 0.268 * u + 5.37 + 0.02 * rng.normal(size=36)
+    state = turns.Turns(Problem(np.column_stack([month, u]), y, ["month", "u"]), turns.Options(), turns.Budget(None))
+    expr, consts = from_infix(f"C*sin({np.pi / 6!r}*x1 + C) + C*exp(C*x2) + C"), [2.13, 1.0, 2680.0, 1e-4, -2674.63]
+    law = Candidate(expr, np.array(consts), float(state.fitter.fvu(expr, consts)))
+    (line,) = ending.alternative_forms.limits(law, state.problem.X, state.fitter)
+    assert "exp" not in line.expr and state.calendar(law) > 0
+    assert state._finals([law], lambda: False) == [law]
+
+
+def _line_and_wave(seed, size, noise, shuffled=False, **told):
+    """A search of rows that are a line and a small wave on it, and both laws; shuffled: the wave's values in no order."""
+    x = np.linspace(0, 6, 40)[:, None]
+    rng = np.random.default_rng(seed)
+    wave = size * np.sin(2.3 * x[:, 0])
+    y = 2 * x[:, 0] + noise * rng.normal(size=40) + (rng.permutation(wave) if shuffled else wave)
+    state = turns.Turns(Problem(x, y, ["x"], **told), turns.Options(), turns.Budget(None))
+    return state, *_fitted(state, ("C*x1 + C", [2.0, 0.001]), ("C*x1 + C*sin(C*x1)", [2.0, size, 2.3]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_close_fit_that_leaves_a_shape_stands_back_behind_one_that_leaves_none(seed):
+    """The line is so much shorter that it leads, with its errors in long runs; where they are in no order it is the law."""
+    state, line, both = _line_and_wave(seed, 0.02, 0.002)
+    finals = [line, both]
+    assert state._final_value(line) < state._final_value(both) and state._soundest(finals, lambda: False) is line
+    assert state._choice(finals, lambda: False) is both
+    assert state._choice([line], lambda: False) is line
+    state, line, both = _line_and_wave(seed, 0.02, 0.002, shuffled=True)
+    both.fvu = 0.01 * line.fvu  # as if it fitted as much better
+    assert state._final_value(both) < state._final_value(line) + ending.SHAPELESS
+    assert state._choice([line, both], lambda: False) is line
+
+
+def test_one_without_a_shape_that_is_far_behind_is_not_chosen():
+    state, line, both = _line_and_wave(0, 0.004, 0.006)
+    assert state._leaves_shape(line) and not state._leaves_shape(both) and both.fvu < 0.5 * line.fvu
+    assert state._final_value(both) > state._final_value(line) + ending.SHAPELESS
+    assert state._choice([line, both], lambda: False) is line
+
+
+def test_where_errors_are_stated_no_shape_is_looked_for():
+    for told, shape in (({}, True), ({"weights": np.full(40, 0.01**-2), "known": True}, False)):
+        state, line, _ = _line_and_wave(0, 0.02, 0.002, **told)
+        assert state._leaves_shape(line) is shape
+
+
+def test_one_without_a_shape_is_looked_for_behind_the_leaders(monkeypatch):
+    state, line, both = _line_and_wave(0, 0.02, 0.002)
+    monkeypatch.setattr(ending, "FINISHERS", 0)
+    state.pool.add(both)
+    assert "sin" in state._choice([line], lambda: False).expr
+
+
+@pytest.mark.parametrize("seed", [1, 5])
+def test_a_law_exact_to_the_printed_digits_has_round_constants(seed):
+    """Nine values of 220 x printed without decimals tell 220 to 0.06; such errors with digits of their own may be of any number."""
+    x = np.round(np.random.default_rng(seed).uniform(1, 2.5, 9), 2)[:, None]
+    printed = np.round(220 * x[:, 0])
+    for y, told in ((printed, True), (printed + 1e-3 * np.sin(1e3 * x[:, 0]), False)):
+        problem = Problem(x, y, ["x"])
+        pool = _fitted(turns.Turns(problem, turns.Options(), turns.Budget(None)), ("C*x1", [220.0]))
+        best = turns.choose(problem, turns.Options(), pool).best
+        assert best.consts.tolist() == pytest.approx([220], abs=0.3) and (best.consts.tolist() == [220.0]) is told

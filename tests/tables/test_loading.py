@@ -10,7 +10,16 @@ import zstandard
 from hypothesis import given, settings, strategies as st
 
 from fansr.errors import DataError
-from fansr.tables.loading import array_problem, input_columns, load_problem, parse_table, read_table, table_problem
+from fansr.tables.columns import Choice
+from fansr.tables.loading import (
+    array_problem,
+    input_columns,
+    load_problem,
+    parse_table,
+    read_table,
+    table_problem,
+    table_problems,
+)
 
 PLAIN = "a,b,c\n1,2,3\n4,5,6.5\n-7e-3,8,9\n"
 X, Y = np.array([[1, 2], [4, 5], [-7e-3, 8]]), np.array([3, 6.5, 9])
@@ -161,6 +170,33 @@ def test_bad_cells_drop_rows_and_are_counted_by_reason():
     assert problem.X[:, 0].tolist() == [1, 6] and problem.y.tolist() == [1, 6]
     said = " / ".join(warnings)
     assert "column name is text" in said and "'oops' in line 5" in said and "4 of 6 rows were dropped" in said
+
+
+def _of_words(count, rows):
+    return "kind,x,y\n" + "".join(f"w{m % count},{m},{m * m}\n" for m in range(rows))
+
+
+@pytest.mark.parametrize(
+    ("count", "rows", "named"),
+    [(2, 9, True), (3, 9, True), (12, 36, True), (4, 9, False), (13, 60, False), (30, 30, False), (1, 9, False)],
+)
+def test_what_is_said_of_a_column_of_few_words_takes_it_in(count, rows, named):
+    """Up to twelve words, each in three rows on the average, may be groups; many are names, and one says nothing."""
+    table = parse_table(_of_words(count, rows).encode(), "t")
+    problem, (said,), _ = table_problem(table)
+    assert problem.names == ["x"] and said.startswith("column kind is text and was left out")
+    assert ("--categories onehot" in said) is ("--group kind" in said) is named
+    if named:
+        assert f"{count} words" in said
+        ((onehot, warnings, _),) = table_problems(table, Choice(categories="onehot"))
+        assert len(onehot.names) == count + (count > 2) and not warnings
+        ((grouped, _, _),) = table_problems(table, Choice(group="kind"))
+        assert sorted(grouped.extra["grouping"]["levels"]) == sorted({f"w{k}" for k in range(count)})
+
+
+def test_nothing_else_is_said_of_columns_that_are_empty():
+    problem, warnings, _ = parse("e,x,y\n,1,1\n,2,4\n,3,9\n,4,16\n")
+    assert problem.names == ["x"] and warnings == ["column e is empty and was left out"]
 
 
 def test_a_bad_cell_in_an_unused_column_costs_nothing():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -32,7 +33,7 @@ ROUND = (
     8.0,
     2.4,
     3.6,
-)  # times powers of ten: widths of steps, the roundest first
+)  # times powers of ten: widths of steps, roundest first
 
 
 def staircase(x: np.ndarray, y: np.ndarray, column: Base) -> list[Base]:
@@ -50,21 +51,29 @@ def staircase(x: np.ndarray, y: np.ndarray, column: Base) -> list[Base]:
         return []
     n = np.concatenate([[0.0], np.cumsum(np.round(steps))])
     low, high = x[starts], x[ends]
-    laws = []
     for width in _widths(low, high, n):
         # floor: d + P n <= low and high < d + P (n + 1); with the steps closed above: d + P n < low and high <= d + P (n + 1).
         least, most = float((high - width * (n + 1)).max()), float((low - width * n).min())
-        if not least <= most:
+        if least > most + SAME * width:
             continue
         turns = width * round(least / width)
-        d = _beginning(least - turns, most - turns)
-        closed_above = d == least - turns < most - turns
-        sign = -1.0 if closed_above else 1.0
-        law = ("floor", *summed([sign / width], [column], -sign * d / width))
-        first = math.floor(sign * (low[0] - d) / width)
-        laws.append(summed([sign * h], [law], float(round(y[0] - sign * h * first, 12))))
-        break
-    return laws
+        d = _beginning(least - turns, most - turns, SAME * width)
+        for sign, by in product((1.0, -1.0), (width, math.nextafter(width, math.inf), math.nextafter(width, 0.0))):
+            inner, values = _counted(column, x, sign, by, d)
+            offset = float(y[0] - sign * h * np.floor(values[0]))
+            if np.abs(sign * h * np.floor(values) + offset - y).max() <= SAME * np.abs(y).max():
+                return [summed([sign * h], [("floor", *inner)], round(offset, 12))]
+    return []
+
+
+def _counted(column: Base, x: np.ndarray, sign: float, width: float, d: float) -> tuple[Base, np.ndarray]:
+    """sign (x - d)/P in expression and values (M,), by the same operations: on which side a row on an edge lies, its last bit decides."""
+    law, values = (column, x) if not d else (("-", *column, repr(d)), x - d)
+    if width in (2.0, 3.0, 4.0, 5.0):
+        law, values = (f"div{width:g}", *law), values / width
+    elif width != 1.0:
+        law, values = ("/", *law, repr(width)), values / width
+    return (law, values) if sign > 0 else (("neg", *law), -values)
 
 
 def _widths(low: np.ndarray, high: np.ndarray, n: np.ndarray) -> Iterator[float]:
@@ -82,8 +91,8 @@ def _widths(low: np.ndarray, high: np.ndarray, n: np.ndarray) -> Iterator[float]
     yield round_between(least, most)
 
 
-def _beginning(least: float, most: float) -> float:
+def _beginning(least: float, most: float, slack: float) -> float:
     """Where a step begins: 0, or the roundest number between the bounds."""
-    if least <= 0.0 <= most:
+    if least - slack <= 0.0 <= most + slack:
         return 0.0
-    return least if least == most else round_between(least, most)
+    return least if least >= most else round_between(least, most)
