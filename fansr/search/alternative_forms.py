@@ -1,7 +1,7 @@
 """Other forms of a law, fitted and compared with it: polynomials multiplied out, functions at their limit as their series.
 
 3 (x - 1/3)^2 + 2/3, (a x + b) x + c   3 x^2 - 2 x + 1, a x^2 + b x + c
-c exp(1e-8 u), tanh(1e-4 u)            their series, where the rows cannot tell: c + c' u
+c exp(1e-8 u), tanh(1e-4 u), x^0.01    their series, where the rows cannot tell: c + c' u, 1 + 0.01 log(x)
 exp(0.98 r n), r a column of shares    (1 + r)^n
 u v + 1.02 u + 2.1 v + 2.25            (u + 2.1) (v + 1.05), where the rows cannot tell
 """
@@ -75,14 +75,13 @@ def expanded(candidate: Candidate, fitter) -> Candidate | None:
 def limits(candidate: Candidate, X: np.ndarray, fitter) -> Iterator[Candidate]:
     """The candidate with a function of a small argument as the first one or two terms of its series, fitted again.
 
-    exp(1e-8 u), cos(3e-4 x), tanh of little stand for plain polynomials, with constants of 1e7 that cancel.
+    exp(1e-8 u), cos(3e-4 x), tanh of little stand for plain polynomials, with constants of 1e7 that cancel, and x^0.01 for a logarithm.
     """
     tree = tree_of(candidate)
-    places = [node for node in _nodes(tree) if node[0] in SERIES and _small(node[1], X)]
-    for node in places[:3]:
+    places = [(node, *of) for node in _nodes(tree) if (of := _function_of(node)) and _small(of[1], X)]
+    for node, function, u in places[:3]:
         for order in (1, 2):
-            u = node[1]
-            series = added([(c, (None, u, ("pow2", u))[power]) for c, power in SERIES[node[0]] if power <= order])
+            series = added([(c, (None, u, ("pow2", u))[power]) for c, power in SERIES[function] if power <= order])
             if isinstance(series, float):
                 continue
             other = everywhere(_replaced(tree, node, series), _multiplied_out)
@@ -93,6 +92,15 @@ def limits(candidate: Candidate, X: np.ndarray, fitter) -> Iterator[Candidate]:
             if fvu <= candidate.fvu * (1 + TOLD / len(X)) + ROUNDING:
                 yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
                 break
+
+
+def _function_of(node) -> tuple[str, object] | None:
+    """(function, argument) of a node with a series, x^p being exp(p log(x)); None of any other."""
+    if node[0] in SERIES:
+        return node[0], node[1]
+    if node[0] == "pow" and isinstance(node[2], float):
+        return "exp", ("*", node[2], ("log", node[1]))
+    return None
 
 
 def shifted_products(candidate: Candidate, fitter, over) -> Iterator[Candidate]:

@@ -37,10 +37,8 @@ POLYNOMIAL = 2 * description_length.TOKEN_NATS + 1.0
 CLOSE = 10 * selection.SMOOTH  # FVU below which a law may be the approximation of another
 SHAPELESS = 12.0  # nats by which a close fit may lead and still stand back behind one that leaves no shape
 BETTER, LOOKED_CLOSELY = 0.8, 4  # share of the FVU that a law without a shape may leave; how many are looked at for one
-WHOLE_POWER, WHOLE_POWER_NATS = (
-    12,
-    1.0,
-)  # a whole exponent up to there, which could be a symbol as the square is one, and what it costs to tell
+# A whole exponent up to there, which could be a symbol as the square is one, and what it costs to tell.
+WHOLE_POWER, WHOLE_POWER_NATS = 12, 1.0
 READ = 24  # tokens; a longer law of the front is not rewritten when time is up
 PLAIN = 8  # tokens; a longer law is worth a look for a shorter one
 DETERMINED = 10.0  # times its size a constant's error may be; beyond it says nothing

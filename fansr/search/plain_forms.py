@@ -267,6 +267,7 @@ def taken_root(node):
 
 
 def has_fitted_power(node) -> bool:
+    """Whether a node is a power whose exponent is neither a whole number nor half of one."""
     return isinstance(node, tuple) and node[0] == "pow" and isinstance(node[2], float) and (2 * node[2]) % 1 != 0
 
 

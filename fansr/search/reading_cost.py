@@ -73,7 +73,7 @@ def _turned_slopes(node) -> int:
     if node[0] not in ("+", "-"):
         return sum(map(_turned_slopes, node[1:]))
     terms = list(_terms(node))
-    bare = {term for term in terms if variable_index(term) is not None} if any(map(_is_abs, terms)) else set()
+    bare = {term for term in terms if isinstance(term, str) and variable_index(term) is not None}
     return sum(_is_abs(term) and not bare.isdisjoint(_leaves(term)) for term in terms) + sum(map(_turned_slopes, terms))
 
 

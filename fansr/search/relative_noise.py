@@ -22,16 +22,12 @@ from fansr.fitting import Candidate, Problem
 from fansr.search import description_length
 
 MIN_ROWS = 12
-RANGE, CLOSE_RANGE = (
-    10.0,
-    4.0,
-)  # largest over smallest |y| from which the two kinds can be told apart, and of close fits
+# Largest over smallest |y| from which the two kinds can be told apart, and of close fits.
+RANGE, CLOSE_RANGE = 10.0, 4.0
 LOOKED_AT = 60  # candidates whose residuals are judged
 CONVINCED = 12.0  # nats by which the best law under errors in proportion must beat the best under even ones
-CLOSE, CLOSE_CONVINCED = (
-    0.01,
-    4.0,
-)  # relative error below which digits and instruments make it, and nats that are enough there
+# Relative error below which digits and instruments make it, and nats that are enough there.
+CLOSE, CLOSE_CONVINCED = 0.01, 4.0
 SHARE = (1e-6, 0.3)  # relative errors between rounding and no law at all
 
 

@@ -26,9 +26,8 @@ MARGIN = 3.0
 TOLD_MARGIN = 1.0  # of a law that explains its target to the printed digits: what numbers are typed as follows from rules with round ones
 FAR = 1e9  # standard errors: no number this far off is meant
 EXPONENT = 3.0  # nats that a whole or half exponent costs less than such a factor: of laws' exponents most are
-IRRATIONAL = (
-    5.0  # nats that pi or sqrt(2) costs more as a summand or an exponent than as a factor: laws scale with these
-)
+# Nats that pi or sqrt(2) costs more as a summand or an exponent than as a factor: laws scale with these.
+IRRATIONAL = 5.0
 SLIGHT = 0.1  # of the target's spread by which a constant moves a law at least for nothing to be charged
 SPELLINGS, SPELLING = 4, 1.0
 JUMPS = ("step", "sign", "floor")

@@ -58,6 +58,12 @@ def test_what_the_cells_say_comes_before_the_name():
     x = np.linspace(0, 400, 50)[:, None]
     assert calendar_waves.calendar_columns(Problem(x, x[:, 0], ["month"], extra=days)) == {0: 365.25}
     assert calendar_waves.calendar_columns(Problem(x, x[:, 0], ["month"])) == {0: 12.0}
+    twice = {"conversions": {"when": {"kind": "date", "unit": "seconds"}}}  # at six and at eighteen o'clock
+    x = 21_600 + 43_200 * np.arange(40.0)[:, None]
+    assert calendar_waves.calendar_columns(Problem(x, x[:, 0], ["when"], extra=twice)) == {}
+    x = 21_600 * np.arange(40.0)[:, None]
+    assert calendar_waves.calendar_columns(Problem(x, x[:, 0], ["when"], extra=twice)) == {0: 86_400.0}
+    x = np.arange(12.0)[:, None]
     clock = {"conversions": {"month": {"kind": "date", "unit": "years"}}}  # of which nothing is known
     assert calendar_waves.calendar_columns(Problem(x, x[:, 0], ["month"], extra=clock)) == {0: 12.0}
 

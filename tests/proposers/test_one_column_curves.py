@@ -148,3 +148,14 @@ def test_a_plain_curve_is_drawn_in_however_coarse_its_grid():
     assert any(
         curve.expr[0] == "exp" and curve.share < 1e-6 for curve in single(Shapes(x), Projector([np.ones(len(x))], y))
     )
+
+
+@pytest.mark.parametrize("name, sign", [("cosh", 1), ("sinh", -1)])
+def test_what_decays_both_ways_is_about_a_middle(name, sign):
+    """Heat along a rod: two exponentials of one rate, as the hyperbolic function of numpy about one place."""
+    x = np.linspace(2, 5, 50)
+    y = 20 + 3.5 * np.exp(1.3 * (x - 3.2)) + sign * 3.5 * np.exp(-1.3 * (x - 3.2))
+    found = [law for share, law in curves(x, y) if share < 1e-20 and name in law]
+    assert found
+    values = evaluate([*found[0]], x[:, None])
+    assert np.allclose(values, 20 + 7 * getattr(np, name)(1.3 * (x - 3.2)), rtol=1e-9)

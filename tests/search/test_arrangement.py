@@ -38,6 +38,9 @@ X = np.random.default_rng(0).uniform(0.5, 3.0, (40, 3))
         ("(0.4*x1)**2.5", "(0.4*x1)**2.5"),
         ("x1*x2 - x3/2.5", "x1*x2 - x3/2.5"),
         ("max(1.5, x1)", "max(x1, 1.5)"),
+        ("2.5*log(x1) - 2.5*log(x2 + 1.1)", "2.5*log(x1/(x2 + 1.1))"),
+        ("x3 + log(x1) - log(x2)", "log(x1/x2) + x3"),
+        ("3.5*log(x1) - 2.5*log(x2)", "3.5*log(x1) - 2.5*log(x2)"),
         ("2.5*min(0.7, x1 - x2) + x3", "2.5*min(x1 - x2, 0.7) + x3"),
         ("5.5 - 26.2*exp(-1.66*max(1.2, x1))", "5.5 - 26.2*exp(-1.66*max(x1, 1.2))"),
         ("x3*min(max(1.5, x1), 2.5)", "x3*min(max(x1, 1.5), 2.5)"),
@@ -52,6 +55,18 @@ def test_the_order_and_the_values(written, arranged):
     np.testing.assert_allclose(evaluate(after.expr, X, after.consts), evaluate(expr, X, consts), rtol=1e-12, atol=1e-13)
     again = arrangement.arranged(after)
     assert again.expr == after.expr
+
+
+@pytest.mark.parametrize(
+    ("written", "low", "high", "arranged"),
+    [("(2.1 - x1)**2", 0.5, 2, "(2.1 - x1)**2"), ("(x1 - 2.1)**2", 0.5, 2, "(2.1 - x1)**2"), ("(2.1 - x1)**2", 2.5, 4, "(x1 - 2.1)**2"),
+     ("(2.1 - x1)**2", 1, 3, "(x1 - 2.1)**2"), ("(x1 - 2.1)**2", 1, 3, "(x1 - 2.1)**2")],
+)  # fmt: skip
+def test_what_is_squared_is_positive_on_the_rows(written, low, high, arranged):
+    """A tank that empties is (2.1 - t)^2, what grows since a year is (t - 2.1)^2, and a middle is taken off."""
+    expr, consts = free(from_infix(written))
+    after = arrangement.arranged(Candidate(expr, np.array(consts), 0.1), np.linspace(low, high, 20)[:, None])
+    assert to_infix(after.expr, after.consts) == arranged
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,19 @@ def test_no_limit_where_the_rows_can_tell():
     assert list(alternative_forms.limits(law, X, fitter)) == []
 
 
+def test_a_tiny_power_is_a_logarithm():
+    rows = np.geomspace(1e-4, 1, 25)[:, None]
+    fitter = Refiner(rows, 0.34 + 0.01285 * np.log(rows[:, 0]))
+    expr, consts = free(from_infix("1.34 - x1**(-0.01265)"))
+    law = Candidate(expr, np.array(consts), float(fitter.fvu(expr, np.array(consts))))
+    found = list(alternative_forms.limits(law, rows, fitter))
+    assert not found  # these rows can tell
+    noisy = Refiner(rows, 0.34 + 0.01285 * np.log(rows[:, 0]) + 0.001 * np.random.default_rng(1).normal(size=25))
+    fvu, values = noisy.polish(expr, np.array(consts))
+    (found,) = alternative_forms.limits(Candidate(expr, np.asarray(values), float(fvu)), rows, noisy)
+    assert "log" in found.expr and "pow" not in found.expr and len(found.consts) == 2
+
+
 def test_compound_interest():
     """exp(c r n) with c near -1 as (1 + r)^-n, where that is the law; where it is an exponential it stays one."""
     rng = np.random.default_rng(2)
@@ -191,3 +204,29 @@ def test_the_root_of_a_half_angle_is_the_size_of_a_wave():
         before = Candidate(expr, np.array(consts), float(fitter.fvu(expr, np.array(consts))))
         after = plain_forms.plain(before, rows, fitter)
         assert "abs" in after.expr and "pow1_2" not in after.expr and after.fvu < 1e-26
+
+
+@pytest.mark.parametrize(
+    ("formula", "low", "high", "plain"),
+    [("abs(x1 - 2)", 2.5, 4, "x1 - 2"), ("abs(x1 - 2)", 0, 1.9, "2 - x1"), ("abs(x1 - 2)", 1, 3, "abs(x1 - 2)"),
+     ("3*abs(sin(x1))", 0.1, 3, "3*sin(x1)"), ("2*sqrt(2 - 2*cos(x1))", 0.1, 3, "4*sin(x1/2)")],
+)  # fmt: skip
+def test_bars_go_where_the_rows_have_one_sign(formula, low, high, plain):
+    rows = np.linspace(low, high, 40)[:, None]
+    expr, consts = free(from_infix(formula))
+    consts = np.array(consts, dtype=float)
+    fitter = Refiner(rows, evaluate(expr, rows, consts))
+    after = plain_forms.plain(Candidate(expr, consts, float(fitter.fvu(expr, consts))), rows, fitter)
+    assert shown(after) == plain and after.fvu < 1e-26
+
+
+def test_a_loan_whose_series_came_first():
+    """(1/r - r n/2) exp(r n) - 1/r is ((1 + r)^n - 1)/r to second order: with the power its term of the series must go."""
+    rng = np.random.default_rng(3)
+    rows = np.column_stack([rng.uniform(0.001, 0.01, 60), np.round(rng.uniform(6, 300, 60))])
+    fitter = Refiner(rows, ((1 + rows[:, 0]) ** rows[:, 1] - 1) / rows[:, 0])
+    expr, consts = free(from_infix("(1/x1 - 0.5*x1*x2)*exp(x1*x2) - 1/x1"))
+    law = Candidate(expr, np.array(consts), float(fitter.fvu(expr, np.array(consts))))
+    assert law.fvu > 1e-9
+    (found,) = alternative_forms.compounded(law, rows, fitter)
+    assert found.fvu < 1e-20 and "pow" in found.expr and "exp" not in found.expr

@@ -7,7 +7,7 @@ import pytest
 
 from fansr.evaluation import result
 from fansr.expressions import evaluate
-from fansr.fitting import Budget, Problem
+from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import outliers, relative_noise, turns
 
 
@@ -74,3 +74,15 @@ def test_rows_are_weighed_on_demand_also_where_the_target_is_zero():
     x = np.arange(20.0)
     found = search(Problem(x[:, None], 2 * x, ["x"]), loss="relative")
     assert np.isfinite(found.weights).all() and found.best.fvu < 1e-20
+
+
+@pytest.mark.parametrize(
+    "decades, spread, weighed", [(0.7, 1e-3, True), (0.7, 0.05, False), (0.4, 1e-3, False), (1.2, 0.05, True)]
+)
+def test_close_errors_are_told_sooner(decades, spread, weighed):
+    """Of a tenth of a per cent over a factor of five as printed digits are, or of five per cent over more than a decade."""
+    problem = table(2, spread, lambda x: 3 * x, decades=decades, M=80)
+    line = Candidate(["*", "<constant>", "x1"], np.array([3.0]), 1e-6)
+    assert relative_noise.found(problem, [line], 1e-26) is weighed
+    even = Problem(problem.X, 3 * problem.X[:, 0] + 3 * spread * np.random.default_rng(0).normal(0, 1, 80), ["x"])
+    assert not relative_noise.found(even, [line], 1e-26)

@@ -16,7 +16,7 @@ from tests.random_trees import random_tree
 X = np.random.default_rng(0).uniform(0.5, 3.0, (90, 4))
 RULES = (
     rewriting.phases, rewriting.double_angles, rewriting.hyperbolic, rewriting.saturated(X), rewriting.powers, rewriting.roots(X), rewriting.sums, rewriting.squares, rewriting.hinges,
-    rewriting.shared, rewriting.scales, rewriting.exponents, rewriting.logarithms, rewriting.inside,
+    rewriting.shared, rewriting.scales, rewriting.exponents, rewriting.logarithms, rewriting.inside, rewriting.whole_roots,
 )  # fmt: skip
 
 
@@ -57,6 +57,13 @@ def candidate(formula, X=X, names=None):
         ("17.64*x1**2 + 3.108*x1 + 0.1369", "(4.2*x1 + 0.37)**2"),
         ("3*x1**2 - 2*x1 + 1", "3*x1**2 - 2*x1 + 1"),
         ("3.7*x1 - x1**2", "3.7*x1 - x1**2"),
+        ("x1**3/6 - x1**2/2 + x1/3", "x1*(x1 - 1)*(x1 - 2)/6"),
+        ("x1**3/3 + x1**2/2 + x1/6 + 0*x2", "x1*(2*x1 + 1)*(x1 + 1)/6"),
+        ("0.7*x1 - 0.7*x1**2", "0.7*x1*(1 - x1)"),
+        ("(x1**2 + x1)*exp(x2)", "x1*(x1 + 1)*exp(x2)"),
+        ("x1**2 - 4", "x1**2 - 4"),
+        ("0.045*x1 + 0.025*abs(x1 - 2) + 8.4", "0.02*x1 + 0.05*max(x1 - 2, 0) + 8.45"),
+        ("2*x1 + 3*abs(x1 - 2)", "2*x1 + 3*abs(x1 - 2)"),
         ("0.1323*x1 + 0.21*x1*x2 + 0.32", "0.21*x1*(x2 + 0.63) + 0.32"),
         ("0.848528137423857*sqrt(x1 + 8.333333333333334)", "sqrt(0.72*x1 + 6)"),
         ("0.15*(20*sqrt(x1*x2) + sqrt(x3**2 + 1.1*x4))", "3*sqrt(x1*x2) + 0.15*sqrt(x3**2 + 1.1*x4)"),

@@ -133,7 +133,9 @@ def test_pi_is_a_factor_and_no_summand():
     """Near pi to its error, a coefficient is taken for pi and a constant that is added is not."""
     rng = np.random.default_rng(5)
     x = rng.uniform(1, 10, (60, 1))
-    for text, y, pi in (("C*x1**2", 3.1402 * x[:, 0] ** 2, True), ("x1**2 + C", x[:, 0] ** 2 + 3.1402, False)):
+    for text, y, pi in (
+        ("C*x1**2", 3.1402 * x[:, 0] ** 2, True), ("x1**2 + C", x[:, 0] ** 2 + 3.1402, False), ("x1*(C + x1)", x[:, 0] * (3.1402 + x[:, 0]), False),
+    ):  # fmt: skip
         y = y + rng.normal(0, 0.02 * np.std(y) if pi else 0.02, 60)
         expr = from_infix(text)
         fitter = Refiner(x, y)

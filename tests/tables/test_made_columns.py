@@ -140,6 +140,26 @@ def test_words_become_columns_of_zeros_and_ones():
     assert loading.input_columns(one, problem.names)[0].tolist() == [0, 0, 1, 1]
 
 
+def test_words_that_are_numbers_are_words_where_words_are_asked_for():
+    """Months stand for themselves in 0/1 columns and as groups, yes and no are 0 and 1 in any case."""
+    text = "day,wet,x,y\n" + "".join(
+        f"{day},{wet},{m},{m * m}\n" for m, (day, wet) in enumerate([("Mon", "no"), ("Tue", "yes"), ("Wed", "no")] * 3)
+    )
+    ((plain, _, _),) = chosen(text)
+    assert (
+        plain.names == ["day", "wet", "x"]
+        and plain.X[:3, 0].tolist() == [1, 2, 3]
+        and plain.X[:3, 1].tolist() == [0, 1, 0]
+    )
+    ((onehot, warnings, _),) = chosen(text, categories="onehot")
+    assert onehot.names == ["wet", "x", "day_Mon", "day_Tue", "day_Wed"] and not warnings
+    assert onehot.X[:3, 2:].tolist() == np.eye(3).tolist()
+    ((grouped, _, _),) = chosen(text, group="day")
+    assert grouped.extra["grouping"]["levels"] == ["Mon", "Tue", "Wed"]
+    new = parse_table(b"day,wet,x\nTue,no,4\n", "new", readings=onehot.extra["conversions"])
+    assert loading.input_columns(new, onehot.names).tolist() == [[0, 4, 0, 1, 0]]
+
+
 def test_made_columns_are_made_of_new_rows_too():
     ((problem, _, _),) = chosen(WAVE, derive=("w = x**2 + t", "v = dx/dt", "u = v*w"), lag=("x:1",), targets=("z",))
     conversions = json.loads(json.dumps(problem.extra["conversions"]))

@@ -8,10 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 FEW = 4  # rows that a level stretch has at least, and that a curve behind it has
-FAR, TWICE = (
-    4.0,
-    2,
-)  # standard deviations off the mean of a stretch, and how many rows in turn must be, for it to have ended
+# Standard deviations off the mean of a stretch, and how many rows in turn must be, for it to have ended.
+FAR, TWICE = 4.0, 2
 SLIGHT = 0.02  # of the target's spread that a level stretch may scatter
 ROUNDING = 1e-9  # of the target's size
 

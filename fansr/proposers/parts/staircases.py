@@ -16,24 +16,11 @@ from fansr.proposers.parts.breakpoints import round_between
 from fansr.proposers.parts.expression_assembly import Base
 from fansr.proposers.parts.inner_scan import summed
 
-LEVELS = 3  # at least; with two it is a jump
+LEVELS, MOST_LEVELS = 3, 400  # with two it is a jump
 SAME = 1e-9  # of the target's size: values that are one
 MULTIPLE = 1e-6  # of a height that a level may lie off a whole number of them
-ROUND = (
-    1.0,
-    2.0,
-    5.0,
-    2.5,
-    3.0,
-    4.0,
-    6.0,
-    1.2,
-    1.5,
-    7.0,
-    8.0,
-    2.4,
-    3.6,
-)  # times powers of ten: widths of steps, roundest first
+# Times powers of ten: widths of steps, the roundest first.
+ROUND = (1.0, 2.0, 5.0, 2.5, 3.0, 4.0, 6.0, 1.2, 1.5, 7.0, 8.0, 2.4, 3.6)
 
 
 def staircase(x: np.ndarray, y: np.ndarray, column: Base) -> list[Base]:
@@ -42,7 +29,7 @@ def staircase(x: np.ndarray, y: np.ndarray, column: Base) -> list[Base]:
     x, y = x[order], y[order]
     starts = np.flatnonzero(np.concatenate([[True], np.abs(np.diff(y)) > SAME * np.abs(y).max()]))
     ends = np.append(starts[1:], len(x)) - 1
-    if len(starts) < LEVELS or len(starts) > len(x) / 2 or (x[starts[1:]] <= x[ends[:-1]]).any():
+    if not LEVELS <= len(starts) <= min(MOST_LEVELS, len(x) / 2) or (x[starts[1:]] <= x[ends[:-1]]).any():
         return []
     rises = np.diff(y[starts])
     h = float(rises[np.argmin(np.abs(rises))])
