@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fansr.search.plain_forms import added, coefficient, joined, scaled, summands
+from fansr.search.plain_forms import added, coefficient, factors, joined, scaled, summands
 
 MOST = 24  # terms of a sum that is multiplied out
 SAME = 1e-9  # relative difference of coefficients that are one
@@ -80,6 +80,16 @@ class Monomials(dict):
                 continue
             if abs(self[middle] ** 2 - 4 * self[first] * self[last]) <= SAME * self[middle] ** 2:
                 yield Monomials({key: self[key] for key in (first, middle, last)}, self.trees)
+
+
+def parts_of(node) -> tuple[float, list[tuple[object, float]]]:
+    """(number, [(factor, exponent)]) of a product; roots of products stay whole."""
+    c, rest = coefficient(node)
+    parts = [] if rest is None else list(factors(rest))
+    numbers = [(base, power) for base, power in parts if isinstance(base, float) and (base > 0 or power % 1 == 0)]
+    for base, power in numbers:
+        c *= base**power
+    return c, [part for part in parts if part not in numbers]
 
 
 def product(parts, together: bool = False):

@@ -17,15 +17,13 @@ A rule is a function of a node that yields other forms of it, all equal to it fo
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 
 import numpy as np
 
 from fansr.fitting import Candidate
 from fansr.search.growth_forms import half_way, logistic, of_a_share
-from fansr.search.monomials import factored, monomials, one_exponential, product, written
+from fansr.search.monomials import factored, monomials, one_exponential, parts_of, product, written
 from fansr.search.plain_forms import (
     QUARTER,
     SAME,
@@ -44,12 +42,12 @@ from fansr.search.plain_forms import (
 )
 from fansr.search.reading_cost import MOST_DIGITS, TOLD, count, head, price
 from fansr.search.spelling import linear
+from fansr.search.sum_forms import hinges, shared, squares, sums, whole_roots
 
 CLEAN = 1e-18  # FVU of a law whose constants are told to many digits
 LONGEST = 60  # tokens of a law that is rewritten; one of twice as many takes half a second
 LONGER = 6  # tokens that a form with fewer digits may be longer
 ROUNDS = 6
-MOST_ROOTS, ROOTS_BELOW = 5, 6  # degree of a polynomial whose roots are looked at, and their largest denominator
 FAR = 18.5  # of an argument whose function is at its limit to a float's digits
 APART = 17.0  # of the logarithm of a factor that belongs into its exponential
 
@@ -190,7 +188,7 @@ def double_angles(node) -> Iterator[object]:
                         yield added([(level if wave[0] == "sin" else -level, whole), *others])
     if head(node) not in ("*", "/"):
         return
-    c, parts = _parts(node)
+    c, parts = parts_of(node)
     for i, (sine, p) in enumerate(parts):
         for k, (cosine, q) in enumerate(parts):
             if head(sine) == "sin" and head(cosine) == "cos" and alike(sine[1], cosine[1]):
@@ -223,7 +221,7 @@ def hyperbolic(node) -> Iterator[object]:
                 one = (2 * a, product([*left, ((function, u), 1.0)]))
                 yield added([one, *(term for place, term in enumerate(terms) if place not in (i, k))])
     if head(node) == "/":
-        c, parts = _parts(node)
+        c, parts = parts_of(node)
         for i, (sine, p) in enumerate(parts):
             for k, (cosine, q) in enumerate(parts):
                 if head(sine) == "sinh" and head(cosine) == "cosh" and p == -q == 1 and alike(sine[1], cosine[1]):
@@ -270,7 +268,7 @@ def exponents(node) -> Iterator[object]:
     """c exp(u) as exp(u + log c): where c is beyond all bounds, or the sum has factors then."""
     if head(node) not in ("*", "/", "neg"):
         return
-    c, parts = _parts(node)
+    c, parts = parts_of(node)
     for k, (wave, p) in enumerate(parts):
         if head(wave) != "exp" or abs(p) != 1 or c == 0:
             continue
@@ -290,7 +288,7 @@ def exponents(node) -> Iterator[object]:
 def logarithms(node) -> Iterator[object]:
     """a log(u) + k as a log(exp(k/a) u), log(u exp(v)) as log(u) + v."""
     if head(node) == "log":
-        c, parts = _parts(node[1])
+        c, parts = parts_of(node[1])
         grown = [(wave, p) for wave, p in parts if head(wave) == "exp"]
         if grown and c > 0:
             rest = scaled(c, product([part for part in parts if head(part[0]) != "exp"]))
@@ -314,16 +312,6 @@ def logarithms(node) -> Iterator[object]:
 # ---- products ---------------------------------------------------------------------------------
 
 
-def _parts(node) -> tuple[float, list[tuple[object, float]]]:
-    """(number, [(factor, exponent)]) of a product; roots of products stay whole."""
-    c, rest = coefficient(node)
-    parts = [] if rest is None else list(factors(rest))
-    numbers = [(base, power) for base, power in parts if isinstance(base, float) and (base > 0 or power % 1 == 0)]
-    for base, power in numbers:
-        c *= base**power
-    return c, [part for part in parts if part not in numbers]
-
-
 def powers(node) -> Iterator[object]:
     """A product with one power of every factor."""
     if head(node) not in ("*", "/", "inv", "neg") and head(node)[:3] not in ("pow", "mul", "div"):
@@ -335,7 +323,7 @@ def powers(node) -> Iterator[object]:
                 root = (f"pow1_{n}", node[1])
                 power = root if abs(above) == 1 else (f"pow{abs(above)}", root)
                 yield power if above > 0 else ("inv", power)
-    c, parts = _parts(node)
+    c, parts = parts_of(node)
     merged: list[list] = []
     for base, power in parts:
         same = next((one for one in merged if alike(one[0], base)), None)
@@ -369,7 +357,7 @@ def roots(X: np.ndarray) -> Rule:
             return
         if head(node[1]) == "pow1_2":  # the fourth root has no values where the square root has none
             yield ("pow1_4", node[1][1])
-        c, parts = _parts(node[1])
+        c, parts = parts_of(node[1])
         out = [(base, p) for base, p in parts if p % 2 == 0 and (values_on(base, X) >= 0).all()]
         if out and c > 0:
             left = [part for part in parts if part not in out]
@@ -384,7 +372,7 @@ def inside(node) -> Iterator[object]:
     """x^p (u/x + v)^q as x^(p - q) (u + x v)^q."""
     if head(node) not in ("*", "/", "inv", "+", "-"):
         return
-    c, parts = _parts(node)
+    c, parts = parts_of(node)
     for i, (total, q) in enumerate(parts):
         found = monomials(total) if head(total) in ("+", "-") and q % 1 == 0 else None
         if found is None:
@@ -404,7 +392,7 @@ def scales(node) -> Iterator[object]:
         return  # a bare sum's number is a matter of `sums`
     if linear(with_text(node)) is not None:
         return
-    c, parts = _parts(node)
+    c, parts = parts_of(node)
     places = [k for k, (base, _) in enumerate(parts) if head(base) in ("+", "-")]
     for k in places:
         base, p = parts[k]
@@ -428,116 +416,3 @@ def _into(part: tuple[object, float], c: float) -> tuple[object, float]:
     base, p = part
     size = c ** (1 / p)
     return added([(size * b, term) for b, term in summands(base)]), p
-
-
-# ---- sums -------------------------------------------------------------------------------------
-
-
-def sums(node) -> Iterator[object]:
-    """A sum with its numbers multiplied through, multiplied out, and as a product where it is one."""
-    if linear(with_text(node)) is not None:
-        return  # a column's line has the form that plain_forms gave it
-    if head(node) in ("*", "/", "neg", "inv"):
-        c, rest = coefficient(node)
-        if c != 1.0 and head(rest) in ("+", "-"):
-            yield added([(c * a, term) for a, term in summands(rest)])
-    if head(node) not in ("+", "-", "*", "/"):
-        return
-    found = monomials(node)
-    if found is None or len(found) < 2:
-        return
-    yield written(found)
-    whole = factored(found)
-    if whole is not None and (len(found.bases()) > 1 or _is_power(whole)):
-        yield whole
-
-
-def whole_roots(node) -> Iterator[object]:
-    """n^3/6 - n^2/2 + n/3 as n (n - 1) (n - 2)/6: a polynomial whose roots are 0 and fractions of small numbers, or three of these."""
-    found = monomials(node) if head(node) in ("+", "-", "*", "/") else None
-    if found is None or len(found.bases()) != 1:
-        return
-    (base,) = found.bases()
-    powers = {dict(key).get(base, 0): c for key, c in found.items()}
-    degree = max(powers)
-    if min(powers) < 0 or not 2 <= degree <= MOST_ROOTS or any(power % 1 for power in powers):
-        return
-    coefficients = np.array([powers.get(power, 0.0) for power in range(int(degree), -1, -1)])
-    roots = np.roots(coefficients)
-    fractions = Counter(Fraction(float(root.real)).limit_denominator(ROOTS_BELOW) for root in roots)
-    again = coefficients[0] * np.poly([float(root) for root in fractions.elements()])
-    if np.abs(again - coefficients).max() > SAME * np.abs(coefficients).max() or (
-        0 not in fractions and len(fractions) < 3
-    ):
-        return
-    c, parts, tree = float(coefficients[0]), [], found.trees[base]
-    for root, times in sorted(fractions.items(), key=lambda item: abs(item[0])):
-        c /= root.denominator**times
-        turned = -1.0 if c < 0 < root and times % 2 else 1.0
-        c *= turned
-        line = added([(turned * root.denominator, tree), (-turned * root.numerator, None)]) if root else tree
-        parts.append((line, float(times)))
-    yield scaled(c, product(parts))
-
-
-def squares(node) -> Iterator[object]:
-    """A sum with three of its terms as the square of a sum: a^2 w^2 - 2 a b + b^2/w^2 + r as (a w - b/w)^2 + r."""
-    if head(node) not in ("+", "-"):
-        return
-    found = monomials(node)
-    for three in found.triples() if found is not None and 4 <= len(found) <= 8 else ():
-        whole, rest = factored(three), found.without(three)
-        if whole is not None:
-            yield ("+", whole, written(rest))
-
-
-def _is_power(node) -> bool:
-    """Whether a polynomial of one column is no sum of powers that a person would leave as it is."""
-    return any(head(base) in ("+", "-") and power > 1 for base, power in _parts(node)[1])
-
-
-def hinges(node) -> Iterator[object]:
-    """0.1 |x - a| + 0.1 x - 0.1 a as 0.2 max(x - a, 0), and 0.1 |x - a| + 0.3 x as 0.2 x + 0.2 max(x - a, 0) + 0.1 a: kinks of one column."""
-    if head(node) not in ("+", "-"):
-        return
-    terms = list(summands(node))
-    lines = [linear(with_text(term[1])) if head(term) == "abs" else None for _, term in terms]
-    for j in sorted({line[2] for line in lines if line}):
-        column = f"x{j + 1}"
-        knots = [(c * abs(line[0]), -line[1] / line[0]) for (c, _), line in zip(terms, lines) if line and line[2] == j]
-        rest = [term for term, line in zip(terms, lines) if not (line and line[2] == j)]
-        slope, bends = sum(c for c, term in rest if term == column), sum(c for c, _ in knots)
-        for side in (1.0, -1.0):  # the knots' kinks point to the right, or to the left
-            left = slope - side * bends
-            left = 0.0 if abs(left) <= SAME * abs(bends) else left
-            if left and (
-                left * (slope + bends) < 0 or not slope or side < 0
-            ):  # a V reads as it stands; a slope goes on to the right
-                continue
-            bent = [(2 * c, ("max", added([(side, column), (-side * t, None)]), 0.0)) for c, t in knots]
-            level = [term for term in rest if term[1] != column] + [(side * sum(c * t for c, t in knots), None)]
-            yield added([(left, column), *bent, *level])
-
-
-def shared(node) -> Iterator[object]:
-    """A sum with what several of its terms share taken out of them, and pairs (x + a) (y + b) of four."""
-    if head(node) not in ("+", "-"):
-        return
-    found = monomials(node)
-    if found is None or not 2 <= len(found) <= 16:
-        return
-    for base in found.bases() if len(found.bases()) > 1 else ():
-        having = found.having(base)
-        if len(having) < 2:
-            continue
-        rest = found.without(having)
-        if rest and len({dict(key)[base] for key in having}) > 1:
-            continue  # nobody writes a (a - 2 b) + b^2
-        for inner in (factored(having), having.taken_out()):
-            if inner is not None:
-                yield inner if not rest else ("+", inner, written(rest))
-    for four in found.pairs():
-        inner = factored(four)
-        rest = found.without(four)
-        if inner is not None and rest:
-            yield ("+", inner, written(rest))

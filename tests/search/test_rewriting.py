@@ -9,14 +9,14 @@ from hypothesis import given, settings, strategies as st
 
 from fansr.expressions import evaluate, free, from_infix, from_tree, n_constants, to_infix
 from fansr.fitting import Candidate, Refiner
-from fansr.search import alternative_forms, arrangement, monomials, rewriting
+from fansr.search import alternative_forms, arrangement, monomials, rewriting, sum_forms
 from fansr.search.plain_forms import text_of, tree_of
 from tests.random_trees import random_tree
 
 X = np.random.default_rng(0).uniform(0.5, 3.0, (90, 4))
 RULES = (
-    rewriting.phases, rewriting.double_angles, rewriting.hyperbolic, rewriting.saturated(X), rewriting.powers, rewriting.roots(X), rewriting.sums, rewriting.squares, rewriting.hinges,
-    rewriting.shared, rewriting.scales, rewriting.exponents, rewriting.logarithms, rewriting.inside, rewriting.whole_roots,
+    rewriting.phases, rewriting.double_angles, rewriting.hyperbolic, rewriting.saturated(X), rewriting.powers, rewriting.roots(X), sum_forms.sums, sum_forms.squares, sum_forms.hinges,
+    sum_forms.shared, rewriting.scales, rewriting.exponents, rewriting.logarithms, rewriting.inside, sum_forms.whole_roots,
 )  # fmt: skip
 
 
