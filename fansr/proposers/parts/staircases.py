@@ -45,7 +45,7 @@ def staircase(x: np.ndarray, y: np.ndarray, column: Base) -> list[Base]:
             continue
         turns = width * round(least / width)
         d = _beginning(least - turns, most - turns, SAME * width)
-        for sign, by in product((1.0, -1.0), (width, math.nextafter(width, math.inf), math.nextafter(width, 0.0))):
+        for by, sign in product((width, math.nextafter(width, math.inf), math.nextafter(width, 0.0)), (1.0, -1.0)):
             inner, values = _counted(column, x, sign, by, d)
             offset = float(y[0] - sign * h * np.floor(values[0]))
             if np.abs(sign * h * np.floor(values) + offset - y).max() <= SAME * np.abs(y).max():

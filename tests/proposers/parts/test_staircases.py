@@ -52,6 +52,13 @@ def test_a_table_of_decimals_against_fractions(step, width):
     assert np.abs(evaluate([*found], x[:, None]) - y).max() < 1e-12
 
 
+def test_steps_closed_above_are_no_wider_by_their_last_bit():
+    """2 ceil(x/2) on whole numbers, where a width of 2 and one bit with floor would do as well."""
+    x = np.arange(1.0, 9.0)
+    (found,) = staircase(x, 2 * np.ceil(x / 2), ("x1",))
+    assert found == ("neg", "mult2", "floor", "neg", "div2", "x1")
+
+
 def test_between_the_rows_the_edge_is_a_round_number():
     """Six rows allow widths from 1.4 to 3.8, and many beginnings; dense ones leave little open, of which 1 and 0 are a part."""
     x = np.arange(0.1, 12, 0.2)
