@@ -48,8 +48,9 @@ def calendar_columns(problem: Problem) -> dict[int, float]:
     """Columns whose name or whose cells (times of day, dates, names of months) state a period, of which the rows cover enough: {column: period}."""
     found, conversions = {}, problem.extra.get("conversions", {})
     for j, name in enumerate(problem.names):
-        told = conversions.get(name, {})
-        period = READ.get((told.get("kind"), told.get("unit", ""))) or period_of(str(name))
+        told = conversions.get(name)
+        read = (told.get("kind"), told.get("unit")) if isinstance(told, dict) else ()
+        period = READ.get(read) or period_of(str(name))
         if (
             period
             and len(np.unique(np.round(problem.X[:, j] % period / period, 6))) >= PHASES

@@ -51,6 +51,8 @@ def curves(j: int, x: np.ndarray) -> Iterator[tuple[int, Base, np.ndarray]]:
 @np.errstate(all="ignore")
 def path(problem: Problem, features: list[tuple[int, Base, np.ndarray]]) -> list[Candidate]:
     """The sums of forward selection, shortest first, at most one feature of a column in each."""
+    if not features:
+        return []
     M = len(problem.y)
     root = np.ones(M) if problem.weights is None else np.sqrt(problem.weights / problem.weights.max())
     size = float(np.abs(problem.y).max()) or 1.0

@@ -64,7 +64,7 @@ def arranged(candidate: Candidate, X: np.ndarray | None = None) -> Candidate:
 
     tree = everywhere(everywhere(_sums(tree_of(candidate)), _number_last), _one_logarithm)
     expr = from_tree(emitted(_divided(everywhere(everywhere(everywhere(tree, _even(X)), _growth), _unit))))
-    if len(expr) > len(candidate.expr) or len(constants) != len(candidate.consts):
+    if len(expr) > len(candidate.expr) or len(constants) > len(candidate.consts):
         return candidate
     return candidate.rewritten(expr, np.array(constants), candidate.fvu)
 

@@ -155,6 +155,8 @@ def _raised(n: float) -> Callable[[str], str | None]:
             return _monomial(None if p is None else n * p)
         if n == 2 and kind == "+M1":
             return "square"
+        if n == 2 and kind == "hyperbola":
+            return "inverse square"
         if n == 2 and kind == "wave":
             return "+wave"
         if n == 0.5 and kind == "+M1":

@@ -65,7 +65,7 @@ def found(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bo
         least = min(least, np.sqrt(shares))
     if least >= CLOSE and np.abs(y).max() < RANGE * np.abs(y).min():
         return False
-    return SHARE[0] < least < SHARE[1] and relative > even + (CLOSE_CONVINCED if least < CLOSE else CONVINCED)
+    return bool(SHARE[0] < least < SHARE[1] and relative > even + (CLOSE_CONVINCED if least < CLOSE else CONVINCED))
 
 
 def weighed(problem: Problem) -> Problem:

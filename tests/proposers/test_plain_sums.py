@@ -49,3 +49,7 @@ def test_columns_that_repeat_each_other_and_few_rows_are_no_trouble(rows):
     found = proposed(X, 3 * x + 1)
     assert min(c.fvu for c in found) < 1e-20
     assert all(len(columns(c)) == 1 for c in found)
+
+
+def test_a_table_whose_columns_are_all_the_same_has_no_sums():
+    assert proposed(np.ones((8, 2)), np.arange(8.0)) == []
