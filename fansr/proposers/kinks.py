@@ -56,7 +56,10 @@ def propose(problem: Problem, budget: Budget, rng=None, pool=None) -> Iterator[l
         return
     polish = Polisher(problem)
     few = rows if len(rows.y) <= FEW else Rows(problem, FEW)
-    for laws in (of_one_column(problem, rows), broken(rows), planes(few), switched(problem, rows)):
+    kinds = [broken(rows), planes(few)]
+    if sum(np.ptp(column) > 0 for column in problem.X.T) == 1:
+        kinds = [stairs(problem, rows.columns[0]), *kinds, switched(rows, rows.columns[0])]
+    for laws in kinds:
         found = polish(measured(problem, dict.fromkeys(laws), "kinks"), POLISHED, HOPEFUL)
         yield found
         if budget.over() or any(c.fvu < EXACT for c in found):
@@ -66,18 +69,13 @@ def propose(problem: Problem, budget: Budget, rng=None, pool=None) -> Iterator[l
 # ---- tables of one column -----------------------------------------------------------------------
 
 
-def of_one_column(problem: Problem, rows: Rows) -> Iterator[Base]:
-    """Staircases."""
-    if rows.columns and sum(np.ptp(column) > 0 for column in problem.X.T) == 1:
-        j = rows.columns[0]
-        yield from staircase(problem.X[:, j], problem.y, (f"x{j + 1}",))
+def stairs(problem: Problem, j: int) -> Iterator[Base]:
+    """The staircase over the one column that varies."""
+    yield from staircase(problem.X[:, j], problem.y, (f"x{j + 1}",))
 
 
-def switched(problem: Problem, rows: Rows) -> Iterator[Base]:
-    """Curves of one column that begin or end level."""
-    if sum(np.ptp(column) > 0 for column in problem.X.T) != 1:
-        return
-    j = rows.columns[0]
+def switched(rows: Rows, j: int) -> Iterator[Base]:
+    """Curves of the one column that varies which begin or end level."""
     x, name = rows.X[:, j], f"x{j + 1}"
     for token, k in level_ends(x, rows.y):
         held = np.maximum(x, k) if token == "max" else np.minimum(x, k)

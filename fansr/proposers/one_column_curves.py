@@ -35,7 +35,7 @@ COUNT = 12  # laws given
 CANCELLING = 1e3  # times the target's size a term may be: where larger ones cancel, a series is meant and no law
 TOKEN = 0.05  # equation 3's price of a token, in decades of FVU
 EXACT = 1e-20
-WHOLE_POWERS = range(-12, 7)
+EXPONENTS = range(-12, 7)  # of the pairs of whole powers
 ROUNDING = 1e-11  # of the target: a last summand that is nothing
 
 INNERS = {
@@ -343,7 +343,7 @@ def _two_powers(problem: Problem) -> list[Curve]:
     x = problem.X[:, 0]
     if not (x > 0).all():
         return []
-    powers = [n for n in WHOLE_POWERS if n]
+    powers = [n for n in EXPONENTS if n]
     E = np.stack([(x / x.max() if n > 0 else x / x.min()) ** n for n in powers])
     i, j = np.triu_indices(len(E), 1)
     at = int(np.argmin(projector(problem).pair_shares(E[i], E[j])[0]))
