@@ -31,7 +31,7 @@ KINDS = {
     "local search": BASE | FITTING | LOCAL_SEARCH,
     "drawing": BASE | DRAWING,
     "guarding": BASE | DRAWING | ROWS | {"corpus/holdout_images": 3, "corpus/holdout_guard": 1},
-    "rendering": BASE | DRAWING | ROWS | {"corpus/problem_bytes": 4},
+    "rendering": BASE | DRAWING | ROWS | {"corpus/formula_text": 1, "corpus/problem_bytes": 3},
     "sampling": {"network/decoder_kernels": 3},
     "distilling": BASE | {"distillation/law_kernel": 1},
 }
