@@ -67,6 +67,7 @@ class Table:
         rows = np.sort(rng.permutation(len(problem.y))[:ROWS])
         self.problem, self.columns = problem, columns
         self.each = HALF if halves else ONE
+        self.above = {f"x{j + 1}" for j in columns if (problem.X[:, j] > 0).all()}
         self.scale = [float(np.abs(problem.X[:, j]).max()) for j in columns]
         U = problem.X[np.ix_(rows, columns)] / self.scale
         self.U = np.sqrt(U) if halves else U  # (n, D')
@@ -74,6 +75,7 @@ class Table:
         self.values_of = [len(np.unique(u)) for u in U.T]
         self.y_scale = scale_of(problem.y)
         self.y = problem.y[rows] / self.y_scale
+        self.root = np.ones(len(rows)) if problem.weights is None else np.sqrt(problem.weights[rows])
         self.exact = max(EXACT, 1e3 * (2e-16 * float(np.abs(self.y).max() / self.y.std())) ** 2)
 
     def monomials(self, degree: int, each: int = 2) -> list[Exponents]:
@@ -96,7 +98,7 @@ class Table:
         return sum(float(self.each) * e * math.log(s) for e, s in zip(vector, self.scale))
 
     def positive(self, base: Base) -> bool:
-        return len(base) == 1 and base[0][:1] == "x" and bool((self.problem.X[:, int(base[0][1:]) - 1] > 0).all())
+        return len(base) == 1 and base[0] in self.above
 
 
 def degrees(D: int, most: int, limits: dict[int, int]) -> Iterator[int]:
@@ -143,7 +145,7 @@ def polynomials(table: Table) -> Iterator[list[Base]]:
         for k in sorted(good, key=lambda k: sum(looks[k][2]))[:6]:
             chosen = support(B, T[:, k])
             if chosen is not None:
-                laws += _polynomial_laws(table, *looks[k], [vectors[i] for i in chosen])
+                laws += polynomial_laws(table, *looks[k], [vectors[i] for i in chosen])
         yield laws
 
 
@@ -167,7 +169,7 @@ def support(B: np.ndarray, t: np.ndarray, exact: float = 1e-20) -> list[int] | N
     return chosen.tolist()
 
 
-def _polynomial_laws(table: Table, view: View, S: np.ndarray, front: Exponents, vectors) -> list[Base]:
+def polynomial_laws(table: Table, view: View, S: np.ndarray, front: Exponents, vectors) -> list[Base]:
     """The law of a view of which S, times a front, is a sum of these monomials."""
     power = view.outer.power
     c = np.linalg.lstsq(values(table.U, vectors), S, rcond=1e-15)[0]
@@ -214,7 +216,7 @@ def exponentials(table: Table) -> Iterator[list[Base]]:
         if not inside or rest is None or abs(log_unit) > LARGEST_LOG:
             yield []
             continue
-        laws = _polynomial_laws(table, rest._replace(unit=math.exp(log_unit)), rest.S, (0,) * D, inside)
+        laws = polynomial_laws(table, rest._replace(unit=math.exp(log_unit)), rest.S, (0,) * D, inside)
         factors: Factors = factors_of(front, ONE, table.columns)
         yield [product(merged(factors, {law: ONE}), lambda base: False) for law in laws]
 

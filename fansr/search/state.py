@@ -170,7 +170,7 @@ class State:
             from fansr.search import shapes
 
             self.checker = shapes.Checker(problem, options.rules.shapes)
-        printed = selection.printed_fvu(problem.y, problem.weights)
+        printed = self.printed = selection.printed_fvu(problem.y, problem.weights)
         self.rounded = selection.rounding_fvu(problem.y, problem.weights) if self.aim is None else 0.0
         self.exact = self.enough = max(100 * self.floor, 1e-24, 4 * printed if printed < TYPED else 0.0)
         if self.budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:

@@ -33,6 +33,7 @@ LASTING_SHARE = {
     "mend": 8.0,
 }  # the same of those that never have said all they have to say
 MENDING = 0.6  # seconds of the local search after which its laws are mended, of many columns
+CLEAN = 1e-6  # FVU of a law of numbers that were not rounded, which noise would not have left
 IDLE, COUNTED = 5e-4, 0.01  # seconds within which a turn was one of waiting, and what it counts for
 LAST = 0.15  # of the time, before the end of the turns: who mends the others' candidates begins then at the latest
 # What is due from everyone at work, times their number, before the next one starts: who is quick has more than its first turn until then.
@@ -219,8 +220,13 @@ def _constant(problem: Problem, started: float, options: Options) -> Found:
     return Found(best, [best], np.zeros(1), time.monotonic() - started, 1, Counter(constant=1), "ok", selection.EXACT)
 
 
-def _by_the_clock(names: list[str], mending: bool) -> list[str]:
-    """The order in which proposers start where a clock runs: the local search early, and with it who mends what it finds, if `mending`."""
+def _by_the_clock(names: list[str], mending: bool, rounded: bool = True) -> list[str]:
+    """The order in which proposers start where a clock runs: the local search early, and with it who mends what it finds, if `mending`.
+
+    Who looks for what noise hides comes last where numbers were not `rounded`, for they may have none.
+    """
+    if not rounded:
+        names = [*(name for name in names if name != "polynomials"), *(name for name in names if name == "polynomials")]
     if "evolve" not in names:
         return names
     first = [name for name in names if name in ("angles", "evolve") or (name == "mend" and mending)]
@@ -333,10 +339,11 @@ class Turns(Ending):
                 yield from self._floor(waiting)
         waiting = [name for name in waiting if name not in FLOOR]
         if timed:
-            waiting = _by_the_clock(waiting, mending=len(self.problem.names) > FEW)
+            waiting = _by_the_clock(waiting, len(self.problem.names) > FEW, self.printed > 0)
         turns: list[_Turn] = self.cut_short
         started, cutting = time.monotonic(), 0.0
         while (waiting or turns) and not self.work.over():
+            waiting = [name for name in waiting if not self._needless(name)]
             # Each proposer starts when the ones before it have had a turn; by counts alone, when they are done.
             ready = [name for name in waiting if not (timed and turns and self._early(name, started))]
             if ready and (not turns or (timed and self._next_may_start(ready[0], turns))):
@@ -361,6 +368,11 @@ class Turns(Ending):
             late = self.work.left() < LAST * (self.budget.seconds or math.inf)
             return late or not found or found[0] >= MENDING
         return all(turn.due() > AHEAD * len(turns) for turn in turns)
+
+    def _needless(self, name: str) -> bool:
+        """Whether a proposer that looks for what noise hides has nothing to look for: a close fit of unrounded numbers says that they have none."""
+        best = self.pool.best
+        return name == "polynomials" and not self.printed > 0 and best is not None and best.fvu < CLEAN
 
     def _early(self, name: str, started: float) -> bool:
         """Whether it is too early for the network, or the control in its place: the others find more in the first second, of many columns in the first ten."""

@@ -272,6 +272,18 @@ def test_by_the_clock_the_local_search_comes_before_parts_and_waves():
     assert many == ["rational", "evolve", "mend", "separable", "composite", "waves", "structure", "model"]
     assert turns._by_the_clock(["waves", "structure"], True) == ["waves", "structure"]
     assert turns._by_the_clock(["evolve", "power", "waves"], True) == ["evolve", "power", "waves"]
+    assert turns._by_the_clock(["polynomials", "evolve", "pairs"], True) == ["polynomials", "evolve", "pairs"]
+    assert turns._by_the_clock(["polynomials", "evolve", "pairs"], True, False) == ["evolve", "pairs", "polynomials"]
+
+
+@pytest.mark.parametrize("digits, sigma, looks", [(3, 0.0, True), (None, 0.0, False), (None, 0.01, True)])
+def test_what_noise_hides_is_looked_for_where_there_may_be_noise(digits, sigma, looks):
+    rng = np.random.default_rng(4)
+    x = rng.uniform(1, 3, (80, 1))
+    y = np.exp(x[:, 0]) / (1 + x[:, 0] ** 3) + sigma * rng.normal(size=80)
+    state = turns.Turns(Problem(x, y if digits is None else y.round(digits), ["x"]), turns.Options(), turns.Budget(1))
+    state.offer([Candidate(["/", "exp", "x1", "+", "<constant>", "pow3", "x1"])])
+    assert state._needless("polynomials") != looks and not state._needless("rational")
 
 
 def test_mending_waits_for_the_local_search_and_the_others_for_it(monkeypatch):
