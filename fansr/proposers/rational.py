@@ -232,7 +232,7 @@ def quotients(table: Table) -> Iterator[list[Base]]:
         vectors = table.monomials(degree, 4)
         B = values(table.U, vectors)
         found = [(view, _null_vector(B, view.S / np.abs(view.S).max())) for view in looks]
-        yield [law for view, c in found if c is not None for law in _quotient_laws(table, view, vectors, c)]
+        yield [law for view, c in found if c is not None for law in quotient_laws(table, view, vectors, c)]
 
 
 def _null_vector(B: np.ndarray, S: np.ndarray) -> np.ndarray | None:
@@ -282,7 +282,7 @@ def _null_vector(B: np.ndarray, S: np.ndarray) -> np.ndarray | None:
     return out
 
 
-def _quotient_laws(table: Table, view: View, vectors: Sequence[Exponents], c: np.ndarray) -> list[Base]:
+def quotient_laws(table: Table, view: View, vectors: Sequence[Exponents], c: np.ndarray) -> list[Base]:
     T, power = len(vectors), view.outer.power
     log_unit = math.log(float(np.abs(view.S).max())) + math.log(view.unit) / float(power)
     above, below = np.flatnonzero(c[:T]), np.flatnonzero(c[T:])

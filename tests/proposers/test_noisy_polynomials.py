@@ -16,6 +16,9 @@ LAWS = {
     "inverse root": (3, lambda a, b, c: 5 / np.sqrt(a * a + b * b - a * b + 3 * c * c)),
     "exponential": (3, lambda a, b, c: np.exp((a * b - a * c + b * b + 3 * c) / 60)),
     "logarithm": (2, lambda a, b: 2 * np.log(3 * a * a + a * b + 2 * b + 5)),
+    "quotient": (3, lambda a, b, c: a + b * c / (b + c)),
+    "quotient of lines": (3, lambda a, b, c: (a + 2 * b - 4) / (c + a / 2 - 1)),
+    "root of a quotient": (3, lambda a, b, c: np.sqrt((a * a + b * c) / (2 * a + b - c))),
     "over a column": (3, lambda a, b, c: (b * b + 2 * a * c + c * c) / a),
 }
 
@@ -74,7 +77,9 @@ def test_what_noise_covers_is_left_to_others():
 def test_sums_of_all_terms_and_of_terms_of_one_degree():
     X = np.random.default_rng(0).uniform(1, 2, (60, 3))
     table = Table(Problem(X, X[:, 0], list("abc")), [0, 1, 2], False, np.random.default_rng(0))
-    sets = [set(vectors) for vectors in noisy_polynomials.term_sets(table, 60)]
+    sets = [set(vectors) for vectors in noisy_polynomials.term_sets(table)]
     assert [len(one) for one in sets] == [10, 20, 35, 6, 10, 15, 28]
     assert {sum(v) for v in sets[2]} == {0, 1, 2, 3, 4} and {sum(v) for v in sets[5]} == {4}
-    assert [len(one) for one in noisy_polynomials.term_sets(table, 20)] == [10, 6, 10]
+    few = Table(Problem(X[:20], X[:20, 0], list("abc")), [0, 1, 2], False, np.random.default_rng(0))
+    assert [len(one) for one in noisy_polynomials.term_sets(few)] == [10, 6, 10]
+    assert [(len(a), len(b)) for a, b in noisy_polynomials.quotient_sets(few)] == [(4, 4), (10, 4), (6, 3)]
