@@ -21,6 +21,7 @@ from fansr.expressions import kernel_folder
 BASE = {"expressions/program_kernels": 4}
 FITTING = {f"fitting/{name}": seconds for name, seconds in (
     ("linear_constants", 2), ("variable_projection", 1), ("levenberg_marquardt", 5), ("quick_fits", 1))}  # fmt: skip
+FITTING["proposers/parts/subset_kernels"] = 2
 LOCAL_SEARCH = {f"proposers/local_search/{name}": seconds for name, seconds in (
     ("genomes", 1), ("genome_canonical_rules", 2), ("genome_canonical_form", 2), ("nearest_terms", 3), ("aimed_mutations", 3),
     ("genome_compiler", 1), ("random_mutations", 2), ("quotient_spelling", 1))}  # fmt: skip

@@ -9,7 +9,11 @@ are noise there, so callers settle the few best sets by an exact least-squares f
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+from fansr.proposers.parts import subset_kernels
 
 PAIR_DETERMINANT = 1e-4  # pairs more collinear than this are left to the exchange, whose Gram matrix is float64
 MIN_SHARE = 1e-7  # least squared share of a feature that must be new to a set
@@ -43,24 +47,15 @@ class Subsets:
         T = len(self.b)
         if T < 2:
             return []
-        # Explained square of a pair: (bi^2 + bj^2 - 2 g bi bj) / (1 - g^2).  float32 halves the memory traffic; the best
-        # are computed again below.
-        g = self.G.astype(np.float32)
-        b = (self.b / np.sqrt(self.total)).astype(np.float32)
-        explained = g * b[:, None]
-        explained *= -2 * b[None, :]
-        explained += (b * b)[:, None]
-        explained += (b * b)[None, :]
-        np.multiply(g, g, out=g)
-        np.subtract(1, g, out=g)
-        explained[g < PAIR_DETERMINANT] = -1
-        np.maximum(g, PAIR_DETERMINANT, out=g)
-        explained /= g
-        partner = explained.argmax(axis=1)  # the best one of each: diverse, and much cheaper than sorting all
-        i = np.argsort(-explained[np.arange(T), partner], kind="stable")[:PAIRS_KEPT]
-        pairs = np.unique(np.sort(np.column_stack([i, partner[i]]), axis=1), axis=0)
-        i, j = pairs[:, 0], pairs[:, 1]
-        gij = np.einsum("kn,kn->k", self.scaled[i], self.scaled[j])
+        # Explained square of a pair: (bi^2 + bj^2 - 2 g bi bj) / (1 - g^2).  In float32 first; the best are computed again below.
+        partner, explained = np.empty(T, np.int64), np.empty(T, np.float32)
+        subset_kernels.partners(self.G, self.b / np.sqrt(self.total), PAIR_DETERMINANT, partner, explained)
+        # The best one of each: diverse, and much cheaper than sorting all.
+        first = np.argsort(-explained, kind="stable")[:PAIRS_KEPT]
+        second = partner[first]
+        both = np.unique(np.minimum(first, second) * T + np.maximum(first, second))
+        i, j = both // T, both % T
+        gij = self.G[i, j]
         with np.errstate(divide="ignore", invalid="ignore"):
             exact = (self.b[i] ** 2 + self.b[j] ** 2 - 2 * gij * self.b[i] * self.b[j]) / (1 - gij**2)
         residual = np.where(np.isfinite(exact) & (i < j), 1 - exact / self.total, 2.0)
@@ -74,43 +69,14 @@ class Subsets:
         first.
         """
         sets = np.array(starts, np.int64)
-        S, k = sets.shape
-        residual = np.full(S, np.inf)
-        active = np.arange(S)
-        for _ in range(sweeps):
-            before = residual[active].copy()
-            for place in range(k):
-                rest = np.delete(sets[active], place, axis=1)  # (S', k-1)
-                gain, left = self._gains(rest)  # (S', T), (S',)
-                if banned is not None:
-                    gain[np.arange(len(active)), banned[active]] = 0.0
-                best = gain.argmax(axis=1)
-                new = (left - gain[np.arange(len(active)), best]) / self.total
-                better = new < residual[active] * (1 - 1e-9)
-                sets[active[better], place] = best[better]
-                residual[active[better]] = new[better]
-            moved = residual[active] < before * (1 - 1e-6)
-            active = active[moved & (residual[active] > FLOOR)]
-            if not len(active):
-                break
-        found = {tuple(sorted(row)): max(0.0, float(r)) for row, r in zip(sets.tolist(), residual) if np.isfinite(r)}
+        residual = np.empty(len(sets))
+        banned = np.full(len(sets), -1) if banned is None else np.asarray(banned, np.int64)
+        subset_kernels.exchanged(
+            self.G, self.b, self.total, sets, banned, sweeps, MIN_SHARE, FLOOR, residual
+        )
+        k = sets.shape[1]
+        found = {tuple(sorted(row)): max(0.0, r) for row, r in zip(sets.tolist(), residual.tolist()) if math.isfinite(r)}
         return sorted((r, members) for members, r in found.items() if len(set(members)) == k)
-
-    def _gains(self, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What each feature would explain beyond the sets `rest` (S, k-1): gains (S, T) and what is left without (S,)."""
-        S, k = rest.shape
-        if k == 0:
-            return np.broadcast_to(self.b**2, (S, len(self.b))), np.full(S, self.total)
-        rows = self.G[rest]  # (S, k, T)
-        inner = np.take_along_axis(rows, np.broadcast_to(rest[:, None, :], (S, k, k)), axis=2)
-        factor = np.linalg.cholesky(inner + 2e-12 * np.eye(k))  # unit diagonal: never much below positive definite
-        inverse = np.linalg.inv(factor)  # k is tiny: a product with T columns is much faster than a solve
-        white = inverse @ rows  # (S, k, T)
-        goal = (inverse @ self.b[rest][:, :, None])[:, :, 0]  # (S, k)
-        share = 1 - np.einsum("skt,skt->st", white, white)
-        over = self.b[None, :] - (goal[:, None, :] @ white)[:, 0, :]
-        gain = np.where(share > MIN_SHARE, over**2 / np.maximum(share, MIN_SHARE), 0.0)
-        return gain, self.total - (goal**2).sum(axis=1)
 
 
 def best_subsets(problem: Subsets, k: int, starts, rng: np.random.Generator, random_starts: int = 8):
@@ -153,4 +119,7 @@ def growing(problem: Subsets, most: int, rng: np.random.Generator, random_starts
 
 def _absent(members: list[int], T: int, rng: np.random.Generator) -> int:
     """Any of T features that is not in the set, to be exchanged at once; there must be one."""
-    return int(rng.choice(np.setdiff1d(np.arange(T), members)))
+    absent = int(rng.integers(0, T - len(set(members))))
+    for member in sorted(set(members)):
+        absent += member <= absent
+    return absent
