@@ -19,6 +19,7 @@ import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers import factor_products
+from fansr.proposers.parts import subset_kernels
 from fansr.proposers.parts.candidates import Polisher, fvu_of, measured
 from fansr.proposers.parts.expression_assembly import Base, Term
 from fansr.proposers.parts.sparse_sums import Subsets, growing
@@ -141,37 +142,37 @@ class Equation:
 
     def solved(self, members):
         """(terms, coefficients, their errors, values (M,) of the law) of a set without needless terms; None if hopeless."""
-        view, w, library = self.view, self.weight, self.library
+        view, w = self.view, self.weight
         chosen = [self.terms[i] for i in members]
-        with np.errstate(all="ignore"):
-            A = np.array([library.values(atom) * (view.S if times_S else 1.0) for atom, times_S in chosen]).T  # (M, k)
-        ok = np.isfinite(A).all(axis=1) & (w > 0)
-        B, t = A[ok] * w[ok, None], self.goal[ok] * w[ok]
-        scale = np.sqrt((B * B).sum(axis=0))
-        if ok.sum() <= A.shape[1] or not (np.isfinite(scale).all() and (scale > 0).all()):
+        A = np.array([self.values(term) for term in chosen])  # (k, M)
+        ok = np.isfinite(A).all(axis=0) & (w > 0)
+        B, t = A * w, self.goal * w
+        if not ok.all():
+            B, t = B.compress(ok, axis=1), t[ok]
+        scale = np.sqrt(np.einsum("kn,kn->k", B, B))
+        if len(t) <= len(A) or not (np.isfinite(scale).all() and scale.all()):
             return None
-        B = B / scale
-        keep = list(range(len(chosen)))
-        c, residual = least_squares(B, t)
-        while len(keep) > 1:
-            # Drop the term whose loss the residual hardly notices: rounding noise, or next to nothing.
-            worse, q = min((least_squares(B[:, [k for k in keep if k != q]], t)[1], q) for q in keep)
-            if worse > max(residual * (1 + 2 / len(t)), EXACT * 1e-3):
-                break
-            keep.remove(q)
-            c, residual = least_squares(B[:, keep], t)
-        if all(chosen[k][1] for k in keep) or not np.isfinite(c).all() or (c == 0).any():
+        keep, c, residual, errors = few_least_squares(B / scale[:, None], t)
+        if all(chosen[k][1] for k in keep) or not np.isfinite(c).all() or not c.all():
             return None
         sigma = math.sqrt(max(residual, 1e-32) * float(t @ t) / max(1, len(t) - len(keep)))
-        errors = np.sqrt((np.linalg.pinv(B[:, keep]) ** 2).sum(axis=1)) * sigma / scale[keep]
-        c, chosen, A = c / scale[keep], [chosen[k] for k in keep], A[:, keep]
+        c, errors = c / scale[keep], errors * sigma / scale[keep]
+        if len(keep) < len(chosen):
+            chosen, A = [chosen[k] for k in keep], A[keep]
         of_S = np.array([times_S for _, times_S in chosen])
         with np.errstate(all="ignore"):
-            S = A[:, ~of_S] @ c[~of_S]
             if of_S.any():
-                below = (A[:, of_S] / np.where(view.S == 0, np.nan, view.S)[:, None]) @ c[of_S]
-                S = S / (library.values(self.lead) - below)
+                below = c[of_S] @ (A[of_S] / np.where(view.S == 0, np.nan, view.S))
+                S = c[~of_S] @ A[~of_S] / (self.library.values(self.lead) - below)
+            else:
+                S = c @ A
             return chosen, c, errors, view.values(S)
+
+    def values(self, term: tuple[Atom, bool]) -> np.ndarray:
+        """Values (M,) of a term, times S if it is one of those."""
+        atom, times_S = term
+        values = self.library.values(atom)
+        return values * self.view.S if times_S else values
 
     def law(self, chosen, c: np.ndarray, tolerance: float) -> Base | None:
         """The law in the columns' own units; None where a coefficient is no float."""
@@ -190,6 +191,24 @@ class Equation:
             (below if times_S else above).append((coefficient, atom.factors()))
         law = self.outer.law_of_terms(above, below, self.front.factors(), library.positive, tolerance)
         return negated(law) if self.view.sign < 0 else law
+
+
+def few_least_squares(B: np.ndarray, t: np.ndarray) -> tuple[list[int], np.ndarray, float, np.ndarray]:
+    """(rows kept, coefficients, residual square relative to the target's, errors for errors of t of one) of unit rows B (k, n)."""
+    keep, c, errors = np.empty(len(B), np.int64), np.empty(len(B) + 1), np.empty(len(B))
+    kept = subset_kernels.few_columns(B, t, EXACT * 1e-3, keep, c, errors)
+    if kept:
+        return keep[:kept].tolist(), c[:kept], float(c[kept]), errors[:kept]
+    rows = list(range(len(B)))
+    c, residual = least_squares(B.T, t)
+    while len(rows) > 1:
+        # Drop the term whose loss the residual hardly notices: rounding noise, or next to nothing.
+        worse, q = min((least_squares(B[[k for k in rows if k != q]].T, t)[1], q) for q in rows)
+        if worse > max(residual * (1 + 2 / len(t)), EXACT * 1e-3):
+            break
+        rows.remove(q)
+        c, residual = least_squares(B[rows].T, t)
+    return rows, c, residual, np.sqrt((np.linalg.pinv(B[rows].T) ** 2).sum(axis=1))
 
 
 def least_squares(A: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, float]:

@@ -126,3 +126,106 @@ def exchanged(G, b, total, sets, banned, sweeps, least, floor, residual):
                     residual[s] = new
             if not (residual[s] < before * (1 - 1e-6) and residual[s] > floor):
                 break
+
+
+@nb.inner
+def orthonormal(B, keep, m, Q, R):
+    """Gram-Schmidt, twice over, of the m columns keep[:m] of B (n, k): Q (k, n), R (k, k); false where one is hardly new."""
+    n = B.shape[1]
+    for i in range(m):
+        q = Q[i]
+        for r in range(n):
+            q[r] = B[keep[i], r]
+        for j in range(i):
+            R[j, i] = 0.0
+        for _ in range(2):
+            for j in range(i):
+                v = 0.0
+                for r in range(n):
+                    v += Q[j, r] * q[r]
+                for r in range(n):
+                    q[r] -= v * Q[j, r]
+                R[j, i] += v
+        v = 0.0
+        for r in range(n):
+            v += q[r] * q[r]
+        v = math.sqrt(v)
+        if not v > LEAST_PIVOT:
+            return False
+        R[i, i] = v
+        for r in range(n):
+            q[r] /= v
+    return True
+
+
+@nb.kernel(nb.int64(nb.F2, nb.F1, nb.float64, nb.I1, nb.F1, nb.F1), fastmath=nb.REORDERED)
+def few_columns(B, t, least, keep, c, errors):
+    """Least squares of t (n,) on few of the rows of B (k, n), which are of unit length; how many are kept.
+
+    A row goes as long as the fit hardly notices: its square left, relative to the target's, stays below (1 + 2 / n) times what it is,
+    or below `least`.  keep (k,) are the rows kept, c their coefficients, `errors` those of the coefficients for errors of t of one;
+    c[m] is the square left.  0 where a row is too nearly a sum of others: this is no place to judge that.
+    """
+    k, n = B.shape
+    Q, R, inverse = np.empty((k, n)), np.zeros((k, k)), np.zeros((k, k))
+    rest, step = np.empty(n), np.empty(k)
+    whole = 0.0
+    for r in range(n):
+        whole += t[r] * t[r]
+    if whole == 0.0:
+        whole = 1.0
+    m = k
+    for i in range(k):
+        keep[i] = i
+    while True:
+        if not orthonormal(B, keep, m, Q, R):
+            return 0
+        for r in range(n):
+            rest[r] = t[r]
+        for i in range(m):
+            c[i] = 0.0
+        for _ in range(2):  # a step of refinement: the last digits matter for exact laws
+            for i in range(m):
+                v = 0.0
+                for r in range(n):
+                    v += Q[i, r] * rest[r]
+                step[i] = v
+            for i in range(m - 1, -1, -1):
+                v = step[i]
+                for j in range(i + 1, m):
+                    v -= R[i, j] * step[j]
+                step[i] = v / R[i, i]
+                c[i] += step[i]
+            for r in range(n):
+                rest[r] = t[r]
+            for i in range(m):
+                v = c[i]
+                for r in range(n):
+                    rest[r] -= v * B[keep[i], r]
+        left = 0.0
+        for r in range(n):
+            left += rest[r] * rest[r]
+        left /= whole
+        # Rows of the inverse of R: their squares are the variances of the coefficients.
+        for j in range(m):
+            inverse[j, j] = 1.0 / R[j, j]
+            for i in range(j - 1, -1, -1):
+                v = 0.0
+                for q in range(i + 1, j + 1):
+                    v -= R[i, q] * inverse[q, j]
+                inverse[i, j] = v / R[i, i]
+        at, lost = 0, np.inf
+        for i in range(m):
+            v = 0.0
+            for j in range(i, m):
+                v += inverse[i, j] * inverse[i, j]
+            errors[i] = math.sqrt(v)
+            # What leaving out a row costs is its coefficient's square by its variance.
+            if left + c[i] * c[i] / v / whole < lost:
+                at, lost = i, left + c[i] * c[i] / v / whole
+        if m == 1 or lost > max(left * (1 + 2 / n), least):
+            c[m] = left
+            return m
+        m -= 1
+        for i in range(at, m):
+            keep[i] = keep[i + 1]
