@@ -30,7 +30,7 @@ from fansr.proposers.parts.expression_assembly import Base, powered, product, ti
 from fansr.proposers.parts.inner_scan import Projector
 from fansr.proposers.parts.sparse_sums import Subsets, best_subsets, without_each
 from fansr.proposers.parts.target_transforms import OUTER, OUTERS, RARE_OUTERS, Outer
-from fansr.proposers.parts.terms import Atom, Library, oscillates
+from fansr.proposers.parts.terms import Atom, Library, oscillates, varies
 
 ROWS = 400  # of a longer table that are looked at; the laws given are measured on all
 MIN_ROWS = 4
@@ -407,10 +407,10 @@ def _enriched(library: Library, rows: np.ndarray) -> None:
         atoms += [Atom(powers, base) for base in plain for powers in pairs if not powers[int(base[1][1:]) - 1]]
     known = set(library.atoms)
     atoms = [atom for atom in atoms if atom not in known]
-    values = [library.values(atom)[rows] for atom in atoms]
-    good = [i for i, v in enumerate(values) if np.isfinite(v).all() and np.ptp(v) > 0]
-    if good:
+    F = library.table(atoms, rows)
+    good = varies(F)
+    if good.any():
         # After the monomials, before the products with functions: they are as common.
         at = sum(not atom.base for atom in library.atoms)
-        library.atoms[at:at] = [atoms[i] for i in good]
-        library.F = np.vstack([library.F[:at], np.array([values[i] for i in good]), library.F[at:]])
+        library.atoms[at:at] = [atom for atom, ok in zip(atoms, good) if ok]
+        library.F = np.concatenate([library.F[:at], F[good], library.F[at:]])

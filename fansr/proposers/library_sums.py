@@ -24,7 +24,7 @@ from fansr.proposers.parts.candidates import Polisher, fvu_of, measured
 from fansr.proposers.parts.expression_assembly import Base, Term
 from fansr.proposers.parts.sparse_sums import Subsets, growing
 from fansr.proposers.parts.target_transforms import OUTER, OUTERS, RARE_OUTERS, Outer, negated, view_of
-from fansr.proposers.parts.terms import Atom, Library, search_rows, thinned
+from fansr.proposers.parts.terms import Atom, Functions, Library, search_rows, thinned
 from fansr.proposers.power import Regression
 
 MAX_TERMS = 6
@@ -53,12 +53,15 @@ class Search:
         self.fronts = fronts_for(problem)
         self.units = [tuple(e if i == j else 0.0 for i in range(D)) for j in range(D) for e in (1.0, -1.0)]
         self.libraries: dict = {}
+        self.functions: Functions | None = None
 
     @np.errstate(all="ignore")
     def library(self, size: tuple[int, int], divisions: bool = True) -> Library:
         """The library of `size`, made once; it must outlive the views made of it, which go by its identity."""
         if size not in self.libraries:
-            self.libraries[size] = Library(self.problem.X, *size, self.rows, divisions)
+            if self.functions is None:
+                self.functions = Functions(self.problem.X)
+            self.libraries[size] = Library(self.problem.X, *size, self.rows, divisions, self.functions)
         return self.libraries[size]
 
     @np.errstate(all="ignore")
