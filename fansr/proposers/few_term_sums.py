@@ -294,7 +294,6 @@ class Sums(Search):
     def __init__(self, problem: Problem, rng: np.random.Generator):
         super().__init__(problem, rng)
         self.lengths: dict[Atom, int] = {}
-        self.pairs_of: dict[int, set[Atom]] = {}
         self.rows = self.rows[np.sort(rng.permutation(len(self.rows))[:SEARCH_ROWS])]
 
     def library(self, size, divisions: bool = True) -> Library:
@@ -304,12 +303,9 @@ class Sums(Search):
             _enriched(library, self.rows)
         return library
 
-    def paired(self, library: Library) -> set[Atom]:
-        """The terms of a library that sums are made of."""
-        if id(library) not in self.pairs_of:
-            size = "divided" if library is self.libraries.get(SIZES["divided"]) else "plain"
-            self.pairs_of[id(library)] = set(library.atoms[: PAIRED[size]])
-        return self.pairs_of[id(library)]
+    def paired(self, library: Library) -> int:
+        """How many terms of a library, from the first, sums are made of."""
+        return PAIRED["divided" if library is self.libraries.get(SIZES["divided"]) else "plain"]
 
     def length(self, atom: Atom) -> int:
         """Tokens of a term."""
@@ -344,8 +340,7 @@ class Sums(Search):
         if features is None:
             return []
         B, t = features
-        atoms = equation.terms
-        norms = np.sqrt((B * B).sum(axis=1))
+        atoms, norms = equation.terms, equation.norms
         laws: dict[Base, None] = {}
 
         def settle(sets):
@@ -357,19 +352,17 @@ class Sums(Search):
         left = 1 - (B @ t / norms) ** 2 / (float(t @ t) or 1.0)
         settle(sorted(((max(0.0, float(left[i])), (int(i),)) for i in np.argsort(left)[:6]), key=plain))
         # The commonest terms come first in a library; a Gram matrix of all would cost more than the rest.
-        paired = [i for i, atom in enumerate(atoms) if lead or atom[0] in self.paired(library)]
-        B, back = B[paired], np.array(paired, int)
-        subsets = Subsets(B, t) if most > 1 and len(paired) > 1 else None
+        paired = len(atoms) if lead else int(np.searchsorted(equation.places, self.paired(library)))
+        subsets = Subsets(B[:paired], t, norms[:paired]) if most > 1 and paired > 1 else None
         found = subsets.pairs(8) if subsets else []
-        settled = lambda found: sorted(((r, tuple(int(back[i]) for i in members)) for r, members in found), key=plain)  # noqa: E731
-        settle(settled(found))
+        settle(sorted(found, key=plain))
         for k in range(3, most + 1):
             if not found or found[0][0] < 1e-12:
                 break
             found = best_subsets(subsets, k, [members for _, members in found[:6]], self.rng, STARTS[lead is not None])
             if found and found[0][0] < 1e-12:  # of sums that are equal the shortest: a^2 + b^2, not (a - b)^2 + 2 a b
                 found = [*found, *without_each(subsets, [found[0][1]], self.rng)]
-            settle(settled(found))
+            settle(sorted(found, key=plain))
         return self.polish(measured(self.problem, list(laws), "sums"), 2)
 
 

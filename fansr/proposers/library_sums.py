@@ -122,7 +122,7 @@ class Equation:
     def features(self, rows: np.ndarray, trivial: float = TRIVIAL) -> tuple[np.ndarray, np.ndarray] | None:
         """(weighted values (T, n) of the terms that can take part, weighted goal (n,)) on these rows; None where there are none.
 
-        `terms` are those terms from then on.
+        `terms` are those terms from then on, `places` (T,) where they stood among all, `norms` (T,) those of their values.
         """
         if self.view is None:
             return None
@@ -131,17 +131,22 @@ class Equation:
         if self.lead is not None:
             B = np.concatenate([B, B * self.view.S[rows]])
         norms = np.sqrt((B * B).sum(axis=1))
-        usable = np.isfinite(norms) & (norms > 0) & (norms < 1e150)
-        # y = y * (almost 1) explains everything and nothing; so would the leading term itself.
-        T = len(self.library.atoms)
-        usable[T:] &= np.abs(B[T:] @ t) / norms[T:] / (math.sqrt(t @ t) or 1.0) < trivial
-        self.terms = [term for term, ok in zip(self.terms, usable) if ok]
-        return (B if usable.all() else B[usable], t) if usable.any() else None
+        usable = (norms > 0) & (norms < 1e150)
+        if self.lead is not None:
+            # y = y * (almost 1) explains everything and nothing; so would the leading term itself.
+            T = len(self.library.atoms)
+            usable[T:] &= np.abs(B[T:] @ t) / norms[T:] / (math.sqrt(t @ t) or 1.0) < trivial
+        self.places = np.flatnonzero(usable)
+        if len(self.places) < len(norms):
+            self.terms = [self.terms[k] for k in self.places.tolist()]
+            B, norms = B[self.places], norms[self.places]
+        self.norms = norms
+        return (B, t) if len(norms) else None
 
     def subsets(self, rows: np.ndarray) -> Subsets | None:
         """The terms that can take part, on these rows, for the search of few among them."""
         features = self.features(rows)
-        return None if features is None else Subsets(*features)
+        return None if features is None else Subsets(*features, self.norms)
 
     def solved(self, members):
         """(terms, coefficients, their errors, values (M,) of the law) of a set without needless terms; None if hopeless."""

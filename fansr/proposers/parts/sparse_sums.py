@@ -25,12 +25,12 @@ FLOOR = 1e-14  # relative residuals below this cannot be told from 0 on the Gram
 class Subsets:
     """The Gram matrix of normalised features against one target.
 
-    B (T, n) must have finite, non-zero rows.  `scaled` (T, n) are the rows at unit length, `G` (T, T) and `b` (T,) their
+    B (T, n) must have finite, non-zero rows, of these norms if they are known.  `scaled` (T, n) are the rows at unit length, `G` (T, T) and `b` (T,) their
     products with each other and with the target; `total` is the target's square.
     """
 
-    def __init__(self, B: np.ndarray, t: np.ndarray):
-        self.norms = np.sqrt((B * B).sum(axis=1))
+    def __init__(self, B: np.ndarray, t: np.ndarray, norms: np.ndarray | None = None):
+        self.norms = np.sqrt((B * B).sum(axis=1)) if norms is None else norms
         self.scaled = B / self.norms[:, None]
         self.t, self.total = t, float(t @ t) or 1.0
         self.b = self.scaled @ t

@@ -107,17 +107,22 @@ def view_of(y: np.ndarray, outer: Outer, front: np.ndarray | float = 1.0, unit: 
     """
     u = y / front
     ok = np.isfinite(u)
-    if not (ok & (u != 0)).any():
+    some = ok & (u != 0)
+    if not some.any():
         return None
-    unit = float(np.exp(np.median(np.log(np.abs(u[ok & (u != 0)]))))) if unit is None else unit
+    unit = float(np.exp(np.median(np.log(np.abs(u[some]))))) if unit is None else unit
     if not 0 < unit < math.inf:
         return None
     sign = -1.0 if outer.defined is _positive and np.mean(u[ok] < 0) > 0.5 else 1.0
     u = sign * u / unit
-    ok = ok & outer.defined(np.where(ok, u, 0.0))
+    ok &= outer.defined(np.where(ok, u, 0.0))
     S = outer.undo(np.where(ok, u, np.nan))
-    ok = ok & np.isfinite(S)
-    if ok.mean() < MIN_DEFINED or np.ptp(S[ok]) <= 1e-9 * np.abs(S[ok]).max():
+    ok &= np.isfinite(S)
+    if ok.mean() < MIN_DEFINED:
+        return None
+    seen = S[ok]
+    low, high = seen.min(), seen.max()
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         return None
     return View(outer, sign, unit, front, np.where(ok, S, 0.0), ok)
 
