@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from fansr.expressions import children, literal_value
 Base = tuple[str, ...]
 Factors = dict[Base, Fraction]
 Term = tuple[float, Factors]
+Ratio = tuple[int, int]  # an exponent p / q in lowest terms, q > 0
 
 ONE, HALF = Fraction(1), Fraction(1, 2)
 # Integer powers as chains of pow2..pow5; 7, 11, 13, ... are not reached and take `pow` with a number.
@@ -29,6 +31,7 @@ CHAINS = {a * b: (f"pow{a}", f"pow{b}") for a in (5, 4, 3, 2) for b in (5, 4, 3,
 CHAINS |= {1: (), **{a: (f"pow{a}",) for a in (2, 3, 4, 5)}}
 ROOTS = {1: (), **{q: (f"pow1_{q}",) for q in (2, 3, 4, 5)}}
 MULTIPLES = {1.0: (), **{float(k): (f"mult{k}",) for k in (2, 3, 4, 5)}, **{1 / k: (f"div{k}",) for k in (2, 3, 4, 5)}}
+_TAKEN_APART = {"inv", "pow2", "pow3", "pow5", "*", "/"}  # operators whose operands are factors themselves
 SIMPLE = tuple(MULTIPLES)  # the numbers that need no constant
 
 
@@ -53,8 +56,11 @@ def simple_numbers(c: float) -> list[float]:
 
 def near_simple(value: float, tolerance: float) -> float:
     """`value`, or the number among 1..5, 1/2..1/5 (and their negatives) that it equals within a relative tolerance."""
-    near = (simple for simple in SIMPLE if abs(abs(value) - simple) <= tolerance * simple)
-    return math.copysign(next(near, abs(value)), value)
+    size = abs(value)
+    for simple in SIMPLE:
+        if abs(size - simple) <= tolerance * simple:
+            return math.copysign(simple, value)
+    return value
 
 
 # ---- factor tables ----------------------------------------------------------------------------
@@ -65,7 +71,7 @@ def merged(*tables: Factors, powers=None) -> Factors:
     found: Factors = {}
     for table, power in zip(tables, powers or (1,) * len(tables)):
         for base, e in table.items():
-            e = e if power == 1 else e * power
+            e = e if power == 1 else -e if power == -1 else e * power
             found[base] = found[base] + e if base in found else e
     return {base: e for base, e in found.items() if e}
 
@@ -75,17 +81,21 @@ def merged(*tables: Factors, powers=None) -> Factors:
 
 def powered(base: Base, exponent: Fraction) -> Base:
     """base ** exponent for an exponent > 0, by chains of the table's powers and roots where they reach."""
-    if exponent == 1:
+    return _powered(base, (exponent.numerator, exponent.denominator))
+
+
+def _powered(base: Base, exponent: Ratio) -> Base:
+    p, q = exponent
+    if p == q == 1:
         return base
-    p, q = exponent.numerator, exponent.denominator
     if p in CHAINS and q in ROOTS:
         return (*CHAINS[p], *ROOTS[q], *base)
-    return ("pow", *base, repr(float(exponent)))
+    return ("pow", *base, repr(p / q))
 
 
 def joined(token: str, parts: list[Base]) -> Base:
     """parts[0] token parts[1] token ... for + or *."""
-    return (token,) * (len(parts) - 1) + tuple(t for part in parts for t in part)
+    return parts[0] if len(parts) == 1 else (*(token,) * (len(parts) - 1), *chain.from_iterable(parts))
 
 
 def quotient(over: list[Base], under: list[Base]) -> Base:
@@ -102,46 +112,71 @@ def product(factors: Factors, positive: Callable[[Base], bool] = lambda base: Tr
 
     Bases that are not `positive` never share a root with others, since sqrt(a*b) is not sqrt(a)*sqrt(b) there.
     """
-    table: Factors = {}
-    waiting = list(factors.items())[::-1]
+    return _product([(base, e.numerator, e.denominator) for base, e in factors.items()], positive)
+
+
+def _product(factors: list[tuple[Base, int, int]], positive: Callable[[Base], bool]) -> Base:
+    """product() of base ** (p / q) for (base, p, q): pairs of whole numbers, since Fractions take most of the time here."""
+    table: dict[Base, Ratio] = {}
+    waiting = factors[::-1]
     while waiting:
-        base, e = waiting.pop()
-        if base[0] == "inv" or base[0] in ("pow3", "pow5") or (base[0] == "pow2" and e.denominator == 1):
-            waiting.append((base[1:], -e if base[0] == "inv" else e * int(base[0][3:])))
-        elif base[0] in ("*", "/") and e.denominator == 1:
-            first, second = children(list(base))
-            waiting += [(base[second:], e if base[0] == "*" else -e), (base[first:second], e)]
+        base, p, q = waiting.pop()
+        head = base[0]
+        if head not in _TAKEN_APART or q != 1 and head in ("pow2", "*", "/"):
+            if base in table:
+                a, b = table[base]
+                p, q = a * q + p * b, b * q
+                common = math.gcd(p, q)
+                p, q = p // common, q // common
+            table[base] = p, q
+        elif head == "inv":
+            waiting.append((base[1:], -p, q))
+        elif head[:3] == "pow":
+            n = int(head[3:])
+            common = math.gcd(n, q)
+            waiting.append((base[1:], p * (n // common), q // common))
         else:
-            table[base] = table.get(base, Fraction(0)) + e
-    table = {base: e for base, e in table.items() if e != 0}
-    if not table:
-        return ()
+            first, second = children(list(base))
+            waiting += [(base[second:], p if head == "*" else -p, q), (base[first:second], p, q)]
+    return _shortest({base: e for base, e in table.items() if e[0]}, positive)
+
+
+def _shortest(table: dict[Base, Ratio], positive: Callable[[Base], bool]) -> Base:
+    """product() of what cannot be taken apart."""
     forms = [_grouped(table, positive)]
-    if all(map(positive, table)):
-        roots = {e.denominator for e in table.values()} - {1}
-        for q in (2, 3, 4, 5) if roots else ():
-            if all(q % root == 0 for root in roots):
-                forms.append((*ROOTS[q], *product({b: e * q for b, e in table.items()}, positive)))
-    for g in (2, 3, 4, 5):
-        whole = all(e.denominator == 1 and e.numerator % g == 0 for e in table.values())
-        if whole and len(table) > 1 and len({abs(e) for e in table.values()}) > 1:
-            forms.append((f"pow{g}", *product({b: e / g for b, e in table.items()}, positive)))
+    roots = {q for _, q in table.values()} - {1}
+    if roots and all(map(positive, table)):
+        for n in (2, 3, 4, 5):
+            if all(n % root == 0 for root in roots):
+                inner = [(base, p * (n // q), 1) for base, (p, q) in table.items()]
+                forms.append((*ROOTS[n], *_product(inner, positive)))
+    if not roots and len(table) > 1 and len({abs(p) for p, _ in table.values()}) > 1:
+        shared = math.gcd(*(p for p, _ in table.values()))
+        for n in (2, 3, 4, 5) if shared > 1 else ():
+            if shared % n == 0:
+                forms.append((f"pow{n}", *_shortest({base: (p // n, 1) for base, (p, _) in table.items()}, positive)))
     return min(forms, key=len)
 
 
-def _grouped(table: Factors, positive) -> Base:
+def _grouped(table: dict[Base, Ratio], positive) -> Base:
     """Factors of the same |exponent| under one power: x^2 y^2 / z^2 as pow2(x*y/z)."""
     over: list[Base] = []
     under: list[Base] = []
-    for size in sorted({abs(e) for e in table.values()}):
-        up, down = ([b for b, e in table.items() if e == signed] for signed in (size, -size))
-        if size == 1 or size.denominator > 1 and not all(map(positive, up + down)):
-            over += [powered(b, size) for b in up]
-            under += [powered(b, size) for b in down]
+    sizes = {(abs(p), q) for p, q in table.values()}
+    for size in sorted(sizes, key=lambda e: e[0] / e[1]) if len(sizes) > 1 else sizes:
+        opposite = (-size[0], size[1])
+        up = [b for b, e in table.items() if e == size]
+        down = [b for b, e in table.items() if e == opposite]
+        if size == (1, 1):
+            over += up
+            under += down
+        elif size[1] > 1 and not all(map(positive, up + down)):
+            over += [_powered(b, size) for b in up]
+            under += [_powered(b, size) for b in down]
         elif up:
-            over.append(powered(quotient(up, down), size))
+            over.append(_powered(quotient(up, down), size))
         else:
-            under.append(powered(joined("*", down), size))
+            under.append(_powered(joined("*", down), size))
     return quotient(over, under)
 
 
@@ -163,8 +198,12 @@ def times(coefficient: float, expr: Base) -> Base:
 
 def total(terms: list[Term], positive=lambda base: True) -> Base:
     """coefficient_1 * product_1 + ... as written, without pulling anything out."""
-    plus = [times(c, product(f, positive)) for c, f in terms if c > 0]
-    minus = [times(-c, product(f, positive)) for c, f in terms if c < 0]
+    return _total([c for c, _ in terms], [product(f, positive) for _, f in terms])
+
+
+def _total(coefficients: list[float], parts: list[Base]) -> Base:
+    plus = [times(c, part) for c, part in zip(coefficients, parts) if c > 0]
+    minus = [times(-c, part) for c, part in zip(coefficients, parts) if c < 0]
     # Numbers go last, as people write them.
     plus.sort(key=lambda e: len(e) == 1 and literal_value(e[0]) is not None)
     if not plus:
@@ -180,13 +219,15 @@ def common_factors(terms: list[Term], clear: bool) -> Factors:
     With `clear` also negative exponents that only some terms have, so that a sum of fractions gets one denominator.
     """
     shared = {}
-    for base in {base for _, factors in terms for base in factors}:
-        exponents = [factors.get(base, Fraction(0)) for _, factors in terms]
-        low, high = min(exponents), max(exponents)
-        if low > 0 or (clear and low < 0):
-            shared[base] = low
-        elif high < 0:
-            shared[base] = high
+    tables = [factors for _, factors in terms]
+    for base in {base for table in tables for base in table}:
+        exponents = {table[base] for table in tables if base in table and table[base]}
+        everywhere = all(base in table and table[base] for table in tables)
+        ups = sum(e > 0 for e in exponents)
+        if everywhere and ups == len(exponents) or clear and ups < len(exponents):
+            shared[base] = min(exponents)
+        elif everywhere and not ups:
+            shared[base] = max(exponents)
     return shared
 
 
@@ -230,7 +271,7 @@ def _square_of_two(base: Base) -> list[Term]:
 
 def perfect_squares(terms: list[Term]) -> list[list[Term]]:
     """Sums in which c a^2 -+ 2 c a b + c b^2, for two columns and any common factors, has become c (a -+ b)^2."""
-    if len(terms) < 3:
+    if len(terms) < 3 or not any(sum(len(base) == 1 for base in f) > 1 for _, f in terms):
         return []
     table = {frozenset(f.items()): c for c, f in terms}
     left = dict(table)
@@ -273,23 +314,24 @@ def combination(
             return _wrapped(total(terms, positive), outer, base, 1.0, positive, tolerance)
         table = merged(base or {}, factors, powers=(1, outer))
         return times(near_simple(_power(c, outer), tolerance), product(table, positive))
-    ways = [
-        (alike, shared)
-        for alike in rewritten(terms)
-        for shared in ({}, common_factors(alike, False), common_factors(alike, True))
-    ]
+    ways: list[tuple[list[Term], Factors]] = []
+    for alike in rewritten(terms):
+        for shared in ({}, common_factors(alike, False), common_factors(alike, True)):
+            if even_root:
+                shared = {b: e for b, e in shared.items() if positive(b)}
+            if (alike, shared) not in ways:
+                ways.append((alike, shared))
     for alike, shared in ways:
-        if even_root:
-            shared = {b: e for b, e in shared.items() if positive(b)}
         rest = divided(alike, 1.0, shared)
+        parts = [product(f, positive) for _, f in rest]
+        table = merged(base or {}, shared, powers=(1, outer))
         for scale in scales([c for c, _ in rest], tolerance, even_root):
-            inner = [(near_simple(c / scale, tolerance), f) for c, f in rest]
-            if not all(math.isfinite(c) and c != 0 for c, _ in inner):
-                continue
-            table = merged(base or {}, shared, powers=(1, outer))
-            forms.append(_wrapped(total(inner, positive), outer, table, _power(scale, outer), positive, tolerance))
+            inner = [near_simple(c / scale, tolerance) for c, _ in rest]
+            if all(math.isfinite(c) and c != 0 for c in inner):
+                forms.append(_wrapped(_total(inner, parts), outer, table, _power(scale, outer), positive, tolerance))
     # Of equal lengths the one with fewer numbers in it.
-    return min(forms, key=lambda e: (len(e), sum(literal_value(t) is not None for t in e)))
+    least = min(map(len, forms))
+    return min((e for e in forms if len(e) == least), key=lambda e: sum(literal_value(t) is not None for t in e))
 
 
 def scales(coefficients: list[float], tolerance: float, positive: bool, count: int = 2) -> list[float]:

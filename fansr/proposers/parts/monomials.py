@@ -67,7 +67,12 @@ def values(X: np.ndarray, exponents) -> np.ndarray:
 def factors_of(exponents, each: Fraction = Fraction(1), columns: Sequence[int] | None = None) -> Factors:
     """The factor table of x_j ** (each * exponents[j]), the columns numbered from 0 or by `columns`."""
     numbers = range(len(exponents)) if columns is None else columns
-    return {(f"x{j + 1}",): each * Fraction(e).limit_denominator(60) for j, e in zip(numbers, exponents) if e}
+    return {(f"x{j + 1}",): _fraction(e) if each == 1 else each * _fraction(e) for j, e in zip(numbers, exponents) if e}
+
+
+@lru_cache(256)
+def _fraction(e) -> Fraction:
+    return Fraction(e).limit_denominator(60)
 
 
 def distinct_columns(X: np.ndarray) -> list[int]:
