@@ -89,7 +89,7 @@ class CurvesUnderFunctions:
         found = []
         for look in likely:
             kind = look.curve, look.inner, look.front
-            axes = [np.unique(axis) for axis in curves.CURVES[look.curve][0].grid(shapes.inners[look.inner]).T]
+            axes = shapes.axes(look.curve, look.inner)
             share, at, _ = zoomed(curves.looked_at(shapes, look.fit, *kind), axes, look.at, curves.ZOOMS)
             law = (
                 curves.law_of(look.sample, [curves.curve_at(shapes, look.fit, *kind, share, at)])

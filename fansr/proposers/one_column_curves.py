@@ -144,6 +144,7 @@ class Shapes:
             fronts = {name: Family(formula, tuple).values(x) * np.ones_like(x) for name, formula in FRONTS.items()}
             self.fronts = {name: w for name, w in fronts.items() if np.isfinite(w).all()}
             kinds = list(self._kinds())
+        self._axes: dict[tuple[str, str], list[np.ndarray]] = {}
         # (curve, inner, front), the grid of its constants, and its rows in `plain` (K, n) or `waves` (2, K, n)
         self.kinds = [(name, inner, front, grid) for name, inner, front, grid, _ in kinds]
         plain = [values for *_, values in kinds if values.ndim == 2]
@@ -161,6 +162,12 @@ class Shapes:
                 for front in before.split():
                     if front in self.fronts and not (name == "power" and front != "1" and inner in POWERS):
                         yield name, inner, front, grid, self.fronts[front] * values
+
+    def axes(self, name: str, inner: str) -> list[np.ndarray]:
+        """The distinct values of each of a curve's constants on its grid."""
+        if (name, inner) not in self._axes:
+            self._axes[name, inner] = [np.unique(axis) for axis in CURVES[name][0].grid(self.inners[inner]).T]
+        return self._axes[name, inner]
 
     def rough(self, fit: Projector) -> list[tuple]:
         """(share left, curve, inner, front, place in its grid) of every kind; the most promising first."""
@@ -186,7 +193,7 @@ def single(shapes: Shapes, fit: Projector, drawn: int = DRAWN) -> list[Curve]:
     for k, (share, name, inner, front, at) in enumerate(shapes.rough(fit)):
         plain = inner == "x" and front == "1"  # whose grids are drawn in however coarse they are
         if share < math.inf and (k < ZOOMED or plain):
-            axes = [np.unique(axis) for axis in CURVES[name][0].grid(shapes.inners[inner]).T]
+            axes = shapes.axes(name, inner)
             looked = looked_at(shapes, fit, name, inner, front)
             once.append((zoomed(looked, axes, at, 1), looked, name, inner, front))
     once.sort(key=lambda item: item[0][0])
@@ -206,7 +213,8 @@ def _values(name: str, t: np.ndarray, places: np.ndarray) -> np.ndarray:
     constants = [column[:, None] for column in places.T]
     if name == "wave":
         return np.stack([np.sin(constants[0] * t), np.cos(constants[0] * t)])
-    return np.broadcast_to(CURVES[name][0].values(t, *constants), (len(places), len(t)))
+    values = CURVES[name][0].values(t, *constants)
+    return values if values.shape == (len(places), len(t)) else np.broadcast_to(values, (len(places), len(t)))
 
 
 def _shares(fit: Projector, values: np.ndarray) -> np.ndarray:

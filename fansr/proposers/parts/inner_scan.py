@@ -73,7 +73,11 @@ def fill(tokens: Base, a: Base = (), constants: Iterable[float] = ()) -> Base:
 
 def mesh(axes) -> np.ndarray:
     """All combinations (K, len(axes)) of the axes' values."""
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes)) if axes else np.zeros((1, 0))
+    lengths = [len(axis) for axis in axes]
+    grid = np.empty((*lengths, len(lengths)))
+    for i, axis in enumerate(axes):
+        grid[..., i] = np.reshape(axis, (-1, *(1,) * (len(lengths) - 1 - i)))
+    return grid.reshape(-1, len(lengths)) if lengths else np.zeros((1, 0))
 
 
 def rates(a: np.ndarray) -> np.ndarray:
@@ -239,7 +243,8 @@ class Projector:
         t = self.w * (0.0 if goal is None else goal)
         self.whole = float(np.sum((t - self.w * (self.w @ t) / (self.w @ self.w)) ** 2)) or 1.0
         self.t = t - self.Q @ (self.Q.T @ t)
-        self.open = float(self.t @ self.t) / self.whole  # share that the known columns leave
+        self.left = float(self.t @ self.t)
+        self.open = self.left / self.whole  # share that the known columns leave
 
     def rest(self, F: np.ndarray) -> np.ndarray:
         """What the known columns leave of each row of F (..., n), weighted."""
@@ -252,11 +257,13 @@ class Projector:
 
         Infinite where a row is not finite, or where less than the share `new` of its square is new to the known columns.
         """
-        F = F / np.maximum(np.abs(F).max(axis=-1, keepdims=True), 1e-300)
-        before = np.sum((F * self.w) ** 2, axis=-1)
-        F = self.rest(F)
-        norm = np.sum(F * F, axis=-1)
-        left = (self.t @ self.t - (F @ self.t) ** 2 / norm) / self.whole
+        F = F / np.maximum(np.maximum(F.max(axis=-1, keepdims=True), -F.min(axis=-1, keepdims=True)), 1e-300)
+        if self.weighted:
+            F *= self.w
+        before = np.einsum("...n,...n->...", F, F)
+        F -= (F @ self.Q) @ self.Q.T
+        norm = np.einsum("...n,...n->...", F, F)
+        left = (self.left - (F @ self.t) ** 2 / norm) / self.whole
         return np.where(np.isfinite(left) & (norm > new * before), np.maximum(left, 0.0), math.inf)
 
     def misfits(self, S: np.ndarray) -> np.ndarray:
@@ -270,11 +277,11 @@ class Projector:
     def pair_shares(self, S: np.ndarray, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same with two columns a row, sine and cosine say; also the phase of the wave that is fitted."""
         S, C = self.rest(S), self.rest(C)
-        ss, cc, sc = (np.einsum("gm,gm->g", a, b) for a, b in ((S, S), (C, C), (S, C)))
+        ss, cc, sc = np.einsum("gm,gm->g", S, S), np.einsum("gm,gm->g", C, C), np.einsum("gm,gm->g", S, C)
         ts, tc = S @ self.t, C @ self.t
         det = ss * cc - sc * sc
         a, b = (ts * cc - tc * sc) / det, (tc * ss - ts * sc) / det
-        left = (self.t @ self.t - a * ts - b * tc) / self.whole
+        left = (self.left - a * ts - b * tc) / self.whole
         fine = np.isfinite(left) & (det > 1e-10 * ss * cc)
         return np.where(fine, np.maximum(left, 0.0), math.inf), np.arctan2(b, a)
 
@@ -289,7 +296,7 @@ class Projector:
             ridge = 1e-6 * np.trace(G, axis1=1, axis2=2) / G.shape[1] + 1e-300
             G += ridge[:, None, None] * np.eye(G.shape[1])
             explained = (b * np.linalg.solve(G, b[:, :, None])[:, :, 0]).sum(axis=1)
-            out[first : first + 64] = (self.t @ self.t - explained) / self.whole
+            out[first : first + 64] = (self.left - explained) / self.whole
         return out
 
 
@@ -348,21 +355,26 @@ def zoomed(f: Callable[[np.ndarray], np.ndarray], axes, at: np.ndarray, rounds: 
     f takes places (K, len(axes)) and gives values (K,).  Each round looks between the neighbours of the best place of the
     one before, on every axis; an axis of one value stays.
     """
-    best = float(f(at[None])[0])
+    best = None
     for _ in range(rounds if any(len(axis) > 1 for axis in axes) else 0):
         axes = [np.linspace(*_around(axis, x), points) if len(axis) > 1 else axis for axis, x in zip(axes, at)]
         places = mesh(axes)
-        values = f(places)
+        if best is None:  # the place itself is asked about with those of the first round
+            values = f(np.concatenate([at[None], places]))
+            best, values = float(values[0]), values[1:]
+        else:
+            values = f(places)
         i = int(np.argmin(values))
         if values[i] < best:
             best, at = float(values[i]), places[i]
-    return best, at, axes
+    return float(f(at[None])[0]) if best is None else best, at, axes
 
 
 def _around(axis: np.ndarray, x: float) -> tuple[float, float]:
     """The neighbours of x on an axis, as far beyond its ends as the last step inside."""
-    axis = np.unique(axis)
-    i = int(np.argmin(np.abs(axis - x)))
+    if not (axis[1:] > axis[:-1]).all():
+        axis = np.unique(axis)
+    i = int(np.abs(axis - x).argmin())
     step = axis[min(i + 1, len(axis) - 1)] - axis[i] or axis[i] - axis[i - 1]
     back = axis[i] - axis[max(i - 1, 0)] or step
     return float(x - back), float(x + step)
