@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -52,9 +53,16 @@ FRONTS = {
 # ---- grids ------------------------------------------------------------------------------------
 
 
+@lru_cache(32)
+def _geometric(first: float, last: float, count: int) -> np.ndarray:
+    steps = np.geomspace(first, last, count)
+    steps.flags.writeable = False
+    return steps
+
+
 def rates(t: np.ndarray, count: int = 20) -> np.ndarray:
     """Values of k that make k t range over 0.05 to 30."""
-    return np.geomspace(0.05, 30.0, count) / float(np.ptp(t))
+    return _geometric(0.05, 30.0, count) / float(np.ptp(t))
 
 
 def both(t: np.ndarray) -> np.ndarray:
@@ -63,7 +71,7 @@ def both(t: np.ndarray) -> np.ndarray:
 
 def above(t: np.ndarray) -> np.ndarray:
     """k that keep t + k above 0, from very near to far."""
-    return -float(t.min()) + float(np.ptp(t)) * np.geomspace(1e-3, 1e2, 18)
+    return -float(t.min()) + float(np.ptp(t)) * _geometric(1e-3, 1e2, 18)
 
 
 def aside(t: np.ndarray) -> np.ndarray:
@@ -74,7 +82,7 @@ def aside(t: np.ndarray) -> np.ndarray:
 def centred(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(k, c) of steps and peaks: widths from a tenth of the table to several times it, centres across it and beside."""
     span = float(np.ptp(t))
-    return np.geomspace(0.6, 40.0, 9) / span, float(t.min()) + span * np.linspace(-0.3, 1.3, 13)
+    return _geometric(0.6, 40.0, 9) / span, float(t.min()) + span * np.linspace(-0.3, 1.3, 13)
 
 
 def falling(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +97,7 @@ def logarithms(x: np.ndarray) -> np.ndarray:
 def waves(t: np.ndarray) -> np.ndarray:
     """k of waves: from a sixth of a turn over the table to as many turns as its points can show."""
     most = min(40.0, len(t) / 5)
-    turns = np.unique(np.concatenate([np.geomspace(0.15, 2.0, 14), np.arange(2.0, most, 0.2)]))
+    turns = np.unique(np.concatenate([_geometric(0.15, 2.0, 14), np.arange(2.0, most, 0.2)]))
     return 2 * np.pi * turns / float(np.ptp(t))
 
 
@@ -138,6 +146,7 @@ class Shapes:
 
     def __init__(self, x: np.ndarray):
         self.x = x
+        self._grids: dict[tuple[str, str], np.ndarray] = {}
         with np.errstate(all="ignore"):
             inners = {name: Family(formula, tuple).values(x) for name, formula in INNERS.items()}
             self.inners = {name: t for name, t in inners.items() if usable(t, 0.0)}
@@ -157,7 +166,7 @@ class Shapes:
             for inner in own.split():
                 if inner not in self.inners:
                     continue
-                grid = family.grid(self.inners[inner])
+                grid = self._grids[name, inner] = family.grid(self.inners[inner])
                 values = _values(name, self.inners[inner], grid)
                 for front in before.split():
                     if front in self.fronts and not (name == "power" and front != "1" and inner in POWERS):
@@ -166,7 +175,7 @@ class Shapes:
     def axes(self, name: str, inner: str) -> list[np.ndarray]:
         """The distinct values of each of a curve's constants on its grid."""
         if (name, inner) not in self._axes:
-            self._axes[name, inner] = [np.unique(axis) for axis in CURVES[name][0].grid(self.inners[inner]).T]
+            self._axes[name, inner] = [np.unique(axis) for axis in self._grids[name, inner].T]
         return self._axes[name, inner]
 
     def rough(self, fit: Projector) -> list[tuple]:
