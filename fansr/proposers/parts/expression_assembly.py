@@ -220,7 +220,7 @@ def common_factors(terms: list[Term], clear: bool) -> Factors:
     """
     shared = {}
     tables = [factors for _, factors in terms]
-    for base in {base for table in tables for base in table}:
+    for base in dict.fromkeys(base for table in tables for base in table):  # in the order they are written
         exponents = {table[base] for table in tables if base in table and table[base]}
         everywhere = all(base in table and table[base] for table in tables)
         ups = sum(e > 0 for e in exponents)
@@ -238,10 +238,11 @@ def divided(terms: list[Term], coefficient: float, factors: Factors) -> list[Ter
 
 def collected(terms: list[Term]) -> list[Term]:
     """Terms with the same factors added up; what cancels to rounding is gone."""
-    sums: dict[frozenset, list[float]] = {}
+    sums: dict[frozenset, tuple[list[float], Factors]] = {}
     for c, factors in terms:
-        sums.setdefault(frozenset((b, e) for b, e in factors.items() if e), []).append(c)
-    return [(math.fsum(cs), dict(key)) for key, cs in sums.items() if abs(math.fsum(cs)) > 1e-9 * max(map(abs, cs))]
+        factors = {b: e for b, e in factors.items() if e}
+        sums.setdefault(frozenset(factors.items()), ([], factors))[0].append(c)
+    return [(math.fsum(cs), f) for cs, f in sums.values() if abs(math.fsum(cs)) > 1e-9 * max(map(abs, cs))]
 
 
 def rewritten(terms: list[Term]) -> list[list[Term]]:
@@ -273,21 +274,21 @@ def perfect_squares(terms: list[Term]) -> list[list[Term]]:
     """Sums in which c a^2 -+ 2 c a b + c b^2, for two columns and any common factors, has become c (a -+ b)^2."""
     if len(terms) < 3 or not any(sum(len(base) == 1 for base in f) > 1 for _, f in terms):
         return []
-    table = {frozenset(f.items()): c for c, f in terms}
+    table = {frozenset(f.items()): (c, f) for c, f in terms}
     left = dict(table)
-    for key, c in table.items():
-        factors = dict(key)
+    for key, (c, factors) in table.items():
         for a, b in [(a, b) for a in factors for b in factors if a < b and len(a) == len(b) == 1]:
             ends = [frozenset(merged(factors, {a: ONE, b: -ONE}, powers=(1, way)).items()) for way in (1, -1)]
-            first, second = (left.get(end) for end in ends)
-            if key not in left or first is None or second is None or abs(first - second) >= 1e-9 * abs(first):
+            if key not in left or not all(end in left for end in ends):
                 continue
-            if abs(abs(c) - 2 * abs(first)) < 1e-9 * abs(c):
+            first, second = (left[end][0] for end in ends)
+            if abs(first - second) < 1e-9 * abs(first) and abs(abs(c) - 2 * abs(first)) < 1e-9 * abs(c):
                 for gone in (*ends, key):
                     del left[gone]
                 square = ("pow2", "-" if c * first < 0 else "+", *a, *b)
-                left[frozenset(merged(factors, {a: -ONE, b: -ONE, square: ONE}).items())] = first
-    return [[(c, dict(key)) for key, c in left.items()]] if len(left) < len(table) else []
+                whole = merged(factors, {a: -ONE, b: -ONE, square: ONE})
+                left[frozenset(whole.items())] = first, whole
+    return [list(left.values())] if len(left) < len(table) else []
 
 
 def combination(

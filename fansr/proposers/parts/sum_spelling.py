@@ -68,17 +68,18 @@ def short_sum(terms: list[Term], positive=lambda base: True) -> Base:
 
 def completed(terms: list[Term]) -> list[Term]:
     """The sum with c x^2 + b x + a as c (x + b / 2c)^2 + (a - b^2 / 4c), for every column that stands in both alone."""
-    table = {frozenset((b, e) for b, e in f.items() if e): c for c, f in terms}
-    for base in {b for _, f in terms for b in f}:
+    table = {frozenset((b, e) for b, e in f.items() if e): (c, f) for c, f in terms}
+    for base in dict.fromkeys(b for _, f in terms for b in f):
         square, line = frozenset({(base, Fraction(2))}), frozenset({(base, Fraction(1))})
         if square in table and line in table:
-            c, b = table.pop(square), table.pop(line)
+            (c, _), (b, _) = table.pop(square), table.pop(line)
             shift = b / (2 * c)
-            table[frozenset({(("-" if shift < 0 else "+", *base, repr(abs(shift))), Fraction(2))})] = c
-            left = table.pop(frozenset(), 0.0) - c * shift * shift
+            whole = {("-" if shift < 0 else "+", *base, repr(abs(shift))): Fraction(2)}
+            table[frozenset(whole.items())] = c, whole
+            left = table.pop(frozenset(), (0.0, {}))[0] - c * shift * shift
             if abs(left) > 1e-9 * abs(c) * shift * shift:
-                table[frozenset()] = left
-    return [(c, dict(key)) for key, c in table.items()]
+                table[frozenset()] = left, {}
+    return list(table.values())
 
 
 def _taken_out(terms: list[Term], positive) -> Base:
