@@ -71,11 +71,11 @@ class Subsets:
         sets = np.array(starts, np.int64)
         residual = np.empty(len(sets))
         banned = np.full(len(sets), -1) if banned is None else np.asarray(banned, np.int64)
-        subset_kernels.exchanged(
-            self.G, self.b, self.total, sets, banned, sweeps, MIN_SHARE, FLOOR, residual
-        )
+        subset_kernels.exchanged(self.G, self.b, self.total, sets, banned, sweeps, MIN_SHARE, FLOOR, residual)
         k = sets.shape[1]
-        found = {tuple(sorted(row)): max(0.0, r) for row, r in zip(sets.tolist(), residual.tolist()) if math.isfinite(r)}
+        found = {
+            tuple(sorted(row)): max(0.0, r) for row, r in zip(sets.tolist(), residual.tolist()) if math.isfinite(r)
+        }
         return sorted((r, members) for members, r in found.items() if len(set(members)) == k)
 
 

@@ -52,7 +52,9 @@ def partners(G, b, least, partner, explained):
         explained[i] = shares[partner[i]]
 
 
-@nb.kernel(nb.void(nb.F2, nb.F1, nb.float64, nb.I2, nb.I1, nb.int64, nb.float64, nb.float64, nb.F1), fastmath=nb.REORDERED)
+@nb.kernel(
+    nb.void(nb.F2, nb.F1, nb.float64, nb.I2, nb.I1, nb.int64, nb.float64, nb.float64, nb.F1), fastmath=nb.REORDERED
+)
 def exchanged(G, b, total, sets, banned, sweeps, least, floor, residual):
     """Sets (S, k) of features made locally best, in place: each place in turn takes the feature that explains most of what is left.
 

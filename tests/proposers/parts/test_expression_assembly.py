@@ -8,7 +8,14 @@ from hypothesis import given, settings, strategies as st
 
 from fansr.expressions.prefix import is_valid
 from fansr.expressions.programs import evaluate
-from fansr.proposers.parts.expression_assembly import combination, perfect_squares, product, times
+from fansr.proposers.parts.expression_assembly import (
+    collected,
+    combination,
+    common_factors,
+    perfect_squares,
+    product,
+    times,
+)
 
 X = np.random.default_rng(0).uniform(0.3, 3, (40, 3))
 BASES = [
@@ -97,3 +104,14 @@ def test_perfect_squares_need_all_three_terms():
         (-2.0, {("x1",): Fraction(1), ("x2",): Fraction(1)}),
     ]
     assert perfect_squares(terms) == []
+
+
+def test_factors_keep_the_order_they_are_written_in():
+    # Sets of strings have another order in every process: eight factors would be found in order one time in 40320.
+    order = [(f"x{j}",) for j in (5, 2, 8, 1, 7, 3, 6, 4)]
+    factors = dict.fromkeys(order, Fraction(1))
+    terms = [(2.0, {**factors, ("sin", "x9"): Fraction(1)}), (3.0, factors)]
+    assert list(common_factors(terms, False)) == list(common_factors(terms, True)) == order
+    assert [list(f) for _, f in collected([*terms, *terms])] == [[*order, ("sin", "x9")], order]
+    law = combination(terms)
+    assert [token for token in law if token in {b[0] for b in order}] == [b[0] for b in order]
