@@ -203,10 +203,9 @@ class Equation:
 
 def few_least_squares(B: np.ndarray, t: np.ndarray) -> tuple[list[int], np.ndarray, float, np.ndarray]:
     """(rows kept, coefficients, residual square relative to the target's, errors for errors of t of one) of unit rows B (k, n)."""
-    keep, c, errors = np.empty(len(B), np.int64), np.empty(len(B) + 1), np.empty(len(B))
-    kept = subset_kernels.few_columns(B, t, EXACT * 1e-3, keep, c, errors)
-    if kept:
-        return keep[:kept].tolist(), c[:kept], float(c[kept]), errors[:kept]
+    found = subset_kernels.few_columns(B, t, EXACT * 1e-3)
+    if found is not None:
+        return found
     rows = list(range(len(B)))
     c, residual = least_squares(B.T, t)
     while len(rows) > 1:

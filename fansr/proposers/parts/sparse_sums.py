@@ -48,8 +48,7 @@ class Subsets:
         if T < 2:
             return []
         # Explained square of a pair: (bi^2 + bj^2 - 2 g bi bj) / (1 - g^2).  In float32 first; the best are computed again below.
-        partner, explained = np.empty(T, np.int64), np.empty(T, np.float32)
-        subset_kernels.partners(self.G, self.b / np.sqrt(self.total), PAIR_DETERMINANT, partner, explained)
+        partner, explained = subset_kernels.partners(self.G, self.b / np.sqrt(self.total), PAIR_DETERMINANT)
         # The best one of each: diverse, and much cheaper than sorting all.
         first = np.argsort(-explained, kind="stable")[:PAIRS_KEPT]
         second = partner[first]
@@ -69,9 +68,8 @@ class Subsets:
         first.
         """
         sets = np.array(starts, np.int64)
-        residual = np.empty(len(sets))
         banned = np.full(len(sets), -1) if banned is None else np.asarray(banned, np.int64)
-        subset_kernels.exchanged(self.G, self.b, self.total, sets, banned, sweeps, MIN_SHARE, FLOOR, residual)
+        residual = subset_kernels.exchanged(self.G, self.b, self.total, sets, banned, sweeps, MIN_SHARE, FLOOR)
         k = sets.shape[1]
         found = {
             tuple(sorted(row)): max(0.0, r) for row, r in zip(sets.tolist(), residual.tolist()) if math.isfinite(r)

@@ -13,7 +13,8 @@ from fansr.expressions import compilation as nb
 
 BLOCK = 256  # features looked at together: what is known of them stays in the first cache
 LEAST_PIVOT = 1e-6  # of a unit column beside those before it, below which `few_columns` leaves the fit to others
-HUGE = 1.7e308  # anything not below it is infinite or NaN
+# Arrays to work in come from their callers: kernels that make none are smaller, and sooner loaded.
+PLAIN = {"_nrt": False, "no_cfunc_wrapper": True}
 
 
 @nb.inner(fastmath={"reassoc", "nnan", "nsz"})
@@ -29,14 +30,20 @@ def first_largest(v, n):
     return 0
 
 
-@nb.kernel(nb.void(nb.F2, nb.F1, nb.float32, nb.I1, nb.Array(nb.float32, 1, "C")), fastmath={"nsz"})
-def partners(G, b, least, partner, explained):
+def partners(G: np.ndarray, b: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
     """For each feature the one that explains most beside it, and the share of the target that the two explain; in float32.
 
     G (T, T) holds products of unit features, b (T,) theirs with the unit target.  Pairs with 1 - g^2 below `least` explain -1.
     """
+    partner, work = np.empty(len(b), np.int64), np.empty((4, len(b)), np.float32)
+    _partners(G, b, least, partner, work)
+    return partner, work[0]
+
+
+@nb.kernel(nb.void(nb.F2, nb.F1, nb.float32, nb.I1, nb.Array(nb.float32, 2, "C")), fastmath={"nsz"}, **PLAIN)
+def _partners(G, b, least, partner, work):
     T = len(b)
-    short, square, shares = np.empty(T, np.float32), np.empty(T, np.float32), np.empty(T, np.float32)
+    explained, short, square, shares = work[0], work[1], work[2], work[3]
     for i in range(T):
         short[i] = np.float32(b[i])
         square[i] = short[i] * short[i]
@@ -52,23 +59,40 @@ def partners(G, b, least, partner, explained):
         explained[i] = shares[partner[i]]
 
 
-@nb.kernel(
-    nb.void(nb.F2, nb.F1, nb.float64, nb.I2, nb.I1, nb.int64, nb.float64, nb.float64, nb.F1), fastmath=nb.REORDERED
-)
-def exchanged(G, b, total, sets, banned, sweeps, least, floor, residual):
+def exchanged(
+    G: np.ndarray,
+    b: np.ndarray,
+    total: float,
+    sets: np.ndarray,
+    banned: np.ndarray,
+    sweeps: int,
+    least: float,
+    floor: float,
+) -> np.ndarray:
     """Sets (S, k) of features made locally best, in place: each place in turn takes the feature that explains most of what is left.
 
     G (T, T) holds products of unit features, b (T,) theirs with the target, of square `total`.  banned (S,) is a feature that a set must
     do without, -1 for none; `least` the share of a feature that must be new to the others.  At most so many sweeps over the places, none
-    further where residual (S,), relative to the target's square, is below `floor` or has come to rest.
+    further where what is left (S,), relative to the target's square, is below `floor` or has come to rest; it is given back.
     """
     S, k = sets.shape
+    residual, rest = np.full(S, np.inf), np.empty(k, np.int64)
+    small, large = np.empty((2 * k + 1, k)), np.empty((4, max(len(b), BLOCK)))
+    _exchanged(G, b, total, sets, banned, sweeps, least, floor, residual, rest, small, large)
+    return residual
+
+
+@nb.kernel(
+    nb.void(nb.F2, nb.F1, nb.float64, nb.I2, nb.I1, nb.int64, nb.float64, nb.float64, nb.F1, nb.I1, nb.F2, nb.F2),
+    fastmath=nb.REORDERED,
+    **PLAIN,
+)
+def _exchanged(G, b, total, sets, banned, sweeps, least, floor, residual, rest, small, large):
+    S, k = sets.shape
     T = len(b)
-    rest = np.empty(k, np.int64)
-    factor, inverse, goal = np.empty((k, k)), np.zeros((k, k)), np.empty(k)
-    white, share, over, gain = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(T)
+    factor, inverse, goal = small[:k], small[k : 2 * k], small[2 * k]
+    white, share, over, gain = large[0], large[1], large[2], large[3]
     for s in range(S):
-        residual[s] = np.inf
         for _ in range(sweeps):
             before = residual[s]
             for place in range(k):
@@ -160,17 +184,25 @@ def orthonormal(B, keep, m, Q, R):
     return True
 
 
-@nb.kernel(nb.int64(nb.F2, nb.F1, nb.float64, nb.I1, nb.F1, nb.F1), fastmath=nb.REORDERED)
-def few_columns(B, t, least, keep, c, errors):
-    """Least squares of t (n,) on few of the rows of B (k, n), which are of unit length; how many are kept.
+def few_columns(B: np.ndarray, t: np.ndarray, least: float):
+    """Least squares of t (n,) on few of the rows of B (k, n), which are of unit length: (rows kept, coefficients, square left, errors).
 
     A row goes as long as the fit hardly notices: its square left, relative to the target's, stays below (1 + 2 / n) times what it is,
-    or below `least`.  keep (k,) are the rows kept, c their coefficients, `errors` those of the coefficients for errors of t of one;
-    c[m] is the square left.  0 where a row is too nearly a sum of others: this is no place to judge that.
+    or below `least`.  Errors are those of the coefficients for errors of t of one.  None where a row is too nearly a sum of others:
+    this is no place to judge that.
     """
     k, n = B.shape
-    Q, R, inverse = np.empty((k, n)), np.zeros((k, k)), np.zeros((k, k))
-    rest, step = np.empty(n), np.empty(k)
+    keep, small, large = np.empty(k, np.int64), np.empty((2 * k + 3, k)), np.empty((k + 1, n))
+    kept, left = _few_columns(B, t, least, keep, small, large)
+    m = int(kept)
+    return (keep[:m].tolist(), small[-2, :m], left, small[-1, :m]) if m else None
+
+
+@nb.kernel(nb.UniTuple(nb.float64, 2)(nb.F2, nb.F1, nb.float64, nb.I1, nb.F2, nb.F2), fastmath=nb.REORDERED, **PLAIN)
+def _few_columns(B, t, least, keep, small, large):
+    k, n = B.shape
+    Q, rest = large[:k], large[k]
+    R, inverse, step, c, errors = small[:k], small[k : 2 * k], small[2 * k], small[2 * k + 1], small[2 * k + 2]
     whole = 0.0
     for r in range(n):
         whole += t[r] * t[r]
@@ -181,7 +213,7 @@ def few_columns(B, t, least, keep, c, errors):
         keep[i] = i
     while True:
         if not orthonormal(B, keep, m, Q, R):
-            return 0
+            return 0.0, 0.0
         for r in range(n):
             rest[r] = t[r]
         for i in range(m):
@@ -226,8 +258,7 @@ def few_columns(B, t, least, keep, c, errors):
             if left + c[i] * c[i] / v / whole < lost:
                 at, lost = i, left + c[i] * c[i] / v / whole
         if m == 1 or lost > max(left * (1 + 2 / n), least):
-            c[m] = left
-            return m
+            return float(m), left
         m -= 1
         for i in range(at, m):
             keep[i] = keep[i + 1]
