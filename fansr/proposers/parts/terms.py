@@ -147,6 +147,7 @@ class Library:
         self.X = X
         D = X.shape[1]
         self.functions = Functions(X) if functions is None else functions
+        self.typical = self.functions.typical  # (D,)
         self.bases = dict(self.functions.bases)
         self._positive: dict[Base, bool] = {}
         low, high, apart = X.min(axis=0), X.max(axis=0), (X != 0).all(axis=0)
@@ -219,7 +220,7 @@ class Library:
 
     def log_scale(self, atom: Atom) -> float:
         """Logarithm of the factor between the term and its `values`."""
-        return float(np.dot(atom.powers, np.log(self.functions.typical)))
+        return float(np.dot(atom.powers, np.log(self.typical)))
 
     def positive(self, base: Base) -> bool:
         """True when a base never turns negative on the data, so that roots of it may be split."""
