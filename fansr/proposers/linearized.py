@@ -7,18 +7,20 @@ and Clapeyron's laws, whose constants run over decades, where no search from ord
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
 
 from fansr.fitting import Problem
-from fansr.proposers.parts.expression_assembly import Base, nearest
+from fansr.proposers.parts.expression_assembly import Base, nearest, scale_of
 from fansr.proposers.parts.power_products import LogRegression, power_products
 from fansr.proposers.parts.sparse_sums import Subsets, growing
 
 TERMS, BESIDE = 3, 2  # of log|y|, besides its constant; besides its constant and all logarithms
 NEW = 1e-9  # share of a term's square that no logarithm says
+ROUNDING = 1e-28  # share of a term's square that is no variation
 KEPT = 3  # sets of each number of terms that become laws
 ROWS = 2000  # of a longer table
 SHARE = 0.3  # standard deviation that the regression may leave of log|y|'s; beyond it is no law
@@ -40,22 +42,26 @@ def log_linear(problem: Problem) -> list[Base]:
     found: list[Base] = []
     for w in (np.ones(len(rows)), np.abs(y[rows]) / np.abs(y).max()):
         w = w if problem.weights is None else w * np.sqrt(problem.weights[rows])
-        centred = (F - np.average(F, axis=1, weights=w * w)[:, None]) * w
-        target = (t - np.average(t, weights=w * w)) * w
-        for members in _chosen(centred, target, logs):
-            coefficients, errors, _ = LogRegression(F[members].T, t, w).solve()
+        fit = LogRegression(F.T, t, w)
+        centred, target = fit.centred()
+        if fit.outside >= SHARE**2 * float(target @ target):
+            continue  # not even all terms together say enough
+        for members in _chosen(centred, target, logs, len(rows) - 2):
+            coefficients, errors, _ = fit.solve(among=members)
             found += _laws(problem, [names[k] for k in members], coefficients, errors)
     return list(dict.fromkeys(found))
 
 
-def _chosen(B: np.ndarray, t: np.ndarray, logs: np.ndarray) -> Iterator[np.ndarray]:
-    """Sets of terms that explain t (n,) well, not all of them logarithms: B (T, n) are the terms, logs (T,) which of them are.
+def _chosen(B: np.ndarray, t: np.ndarray, logs: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Sets of terms that explain t (n,) well, not all of them logarithms: B (T, n) are the terms (of length 1
+    before their means were taken off), logs (T,) which of them are.
 
-    Up to TERMS of any kind; then, where there are as many columns, one or two beside all logarithms.
+    Up to TERMS of any kind; then, where there are as many columns, one or two beside all logarithms; `most` terms in all.
     """
-    size, most = (B * B).sum(axis=1), len(t) - 2
-    every = np.flatnonzero(logs & (size > 0))
-    passes = [(np.flatnonzero(size > 0), B, t, min(TERMS, most))]
+    size = (B * B).sum(axis=1)
+    varying = size > ROUNDING
+    every = np.flatnonzero(logs & varying)
+    passes = [(np.flatnonzero(varying), B, t, min(TERMS, most))]
     if TERMS <= len(every) <= most - BESIDE:
         Q = np.linalg.qr(B[every].T)[0]  # (n, L)
         left = B - (B @ Q) @ Q.T
@@ -64,14 +70,16 @@ def _chosen(B: np.ndarray, t: np.ndarray, logs: np.ndarray) -> Iterator[np.ndarr
         )
     whole = float(t @ t)
     for among, features, goal, terms in passes:
-        if not len(among) or not goal @ goal > 0:
+        square = float(goal @ goal)
+        if not len(among) or not square > 0:
             continue
         always = every if goal is not t else every[:0]
         for sets in growing(Subsets(features[among], goal), terms, np.random.default_rng(0)):
             for residual, members in sets[:KEPT]:
-                chosen = np.r_[always, among[list(members)]]
-                if residual * float(goal @ goal) < SHARE**2 * whole and not logs[chosen].all():
-                    yield chosen
+                if residual * square < SHARE**2 * whole:
+                    chosen = np.concatenate([always, among[list(members)]])
+                    if not logs[chosen].all():
+                        yield chosen
 
 
 def _terms(X: np.ndarray) -> tuple[list[tuple[str, int]], list[np.ndarray]]:
@@ -102,12 +110,11 @@ def _laws(problem: Problem, terms: list[tuple[str, int]], coefficients: np.ndarr
     snapped = [
         (base, v, nearest(p, (1, 2)) if abs(p - nearest(p, (1, 2))) <= 3 * error else p) for base, v, p, error in powers
     ]
-    tables: list[list[tuple[Base, np.ndarray, Fraction | float]]] = [
-        snapped,
-        [(base, v, p) for base, v, p, _ in powers],
-    ]
+    tables: list[list[tuple[Base, np.ndarray, Fraction | float]]] = [snapped]
+    if any(isinstance(p, Fraction) for _, _, p in snapped):
+        tables.append([(base, v, p) for base, v, p, _ in powers])
     found: list[Base] = []
-    for table in tables if powers else [[]]:
+    for table in tables:
         if all(abs(p) <= 10 for _, _, p in table):
             found += power_products(problem.y, problem.weights, table, (tuple(inner), s))
     return found
@@ -121,14 +128,17 @@ def reciprocal(problem: Problem) -> list[Base]:
         return []
     w = (y / np.abs(y).max()) ** 2
     w = w if problem.weights is None else w * np.sqrt(problem.weights)
-    found: list[Base] = []
+    w2, v, found = w * w, 1 / y, []
+    middle = float(w2 @ v) / float(w2.sum())
     for j, x in enumerate(X.T):
         for sign, u in (("*", x), ("/", 1 / x)):
             if np.isfinite(u).all() and np.ptp(u) > 0:
-                A = np.column_stack([np.ones(len(y)), u]) * w[:, None]
-                size = np.abs(A).max(axis=0)
-                (b, a), *_ = np.linalg.lstsq(A / size, w / y, rcond=None)
-                b, a = float(b / size[0]), float(a / size[1])
-                if a and b and np.isfinite([a, b]).all():
+                size = scale_of(u)
+                mean = float(w2 @ (u / size)) / float(w2.sum())
+                centred = u / size - mean
+                square = float((w2 * centred) @ centred)
+                a = float((w2 * centred) @ (v - middle)) / square if square else 0.0
+                a, b = a / size, middle - a * mean
+                if a and b and math.isfinite(a) and math.isfinite(b):
                     found.append(("inv", "+", sign, repr(a), f"x{j + 1}", repr(b)))
     return found

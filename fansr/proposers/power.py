@@ -71,23 +71,25 @@ class Regression:
             rows = np.zeros(len(y), bool)
             rows[kept[np.linspace(0, len(kept) - 1, ROWS).astype(int)]] = True
         L = np.log(np.abs(X[rows][:, usable]))  # (M', D')
-        usable, L = usable[L.std(axis=0) > 1e-9], L[:, L.std(axis=0) > 1e-9]
+        spread = L.std(axis=0)
+        usable, L, spread = usable[spread > 1e-9], L[:, spread > 1e-9], spread[spread > 1e-9]
         t = np.log(np.abs(y[rows]))
         w = np.ones(len(t)) if problem.weights is None else np.sqrt(problem.weights[rows])
         if weighted:  # the error of log|y| is that of y over |y|; rows near zero must not rule, nor be ignored
             w = w * np.maximum(np.abs(y[rows]) / scale_of(y), 1e-3)
-        chosen = _select(L / L.std(axis=0), t, w)
+        chosen = _select(L / spread, t, w)
         if chosen:
             self.columns = usable[chosen].tolist()
             self.fit = LogRegression(L[:, chosen], t, w)
             self.exponents, self.errors, self.residual = self.fit.solve()
+            self._known: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
 
     def snaps(self) -> Iterator[list[Fraction | float]]:
         """Tables of exponents to try, plainest first: snapped to each grid, then free where no fraction is near."""
-        tables = [table(grid) for grid in DENOMINATORS for table in (self._snapped, self._nearest)]
+        tables: list[list] = [table(grid) for grid in DENOMINATORS for table in (self._snapped, self._nearest)]
         tables.append([
             snap if abs(e - snap) <= max(3 * s, EXACT_EXPONENT) and abs(e - snap) < 0.1 else float(e)
-            for e, s, snap in zip(self.exponents, self.errors, self._snapped(DENOMINATORS[1]))
+            for e, s, snap in zip(self.exponents, self.errors, tables[2])  # snapped to halves
         ])  # fmt: skip
         if len(self.columns) <= 2:
             tables.append(self.exponents.tolist())
@@ -100,13 +102,21 @@ class Regression:
         """Exponents snapped one at a time, the surest first, the others refitted each time."""
         exponents, errors = self.exponents, self.errors
         fixed: dict[int, Fraction] = {}
-        while len(fixed) < len(exponents):
-            free = [k for k in range(len(exponents)) if k not in fixed]
-            k = min(free, key=lambda k: abs(exponents[k] - nearest(exponents[k], grid)) / (errors[k] + EXACT_EXPONENT))
+        free = list(range(len(exponents)))
+        while free:
+            k = min(free, key=lambda k: distance(exponents[k], grid) / (errors[k] + EXACT_EXPONENT))
             fixed[k] = nearest(exponents[k], grid)
-            if len(free) > 1:
-                exponents, errors, _ = self.fit.solve({k: float(e) for k, e in fixed.items()})
-        return [fixed[k] for k in range(len(exponents))]
+            free.remove(k)
+            if free:
+                exponents, errors = self._refitted(fixed)
+        return [fixed[k] for k in range(len(fixed))]
+
+    def _refitted(self, fixed: dict[int, Fraction]) -> tuple[np.ndarray, np.ndarray]:
+        """Exponents and errors with some exponents fixed, worked out once: grids begin with the same ones."""
+        held = tuple(sorted(fixed.items()))
+        if held not in self._known:
+            self._known[held] = self.fit.solve({k: float(e) for k, e in held})[:2]
+        return self._known[held]
 
     def laws(self, exponents: list[Fraction | float]) -> list[Base]:
         """Expressions with these exponents: the best sign pattern, the constant as fitted and as a simple number."""
@@ -114,6 +124,12 @@ class Regression:
             return []
         factors = [((f"x{j + 1}",), self.problem.X[:, j], e) for j, e in zip(self.columns, exponents)]
         return power_products(self.problem.y, self.problem.weights, factors)
+
+
+def distance(value: float, denominators) -> float:
+    """How far the nearest fraction with one of these denominators is."""
+    value = float(value)
+    return min(abs(round(value * q) / q - value) for q in denominators)
 
 
 def _select(Z: np.ndarray, t: np.ndarray, w: np.ndarray) -> list[int]:
