@@ -21,7 +21,7 @@ import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.one_column_curves import curves
-from fansr.proposers.parts.breakpoints import Break, Rows, best_break
+from fansr.proposers.parts.breakpoints import Beside, Break, Rows
 from fansr.proposers.parts.candidates import Polisher, measured
 from fansr.proposers.parts.expression_assembly import Base
 from fansr.proposers.parts.inner_scan import summed
@@ -89,12 +89,20 @@ def switched(rows: Rows, j: int) -> Iterator[Base]:
 def broken(rows: Rows) -> Iterator[Base]:
     """Laws with one or two breakpoints in a column, alone, beside its line and beside a linear part in all columns."""
     everything = tuple(rows.columns) if len(rows.columns) <= COLUMNS else ()
+    known: dict[tuple[int, ...], Beside] = {}
+
+    def beside(linear: tuple[int, ...]) -> Beside:
+        if linear not in known:
+            known[linear] = rows.beside([rows.ones, *(rows.X[:, k] for k in linear)])
+        return known[linear]
+
     for j in rows.columns[:COLUMNS]:
         # Beside all lines a breakpoint shows wherever there is one; nearly every column ends here.
-        if not _shows(rows, j, everything or (j,)):
+        if not _shows(rows, j, beside(everything or (j,))):
             continue
-        for linear in dict.fromkeys(((), (j,), tuple(k for k in everything if k != j), everything)):
-            yield from _beside(rows, j, linear)
+        others = tuple(k for k in everything if k != j)
+        for linear in dict.fromkeys(((), (j,), others, everything)):
+            yield from _beside(rows, j, linear, beside(linear))
 
 
 def earned(rows: Rows, share: float, before: float, constants: int) -> bool:
@@ -104,47 +112,48 @@ def earned(rows: Rows, share: float, before: float, constants: int) -> bool:
     return gain > 0.5 * constants * math.log(M) + EARNED
 
 
-def _shows(rows: Rows, j: int, linear: Sequence[int]) -> bool:
+def _shows(rows: Rows, j: int, beside: Beside) -> bool:
     """Whether a jump or a kink of column j beside a linear part is worth its constants."""
-    columns = [rows.ones, *(rows.X[:, k] for k in linear)]
-    plain, _ = rows.fit(columns)
     for step in (True, False):
-        b = best_break(rows, step, j, columns)
-        if b is not None and earned(rows, rows.fit([*columns, b.values(rows.X)])[0], plain, 2):
+        b = beside.best(step, j)
+        if b is not None and earned(rows, beside.joined(b.values(rows.X)).share, beside.share, 2):
             return True
     return False
 
 
-def _beside(rows: Rows, j: int, linear: Sequence[int]) -> Iterator[Base]:
+def _beside(rows: Rows, j: int, linear: Sequence[int], beside: Beside) -> Iterator[Base]:
     """Laws with breakpoints in column j beside a linear part in given columns, where no polynomial of j does as well."""
-    columns = [rows.ones, *(rows.X[:, k] for k in linear)]
-    plain, _ = rows.fit(columns)
+    count, plain = 1 + len(linear), beside.share
     x = rows.X[:, j]
     u = (x - x.mean()) / float(np.ptp(x))
     others = [rows.X[:, k] for k in linear if k != j]
+    curved: dict[int, float] = {}  # what polynomials leave, by their degree
 
     def wanted(share: float, before: float, constants: int) -> bool:
-        if not earned(rows, share, before, constants) or 2 * (len(columns) + constants) > len(rows.y):
+        if not earned(rows, share, before, constants) or 2 * (count + constants) > len(rows.y):
             return False
-        degree = len(columns) + constants - 1 - len(others)  # as many constants as the law
-        curve, _ = rows.fit([rows.ones, *others, *(u**d for d in range(1, min(degree, 7) + 1))])
-        return share < curve
+        degree = min(count + constants - 1 - len(others), 7)  # as many constants as the law
+        if degree not in curved:
+            curved[degree] = rows.beside([rows.ones, *others, *(u**d for d in range(1, degree + 1))]).share
+        return share < curved[degree]
 
     for step in (True, False):
-        first = best_break(rows, step, j, columns)
+        first = beside.best(step, j)
         if first is None:
             continue
-        share, _ = rows.fit([*columns, first.values(rows.X)])
+        with_first = beside.joined(first.values(rows.X))
+        share = with_first.share
         if wanted(share, plain, 2):
             yield from one_break(rows, first, linear)
         if share < 1e-20:
             continue
         for other in (step, not step) if step else (step,):
-            second = best_break(rows, other, j, [*columns, first.values(rows.X)])
-            again = second and best_break(rows, step, j, [*columns, second.values(rows.X)])
+            second = with_first.best(other, j)
+            with_second = second and beside.joined(second.values(rows.X))
+            again = with_second and with_second.best(step, j)
             if second is None or again is None or second.c == again.c:
                 continue
-            two, _ = rows.fit([*columns, again.values(rows.X), second.values(rows.X)])
+            two = with_second.joined(again.values(rows.X)).share
             if earned(rows, two, min(share, plain), 2) and wanted(two, plain, 4):
                 yield from two_breaks(rows, again, second, linear)
 
@@ -194,11 +203,12 @@ def _lines(rows: Rows, linear: Sequence[int]) -> list[tuple[Base, np.ndarray]]:
 
 def with_coefficients(rows: Rows, parts: list[tuple[Base, np.ndarray]]) -> Iterator[Base]:
     """a + sum of c_i part_i by least squares, without terms of nothing."""
-    _, (_, *c) = rows.fit([rows.ones, *(values for _, values in parts)])
+    _, (offset, *c) = rows.fit([rows.ones, *(values for _, values in parts)])
     kept = [part for part, factor in zip(parts, c) if abs(factor) * float(np.ptp(part[1])) > NOTHING]
     if not kept:
         return
-    _, (offset, *c) = rows.fit([rows.ones, *(values for _, values in kept)])
+    if len(kept) < len(parts):
+        _, (offset, *c) = rows.fit([rows.ones, *(values for _, values in kept)])
     reach = max(1.0, *(abs(factor) * float(np.abs(v).max()) for factor, (_, v) in zip(c, kept)))
     offset = 0.0 if abs(offset) < NOTHING * reach else offset
     yield summed([whole(factor * rows.scale) for factor in c], [form for form, _ in kept], whole(offset * rows.scale))

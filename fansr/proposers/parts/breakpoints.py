@@ -54,14 +54,15 @@ class Rows:
         ]  # fmt: skip
         self.ones = np.ones(len(rows))
         self.target = self.y * self.sw
-        self.spread = float(self.residual([self.ones])[1] @ self.residual([self.ones])[1])
-        self._orders: dict[int, np.ndarray] = {}
+        mean = self.residual([self.ones])[1]
+        self.spread = float(mean @ mean)
+        self._places: dict[int, Places] = {}
 
-    def order(self, j: int) -> np.ndarray:
-        """Rows sorted along column j."""
-        if j not in self._orders:
-            self._orders[j] = np.argsort(self.X[:, j], kind="stable")
-        return self._orders[j]
+    def places(self, j: int) -> Places:
+        """Where column j may break."""
+        if j not in self._places:
+            self._places[j] = Places(self.X[:, j], self.sw)
+        return self._places[j]
 
     def fit(self, columns: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:
         """(share of the spread left, coefficients) of weighted least squares of y on columns of (M,)."""
@@ -72,6 +73,10 @@ class Rows:
         left = self.target - (A / size) @ c
         return float(left @ left) / self.spread, c / size
 
+    def beside(self, columns: Sequence[np.ndarray]) -> Beside:
+        """What stands beside a breakpoint where it is columns of (M,)."""
+        return Beside(self, *self.residual(columns))
+
     def residual(self, columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """(Q (M, k) orthonormal, what is left of y (M,)) of a projection on columns of (M,)."""
         A = np.column_stack(columns) * self.sw[:, None]
@@ -81,35 +86,94 @@ class Rows:
         return Q, r - Q @ (Q.T @ r)
 
 
-@np.errstate(all="ignore")
+class Places:
+    """The gaps of one column between which it may break: the `order` of its rows, x (M,) and the weights' roots sw in it.
+
+    `gap` are the places before a gap, LEAST values away from the ends; u (M,) is x from its middle, in its span.
+    """
+
+    def __init__(self, x: np.ndarray, sw: np.ndarray):
+        self.order = np.argsort(x, kind="stable")
+        self.x, self.sw = x[self.order], sw[self.order]
+        gap = np.flatnonzero(self.x[1:] > self.x[:-1])[LEAST - 1 :]  # between places i and i + 1
+        self.gap = gap[: max(0, len(gap) - LEAST + 1)]
+        self.middle, self.span = float(self.x[len(x) // 2]), float(self.x[-1] - self.x[0])
+        with np.errstate(all="ignore"):
+            self.u = (self.x - self.middle) / self.span
+            self.n2 = _after((self.sw * self.u) ** 2)[self.gap]
+
+
+class Beside:
+    """What stands beside a breakpoint, projected out: the share of y's spread that it leaves, and the best breakpoints beside it."""
+
+    def __init__(self, rows: Rows, Q: np.ndarray, r: np.ndarray):
+        self.rows, self.Q, self.r = rows, Q, r  # (M, k) orthonormal, (M,) what is left of y
+        self.share = float(r @ r) / rows.spread
+        self._sums: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._breaks: dict[tuple[bool, int], Break | None] = {}
+
+    def joined(self, column: np.ndarray) -> Beside:
+        """The same with one more column of (M,), or itself where that is made up of what stands there."""
+        v = column * self.rows.sw
+        size = math.sqrt(float(v @ v))
+        for _ in range(2):
+            v = v - self.Q @ (v @ self.Q)
+        left = math.sqrt(float(v @ v))
+        if not left > 1e-10 * size:
+            return self
+        v = v / left
+        r = self.r - v * float(v @ self.r)
+        return Beside(self.rows, np.column_stack([self.Q, v]), r - v * float(v @ r))
+
+    def best(self, step: bool, j: int) -> Break | None:
+        """The breakpoint of column j whose hinge or step explains most of y; None where there is no place."""
+        if (step, j) not in self._breaks:
+            self._breaks[step, j] = self._step(j) if step else self._hinge(j)
+        return self._breaks[step, j]
+
+    def _sums_of(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """(products with 1 (M, k + 2), their sums over the rows behind each gap) of Q's columns, r and 1."""
+        if j not in self._sums:
+            places, k = self.rows.places(j), self.Q.shape[1]
+            parts = np.empty((len(places.x), k + 2))
+            parts[:, :k], parts[:, k] = self.Q[places.order], self.r[places.order]
+            parts[:, k + 1] = places.sw
+            parts *= places.sw[:, None]
+            self._sums[j] = parts, _after(parts)[places.gap]
+        return self._sums[j]
+
+    @np.errstate(all="ignore")
+    def _step(self, j: int) -> Break | None:
+        places = self.rows.places(j)
+        if not len(places.gap):
+            return None
+        sums = self._sums_of(j)[1]
+        P0, r0, n0 = sums[:, :-2], sums[:, -2], sums[:, -1]
+        after = int(places.gap[np.argmax(_gain(r0, n0 - (P0 * P0).sum(1), n0))])
+        return Break(True, j, round_between(float(places.x[after]), float(places.x[after + 1])))
+
+    @np.errstate(all="ignore")
+    def _hinge(self, j: int) -> Break | None:
+        places = self.rows.places(j)
+        if not len(places.gap):
+            return None
+        parts, sums = self._sums_of(j)
+        u, gap, n2 = places.u, places.gap, places.n2
+        P0, r0, n0 = sums[:, :-2], sums[:, -2], sums[:, -1]
+        sums = _after(parts * u[:, None])[gap]
+        P1, r1, n1 = sums[:, :-2], sums[:, -2], sums[:, -1]
+        # gain(c) = (r1 - c r0)^2 / (f - 2 d c + e c^2)
+        f, d, e = n2 - (P1 * P1).sum(1), n1 - (P0 * P1).sum(1), n0 - (P0 * P0).sum(1)
+        stationary = (r0 * f - r1 * d) / (r0 * d - r1 * e)
+        low, high = u[gap], u[gap + 1]
+        c = np.stack([low, np.clip(np.where(np.isfinite(stationary), stationary, low), low, high), high])  # (3, gaps)
+        gain = _gain(r1 - c * r0, f - 2 * d * c + e * c * c, n2 - 2 * c * n1 + c * c * n0)
+        return Break(False, j, float(c.ravel()[int(np.argmax(gain))] * places.span + places.middle))
+
+
 def best_break(rows: Rows, step: bool, j: int, beside: Sequence[np.ndarray]) -> Break | None:
     """The breakpoint of column j whose hinge or step explains most of y beside given columns; None where there is no place."""
-    order = rows.order(j)
-    x, sw = rows.X[order, j], rows.sw[order]
-    gap = np.flatnonzero(x[1:] > x[:-1])[LEAST - 1 :]  # between places i and i + 1
-    gap = gap[: max(0, len(gap) - LEAST + 1)]
-    if not len(gap):
-        return None
-    Q, r = rows.residual(beside)
-    parts = np.column_stack([sw[:, None] * Q[order], sw * r[order], sw * sw])  # (M, k + 2)
-    k = Q.shape[1]
-    P0, r0, n0 = np.split(_after(parts)[gap], (k, k + 1), axis=1)
-    r0, n0 = r0[:, 0], n0[:, 0]
-    if step:
-        best = int(np.argmax(_gain(r0, n0 - (P0 * P0).sum(1), n0)))
-        return Break(True, j, round_between(float(x[gap[best]]), float(x[gap[best] + 1])))
-    middle, span = float(x[len(x) // 2]), float(x[-1] - x[0])
-    u = (x - middle) / span
-    P1, r1, n1 = np.split(_after(parts * u[:, None])[gap], (k, k + 1), axis=1)
-    r1, n1 = r1[:, 0], n1[:, 0]
-    n2 = _after((sw * u) ** 2)[gap]
-    # gain(c) = (r1 - c r0)^2 / (f - 2 d c + e c^2)
-    f, d, e = n2 - (P1 * P1).sum(1), n1 - (P0 * P1).sum(1), n0 - (P0 * P0).sum(1)
-    stationary = (r0 * f - r1 * d) / (r0 * d - r1 * e)
-    low, high = u[gap], u[gap + 1]
-    c = np.stack([low, np.clip(np.where(np.isfinite(stationary), stationary, low), low, high), high])  # (3, gaps)
-    gain = _gain(r1 - c * r0, f - 2 * d * c + e * c * c, n2 - 2 * c * n1 + c * c * n0)
-    return Break(False, j, float(c.ravel()[int(np.argmax(gain))] * span + middle))
+    return rows.beside(beside).best(step, j)
 
 
 def _after(parts: np.ndarray) -> np.ndarray:
