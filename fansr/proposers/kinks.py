@@ -33,6 +33,7 @@ COLUMNS = 6  # in which breakpoints are looked for; more are taken in the order 
 PLANES = 8  # columns at most of the two linear functions of min and max
 FEW = 300  # rows that they are looked for on
 ROUNDS = 12  # of fitting each linear function to its rows
+TOLD = 1e-7  # least share of a direction's square that must be on the rows of each of them
 EARNED = 6.0  # nats by which a breakpoint must gain more than its constants cost
 NOTHING = 1e-9  # share of y's size: a term that is none
 POLISHED, HOPEFUL = 6, 4.0
@@ -231,27 +232,27 @@ def planes(rows: Rows) -> Iterator[Base]:
     A = np.column_stack([rows.X[:, columns], rows.ones])
     size = np.abs(A).max(0)
     size[size == 0] = 1.0
-    plain, _ = rows.fit([rows.ones, *(rows.X[:, j] for j in columns)])
-    M = len(rows.y)
-    squares = [rows.X[:, i] * rows.X[:, j] for i, j in itertools.combinations_with_replacement(columns, 2)]
-    curved = plain
-    if M > 3 * (len(squares) + A.shape[1]):
-        curved, _ = rows.fit([rows.ones, *(rows.X[:, j] for j in columns), *squares])
+    level = rows.beside([rows.ones])
+    linear = rows.beside([rows.ones, *(rows.X[:, j] for j in columns)])
+    plain, M = linear.share, len(rows.y)
     for i, j in itertools.combinations(columns, 2):
         for name, act in (("min", np.minimum), ("max", np.maximum)):
             values = act(rows.X[:, i], rows.X[:, j])
-            share = rows.fit([rows.ones, values])[0] if np.ptp(values) > 0 else math.inf
+            share = level.joined(values).share if np.ptp(values) > 0 else math.inf
             if share < plain and earned(rows, share, 1.0, 1):
                 yield from with_coefficients(rows, [((name, f"x{i + 1}", f"x{j + 1}"), values)])
     if M < 2 * A.shape[1] + 4:
         return
+    squares = [rows.X[:, i] * rows.X[:, j] for i, j in itertools.combinations_with_replacement(columns, 2)]
+    curved = plain
+    if M > 3 * (len(squares) + A.shape[1]):
+        curved = rows.beside([rows.ones, *(rows.X[:, j] for j in columns), *squares]).share
     best = math.inf
+    starts = np.array(list(_divisions(A)))
     for sign, name in ((1.0, "max"), (-1.0, "min")):
-        for first in _divisions(A / size):
-            found = _alternate(A / size, rows.y * sign, rows.sw, first)
-            if found is None:
-                continue
-            share, p, q = found
+        for share, p, q in _two_planes(
+            A / size, rows.y * sign, rows.sw, starts, lambda: min(best, curved) * rows.spread
+        ):
             share /= rows.spread
             if share < min(best, curved) * (1 - 1e-9) and earned(rows, share, plain, A.shape[1]):
                 best = share
@@ -269,21 +270,81 @@ def _divisions(A: np.ndarray) -> Iterator[np.ndarray]:
         yield ranks[:, i] + ranks[:, j] >= M
 
 
+def _two_planes(A: np.ndarray, y: np.ndarray, sw: np.ndarray, starts: np.ndarray, most) -> Iterator[tuple]:
+    """(sum of squares, p, q) with y near max(A p, A q) from each of the divisions of the rows `starts` (S, M), none with more than `most()`."""
+    known: dict[bytes, tuple] = {}
+    for first, square, division in zip(starts, *_settled(A * sw[:, None], y * sw, starts)):
+        if square <= (1 + 1e-6) * most() + 1e-20 * len(y):
+            key = division.tobytes()
+            if key not in known:
+                known[key] = _apart(A, y, sw, division)
+            yield known[key]
+        elif math.isnan(square):
+            found = _alternate(A, y, sw, first)
+            if found is not None:
+                yield found
+
+
+def _settled(W: np.ndarray, t: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """_alternate for many divisions (S, M) at once, on normal equations: (sums of squares (S,), divisions (S, M)).
+
+    W (M, K) are the weighted columns, t (M,) the weighted target.  Infinite where a function has too few rows, NaN where its rows
+    hardly tell its coefficients.
+    """
+    Q, R = np.linalg.qr(W)
+    squares, divisions = np.full(len(first), math.inf), first.copy()
+    K, size = W.shape[1], np.abs(np.diag(R))
+    if not size.min() > 1e-10 * size.max():
+        return np.full(len(first), math.nan), divisions
+    products = (Q[:, :, None] * Q[:, None, :]).reshape(-1, K * K)
+    goals, goal = Q * t[:, None], Q.T @ t
+    active = np.arange(len(first))
+    for _ in range(ROUNDS):
+        count = first.sum(axis=1)
+        going = np.minimum(count, len(t) - count) > K
+        active, first = active[going], first[going]
+        if not len(active):
+            break
+        mask = first.astype(float)
+        # The other function's matrix is 1 less this one's, with the same vectors.
+        share, V = np.linalg.eigh((mask @ products).reshape(-1, K, K))
+        told = (share[:, 0] > TOLD) & (share[:, -1] < 1 - TOLD)
+        squares[active[~told]] = math.nan
+        active, first, mask, share, V = active[told], first[told], mask[told], share[told], V[told]
+        b = mask @ goals  # (S, K)
+        p, q = (
+            (V @ ((c[:, None, :] @ V)[:, 0] / e)[:, :, None])[:, :, 0] for c, e in ((b, share), (goal - b, 1 - share))
+        )
+        one, other = p @ Q.T, q @ Q.T  # (S, M)
+        left = np.square(t - np.maximum(one, other)).sum(axis=1)
+        better = left < squares[active]
+        active, first = active[better], first[better]
+        squares[active], divisions[active] = left[better], first
+        first = (one > other)[better]
+    return squares, divisions
+
+
 def _alternate(A: np.ndarray, y: np.ndarray, sw: np.ndarray, first: np.ndarray):
     """(sum of squares, p, q) with y near max(A p, A q), from a first division of the rows; None where one has too few."""
-    W, t = A * sw[:, None], y * sw
     best = None
     for _ in range(ROUNDS):
         if min(first.sum(), (~first).sum()) <= A.shape[1]:
             return best
-        p = np.linalg.lstsq(W[first], t[first], rcond=1e-10)[0]
-        q = np.linalg.lstsq(W[~first], t[~first], rcond=1e-10)[0]
-        left = (y - np.maximum(A @ p, A @ q)) * sw
-        if best is not None and not left @ left < best[0]:
+        found = _apart(A, y, sw, first)
+        if best is not None and not found[0] < best[0]:
             break
-        best = (float(left @ left), p, q)
-        first = A @ p > A @ q
+        best = found
+        first = A @ found[1] > A @ found[2]
     return best
+
+
+def _apart(A: np.ndarray, y: np.ndarray, sw: np.ndarray, first: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """(sum of squares, p, q) of least squares with p on the first rows, q on the others, and y near max(A p, A q)."""
+    W, t = A * sw[:, None], y * sw
+    p = np.linalg.lstsq(W[first], t[first], rcond=1e-10)[0]
+    q = np.linalg.lstsq(W[~first], t[~first], rcond=1e-10)[0]
+    left = (y - np.maximum(A @ p, A @ q)) * sw
+    return float(left @ left), p, q
 
 
 def _larger(rows: Rows, name: str, p: np.ndarray, q: np.ndarray, columns: list[int]) -> Iterator[Base]:

@@ -48,6 +48,38 @@ def test_the_place_is_the_best_of_all_places(step, weighted):
         assert mine <= min(map(left, places)) / float(centred @ centred) * (1 + 1e-9)
 
 
+def test_what_stands_beside_is_projected_out_column_by_column():
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(40, 3)) + 5, rng.uniform(0.2, 3, 40)
+    rows = Rows(Problem(X, X @ [1.0, 2.0, 3.0] + rng.normal(size=40), ["x", "y", "z"], weights=w))
+    beside, columns = rows.beside([rows.ones]), [rows.ones]
+    for v in (*X.T, X[:, 0] - 2 * X[:, 1], np.zeros(40), X[:, 0] ** 2):
+        beside, columns = beside.joined(v), [*columns, v]
+        assert np.isclose(beside.share, rows.fit(columns)[0])
+    assert beside.Q.shape == (40, 5)  # of what is made up of others nothing is left
+    assert beside.best(True, 2) == best_break(rows, True, 2, columns)
+    assert np.isclose(beside.best(False, 2).c, best_break(rows, False, 2, columns).c)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_planes_settle_as_one_division_after_the_other_does(sign):
+    rng = np.random.default_rng(1)
+    A = np.column_stack([rng.normal(size=(80, 3)), np.ones(80)])
+    A[:, 2] = A[:, 2] > 0  # constant on the rows of some divisions
+    y = sign * (np.maximum(A @ [1, 2, 0, 1], A @ [-1, 0.5, 0.4, 0]) + 0.3 * rng.normal(size=80))
+    sw = rng.uniform(0.3, 1, 80)
+    few = np.arange(80) < 4
+    starts = np.array([*kinks._divisions(A), A[:, 2] == 0, few])
+    squares, divisions = kinks._settled(A * sw[:, None], y * sw, starts)
+    for first, square, division in zip(starts, squares, divisions):
+        slow = kinks._alternate(A, y, sw, first)
+        if slow is None:
+            assert square == np.inf
+        elif not np.isnan(square):
+            assert np.isclose(square, slow[0]) and np.allclose(kinks._apart(A, y, sw, division)[1], slow[1])
+    assert np.isnan(squares[-2]) and np.isinf(squares[-1]) and np.isfinite(squares).sum() >= 5
+
+
 EXACT = [
     ("abs", "3*abs(a - 4.5) + 1", 1), ("line", "2*a - 3*abs(a - 6) + 1", 1), ("max", "2*max(a, 4) - 1", 1),
     ("min", "min(a, 3.5)", 1), ("clamp", "2*min(max(a, 3), 6.5)", 1), ("step", "5*step(a - 4) - 2", 1),

@@ -149,7 +149,7 @@ class Beside:
             return None
         sums = self._sums_of(j)[1]
         P0, r0, n0 = sums[:, :-2], sums[:, -2], sums[:, -1]
-        after = int(places.gap[np.argmax(_gain(r0, n0 - (P0 * P0).sum(1), n0))])
+        after = int(places.gap[np.argmax(_gain(r0, n0 - _by_row(P0, P0), n0))])
         return Break(True, j, round_between(float(places.x[after]), float(places.x[after + 1])))
 
     @np.errstate(all="ignore")
@@ -163,7 +163,7 @@ class Beside:
         sums = _after(parts * u[:, None])[gap]
         P1, r1, n1 = sums[:, :-2], sums[:, -2], sums[:, -1]
         # gain(c) = (r1 - c r0)^2 / (f - 2 d c + e c^2)
-        f, d, e = n2 - (P1 * P1).sum(1), n1 - (P0 * P1).sum(1), n0 - (P0 * P0).sum(1)
+        f, d, e = n2 - _by_row(P1, P1), n1 - _by_row(P0, P1), n0 - _by_row(P0, P0)
         stationary = (r0 * f - r1 * d) / (r0 * d - r1 * e)
         low, high = u[gap], u[gap + 1]
         c = np.stack([low, np.clip(np.where(np.isfinite(stationary), stationary, low), low, high), high])  # (3, gaps)
@@ -179,6 +179,11 @@ def best_break(rows: Rows, step: bool, j: int, beside: Sequence[np.ndarray]) -> 
 def _after(parts: np.ndarray) -> np.ndarray:
     """For each row but the last the sum over the rows after it."""
     return np.cumsum(parts[::-1], axis=0)[-2::-1]
+
+
+def _by_row(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """The product of each row of A with that of B."""
+    return np.einsum("ij,ij->i", A, B)
 
 
 def _gain(inner: np.ndarray, square: np.ndarray, whole: np.ndarray) -> np.ndarray:
