@@ -25,7 +25,7 @@ from fansr.proposers.parts.expression_assembly import Base
 from fansr.proposers.parts.monomials import Exponents, distinct_columns, monomials, values
 from fansr.proposers.parts.target_transforms import OUTER, View, view_of
 from fansr.proposers.parts.terms import thinned
-from fansr.proposers.rational import Table, polynomial_laws, quotient_laws
+from fansr.proposers.rational import Polynomial, Table, polynomial_laws, quotient_laws
 
 MOST_COLUMNS = 7
 MOST_TERMS, SHARE = 60, 0.7  # monomials in all, and for each row
@@ -145,7 +145,7 @@ def written(table: Table, one: Sum) -> list[Base]:
     view = one.view._replace(unit=one.view.unit * table.y_scale)
     lead = values(table.U, [one.lead])[:, 0]
     if not one.below:
-        return polynomial_laws(table, view, view.S * lead, one.lead, list(one.above))
+        return polynomial_laws(table, Polynomial.of(table, view, view.S * lead, one.lead, list(one.above)))
     vectors = list(dict.fromkeys((one.lead, *one.below, *one.above)))
     S = view.S / np.abs(view.S).max()
     P, Q = values(table.U, one.above), values(table.U, one.below)

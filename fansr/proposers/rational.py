@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,6 +45,8 @@ SHARE = 0.92  # monomials for each point: some points must be left to tell
 QUOTIENT_TERMS, QUOTIENT_DEGREE = 90, {1: 8, 2: 6}  # above or below a bar
 MOST_FRONTS = 80  # monomials tried as what stands below a polynomial
 EXACT = 1e-22  # squared residual relative to the target's spread that counts as none
+TOLD = 1e-10  # of R's largest diagonal: no smaller one, and R c = Q't tells c as well as the rows do
+FAR = 1e-6  # share of the target's spread that a quotient may leave
 FAINT = 3e-5  # share of the target below which a term belongs to a series, not to a law; three times that in quotients
 KEPT = 30  # terms of a law at most
 LARGEST_LOG = 600  # of a coefficient: beyond it is no float
@@ -67,7 +71,6 @@ class Table:
         rows = np.sort(rng.permutation(len(problem.y))[:ROWS])
         self.problem, self.columns = problem, columns
         self.each = HALF if halves else ONE
-        self.above = {f"x{j + 1}" for j in columns if (problem.X[:, j] > 0).all()}
         self.scale = [float(np.abs(problem.X[:, j]).max()) for j in columns]
         U = problem.X[np.ix_(rows, columns)] / self.scale
         self.U = np.sqrt(U) if halves else U  # (n, D')
@@ -77,6 +80,7 @@ class Table:
         self.y = problem.y[rows] / self.y_scale
         self.root = np.ones(len(rows)) if problem.weights is None else np.sqrt(problem.weights[rows])
         self.exact = max(EXACT, 1e3 * (2e-16 * float(np.abs(self.y).max() / self.y.std())) ** 2)
+        self._positive = {f"x{j + 1}" for j in columns if bool((problem.X[:, j] > 0).all())}
 
     def monomials(self, degree: int, each: int = 2) -> list[Exponents]:
         """Exponents of all monomials up to a degree, low degrees first; a column's at most one for `each` so many of its values."""
@@ -98,7 +102,12 @@ class Table:
         return sum(float(self.each) * e * math.log(s) for e, s in zip(vector, self.scale))
 
     def positive(self, base: Base) -> bool:
-        return len(base) == 1 and base[0] in self.above
+        return len(base) == 1 and base[0] in self._positive
+
+    @cached_property
+    def views(self) -> list[tuple[View, np.ndarray, Exponents]]:
+        """views() of this table."""
+        return views(self)
 
 
 def degrees(D: int, most: int, limits: dict[int, int]) -> Iterator[int]:
@@ -121,42 +130,66 @@ def views(table: Table) -> list[tuple[View, np.ndarray, Exponents]]:
         if view is not None and view.ok.all():
             found.append((view._replace(unit=unit), view.S, (0,) * D))
     fronts = [v for v in monomials(D, 3 if D < 6 else 2) if any(v) and max(v) < 3][:MOST_FRONTS]
-    powers = [view for view, _, _ in found if view.outer.power is not None]
-    found += [(view, view.S * front, v) for view in powers for v, front in zip(fronts, values(table.U, fronts).T)]
-    return [(view, S, front) for view, S, front in found if np.isfinite(S).all() and S.std() > 0]
+    below = values(table.U, fronts)  # (n, F)
+    for view in [view for view, _, _ in found if view.outer.power is not None]:
+        S = np.ascontiguousarray((view.S[:, None] * below).T)
+        usable = np.isfinite(S).all(axis=1) & (S.std(axis=1) > 0)
+        found += [(view, row, front) for row, front, ok in zip(S, fronts, usable) if ok]
+    return found
 
 
 def polynomials(table: Table) -> Iterator[list[Base]]:
     """Laws of the first exact polynomial among the views, the lowest degree first; [] after every degree that has none."""
     n, D = table.U.shape
-    looks = views(table)
-    T = np.column_stack([S / S.std() for _, S, _ in looks])  # (n, views)
+    looks = table.views
+    T = np.array([S for _, S, _ in looks]).reshape(-1, n).T  # (n, views)
+    T = T / T.std(axis=0)
+    squares = (T * T).sum(axis=0)
     for degree in degrees(D, min(MOST_TERMS, int(SHARE * n)), DEGREE):
         if degree % 2 and degree < 4:
             continue  # a few degrees more cost less than another factorisation
         vectors = table.monomials(degree)
         B = values(table.U, vectors)
         B /= np.sqrt((B * B).mean(axis=0))
-        Q, _ = np.linalg.qr(B)
-        left = T - Q @ (Q.T @ T)
+        Q, R = np.linalg.qr(B)
+        inside = Q.T @ T
+        # Roughly first, the difference of two squares; then what is left itself.
+        near = np.flatnonzero(squares - (inside * inside).sum(axis=0) < max(1e-9, 10 * table.exact) * squares)
+        left = T[:, near] - Q @ inside[:, near]
         left -= Q @ (Q.T @ left)
-        good = np.flatnonzero((left**2).sum(axis=0) < table.exact * (n - len(vectors)))
-        laws: list[Base] = []
+        good = near[(left**2).sum(axis=0) < table.exact * (n - len(vectors))]
+        sums: dict[tuple, tuple] = {}
         for k in sorted(good, key=lambda k: sum(looks[k][2]))[:6]:
-            chosen = support(B, T[:, k])
+            chosen = support(B, T[:, k], factors=(Q, R))
             if chosen is not None:
-                laws += polynomial_laws(table, *looks[k], [vectors[i] for i in chosen])
-        yield laws
+                view, S, front = looks[k]
+                one = Polynomial.of(table, view, S, front, [vectors[i] for i in chosen])
+                # Times a column it is a polynomial as well: one law, of which the most precise is kept.
+                key = (view.outer.name, frozenset(one.vectors))
+                if key not in sums or one.error < sums[key].error:
+                    sums[key] = one
+        yield [law for one in sums.values() for law in polynomial_laws(table, one)]
 
 
-def support(B: np.ndarray, t: np.ndarray, exact: float = 1e-20) -> list[int] | None:
+def support(
+    B: np.ndarray, t: np.ndarray, exact: float = 1e-20, factors: tuple[np.ndarray, np.ndarray] | None = None
+) -> list[int] | None:
     """Columns of B (unit rms) that the exact solution of B c = t (unit spread) needs; None where it is a series.
 
-    exact: the mean squared residual that still counts as none.
+    exact: the mean squared residual that still counts as none; factors: Q and R of B where they are known.
     """
+    Q, R = np.linalg.qr(B) if factors is None else factors
+    inside = Q.T @ t
+    left = t - Q @ inside
+    if float(left @ left) / len(t) > exact:
+        return None  # not even with all of them
+    size = np.abs(np.diag(R))
     chosen = np.arange(B.shape[1])
     for faint in (1e-9, 1e-8, 1e-7):
-        c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
+        if len(chosen) == len(size) and size.min() > TOLD * size.max():
+            c = np.linalg.solve(R, inside)
+        else:
+            c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
         chosen = chosen[np.abs(c) > faint]
         if not 0 < len(chosen):
             return None
@@ -169,14 +202,30 @@ def support(B: np.ndarray, t: np.ndarray, exact: float = 1e-20) -> list[int] | N
     return chosen.tolist()
 
 
-def polynomial_laws(table: Table, view: View, S: np.ndarray, front: Exponents, vectors) -> list[Base]:
-    """The law of a view of which S, times a front, is a sum of these monomials."""
+class Polynomial(NamedTuple):
+    """A view's S = sum of c_i prod x^vector_i in the table's units, and the square that it leaves of S."""
+
+    view: View
+    vectors: list[Exponents]
+    c: np.ndarray
+    error: float
+
+    @classmethod
+    def of(cls, table: Table, view: View, S: np.ndarray, front: Exponents, vectors: list[Exponents]) -> Polynomial:
+        """The sum of which S, the view's times a front, has these monomials."""
+        c = np.linalg.lstsq(values(table.U, vectors), S, rcond=1e-15)[0]
+        shifted = [tuple(a - b for a, b in zip(v, front)) for v in vectors]
+        left = view.S - values(table.U, shifted) @ c
+        return cls(view, shifted, c, float(left @ left))
+
+
+def polynomial_laws(table: Table, found: Polynomial) -> list[Base]:
+    """The law of a view that is a polynomial."""
+    view = found.view
     power = view.outer.power
-    c = np.linalg.lstsq(values(table.U, vectors), S, rcond=1e-15)[0]
     # Units of the columns and of y go into the coefficients.
     log_unit = math.log(view.unit) / float(power) if power is not None else 0.0
-    shifted = [tuple(a - b for a, b in zip(v, front)) for v in vectors]
-    terms = table.terms(shifted, c, log_unit)
+    terms = table.terms(found.vectors, found.c, log_unit)
     if terms is None or abs(log_unit) > LARGEST_LOG:
         return []
     if power is None and view.unit != 1.0:  # unit * exp(S)
@@ -216,7 +265,8 @@ def exponentials(table: Table) -> Iterator[list[Base]]:
         if not inside or rest is None or abs(log_unit) > LARGEST_LOG:
             yield []
             continue
-        laws = polynomial_laws(table, rest._replace(unit=math.exp(log_unit)), rest.S, (0,) * D, inside)
+        rest = rest._replace(unit=math.exp(log_unit))
+        laws = polynomial_laws(table, Polynomial.of(table, rest, rest.S, (0,) * D, inside))
         factors: Factors = factors_of(front, ONE, table.columns)
         yield [product(merged(factors, {law: ONE}), lambda base: False) for law in laws]
 
@@ -227,12 +277,25 @@ def exponentials(table: Table) -> Iterator[list[Base]]:
 def quotients(table: Table) -> Iterator[list[Base]]:
     """Laws y ** (1 / power) = P / Q of the lowest degree that is exact; [] after every degree that is not."""
     n, D = table.U.shape
-    looks = [view for view, _, front in views(table) if not any(front) and view.outer.power in (ONE, HALF)]
+    looks = [view for view, _, front in table.views if not any(front) and view.outer.power in (ONE, HALF)]
     for degree in degrees(D, min(QUOTIENT_TERMS, n // 5), QUOTIENT_DEGREE):
         vectors = table.monomials(degree, 4)
         B = values(table.U, vectors)
-        found = [(view, _null_vector(B, view.S / np.abs(view.S).max())) for view in looks]
-        yield [law for view, c in found if c is not None for law in quotient_laws(table, view, vectors, c)]
+        laws: list[Base] = []
+        for view in looks:
+            S = view.S / np.abs(view.S).max()
+            c = _null_vector(B, S)
+            if c is not None and _follows(B, S, c):
+                laws += quotient_laws(table, view, vectors, c)
+        yield laws
+
+
+@np.errstate(all="ignore")
+def _follows(B: np.ndarray, S: np.ndarray, c: np.ndarray) -> bool:
+    """Whether the quotient with [B, -S B] c = 0 is anywhere near S: where its terms cancel it is not, and spelling it takes long."""
+    above, below = np.split(c, 2)
+    left = S - (B @ above) / (B @ below)
+    return bool(left @ left < FAR * np.sum((S - S.mean()) ** 2))
 
 
 def _null_vector(B: np.ndarray, S: np.ndarray) -> np.ndarray | None:
@@ -242,6 +305,9 @@ def _null_vector(B: np.ndarray, S: np.ndarray) -> np.ndarray | None:
     if not (size > 0).all():
         return None
     R = np.linalg.qr(A / size, mode="r")
+    s = np.linalg.svd(R, compute_uv=False)
+    if not s[-1] < 1e-10 * s[0]:
+        return None
     _, s, Vt = np.linalg.svd(R)
     r = int((s < 1e-12 * s[0]).sum())
     if r == 0:

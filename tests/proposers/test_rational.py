@@ -69,3 +69,28 @@ def test_any_unit(scale):
     problem.X = problem.X * np.array([1e20, 1e-20])
     c = best(problem)
     assert c is None or np.allclose(evaluate(c.expr, problem.X, c.consts), problem.y, rtol=1e-6)
+
+
+def test_a_polynomial_times_a_column_is_the_same_law_once():
+    p = make(lambda a, b, c: 1.3 * a * b - c**2 / b + 0.7, 3)
+    first = next(batch for batch in rational.propose(p, Budget(None), np.random.default_rng(0)) if batch)
+    assert len(first) == len({tuple(c.expr) for c in first}) == 1
+
+
+def test_the_support_is_that_of_the_sum_and_none_of_another_function():
+    rng = np.random.default_rng(0)
+    B = rng.normal(size=(60, 12))
+    t = B[:, [2, 5, 11]] @ [1.0, -0.5, 0.25]
+    assert rational.support(B, t / t.std()) == [2, 5, 11] == rational.support(B, t / t.std(), factors=np.linalg.qr(B))
+    assert rational.support(np.column_stack([B, B[:, 3] + B[:, 4]]), t / t.std()) == [2, 5, 11]  # dependent columns
+    assert rational.support(B, (t + 1e-6 * np.sin(B[:, 0])) / t.std()) is None
+
+
+def test_quotients_that_are_not_near_the_target_are_not_spelled():
+    x = np.linspace(1, 2, 40)
+    B = np.column_stack([np.ones(40), x, x * x])
+    S = (1 + x) / (3 + x * x)
+    assert rational._follows(B, S, np.array([1, 1, 0, 3, 0, 1.0]))
+    assert rational._follows(B, S, np.array([1, 1, 0, 3, 0, 1 + 1e-5]))
+    assert not rational._follows(B, S, np.array([1, 1, 0, 3, 0, 1.1]))
+    assert not rational._follows(B, S, np.zeros(6))
