@@ -145,13 +145,14 @@ def polynomials(table: Table) -> Iterator[list[Base]]:
     T = np.array([S for _, S, _ in looks]).reshape(-1, n).T  # (n, views)
     T = T / T.std(axis=0)
     squares = (T * T).sum(axis=0)
+    B, Q, R = np.empty((n, 0)), np.empty((n, 0)), np.empty((0, 0))
     for degree in degrees(D, min(MOST_TERMS, int(SHARE * n)), DEGREE):
         if degree % 2 and degree < 4:
             continue  # a few degrees more cost less than another factorisation
         vectors = table.monomials(degree)
-        B = values(table.U, vectors)
-        B /= np.sqrt((B * B).mean(axis=0))
-        Q, R = np.linalg.qr(B)
+        more = values(table.U, vectors[B.shape[1] :])
+        B = np.hstack([B, more / np.sqrt((more * more).mean(axis=0))])
+        Q, R = _widened(Q, R, B)
         inside = Q.T @ T
         # Roughly first, the difference of two squares; then what is left itself.
         near = np.flatnonzero(squares - (inside * inside).sum(axis=0) < max(1e-9, 10 * table.exact) * squares)
@@ -169,6 +170,20 @@ def polynomials(table: Table) -> Iterator[list[Base]]:
                 if key not in sums or one.error < sums[key].error:
                     sums[key] = one
         yield [law for one in sums.values() for law in polynomial_laws(table, one)]
+
+
+def _widened(Q: np.ndarray, R: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """QR factors of B (n, T) from those of its first columns."""
+    known = Q.shape[1]
+    if known:
+        first = Q.T @ B[:, known:]
+        rest = B[:, known:] - Q @ first
+        second = Q.T @ rest
+        more, corner = np.linalg.qr(rest - Q @ second)
+        if np.abs(np.diag(corner)).min(initial=1.0) > 1e-8:  # else rounding would decide on directions
+            below = np.zeros((corner.shape[0], known))
+            return np.hstack([Q, more]), np.block([[R, first + second], [below, corner]])
+    return np.linalg.qr(B)
 
 
 def support(

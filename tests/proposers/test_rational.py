@@ -94,3 +94,11 @@ def test_quotients_that_are_not_near_the_target_are_not_spelled():
     assert rational._follows(B, S, np.array([1, 1, 0, 3, 0, 1 + 1e-5]))
     assert not rational._follows(B, S, np.array([1, 1, 0, 3, 0, 1.1]))
     assert not rational._follows(B, S, np.zeros(6))
+
+
+@pytest.mark.parametrize("dependent", [False, True])
+def test_factors_are_widened(dependent):
+    B = np.random.default_rng(0).normal(size=(40, 9))
+    B[:, 7] = B[:, 1] - B[:, 2] if dependent else B[:, 7]
+    Q, R = rational._widened(*np.linalg.qr(B[:, :4]), B)
+    assert np.allclose(Q @ R, B) and np.allclose(Q.T @ Q, np.eye(9)) and np.allclose(R, np.triu(R))
