@@ -59,43 +59,63 @@ def path(problem: Problem, features: list[tuple[int, Base, np.ndarray]]) -> list
     y = root * problem.y / size
     scales = np.array([np.abs(values).max() for _, _, values in features])
     F = np.stack([root * values / scale for (_, _, values), scale in zip(features, scales)])  # (T, M)
+    root, F, y = _short(root, F, y)
     owner = np.array([j for j, _, _ in features])
+    whole = (F * F).sum(axis=1)
+
+    def law(members: list[int], c: np.ndarray) -> Base:
+        """The sum of a constant and some features with their coefficients, as an expression."""
+        terms = [(float(v * size / scales[k]), {features[k][1]: ONE}) for k, v in zip(members, c[1:]) if v]
+        return total([*terms, (float(c[0] * size), {})])
+
     chosen: list[int] = []
     laws: list[Base] = []
+    free = np.ones(len(owner), bool)  # features of columns that are in no term
+    left = _without(root / np.sqrt(root @ root), np.stack([y, *F]))
     while len(chosen) < min(MOST, len(set(owner)), M // 3):
-        left, share = _beside([root, *F[chosen]], [y, *F])
         residual, new = left[0], left[1:]
         squares = (new * new).sum(axis=1)
-        gain = np.where(share[1:] > NEW, (new @ residual) ** 2 / squares, 0.0)
-        gain[np.isin(owner, owner[chosen])] = 0.0
+        gain = np.where(free & (squares > NEW * whole), (new @ residual) ** 2 / squares, 0.0)
         best = int(np.argmax(gain))
         if not gain[best] > EXACT * float(residual @ residual):
             break
         chosen.append(best)
-        laws.append(_law(chosen, features, F, root, y, scales, size))
+        free[owner == owner[best]] = False
+        left = _without(new[best] / np.sqrt(squares[best]), left)
+        c, drops = _fitted([root, *F[chosen]], y)
+        laws.append(law(chosen, c))
         if len(chosen) > 2:
             # The one that matters least may matter no more, now that the others are there.
-            drops = [
-                float(np.square(_beside([root, *F[[k for k in chosen if k != out]]], [y])[0]).sum()) for out in chosen
-            ]
-            least = int(np.argmin(drops))
-            if chosen[least] != best and drops[least] < float(residual @ residual) * (1 - 1e-9):
+            least = int(np.argmin(drops[1:]))
+            if chosen[least] != best and drops[1 + least] < float(residual @ residual) * (1 - 1e-9):
                 shorter = [k for k in chosen if k != chosen[least]]
-                laws.append(_law(shorter, features, F, root, y, scales, size))
+                laws.append(law(shorter, _fitted([root, *F[shorter]], y)[0]))
     return measured(problem, laws, "plain")
 
 
-def _beside(given: list[np.ndarray], rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """What of the rows (R, M) is orthogonal to those given, and the share of each one's square that this is."""
-    Q = np.linalg.qr(np.stack(given).T)[0]  # (M, k)
-    R = np.stack(rows)
-    rest = R - (R @ Q) @ Q.T
-    rest -= (rest @ Q) @ Q.T
-    return rest, (rest * rest).sum(axis=1) / np.maximum((R * R).sum(axis=1), 1e-300)
+def _short(root: np.ndarray, F: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same vectors root (M,), F (T, M) and y (M,) in coordinates of what they span: (T + 2,) each, their products unchanged."""
+    if len(y) <= len(F) + 2:
+        return root, F, y
+    Q, R = np.linalg.qr(np.stack([root, *F]).T)
+    t = Q.T @ y
+    left = y - Q @ t
+    R = np.vstack([R, np.zeros(len(R))])
+    return R[:, 0], np.ascontiguousarray(R[:, 1:].T), np.append(t, np.sqrt(left @ left))
 
 
-def _law(chosen, features, F, root, y, scales, size) -> Base:
-    """The least-squares sum of the chosen features and a constant, as an expression."""
-    c0, *coefficients = np.linalg.lstsq(np.stack([root, *F[chosen]]).T, y, rcond=None)[0]
-    terms = [(float(c * size / scales[k]), {features[k][1]: ONE}) for k, c in zip(chosen, coefficients) if c]
-    return total([*terms, (float(c0 * size), {})])
+def _fitted(given: list[np.ndarray], y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(coefficients of least squares (k,), the square left of y without each of the vectors (k,)), of vectors (k, M).
+
+    Without one of them c^2 / ((A'A)^-1)_ii more is left than with all.
+    """
+    Q, R = np.linalg.qr(np.stack(given).T)
+    t = Q.T @ y
+    left, c, inverse = y - Q @ t, np.linalg.solve(R, t), np.linalg.inv(R)
+    return c, float(left @ left) + c * c / (inverse * inverse).sum(axis=1)
+
+
+def _without(direction: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """What of rows (R, M) is orthogonal to a direction (M,) of length 1."""
+    rows = rows - (rows @ direction)[:, None] * direction
+    return rows - (rows @ direction)[:, None] * direction

@@ -53,3 +53,19 @@ def test_columns_that_repeat_each_other_and_few_rows_are_no_trouble(rows):
 
 def test_a_table_whose_columns_are_all_the_same_has_no_sums():
     assert proposed(np.ones((8, 2)), np.arange(8.0)) == []
+
+
+def test_coefficients_and_what_is_left_without_each():
+    rng = np.random.default_rng(0)
+    A, y = rng.normal(size=(30, 4)), rng.normal(size=30)
+    c, left = plain_sums._fitted(list(A.T), y)
+    assert np.allclose(c, np.linalg.lstsq(A, y, rcond=None)[0])
+    assert np.allclose(left, [np.linalg.lstsq(np.delete(A, k, axis=1), y, rcond=None)[1][0] for k in range(4)])
+
+
+@pytest.mark.parametrize("M", [5, 50])
+def test_short_vectors_have_the_products_of_long_ones(M):
+    rng = np.random.default_rng(1)
+    root, F, y = rng.random(M), rng.normal(size=(4, M)), rng.normal(size=M)
+    V, W = np.stack([root, *F, y]), np.vstack([np.atleast_2d(v) for v in plain_sums._short(root, F, y)])
+    assert W.shape[1] <= 6 and np.allclose(V @ V.T, W @ W.T)
