@@ -158,3 +158,11 @@ def test_what_is_reached_in_two_ways_is_one_problem():
     assert len(seen) > 1
     for k, sums in enumerate(seen):
         assert not any(len(sums) == len(other) and np.allclose(sums, other) for other in seen[:k])
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_medians_are_those_of_numpy(n):
+    v = np.random.default_rng(n).normal(size=(3, n))
+    assert np.array_equal(decomposition._medians(v), np.median(v, axis=1))
+    v[1, n // 2] = np.nan
+    assert np.array_equal(decomposition._medians(v), np.median(v, axis=1), equal_nan=True)

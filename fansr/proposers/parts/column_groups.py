@@ -58,10 +58,12 @@ def dealings_that_hold(X: np.ndarray, S: np.ndarray, rng: np.random.Generator) -
         return
     size = scale_of(S)
     S = S / size
-    for groups in most_likely([spline(x, knots) for x in X[few].T], S[few], rng)[:FOLLOWED]:
+    likely = most_likely([spline(x, knots) for x in X[few].T], S[few], rng)[:FOLLOWED]
+    blocks = [spline(x, knots) for x in X.T] if likely else []
+    effects = column_effects(blocks, S) if likely else {}
+    for groups in likely:
         yield None
-        blocks = [spline(x, knots) for x in X.T]
-        model = fit(blocks, groups, S, main_effects(blocks, groups, S), SOME_ROUNDS)
+        model = fit(blocks, groups, S, main_effects(effects, groups, S), SOME_ROUNDS)
         if model.error > 0.5:  # where main effects vanish they say nothing
             model = min(model, fit(blocks, groups, S, _start(blocks, groups, rng), SOME_ROUNDS), key=lambda m: m.error)
         if model.error < 2 * HOLDS:
@@ -81,7 +83,8 @@ def most_likely(blocks, S: np.ndarray, rng) -> list[Groups]:
     """The dealings by their errors after a few rounds, from main effects and, where these say little, a random start too."""
     n = len(blocks)
     ways = dealings(n) if n <= MOST_DEALT else [(tuple(range(n)),), tuple((j,) for j in range(n))]
-    errors = {groups: fit(blocks, groups, S, main_effects(blocks, groups, S), FIRST_ROUNDS).error for groups in ways}
+    effects = column_effects(blocks, S)
+    errors = {groups: fit(blocks, groups, S, main_effects(effects, groups, S), FIRST_ROUNDS).error for groups in ways}
     for groups in ways if min(errors.values()) > HOLDS else ():
         if len(groups) > 1:
             other = fit(blocks, groups, S, _start(blocks, groups, rng), FIRST_ROUNDS).error
@@ -95,10 +98,13 @@ def _start(blocks, groups: Groups, rng) -> list[np.ndarray]:
     return [1 + 0.5 * v / (v.std() or 1.0) for v in sums]
 
 
-def main_effects(blocks, groups: Groups, S: np.ndarray) -> list[np.ndarray]:
-    """What each group explains on its own, as first guesses of the factors."""
-    c = _ridge(np.column_stack([np.ones(len(S)), *blocks]), S)
-    effects = _effects(blocks, range(len(blocks)), c)
+def column_effects(blocks, S: np.ndarray) -> dict[int, np.ndarray]:
+    """Each column's function (M,) in a sum of such functions that follows S."""
+    return _effects(blocks, range(len(blocks)), _ridge(np.column_stack([np.ones(len(S)), *blocks]), S))
+
+
+def main_effects(effects: dict[int, np.ndarray], groups: Groups, S: np.ndarray) -> list[np.ndarray]:
+    """What each group explains on its own, from column_effects(), as first guesses of the factors."""
     return [float(S.mean()) + sum(effects[j] for j in group) for group in groups]
 
 
@@ -110,34 +116,44 @@ def _effects(blocks, columns, c: np.ndarray) -> dict[int, np.ndarray]:
 
 def fit(blocks, groups: Groups, S: np.ndarray, factors: list[np.ndarray], rounds: int) -> Model:
     """Rounds of least squares over the groups, each with the others still, on three rows of four."""
+    # The rows that are seen stand first.
     seen = np.arange(len(S)) % FOLD != 0
-    one = np.ones((len(S), 1))
-    designs = [np.column_stack([one, *(blocks[j] for j in group)]) for group in groups]
-    factors, coefficients, offset = list(factors), [None] * len(groups), 0.0
+    order, m = np.argsort(~seen, kind="stable"), int(seen.sum())
+    S = S[order]
+    spread = trimmed_square(S[m:] - S[m:].mean()) + 1e-300
+    # (M, 1 + n), and before it a column of 1 for the offset where there are several groups
+    several = len(groups) > 1
+    designs = [np.column_stack([np.ones(len(S)), *(blocks[j] for j in group)])[order] for group in groups]
+    whole = [np.ones((m, several + A.shape[1])) for A in designs]
+    factors, coefficients, offset = [f[order] for f in factors], [None] * len(groups), 0.0
     last = math.inf
     for _ in range(rounds):
         for k, A in enumerate(designs):
-            rest = math.prod((f for i, f in enumerate(factors) if i != k), start=np.float64(1.0))
-            whole = A if len(groups) == 1 else np.column_stack([one, A * rest[:, None]])
-            c = _ridge(whole[seen], S[seen])
-            offset, c = (0.0, c) if len(groups) == 1 else (float(c[0]), c[1:])
+            rest = math.prod((f[:m] for i, f in enumerate(factors) if i != k), start=np.ones(m))
+            np.multiply(A[:m], rest[:, None], out=whole[k][:, several:])
+            c = _ridge(whole[k], S[:m])
+            offset, c = (float(c[0]), c[1:]) if several else (0.0, c)
+            values = A @ c
             # The last keeps the scale of all.
-            size = float(np.sqrt(np.mean((A @ c) ** 2))) or 1.0 if k + 1 < len(designs) else 1.0
-            coefficients[k], factors[k] = c / size, A @ c / size
-        residual = S - offset - math.prod(factors)
-        error = float(trimmed_square(residual[~seen]) / (trimmed_square(S[~seen] - S[~seen].mean()) + 1e-300))
-        if not math.isfinite(error):
-            return Model(math.inf, groups, 0.0, factors, [{} for _ in groups])
-        if len(groups) == 1 or abs(last - error) < 1e-3 * error:
+            size = float(np.sqrt(np.mean(values**2))) or 1.0 if k + 1 < len(designs) else 1.0
+            coefficients[k], factors[k] = c / size, values / size
+        residual = S[m:] - offset - math.prod(f[m:] for f in factors)
+        error = float(trimmed_square(residual) / spread)
+        if not math.isfinite(error) or not several or abs(last - error) < 1e-3 * error:
             break
         last = error
+    back = np.argsort(order)
+    factors = [f[back] for f in factors]
+    if not math.isfinite(error):
+        return Model(math.inf, groups, 0.0, factors, [{} for _ in groups])
     pieces = [_effects(blocks, group, c) for group, c in zip(groups, coefficients)]
     return Model(error, groups, offset, factors, pieces)
 
 
 def _ridge(A: np.ndarray, t: np.ndarray) -> np.ndarray:
     G = A.T @ A
-    G[np.diag_indices_from(G)] += 1e-9 * np.trace(G) / len(G) + 1e-300
+    diagonal = np.einsum("ii->i", G)
+    diagonal += 1e-9 * diagonal.mean() + 1e-300
     return np.linalg.solve(G, A.T @ t)
 
 
