@@ -72,7 +72,8 @@ def end(expr: Expr, start: int = 0) -> int:
     open_slots = 1
     i = start
     while open_slots:
-        open_slots += arity(expr[i]) - 1
+        known = ARITY.get(expr[i])
+        open_slots += (arity(expr[i]) if known is None else known) - 1
         i += 1
     return i
 
@@ -91,7 +92,9 @@ def to_tree(expr: Expr) -> Tree:
     """Nested tuples ``(token, child, ...)``; a leaf is its token."""
     stack: list = []
     for token in reversed(expr):
-        n = arity(token)
+        n = ARITY.get(token)
+        if n is None:
+            n = arity(token)
         if n == 0:
             stack.append(token)
         elif n == 1:
@@ -110,7 +113,7 @@ def from_tree(tree: Tree) -> Expr:
         node = stack.pop()
         if isinstance(node, tuple):
             expr.append(node[0])
-            stack.extend(reversed(node[1:]))
+            stack += node[:0:-1]
         else:
             expr.append(node)
     return expr
@@ -206,12 +209,17 @@ def rename(expr: Expr, columns: dict[int, int]) -> Expr:
 def sort_commutative(expr: Expr) -> Expr:
     """The same expression with the operands of + and * in one fixed order (not flattened)."""
 
-    def walk(tree):
-        if not isinstance(tree, tuple):
-            return tree
-        kids = [walk(child) for child in tree[1:]]
-        if tree[0] in COMMUTATIVE:
-            kids.sort(key=lambda kid: from_tree(kid))
-        return (tree[0], *kids)
-
-    return from_tree(walk(to_tree(expr)))
+    stack: list[Expr] = []
+    for token in reversed(expr):
+        n = ARITY.get(token)
+        if n is None:
+            n = arity(token)
+        if n == 0:
+            stack.append([token])
+        elif n == 1:
+            stack[-1].insert(0, token)
+        else:
+            a, b = stack.pop(), stack.pop()
+            stack.append([token, *b, *a] if token in COMMUTATIVE and b < a else [token, *a, *b])
+    (ordered,) = stack
+    return ordered

@@ -69,7 +69,7 @@ class Ending(State):
             return False
         self.settled.add(tuple(best.expr))
         over = self._allowance(self.work, clocks.LEAST_SECONDS)
-        short, tried = shortening.shorten(best, self.fitter, self.pool.value, over=over, loaded=self._loaded)
+        short, tried = shortening.shorten(best, self.cut_fitter, self.pool.value, over=over, loaded=self._loaded)
         for candidate in tried:
             self.pool.add(candidate)
         self.pool.add(short)

@@ -288,6 +288,7 @@ class Pool:
         self.seen = 0  # candidates offered
         self._values: list[float] = []
         self._sorted: list[Candidate] = []
+        self._keys: list[tuple] = []  # of those
         self._by_expr: dict[tuple, float] = {}
         self._by_value: dict[tuple, int] = {}
 
@@ -343,6 +344,7 @@ class Pool:
         value = self.value(candidate)
         at = bisect.bisect_right(self._values, value)
         self._values.insert(at, value)
+        self._keys.insert(at, key)
         self._sorted.insert(at, candidate)
         self._by_expr[key] = candidate.fvu
         self._by_value[look] = 1
@@ -357,10 +359,9 @@ class Pool:
         self._remove(key)
 
     def _remove(self, key: tuple):
-        for i, old in enumerate(self._sorted):
-            if tuple(sort_commutative(old.expr)) == key:
-                del self._sorted[i], self._values[i]
-                return
+        if key in self._keys:  # it may have been trimmed away
+            at = self._keys.index(key)
+            del self._sorted[at], self._values[at], self._keys[at]
 
     def _trim(self):
         kept, counts = [], {}
@@ -370,9 +371,10 @@ class Pool:
             if counts.get(length, 0) < self.PER_LENGTH:
                 counts[length] = counts.get(length, 0) + 1
                 kept.append(i)
-        keep = set(kept) | set(range(self.keep))
-        self._sorted = [c for i, c in enumerate(self._sorted) if i in keep]
-        self._values = [v for i, v in enumerate(self._values) if i in keep]
+        order = sorted({*kept, *range(self.keep)})
+        self._sorted, self._values, self._keys = (
+            [row[i] for i in order] for row in (self._sorted, self._values, self._keys)
+        )
 
     def __len__(self):
         return len(self._sorted)

@@ -13,6 +13,7 @@ import numpy as np
 from fansr.expressions import ARITY, CONSTANT, drop_constants, end, from_tree, literal_value, to_tree, variable_index
 from fansr.fitting import Candidate
 
+REMEMBERED = 8192  # simplified forms, and fits of a table, that are kept
 HOPELESS_TOKENS = 12  # of a law whose cuts are tried as they stand before they are simplified
 
 # ---- algebra with known constants -------------------------------------------------------------
@@ -276,6 +277,8 @@ def _coefficient(node):
 
 # ---- shorter forms ----------------------------------------------------------------------------
 
+_simplified: dict[tuple[str, ...], list[str] | None] = {}  # by what was simplified
+
 
 def neighbours(expr: list[str]) -> list[list[str]]:
     """Every expression one cut away: a node replaced by an operand, a subtree by a constant, a pair of
@@ -334,7 +337,33 @@ def _shapes(cuts: list[list[str]], best: Candidate, fitter, value, loaded) -> li
 
     simplify_many([])
     loaded(time.monotonic() - begun)
-    return [(form, cut) for cut, (form, _reason) in zip(cuts, simplify_many(cuts, relax=False))]
+    forms = _remembered(_simplified, cuts, lambda fresh: (form for form, _ in simplify_many(fresh, relax=False)))
+    return list(zip(forms, cuts))
+
+
+def _remembered(known: dict, exprs: list[list[str]], answers) -> list:
+    """What `answers` of a list gives for each expression, asked only for those that are not `known`."""
+    asked = {tuple(expr): expr for expr in exprs}
+    fresh = {key: expr for key, expr in asked.items() if key not in known}
+    if len(known) + len(fresh) > REMEMBERED:
+        known.clear()
+        fresh = asked
+    if fresh:
+        known.update(zip(fresh, answers(list(fresh.values()))))
+    return [known[tuple(expr)] for expr in exprs]
+
+
+class Once:
+    """A fitter that fits no form twice: cuts of different laws of one table are often the same."""
+
+    def __init__(self, fitter):
+        self.fitter = fitter
+        self._fits: dict[tuple, tuple[float, np.ndarray]] = {}
+
+    def fit(self, forms: list[list[str]]) -> tuple[list[float], list[np.ndarray]]:
+        """(fvu, constants) of each form, as a Refiner fits them."""
+        found = _remembered(self._fits, forms, lambda fresh: zip(*self.fitter.fit(fresh)))
+        return [float(fvu) for fvu, _ in found], [consts for _, consts in found]
 
 
 def shorten(
@@ -359,7 +388,7 @@ def shorten(
         if not forms or over():
             break
         fvus, consts = fitter.fit(forms)
-        fitted = [best.rewritten(f, np.asarray(c), float(v)) for f, v, c in zip(forms, fvus, consts) if v < math.inf]
+        fitted = [best.rewritten(f, np.array(c), float(v)) for f, v, c in zip(forms, fvus, consts) if v < math.inf]
         tried += fitted
         better = min(fitted, key=value, default=best)
         if not value(better) < value(best) - 1e-9:

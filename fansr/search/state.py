@@ -160,6 +160,7 @@ class State:
                 problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights
             )
         self.problem = problem
+        self.cut_fitter = shortening.Once(self.fitter)
         self.floor = selection.fvu_floor(problem.y, problem.weights)
         self.known = selection.known_fvu(problem) if self.aim is None else self.aim.known
         self.between = between.Between(problem)
@@ -306,7 +307,7 @@ class State:
             if key in self.pruned or candidate.length < 4:
                 continue
             self.pruned.add(key)
-            short, tried = shortening.shorten(candidate, self.fitter, self.pool.value, over=over, loaded=self._loaded)
+            short, tried = shortening.shorten(candidate, self.cut_fitter, self.pool.value, over=over, loaded=self._loaded)
             self.pruned.add(tuple(short.expr))
             for other in tried:
                 self.pool.add(other)

@@ -44,6 +44,7 @@ from fansr.streams import parallel, reader_writer
 
 MAX_TOKENS = 128  # the engine needs seconds for a few thousand; the paper's prior ends at 35
 TOGETHER = 512  # expressions that the engine and the speller take turns on: few enough to stay in the cache
+REMEMBERED = 4096  # answers of the engine and of the speller that are kept: cuts of one law come to few forms
 ROUNDS = 6  # engine passes at most; two are enough for 99.9 % of skeletons
 _NODE_BUDGET = 48  # outer rewrite iterations of the engine, its own default
 _KNOWN = ARITY
@@ -78,6 +79,8 @@ class Simplifier:
         self._light = self._engine(None)
         self._special: dict = {}  # one need met -> the engine with its rules, made when it is first met
         self._respell = Respeller()
+        self._known_tagged: dict[tuple, list[str]] = {}
+        self._known_spelled: dict[tuple, tuple[tuple[str, ...], bool]] = {}  # and whether it changed
 
     def _engine(self, need: Counter | None):
         """The engine without the rules of sums and products, except those that need just these functions."""
@@ -90,6 +93,14 @@ class Simplifier:
 
     def _simplify(self, expr) -> list[str]:
         """One pass of the engine, tagged."""
+        key = tuple(expr)
+        tagged = self._known_tagged.get(key)
+        if tagged is None:
+            tagged = self._pass(expr)
+            _remember(self._known_tagged, key, tagged)
+        return tagged
+
+    def _pass(self, expr) -> list[str]:
         present = self._triggers.intersection(expr)
         if not present:
             return self._light(expr, _NODE_BUDGET, False, "tagged")
@@ -107,14 +118,21 @@ class Simplifier:
             engine = self._special[met[0]] = self._engine(self._needs[met[0]])
         return engine(expr, _NODE_BUDGET, False, "tagged")
 
-    def _spelled(self, tagged) -> tuple[str, ...]:
-        try:
-            return self._respell(tagged)
-        except NonFinite:
-            finite = finite_powers(tagged)
-            if finite is None:
-                raise
-            return self._respell(finite)
+    def _spelled(self, tagged) -> tuple[tuple[str, ...], bool]:
+        """A tagged form in Table 5, and whether the engine may find more to do with that."""
+        key = tuple(tagged)
+        known = self._known_spelled.get(key)
+        if known is None:
+            try:
+                spelled = self._respell(tagged)
+            except NonFinite:
+                finite = finite_powers(tagged)
+                if finite is None:
+                    raise
+                spelled = self._respell(finite)
+            known = spelled, self._respell.changed
+            _remember(self._known_spelled, key, known)
+        return known
 
     def __call__(self, expr, relax: bool = False) -> list[str]:
         """The canonical form of a prefix expression; Rejected says why there is none.
@@ -197,14 +215,15 @@ class Simplifier:
             going = []
             for i, form in tagged:
                 try:
-                    spelled = list(self._spelled(form))
+                    tokens, changed = self._spelled(form)
                 except NonFinite as error:
                     found[i] = Rejected("nonfinite", str(error))
                     continue
                 except ValueError as error:
                     found[i] = Rejected("unresolved", str(error))
                     continue
-                if self._respell.changed and spelled != now[i]:
+                spelled = list(tokens)
+                if changed and spelled != now[i]:
                     going.append(i)
                 now[i] = spelled
             if not going:
@@ -217,6 +236,12 @@ class Simplifier:
                 else:  # simplified for its part, so that it stays as it is next time
                     found[i] = tidy if tidy == before[i] else self._some([tidy], False)[0]
         return found
+
+
+def _remember(known: dict, key: tuple, answer) -> None:
+    if len(known) >= REMEMBERED:
+        known.clear()
+    known[key] = answer
 
 
 def _check(expr) -> Rejected | None:
