@@ -7,7 +7,7 @@ about values, data or streams; it is pure Python, since expressions are short.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fansr.expressions.tokens import (
     ARITY,
@@ -67,7 +67,7 @@ def is_valid(expr: Expr, max_variables: int | None = None) -> bool:
     return problems(expr, max_variables) is None
 
 
-def end(expr: Expr, start: int = 0) -> int:
+def end(expr: Sequence[str], start: int = 0) -> int:
     """Index just after the subtree that begins at `start`."""
     open_slots = 1
     i = start

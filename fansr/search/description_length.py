@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from fansr.expressions import CONSTANT, end, literal_value, variable_index
 
@@ -57,6 +58,11 @@ def token_nats(token: str) -> float:
 
 def structure_nats(expr: list[str]) -> float:
     """Code length of a law's structure: the sum of its tokens' costs, and of what is raised to varying powers."""
+    return _structure_nats(tuple(expr))
+
+
+@lru_cache(4096)
+def _structure_nats(expr: tuple[str, ...]) -> float:
     nats = sum(token_nats(token) for token in expr) - _repeated_nats(expr)
     for i, token in enumerate(expr):
         if token == "pow":
@@ -79,7 +85,7 @@ _DIVIDING = _BENT | {"inv", "/"}
 _STEPS = frozenset("tanh atan logistic".split())
 
 
-def _bent(expr: list[str], k: int) -> list[str]:
+def _bent(expr: Sequence[str], k: int) -> Sequence[str]:
     """What the function at k bends: its argument, or what a quotient divides by."""
     first = end(expr, k + 1) if expr[k] == "/" else k + 1
     return expr[first : end(expr, first)]
@@ -90,7 +96,7 @@ AGAIN = 2 * TOKEN_NATS
 _FORMS = frozenset("sin cos exp tanh inv / pow2".split())
 
 
-def _repeated_nats(expr: list[str]) -> float:
+def _repeated_nats(expr: Sequence[str]) -> float:
     """What summands of the form of an earlier one cost less than their symbols, in nats; a form has two numbers and a function."""
     if expr[0] not in ("+", "-") or sum(token in _FORMS for token in expr) < 2:
         return 0.0
@@ -161,7 +167,7 @@ def further_nats(expr: list[str], fvu: float, columns: int) -> float:
     return share * (nats + (2 * TOKEN_NATS - FURTHER if constant else 0.0))
 
 
-def _varies(expr: list[str]) -> bool:
+def _varies(expr: Sequence[str]) -> bool:
     return any(variable_index(token) is not None for token in expr)
 
 

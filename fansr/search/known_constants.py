@@ -105,6 +105,7 @@ def simple_values(c: float, tolerance: float, physics: bool = False, most: int =
     return sorted(found.items(), key=lambda item: item[1])[:most]
 
 
+@lru_cache(4096)
 def is_rational(value: float) -> bool:
     """Whether a number is a fraction of small whole numbers, or a short decimal."""
     return (
@@ -248,7 +249,7 @@ def _products():
 
 @lru_cache(1)
 def _multiples():
-    """Factors before products of constants: small fractions times powers of pi; (log, nats, name)."""
+    """Factors before products of constants: small fractions times powers of pi; logs (N,), nats (N,), names."""
     found: dict[float, tuple] = {}
     whole = (1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 32)
     for p in whole:
@@ -262,7 +263,8 @@ def _multiples():
                         power
                     ]
                     found[math.log(p / q) + power * math.log(math.pi)] = (nats, name)
-    return [(log, nats, name) for log, (nats, name) in found.items()]
+    logs, nats = np.array(list(found)), np.array([nats for nats, _name in found.values()])
+    return logs, nats, [name for _nats, name in found.values()]
 
 
 def physical_values(size: float, tolerance: float, most: int = 6) -> list[tuple[float, float, str]]:
@@ -271,18 +273,18 @@ def physical_values(size: float, tolerance: float, most: int = 6) -> list[tuple[
         return []
     reach = min(0.3, tolerance / size)
     logs, nats, vague, names = _products()
-    multiples = _multiples()
-    at = math.log(size) - np.array([log for log, _nats, _name in multiples])
+    multiple_logs, multiple_nats, multiple_names = _multiples()
+    at = math.log(size) - multiple_logs
     first, last = np.searchsorted(logs, (at - reach - 1e-4, at + reach + 1e-4))
     counts = last - first
-    which = np.repeat(np.arange(len(multiples)), counts)
+    which = np.repeat(np.arange(len(multiple_logs)), counts)
     k = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
     with np.errstate(all="ignore"):
-        values = np.exp(logs[k] + np.array([log for log, _nats, _name in multiples])[which])
+        values = np.exp(logs[k] + multiple_logs[which])
         near = np.isfinite(values) & (values > 0) & (np.abs(values - size) <= tolerance + vague[k] * values)
-    cost = nats[k] + np.array([nats for _log, nats, _name in multiples])[which]
+    cost = nats[k] + multiple_nats[which]
     found = []
     for i in np.flatnonzero(near)[np.argsort(cost[near], kind="stable")[:most]]:
-        name = multiples[which[i]][2]
+        name = multiple_names[which[i]]
         found.append((float(values[i]), float(cost[i]), names[k[i]] if name == "1" else f"{name}*{names[k[i]]}"))
     return found

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -51,13 +51,19 @@ def tree_of(candidate: Candidate):
 
 def text_of(tree) -> tuple[list[str], list[float]]:
     """Skeleton and constants of a tree, what says nothing written away."""
+    expr, consts = _text_of(tree)
+    return list(expr), list(consts)
 
+
+@lru_cache(512)
+def _text_of(tree) -> tuple[tuple[str, ...], tuple[float, ...]]:
     def walk(node):
         if isinstance(node, tuple):
             return (node[0], *map(walk, node[1:]))
         return repr(float(node)) if isinstance(node, float) else node
 
-    return absorb(*free(from_tree(walk(tree))))
+    expr, consts = absorb(*free(from_tree(walk(tree))))
+    return tuple(expr), tuple(consts)
 
 
 def everywhere(tree, rule):
@@ -491,10 +497,12 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (whole_base, 0),
         (uneven_base, 1),
     )
+    tree = tree_of(best)
     for rule, longer in rules:
-        best = if_as_good(best, everywhere(tree_of(best), rule), fitter, longer)
-    best = if_as_good(best, line(tree_of(best)), fitter)
-    return best
+        found = if_as_good(best, everywhere(tree, rule), fitter, longer)
+        if found is not best:
+            best, tree = found, tree_of(found)
+    return if_as_good(best, line(tree), fitter)
 
 
 def if_as_good(candidate: Candidate, tree, fitter, longer: int = 0) -> Candidate:
@@ -502,7 +510,8 @@ def if_as_good(candidate: Candidate, tree, fitter, longer: int = 0) -> Candidate
         expr, consts = text_of(tree)
     except (ValueError, OverflowError, ZeroDivisionError):
         return candidate
-    if expr == list(candidate.expr) and np.allclose(consts, candidate.consts, rtol=1e-15, atol=0.0):
+    old = candidate.consts.tolist()
+    if expr == list(candidate.expr) and all(abs(c - b) <= 1e-15 * abs(b) for c, b in zip(consts, old)):
         return candidate
     if len(expr) > len(candidate.expr) + longer or len(consts) > len(candidate.consts) + longer:
         return candidate

@@ -66,21 +66,25 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         phases, double_angles, hyperbolic, saturated(X), powers, roots(X), sums, squares, hinges, shared, scales, exponents, inside,
         *((logarithms,) if clean else ()),
     )  # fmt: skip
-    best, least = candidate, price(tree_of(candidate), clean)
+    best, whole = candidate, tree_of(candidate)
+    least = price(whole, clean)
     seen = set()
     for _ in range(ROUNDS):
         before = least
         for rule in rules:
-            for tree in _forms(best, rule):
+            for tree in _forms(whole, rule):
                 if tree in seen:
                     continue
                 seen.add(tree)
                 if price(tree, clean) > least - 1e-9:
                     continue
                 found = if_as_good(best, tree, fitter, LONGER)
-                cost = least if found is best else price(tree_of(found), clean)
+                if found is best:
+                    continue
+                other = tree_of(found)
+                cost = price(other, clean)
                 if cost < least - 1e-9:
-                    best, least = found, cost
+                    best, whole, least = found, other, cost
         if least == before:
             break
     if best is not candidate:
@@ -110,10 +114,10 @@ def _in_roots(node, term: bool = False):
     return (node[0], *(_in_roots(child, inside) for child in node[1:]))
 
 
-def _forms(law: Candidate, rule: Rule) -> list[object]:
-    """Trees of a law with one node in another form, none where its numbers leave the floats."""
+def _forms(law, rule: Rule) -> list[object]:
+    """A law's tree with one node in another form, none where its numbers leave the floats."""
     try:
-        return [everywhere(other, one_number) for other in _everywhere(tree_of(law), rule)]
+        return [everywhere(other, one_number) for other in _everywhere(law, rule)]
     except (ValueError, OverflowError, ZeroDivisionError):
         return []
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -312,16 +313,17 @@ def _proposals(
         return []  # the mean of a noisy target is no round number, least of all 0
     powers = exponents(expr)
     dear = _summands(expr) | powers
+    places = [i for i, token in enumerate(expr) if token == CONSTANT]
     for k, (c, error) in enumerate(zip(consts, errors)):
         c = float(c)
-        irrational = IRRATIONAL if _place(expr, k) in dear else 0.0
+        irrational = IRRATIONAL if places[k] in dear else 0.0
         reach = max(4 * float(error), 4e-15 * abs(c)) if error < math.inf else 0.0
         for value, nats in simple_values(c, reach, physics):
-            saved = real_nats(c, float(error)) - nats - (0.0 if is_rational(value) else irrational)
-            saved += EXPONENT if _place(expr, k) in powers and value and 2 * value % 1 == 0 else 0.0
-            if saved + 2 * tokens < 0 or (_place(expr, k), value) in refused:
+            saved = real_nats(c, float(error)) - nats - (irrational if irrational and not is_rational(value) else 0.0)
+            saved += EXPONENT if places[k] in powers and value and 2 * value % 1 == 0 else 0.0
+            if saved + 2 * tokens < 0 or (places[k], value) in refused:
                 continue
-            saved += tokens * _shortened(expr, consts, k, value)
+            saved += tokens * _shortened(expr, consts, k, value) if tokens else 0.0
             gain = saved - 0.5 * min(FAR, abs(value - c) / max(float(error), 1e-300)) ** 2
             if gain > (margin if value else 0.0):
                 options.append((gain, saved, k, value))
@@ -353,9 +355,14 @@ def exponents(expr: Sequence[str]) -> set[int]:
 def _shortened(expr, consts, k: int, value: float) -> int:
     """Tokens saved by writing the expression with its k-th constant at `value`; x^-6 as 1/(x^3)^2 is no longer than with a number."""
     values = [float(c) for c in consts]
-    before = len(absorb(expr, values)[0])
+    before = _absorbed_length(tuple(expr), tuple(values))
     values[k] = value
-    return max(0, before - len(absorb(expr, values)[0]))
+    return max(0, before - _absorbed_length(tuple(expr), tuple(values)))
+
+
+@lru_cache(1024)
+def _absorbed_length(expr: tuple[str, ...], consts: tuple[float, ...]) -> int:
+    return len(absorb(expr, consts)[0])
 
 
 def written(candidate: Candidate, fitter: Any) -> Candidate:
@@ -375,6 +382,7 @@ def _finished(candidate, expr, consts, fvu, fitter) -> Candidate:
     return candidate.rewritten(short, np.array(values), new_fvu)
 
 
+@lru_cache(4096)
 def round_nats(c: float, physics: bool = False) -> float:
     """Code length of a constant that is a round number to the last bits; infinite for any other."""
     reach = 4e-16 * abs(c)

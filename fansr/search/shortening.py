@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import lru_cache
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def _head(node) -> str:
 def _rewrite(token: str, kids: list):
     """One node over finished operands; a float is a known constant."""
     if all(isinstance(kid, float) for kid in kids):
-        value = _value(token, kids)
+        value = _value(token, *map(repr, kids))
         if value is not None:
             return value
         return (token, *kids)
@@ -74,10 +75,10 @@ def _rewrite(token: str, kids: list):
     return (token, *kids) if rewrite is None else rewrite(*kids)
 
 
-def _value(token: str, kids: list[float]) -> float | None:
+@lru_cache(4096)
+def _value(*expr: str) -> float | None:
     from fansr.expressions import evaluate
 
-    expr = [token, *[repr(kid) for kid in kids]]
     value = float(evaluate(expr, np.zeros((1, 1)))[0])
     return value if math.isfinite(value) else None
 
