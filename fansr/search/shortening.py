@@ -367,6 +367,22 @@ class Once:
         return [float(fvu) for fvu, _ in found], [consts for _, consts in found]
 
 
+_AFFINE = frozenset(("+", "-", "neg", "*", "/", *(f"{way}{k}" for way in ("mult", "div") for k in (2, 3, 4, 5))))
+
+
+def solved_at_once(expr: list[str]) -> bool:
+    """Whether an expression is linear in all its constants as it stands, so that their best fit needs no search."""
+    stack: list[bool | None] = []  # of each operand whether it holds constants; None once it is not linear in them
+    for token in reversed(expr):
+        kids = [stack.pop() for _ in range(ARITY.get(token, 0))]
+        if not any(kid or kid is None for kid in kids):
+            stack.append(token == CONSTANT)
+            continue
+        curved = token not in _AFFINE or None in kids or (token == "*" and all(kids)) or (token == "/" and kids[1])
+        stack.append(None if curved else True)
+    return stack[0] is not None
+
+
 def shorten(
     candidate: Candidate, fitter, value, rounds: int = 12, over=lambda: False, loaded=lambda seconds: None
 ) -> tuple[Candidate, list[Candidate]]:
@@ -381,6 +397,9 @@ def shorten(
         forms = []
         cuts = neighbours(best.expr)
         for shapes in _shapes(cuts, best, fitter, value, loaded):
+            form = shapes[0]
+            if form is not None and tuple(form) in seen and solved_at_once(form):
+                continue  # another start of the same fit would end where the first did
             for shape in shapes:
                 if shape is not None and tuple(shape) not in seen and len(shape) <= len(best.expr):
                     seen.add(tuple(shape))
