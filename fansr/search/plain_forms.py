@@ -69,7 +69,7 @@ def _text_of(tree) -> tuple[tuple[str, ...], tuple[float, ...]]:
 def everywhere(tree, rule):
     """The tree with a rule applied to every node, operands first."""
     if isinstance(tree, tuple):
-        tree = (tree[0], *(everywhere(child, rule) for child in tree[1:]))
+        tree = (tree[0], *[everywhere(child, rule) for child in tree[1:]])
     return rule(tree)
 
 

@@ -68,11 +68,15 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     )  # fmt: skip
     best, whole = candidate, tree_of(candidate)
     least = price(whole, clean)
-    seen = set()
+    seen, written_so = set(), set()
+    applied: dict[Rule, object] = {}
     for _ in range(ROUNDS):
         before = least
         for rule in rules:
-            for tree in _forms(whole, rule):
+            if applied.get(rule) is whole:
+                continue
+            applied[rule] = whole
+            for tree in _forms(whole, rule, written_so):
                 if tree in seen:
                     continue
                 seen.add(tree)
@@ -114,17 +118,23 @@ def _in_roots(node, term: bool = False):
     return (node[0], *(_in_roots(child, inside) for child in node[1:]))
 
 
-def _forms(law, rule: Rule) -> list[object]:
-    """A law's tree with one node in another form, none where its numbers leave the floats."""
+def _forms(law, rule: Rule, known: set) -> list[object]:
+    """A law's tree with one node in another form, none where its numbers leave the floats; without those `known`, which it adds to."""
     try:
-        return [everywhere(other, one_number) for other in _everywhere(law, rule)]
+        fresh = dict.fromkeys(other for other in _everywhere(law, rule) if other not in known)
+        forms = [everywhere(other, one_number) for other in fresh]
     except (ValueError, OverflowError, ZeroDivisionError):
         return []
+    known.update(fresh)
+    return forms
 
 
 def one_number(node):
     """A product with its numbers as one, in front."""
-    if head(node) not in ("*", "/", "neg") and head(node)[:3] not in ("mul", "div"):
+    if not isinstance(node, tuple):
+        return node
+    token = node[0]
+    if token not in ("*", "/", "neg") and token[:3] not in ("mul", "div"):
         return node
     c, rest = coefficient(node)
     return c if rest is None else scaled(c, rest)
