@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -61,22 +62,37 @@ def printed_quanta(y: np.ndarray) -> np.ndarray:
     no 0: of the two readings that under which more values end in a digit of their own.
     """
     values = np.abs(np.asarray(y, dtype=np.float64))
-    sample = [repr(value).partition("e") for value in values[:PRINTED_ROWS].tolist() if value]
+    last, most, decimals = _printed(values[:PRINTED_ROWS].tobytes())
+    if most >= FLOAT_DIGITS or not most:
+        return np.zeros(len(values))
+    if decimals:
+        return np.full(len(values), 10.0**last)
+    size = np.floor(np.log10(np.where(values > 0, values, 1.0)))
+    return np.where(values > 0, 10.0 ** (size + 1 - most), 0.0)
+
+
+@lru_cache(64)
+def _printed(sample: bytes) -> tuple[int, int, bool]:
+    """(power of ten of the last digit, most significant digits, whether decimals are the better reading) of float64 numbers >= 0.
+
+    (0, 0, False) where all are 0.
+    """
     digits, ends = [], []  # significant digits of each value, and the power of ten of its last one
-    for mantissa, _, exponent in sample:
+    for value in np.frombuffer(sample).tolist():
+        if not value:
+            continue
+        mantissa, _, exponent = repr(value).partition("e")
         whole, _, fraction = mantissa.partition(".")
         fraction = fraction.rstrip("0")
         written = (whole + fraction).lstrip("0")
-        digits.append(len(written.rstrip("0")))
-        ends.append(int(exponent or 0) + (-len(fraction) if fraction else len(written) - len(written.rstrip("0"))))
-    if not digits or max(digits) >= FLOAT_DIGITS:
-        return np.zeros(len(values))
-    size = np.floor(np.log10(np.where(values > 0, values, 1.0)))
-    by_decimals = np.full(len(values), 10.0 ** min(ends))
-    by_digits = np.where(values > 0, 10.0 ** (size + 1 - max(digits)), 0.0)
-    heads = np.array(digits) + np.array(ends) - 1  # power of ten of the first digit
-    own = [sum(end == min(ends) for end in ends), int(np.sum(heads + 1 - max(digits) == np.array(ends)))]
-    return by_decimals if own[0] >= own[1] else by_digits
+        bare = len(written.rstrip("0"))
+        digits.append(bare)
+        ends.append(int(exponent or 0) + (-len(fraction) if fraction else len(written) - bare))
+    if not digits:
+        return 0, 0, False
+    last, most = min(ends), max(digits)
+    by_digits = sum(bare == most for bare, end in zip(digits, ends))
+    return last, most, ends.count(last) >= by_digits
 
 
 def printed_fvu(y: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -307,7 +307,9 @@ class State:
             if key in self.pruned or candidate.length < 4:
                 continue
             self.pruned.add(key)
-            short, tried = shortening.shorten(candidate, self.cut_fitter, self.pool.value, over=over, loaded=self._loaded)
+            short, tried = shortening.shorten(
+                candidate, self.cut_fitter, self.pool.value, over=over, loaded=self._loaded
+            )
             self.pruned.add(tuple(short.expr))
             for other in tried:
                 self.pool.add(other)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from fansr.expressions import prefix as ex
-from fansr.expressions.tokens import CONSTANT, literal_value
+from fansr.expressions.tokens import COMMUTATIVE, CONSTANT, literal_value
 from tests.expressions.trees import TREES
 
 
@@ -30,6 +30,17 @@ def test_bind_and_free_are_inverse(tree):
     literal_positions = [t for t in expr if t not in (CONSTANT,) and literal_value(t) is not None]
     assert len(found) == len(values) + len(literal_positions)
     assert ex.bind(freed, found) == [repr(float(t)) if literal_value(t) is not None else t for t in bound]
+
+
+@given(TREES)
+def test_operands_that_commute_are_put_in_the_order_of_their_tokens(tree):
+    def by_hand(node):
+        if not isinstance(node, tuple):
+            return node
+        kids = [by_hand(kid) for kid in node[1:]]
+        return (node[0], *(sorted(kids, key=ex.from_tree) if node[0] in COMMUTATIVE else kids))
+
+    assert ex.sort_commutative(ex.from_tree(tree)) == ex.from_tree(by_hand(tree))
 
 
 def test_paper_examples():

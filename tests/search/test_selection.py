@@ -73,6 +73,19 @@ def test_the_pool_keeps_the_best_and_the_front(pairs):
     assert [c.length for c in got] == [c.length for c in want]
 
 
+def test_a_candidate_that_was_trimmed_away_may_come_back_better():
+    pool = selection.Pool(50, keep=3, method="fvu")
+    pool.PER_LENGTH = 1
+    pool.add(candidate(0.9, 4, name="x9"))
+    for k in range(7):
+        pool.add(candidate(0.5 / (k + 2), 4, name=f"x{k + 1}"))
+    assert all("x9" not in c.expr for c in pool)
+    assert pool.add(candidate(1e-3, 4, name="x9")) and pool.best.fvu == 1e-3
+    pool.remove(pool.best)
+    assert all("x9" not in c.expr for c in pool) and [pool.value(c) for c in pool] == sorted(c.fvu for c in pool)
+    assert pool.add(candidate(1e-2, 4, name="x9"))
+
+
 def test_a_constant_for_every_row_is_no_law():
     """Six constants on six rows fit anything; the default selection prefers the plain law, equation 3 does not."""
     plain, wild = (1e-2, 3, 1), (1e-25, 23, 6)

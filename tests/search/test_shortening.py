@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from fansr.expressions.infix import from_infix, to_infix
 from fansr.expressions.prefix import free, from_tree, is_valid
-from fansr.expressions.programs import evaluate
+from fansr.expressions.programs import evaluate, value_and_jacobian
 from fansr.expressions.tokens import OPERATORS
 from fansr.fitting.problem import Candidate
 from fansr.search import shortening
@@ -116,3 +116,58 @@ def test_coefficients_come_out_of_sums_with_the_values_kept(text, consts, want):
             evaluate(form, X, np.array(numbers)), evaluate(expr, X, np.array(values)), rtol=1e-12
         )
         assert len(form) <= len(expr) + ("/" in expr)
+
+
+def test_no_form_is_fitted_twice():
+    asked = []
+
+    class Fitter:
+        def fit(self, forms):
+            asked.extend(map(tuple, forms))
+            return np.arange(len(asked) - len(forms), len(asked)), [np.zeros(f.count("<constant>")) for f in forms]
+
+    once = shortening.Once(Fitter())
+    assert once.fit([["x1"], ["x2"], ["x1"]])[0] == [0.0, 1.0, 0.0]
+    fvus, consts = once.fit([["<constant>"], ["x2"]])
+    assert fvus == [2.0, 1.0] and [len(c) for c in consts] == [1, 0]
+    assert asked == [("x1",), ("x2",), ("<constant>",)]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(shortening, "REMEMBERED", 3)
+    known = {}
+    for k in range(1, 9):
+        exprs = [[f"x{i}"] for i in range(k, k + 3)]
+        assert shortening._remembered(known, exprs, lambda fresh: [e[0] for e in fresh]) == [e[0] for e in exprs]
+        assert len(known) <= 3
+
+
+@given(TREES)
+@settings(max_examples=300)
+def test_what_is_solved_at_once_has_a_jacobian_that_no_constant_moves(tree):
+    expr = from_tree(tree)
+    if not shortening.solved_at_once(expr):
+        return
+    rng = np.random.default_rng(5)
+    X = rng.uniform(0.2, 2.0, (20, 2))
+    with np.errstate(all="ignore"):
+        (_, J), (_, other) = (value_and_jacobian(expr, X, rng.normal(size=expr.count("<constant>"))) for _ in range(2))
+    fine = np.isfinite(J) & np.isfinite(other)
+    np.testing.assert_allclose(J[fine], other[fine], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text, linear",
+    [
+        ("+ * <constant> exp x1 <constant>", True),
+        ("/ - <constant> div2 * x1 <constant> x2", True),
+        ("neg mult3 / <constant> x1", True),
+        ("* <constant> + x1 <constant>", False),
+        ("exp * <constant> x1", False),
+        ("/ x1 + x2 <constant>", False),
+        ("pow x1 <constant>", False),
+        ("x1", True),
+    ],
+)
+def test_which_forms_need_no_search(text, linear):
+    assert shortening.solved_at_once(text.split()) == linear

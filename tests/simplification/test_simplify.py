@@ -594,3 +594,24 @@ def test_what_a_call_found_of_the_tiers_is_drawn_again_by_one_for_sympy_alone(tm
         program.main()
     rows = [line.split("\t")[:3] for line in (tmp_path / "simplify.tsv").read_text().splitlines()]
     assert ["seconds", "fansr 3-2", "30"] in rows and ["length ratio", "sympy", "5"] in rows
+
+
+def test_what_was_simplified_before_changes_no_answer(monkeypatch):
+    from fansr.simplification import simplify
+
+    texts = [
+        "+ x1 + x2 x1",
+        "+ + x1 x2 x1",
+        "/ x1 - x1 x1",
+        "* x1 inv 0",
+        "* <constant> + x1 <constant>",
+        "/ x1 - x1 x1",
+    ]
+    exprs = [text.split() for text in texts]
+    told = [str(form) if isinstance(form, Exception) else form for form in Simplifier().many(exprs)]
+    monkeypatch.setattr(simplify, "REMEMBERED", 2)  # so that what is kept is dropped on the way
+    worn = Simplifier()
+    for _ in range(3):
+        for expr, want in zip(exprs, told):
+            (form,) = worn.many([expr])
+            assert (str(form) if isinstance(form, Exception) else form) == want
