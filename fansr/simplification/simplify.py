@@ -79,8 +79,8 @@ class Simplifier:
         self._light = self._engine(None)
         self._special: dict = {}  # one need met -> the engine with its rules, made when it is first met
         self._respell = Respeller()
-        self._known_tagged: dict[tuple, list[str]] = {}
-        self._known_spelled: dict[tuple, tuple[tuple[str, ...], bool]] = {}  # and whether it changed
+        self._known_simplify = _Known(self._simplify)
+        self._known_spelled = _Known(self._spelled)
 
     def _engine(self, need: Counter | None):
         """The engine without the rules of sums and products, except those that need just these functions."""
@@ -93,14 +93,6 @@ class Simplifier:
 
     def _simplify(self, expr) -> list[str]:
         """One pass of the engine, tagged."""
-        key = tuple(expr)
-        tagged = self._known_tagged.get(key)
-        if tagged is None:
-            tagged = self._pass(expr)
-            _remember(self._known_tagged, key, tagged)
-        return tagged
-
-    def _pass(self, expr) -> list[str]:
         present = self._triggers.intersection(expr)
         if not present:
             return self._light(expr, _NODE_BUDGET, False, "tagged")
@@ -120,19 +112,14 @@ class Simplifier:
 
     def _spelled(self, tagged) -> tuple[tuple[str, ...], bool]:
         """A tagged form in Table 5, and whether the engine may find more to do with that."""
-        key = tuple(tagged)
-        known = self._known_spelled.get(key)
-        if known is None:
-            try:
-                spelled = self._respell(tagged)
-            except NonFinite:
-                finite = finite_powers(tagged)
-                if finite is None:
-                    raise
-                spelled = self._respell(finite)
-            known = spelled, self._respell.changed
-            _remember(self._known_spelled, key, known)
-        return known
+        try:
+            spelled = self._respell(tagged)
+        except NonFinite:
+            finite = finite_powers(tagged)
+            if finite is None:
+                raise
+            spelled = self._respell(finite)
+        return spelled, self._respell.changed
 
     def __call__(self, expr, relax: bool = False) -> list[str]:
         """The canonical form of a prefix expression; Rejected says why there is none.
@@ -145,14 +132,17 @@ class Simplifier:
             raise found
         return found
 
-    def many(self, exprs, relax: bool = False) -> list:
-        """For each expression its canonical form, or the Rejected that says why there is none."""
+    def many(self, exprs, relax: bool = False, akin: bool = False) -> list:
+        """For each expression its canonical form, or the Rejected that says why there is none.
+
+        akin: they are cuts of one law and the like, many of which come to the same; what they came to is then remembered.
+        """
         found: list = []
         for start in range(0, len(exprs), TOGETHER):
-            found += self._some(exprs[start : start + TOGETHER], relax)
+            found += self._some(exprs[start : start + TOGETHER], relax, akin)
         return found
 
-    def _around(self, expr) -> list[str] | Rejected:
+    def _around(self, expr, akin: bool) -> list[str] | Rejected:
         """The canonical form of an expression with operators that the engine does not know (min, step, a definition).
 
         What stands under one is simplified by itself; the whole is a variable for the engine, the same for the same.
@@ -165,7 +155,7 @@ class Simplifier:
                 return tree
             if tree[0] not in FOREIGN:
                 return (tree[0], *map(lifted, tree[1:]))
-            forms = self._some([from_tree(kid) for kid in tree[1:]], False)
+            forms = self._some([from_tree(kid) for kid in tree[1:]], False, akin)
             # An operand without a finite form stays: min(x, 1/0) is finite.
             forms = [from_tree(kid) if isinstance(form, Rejected) else form for form, kid in zip(forms, tree[1:])]
             if not any(map(variables, forms)):
@@ -187,35 +177,36 @@ class Simplifier:
             range(len(parts)), key=parts.__getitem__
         )  # by what they are, so that a second pass changes nothing
         names = {number: f"x{first + rank}" for rank, number in enumerate(order)}
-        (form,) = self._some([from_tree(put(tree))], False)
+        (form,) = self._some([from_tree(put(tree))], False, akin)
         if isinstance(form, Rejected):
             return form
         back = {name: parts[number] for number, name in names.items()}
         return [word for token in form for word in back.get(token, (token,))]
 
-    def _some(self, exprs, relax) -> list:
+    def _some(self, exprs, relax: bool, akin: bool) -> list:
         """As `many`.  The engine and the speller take turns on all expressions rather than on each: a processor
         that goes to and fro between the two takes a seventh longer."""
         found: list = list(map(_check, exprs))
         before = [free_coefficients(expr) if relax and fault is None else expr for expr, fault in zip(exprs, found)]
         now = list(before)
+        engine, speller = (self._known_simplify, self._known_spelled) if akin else (self._simplify, self._spelled)
         going = []
         for i, fault in enumerate(found):
             if fault is None and not FOREIGN.isdisjoint(before[i]):
-                found[i] = self._around(before[i])
+                found[i] = self._around(before[i], akin)
             elif fault is None:
                 going.append(i)
         for _ in range(ROUNDS):
             tagged = []
             for i in going:
                 try:
-                    tagged.append((i, self._simplify(now[i])))
+                    tagged.append((i, engine(now[i])))
                 except ValueError as error:
                     found[i] = Rejected("unresolved", str(error))
             going = []
             for i, form in tagged:
                 try:
-                    tokens, changed = self._spelled(form)
+                    tokens, changed = speller(form)
                 except NonFinite as error:
                     found[i] = Rejected("nonfinite", str(error))
                     continue
@@ -234,14 +225,26 @@ class Simplifier:
                 if tidy is None:
                     found[i] = now[i]
                 else:  # simplified for its part, so that it stays as it is next time
-                    found[i] = tidy if tidy == before[i] else self._some([tidy], False)[0]
+                    found[i] = tidy if tidy == before[i] else self._some([tidy], False, akin)[0]
         return found
 
 
-def _remember(known: dict, key: tuple, answer) -> None:
-    if len(known) >= REMEMBERED:
-        known.clear()
-    known[key] = answer
+class _Known:
+    """A function of a list of tokens with its last answers, which are not to be changed."""
+
+    def __init__(self, function):
+        self.function = function
+        self.answers: dict = {}
+
+    def __call__(self, tokens):
+        key = tuple(tokens)
+        answer = self.answers.get(key)
+        if answer is None:
+            answer = self.function(tokens)
+            if len(self.answers) >= REMEMBERED:
+                self.answers.clear()
+            self.answers[key] = answer
+        return answer
 
 
 def _check(expr) -> Rejected | None:
@@ -309,7 +312,7 @@ def simplify_many(
     exprs: Sequence[Sequence[str]], relax: bool = False, rules: str | None = None
 ) -> list[tuple[list[str] | None, str | None]]:
     """For each expression (its canonical form, None), or (None, reason) where it is rejected."""
-    found = simplifier(rules).many(exprs, relax)
+    found = simplifier(rules).many(exprs, relax, akin=True)
     return [(None, form.reason) if isinstance(form, Rejected) else (form, None) for form in found]
 
 
