@@ -42,7 +42,7 @@ def ordered(expr) -> list[str]:
         elif ARITY.get(token) == 1:
             a = _flat(stack.pop())
             stack.append((_OTHER, [a if a == (CONSTANT,) else (token, *a)], []))
-        elif token == "pow":
+        elif ARITY.get(token) == 2:  # pow, and what the engine does not know
             a, b = _flat(stack.pop()), _flat(stack.pop())
             stack.append((_OTHER, [a if a == b == (CONSTANT,) else (token, *a, *b)], []))
         else:

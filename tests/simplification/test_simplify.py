@@ -327,6 +327,16 @@ def test_ordered_sorts_and_folds():
     assert ordered(["+", "x2", "*", "x10", "x1"]) == ["+", "*", "x1", "x10", "x2"]
     assert ordered(["+", "sin", "<constant>", "x1"]) == ["+", "x1", "<constant>"]
     assert ordered(["-", "x2", "x1"]) == ["-", "x2", "x1"]
+    # Of operators that the engine does not know the operands stay where they are.
+    assert ordered(["*", "min", "max", "x6", "<constant>", "x2", "x1"]) == [
+        "*",
+        "min",
+        "max",
+        "x6",
+        "<constant>",
+        "x2",
+        "x1",
+    ]
 
 
 # ---- odd input --------------------------------------------------------------------------------
