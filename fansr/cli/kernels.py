@@ -18,7 +18,7 @@ from fansr.expressions import kernel_folder
 
 # Files with kernels, in the order they build on each other, by what they are for; the number is about how many seconds of
 # one core each takes to compile (measured on a 2-core virtual machine).
-BASE = {"expressions/program_kernels": 4}
+BASE = {"expressions/elementary_functions": 1, "expressions/program_kernels": 4}
 FITTING = {f"fitting/{name}": seconds for name, seconds in (
     ("linear_constants", 2), ("variable_projection", 1), ("levenberg_marquardt", 5), ("quick_fits", 1))}  # fmt: skip
 FITTING["proposers/parts/subset_kernels"] = 2

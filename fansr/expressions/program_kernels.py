@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fansr.expressions import compilation as nb, opcodes as op
+from fansr.expressions.elementary_functions import function_row
 
 BLOCK = 512  # points per block of evaluate(); 64 KiB of values for 16 positions
 
@@ -116,21 +117,12 @@ def forward(tape, first, stop, wanted, X, offset, c, n):
         elif q == op.ROOT2:
             for i in range(n):
                 v[i] = math.sqrt(a[i])
-        elif q == op.ROOT3:
-            for i in range(n):
-                v[i] = np.cbrt(a[i])
         elif q == op.ROOT4:
             for i in range(n):
                 v[i] = math.sqrt(math.sqrt(a[i]))
         elif q == op.ROOT5:
             for i in range(n):
                 v[i] = math.copysign(abs(a[i]) ** 0.2, a[i])
-        elif q == op.SIN:
-            for i in range(n):
-                v[i] = math.sin(a[i])
-        elif q == op.COS:
-            for i in range(n):
-                v[i] = math.cos(a[i])
         elif q == op.TAN:
             for i in range(n):
                 v[i] = math.tan(a[i])
@@ -143,15 +135,6 @@ def forward(tape, first, stop, wanted, X, offset, c, n):
         elif q == op.ATAN:
             for i in range(n):
                 v[i] = math.atan(a[i])
-        elif q == op.SINH:
-            for i in range(n):
-                v[i] = math.sinh(a[i])
-        elif q == op.COSH:
-            for i in range(n):
-                v[i] = math.cosh(a[i])
-        elif q == op.TANH:
-            for i in range(n):
-                v[i] = math.tanh(a[i])
         elif q == op.ASINH:
             for i in range(n):
                 v[i] = math.asinh(a[i])
@@ -161,12 +144,8 @@ def forward(tape, first, stop, wanted, X, offset, c, n):
         elif q == op.ATANH:
             for i in range(n):
                 v[i] = math.atanh(a[i])
-        elif q == op.EXP:
-            for i in range(n):
-                v[i] = math.exp(a[i])
-        elif q == op.LOG:
-            for i in range(n):
-                v[i] = np.log(a[i])
+        elif q == op.LOG or q == op.EXP or q == op.SIN or q == op.COS or op.SINH <= q <= op.TANH or q == op.ROOT3:
+            function_row(q, a, v, n)
         elif q <= op.MULT5:
             factor = float(q - op.MULT2 + 2)
             for i in range(n):
@@ -185,8 +164,7 @@ def forward(tape, first, stop, wanted, X, offset, c, n):
             for i in range(n):
                 v[i] = np.floor(a[i])
         elif q == op.LOGISTIC:
-            for i in range(n):
-                v[i] = 1.0 / (1.0 + math.exp(-a[i]))
+            function_row(q, a, v, n)
         elif q == op.JOIN:
             for i in range(n):
                 v[i] = a[i]
@@ -306,11 +284,13 @@ def backward(tape, first, stop, wanted, n):
             for i in range(n):
                 ga[i] = g[i] * (0.2 * v[i] / a[i])
         elif q == op.SIN:
+            function_row(op.COS, a, ga, n)
             for i in range(n):
-                ga[i] = g[i] * math.cos(a[i])
+                ga[i] *= g[i]
         elif q == op.COS:
+            function_row(op.SIN, a, ga, n)
             for i in range(n):
-                ga[i] = -g[i] * math.sin(a[i])
+                ga[i] *= -g[i]
         elif q == op.TAN:
             for i in range(n):
                 ga[i] = g[i] * (1.0 + v[i] * v[i])
@@ -324,11 +304,13 @@ def backward(tape, first, stop, wanted, n):
             for i in range(n):
                 ga[i] = g[i] / (1.0 + a[i] * a[i])
         elif q == op.SINH:
+            function_row(op.COSH, a, ga, n)
             for i in range(n):
-                ga[i] = g[i] * math.cosh(a[i])
+                ga[i] *= g[i]
         elif q == op.COSH:
+            function_row(op.SINH, a, ga, n)
             for i in range(n):
-                ga[i] = g[i] * math.sinh(a[i])
+                ga[i] *= g[i]
         elif q == op.TANH:
             for i in range(n):
                 ga[i] = g[i] * (1.0 - v[i] * v[i])

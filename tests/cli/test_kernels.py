@@ -49,15 +49,14 @@ def test_machine_code_is_stale_when_a_file_it_builds_on_is_newer(tmp_path):
     assert stale() == {"corpus/holdout_guard", "corpus/holdout_images"}
     write("expressions/opcodes.py", 300)
     assert stale() == NAMES
-    assert kernels.missing(kernels.BASE, tmp_path, None) == [
-        "expressions/program_kernels"
-    ]  # no folder: nothing is kept
+    assert kernels.missing(kernels.BASE, tmp_path, None) == list(kernels.BASE)  # no folder: nothing is kept
 
 
 def test_a_kernel_that_is_missing_is_waited_for(tmp_path):
     for name in kernel_folder.COMMON:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.py").touch()
+    (tmp_path / "expressions/elementary_functions.py").touch()
     (tmp_path / "expressions/program_kernels.py").write_text(
         "@nb.shared(void(I1))\ndef f(x): ...\n@nb.kernel(void(I1))\ndef g(x): ...\n"
     )
@@ -140,7 +139,7 @@ def test_one_line_says_what_happens(root, words, monkeypatch, capsys):
     monkeypatch.setattr(kernels, "missing_of", lambda kinds, root: list(kernels.KINDS["fitting"]))
     monkeypatch.setattr(kernels.importlib, "import_module", loaded.append)
     assert kernels.ensure("fitting") == len(loaded) == len(kernels.KINDS["fitting"])
-    assert loaded[0] == "fansr.expressions.program_kernels"
+    assert loaded[:2] == ["fansr.expressions.elementary_functions", "fansr.expressions.program_kernels"]
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1 and "compiling" in err and words in err
     kernels.ensure("fitting", quiet=True)
