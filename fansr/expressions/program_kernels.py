@@ -42,8 +42,11 @@ TAPE = nb.named(Tape, nb.I1, nb.I1, nb.F1, nb.I1, nb.F2, nb.F2)
 @nb.inner
 def copied(source, target, at, n):
     """target[at : at + n] = source[:n] (slice assignment costs seconds of compilation)."""
+    part = target[
+        at:
+    ]  # where an index is a sum it may be negative for all numba knows, and the loop is no copy of a block
     for i in range(n):
-        target[at + i] = source[i]
+        part[i] = source[i]
 
 
 @nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.int64, nb.F2, nb.int64, nb.F1, nb.int64))
@@ -61,13 +64,9 @@ def forward(tape, first, stop, wanted, X, offset, c, n):
         v = V[k]
         if q >= op.LITERAL:
             if q == op.COLUMN:
-                x = X[link[k]]
-                for i in range(n):
-                    v[i] = x[offset + i]
+                copied(X[link[k]][offset:], v, 0, n)
             elif q == op.COPY:
-                x = V[link[k]]
-                for i in range(n):
-                    v[i] = x[i]
+                copied(V[link[k]], v, 0, n)
             else:
                 value = c[link[k]] if q == op.FREE else literal[k]
                 for i in range(n):

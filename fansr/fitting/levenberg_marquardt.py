@@ -16,12 +16,14 @@ import numpy as np
 
 from fansr.expressions import TAPE, Programs, Tape, backward, compilation as nb, copied, forward, opcodes as op
 from fansr.fitting.linear_constants import (
+    ALONE,
     CURVED,
-    DYNAMIC,
+    FACTOR,
     HUGE,
     LINEAR,
     MAX_CONSTANTS,
     STATIC,
+    plain_sum,
     scale_start,
     split,
     unwrap,
@@ -33,6 +35,7 @@ from fansr.fitting.variable_projection import (
     Workspace,
     back_substitute,
     dot,
+    less_and_dot,
     normalise,
     project,
     solve_positive,
@@ -76,7 +79,7 @@ def descend(fit, space, c, n, iterations, floor, tolerance):
     Stops at `floor`, after `iterations`, or when two steps running gain less than `tolerance` of the sum.
     Static rows of V must be filled.
     """
-    tape, first, linear, where = fit.tape, fit.first, fit.linear, fit.where
+    tape, first, linear, where, terms = fit.tape, fit.first, fit.linear, fit.where, fit.terms
     A, Q, J, small = tape.A, space.Q, space.J, space.small
     C = len(linear)
     copied(fit.sw, A[first], 0, n)
@@ -97,10 +100,23 @@ def descend(fit, space, c, n, iterations, floor, tolerance):
     for _ in range(iterations):
         if ssr <= floor:
             break
-        if tape.state[first] & LINEAR:
-            forward(tape, first, fit.stop, LINEAR, fit.X, 0, c, n)
-        copied(fit.sw, A[first], 0, n)
-        backward(tape, first, fit.stop, CURVED, n)
+        if terms[0] >= 0:
+            for j in range(C):
+                u = terms[3 * j + 1]
+                if linear[j] and terms[3 * j] != ALONE and tape.state[u] & CURVED:
+                    slope, values, factor = A[u], tape.V[u], c[j]
+                    if terms[3 * j] == FACTOR:
+                        for i in range(n):
+                            slope[i] = fit.sw[i] * factor
+                    else:
+                        for i in range(n):
+                            slope[i] = -fit.sw[i] * (factor / values[i]) / values[i]
+                    backward(tape, u, terms[3 * j + 2], CURVED, n)
+        else:
+            if tape.state[first] & LINEAR:
+                forward(tape, first, fit.stop, LINEAR, fit.X, 0, c, n)
+            copied(fit.sw, A[first], 0, n)
+            backward(tape, first, fit.stop, CURVED, n)
         m = 0
         for j in range(C):
             if linear[j]:
@@ -119,12 +135,13 @@ def descend(fit, space, c, n, iterations, floor, tolerance):
                 for i in range(n):
                     column[i] = 0.0
             size[m] = norm
-            for p in range(rank):
-                basis = Q[p]
-                h = dot(basis, column, n)
-                for i in range(n):
-                    column[i] -= h * basis[i]
-            gradient[m] = dot(column, res, n)
+            if rank > 0:
+                h = dot(Q[0], column, n)
+                for p in range(1, rank):
+                    h = less_and_dot(column, h, Q[p - 1], Q[p], n)
+                gradient[m] = less_and_dot(column, h, Q[rank - 1], res, n)
+            else:
+                gradient[m] = dot(column, res, n)
             for k in range(m + 1):
                 H[m, k] = dot(column, J[k], n)
             m += 1
@@ -188,7 +205,7 @@ def sharpen(fit, space, c, n):
     res = space.residual
     coefficient, size = space.R[len(space.R) - 2], space.R[len(space.R) - 1]
     for _ in range(3):
-        forward(tape, 0, fit.stop, DYNAMIC, fit.X, 0, trial, n)
+        forward(tape, 0, fit.stop, LINEAR, fit.X, 0, trial, n)  # project() has seen to the other positions
         root = tape.V[0]
         for i in range(n):
             res[i] = sw[i] * (target[i] - root[i])
@@ -281,12 +298,12 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
             most = max(most, programs.n_constants[k])
     width = max(n_last, min(M, max(schedule.points, 6 * most)))
     V, A = np.empty((longest, width)), np.empty((longest, width))
-    states, flags = np.empty((2, longest), np.int64), np.empty((5, most), np.int64)
+    states, flags = np.empty((2, longest), np.int64), np.empty((7, 3 * most), np.int64)
     target_u, sw_u = np.empty(width), np.empty(width)
     all_starts = np.empty((schedule.starts, MAX_CONSTANTS))
     sums, order = np.empty(schedule.starts), np.empty(schedule.starts, np.int64)
     space = Workspace(
-        np.empty((most, width)), np.empty((2 + most, most)), np.empty((most, width)), flags[4], np.empty(width),
+        np.empty((most, width)), np.empty((2 + most, most)), np.empty((most, width)), flags[6], np.empty(width),
         np.empty((4 + 2 * most, most)),
     )  # fmt: skip
     for k in range(k_first, k_stop):
@@ -301,9 +318,10 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
         if C == 0:
             fvu[k] = squares(tape, X, data.draws[0], y, sw) / spreads[2]
             continue
-        whole = LeastSquares(tape, 0, L, flags[0, :C], flags[1, :C], X, y, sw)
+        whole = LeastSquares(tape, 0, L, flags[0, :C], flags[1, :C], flags[2], X, y, sw)
         n = min(M, max(schedule.points, 6 * C))
         n_curved = split(tape, 0, L, whole.linear, whole.where)
+        plain_sum(tape, 0, L, whole.linear, whole.terms)
         forward(tape, 0, L, STATIC, X, 0, data.draws[0], n)
         hopeless = False
         for p in range(L):
@@ -331,8 +349,9 @@ def fit_range(programs, k_first, k_stop, data, schedule, given, fvu, consts):
                     binary = q <= op.LAST_BINARY or (q >= op.MIN and q <= op.MOD)
                     open_slots += -1 if q >= op.LITERAL else (1 if binary else 0)
                     bottom += 1
-                n_curved_u = split(tape_u, below, bottom, flags[2, :C], flags[3, :C])
-        inside = LeastSquares(tape_u, below, bottom, flags[2, :C], flags[3, :C], X, target_u, sw_u)
+                n_curved_u = split(tape_u, below, bottom, flags[3, :C], flags[4, :C])
+                plain_sum(tape_u, below, bottom, flags[3, :C], flags[5])
+        inside = LeastSquares(tape_u, below, bottom, flags[3, :C], flags[4, :C], flags[5], X, target_u, sw_u)
         done = schedule.starts if n_curved > 0 else 1
         best, hits = np.inf, 0
         for t in range(done):

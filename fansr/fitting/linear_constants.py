@@ -19,6 +19,9 @@ HUGE = 1.7e308  # anything not below it is infinite or NaN
 STATIC, LINEAR, CURVED = 1, 2, 4
 DYNAMIC = LINEAR | CURVED
 
+# What a linear constant c multiplies in a sum of such terms: nothing, u (c * u), the inverse of u (c / u).
+ALONE, FACTOR, OVER = 0, 1, 2
+
 
 @nb.shared(nb.int64(TAPE, nb.int64, nb.int64, nb.I1, nb.I1), python=True)
 def split(tape, first, stop, linear, where):
@@ -86,6 +89,46 @@ def split(tape, first, stop, linear, where):
             bits = state[k + 1] | (state[link[k]] if binary else 0)
             state[k] = bits & DYNAMIC if bits & DYNAMIC else STATIC
     return n_curved
+
+
+@nb.shared(nb.void(TAPE, nb.int64, nb.int64, nb.I1, nb.I1), python=True)
+def plain_sum(tape, first, stop, linear, terms):
+    """Where the subtree at `first` is a sum of terms c, c * u, u * c and c / u, each with its own linear constant: those terms.
+
+    terms[3*j : 3*j+3] of a linear constant j: ALONE, FACTOR or OVER, and where u begins and ends.  terms[0] is -1 for what is no
+    such sum.  In one neither its values nor their derivatives by linear constants take a walk over the sums and products.
+    """
+    codes, link = tape.op, tape.link
+    terms[0] = -2
+    left, k = 1, first
+    while left > 0:
+        q = codes[k]
+        left -= 1
+        kind, c, begin, end = ALONE, k, k, k
+        if q == op.ADD:
+            left += 2
+            k += 1
+            continue
+        if q == op.MUL and codes[link[k]] == op.FREE and linear[link[link[k]]] == 1:
+            kind, c, begin, end = FACTOR, link[k], k + 1, link[k]
+        elif q == op.MUL or q == op.DIV:
+            kind, c, begin = FACTOR if q == op.MUL else OVER, k + 1, link[k]
+            end, open_slots = begin, 1
+            while open_slots > 0:
+                p = codes[end]
+                open_slots += -1 if p >= op.LITERAL else (1 if p <= op.LAST_BINARY or op.MIN <= p <= op.MOD else 0)
+                end += 1
+        if codes[c] != op.FREE or linear[link[c]] == 0:
+            terms[0] = -1
+            return
+        j = 3 * link[c]
+        terms[j], terms[j + 1], terms[j + 2] = kind, begin, end
+        k = max(c + 1, end)
+    for k in range(first, stop):
+        if codes[k] == op.COPY:
+            terms[0] = -1
+    if terms[0] == -2 and linear[0] == 0:
+        terms[0] = ALONE
 
 
 @nb.shared(nb.void(TAPE, nb.F2, nb.F1, nb.int64))

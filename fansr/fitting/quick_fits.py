@@ -10,7 +10,7 @@ import numpy as np
 
 from fansr.expressions import Tape, compilation as nb, copied, forward
 from fansr.fitting.levenberg_marquardt import DATA, PROGRAMS, descend, sharpen
-from fansr.fitting.linear_constants import DYNAMIC, HUGE, MAX_CONSTANTS, STATIC, split
+from fansr.fitting.linear_constants import DYNAMIC, HUGE, LINEAR, MAX_CONSTANTS, STATIC, plain_sum, split
 from fansr.fitting.variable_projection import LeastSquares, Workspace
 
 POINTS, FURTHER_POINTS = 32, 64  # of the first steps and of further ones
@@ -32,9 +32,9 @@ def quick_range(programs, k_first, k_stop, data, given, bars, fvu, consts):
         if programs.n_constants[k] <= MAX_CONSTANTS:
             most = max(most, programs.n_constants[k])
     V, A = np.empty((longest, M)), np.empty((longest, M))
-    states, flags = np.empty(longest, np.int64), np.empty((3, most), np.int64)
+    states, flags = np.empty(longest, np.int64), np.empty((4, 3 * most), np.int64)
     space = Workspace(
-        np.empty((most, M)), np.empty((2 + most, most)), np.empty((most, M)), flags[2], np.empty(M), np.empty((4 + 2 * most, most)),
+        np.empty((most, M)), np.empty((2 + most, most)), np.empty((most, M)), flags[3], np.empty(M), np.empty((4 + 2 * most, most)),
     )  # fmt: skip
     for k in range(k_first, k_stop):
         fvu[k] = np.inf
@@ -44,9 +44,10 @@ def quick_range(programs, k_first, k_stop, data, given, bars, fvu, consts):
         s, e = programs.start[k], programs.start[k + 1]
         L, c = e - s, consts[k, :C]
         tape = Tape(programs.op[s:e], programs.link[s:e], programs.literal[s:e], states[:L], V, A)
-        fit = LeastSquares(tape, 0, L, flags[0, :C], flags[1, :C], X, y, sw)
+        fit = LeastSquares(tape, 0, L, flags[0, :C], flags[1, :C], flags[2], X, y, sw)
         copied(given[k], c, 0, C)
         n_curved = split(tape, 0, L, fit.linear, fit.where)
+        plain_sum(tape, 0, L, fit.linear, fit.terms)
         n = min(M, max(POINTS, 6 * C)) if n_curved > 0 else M  # one solve is all that linear constants take
         forward(tape, 0, L, STATIC, X, 0, c, n)
         size = spreads[0] if n < M else spreads[2]
@@ -59,6 +60,7 @@ def quick_range(programs, k_first, k_stop, data, given, bars, fvu, consts):
             n = min(M, max(FURTHER_POINTS, n))
             tolerance = 1e-5 if ssr > 1e-7 * size else 1e-9
             ssr = descend(fit, space, c, n, FURTHER, 1e-30 * spreads[2], tolerance)
+        stepless = n < M or n_curved == 0
         if n < M:
             ssr = descend(fit, space, c, M, 0, 0.0, 0.0)
         if not (ssr < HUGE):
@@ -66,7 +68,8 @@ def quick_range(programs, k_first, k_stop, data, given, bars, fvu, consts):
         if ssr < 1e-8 * spreads[2]:
             ssr = sharpen(fit, space, c, M)
         else:  # as the constants are, rounded
-            forward(tape, 0, L, DYNAMIC, X, 0, c, M)
+            # Where descend() made no steps the curved positions are as these constants want them.
+            forward(tape, 0, L, LINEAR if stepless else DYNAMIC, X, 0, c, M)
             root, ssr = V[0], 0.0
             for i in range(M):
                 r = sw[i] * (y[i] - root[i])

@@ -10,18 +10,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import TAPE, Tape, backward, compilation as nb, forward
-from fansr.fitting.linear_constants import DYNAMIC, HUGE, LINEAR
+from fansr.expressions import TAPE, Tape, backward, compilation as nb, copied, forward
+from fansr.fitting.linear_constants import ALONE, CURVED, DYNAMIC, FACTOR, HUGE, LINEAR
 
 
 class LeastSquares(NamedTuple):
-    """One fit: the subtree first..stop-1 of a tape to `target` at the columns X, with split()'s linear and where."""
+    """One fit: the subtree first..stop-1 of a tape to `target` at the columns X, with split()'s linear and where, plain_sum()'s terms."""
 
     tape: Tape
     first: int
     stop: int
     linear: np.ndarray  # (C,) int64, 1 for the linear constants
     where: np.ndarray  # (C,) int64, each constant's position
+    terms: np.ndarray  # (3 * C,) int64
     X: np.ndarray  # (D, M) float64
     target: np.ndarray  # (M,) float64
     sw: np.ndarray  # (M,) float64, square roots of the weights
@@ -38,16 +39,49 @@ class Workspace(NamedTuple):
     small: np.ndarray  # (4 + 2 * C', C') float64
 
 
-FIT = nb.named(LeastSquares, TAPE, nb.int64, nb.int64, nb.I1, nb.I1, nb.F2, nb.F1, nb.F1)
+FIT = nb.named(LeastSquares, TAPE, nb.int64, nb.int64, nb.I1, nb.I1, nb.I1, nb.F2, nb.F1, nb.F1)
 SPACE = nb.named(Workspace, nb.F2, nb.F2, nb.F2, nb.I1, nb.F1, nb.F2)
 
 
-@nb.inner(fastmath=nb.REORDERED)
+@nb.inner(forceinline=True, fastmath=nb.REORDERED)
 def dot(a, b, n):
     """Sum of a*b over the first n."""
     total = 0.0
     for i in range(n):
         total += a[i] * b[i]
+    return total
+
+
+@nb.inner(forceinline=True, fastmath=nb.REORDERED)
+def less_and_dot(q, h, a, b, n):
+    """q -= h * a over the first n; returns the sum of the new q * b."""
+    total = 0.0
+    for i in range(n):
+        x = q[i] - h * a[i]
+        q[i] = x
+        total += x * b[i]
+    return total
+
+
+@nb.inner(forceinline=True, fastmath=nb.REORDERED)
+def less_and_square(q, h, a, n):
+    """q -= h * a over the first n; returns the sum of the new q * q."""
+    total = 0.0
+    for i in range(n):
+        x = q[i] - h * a[i]
+        q[i] = x
+        total += x * x
+    return total
+
+
+@nb.inner(forceinline=True, fastmath=nb.REORDERED)
+def scaled_and_dot(q, factor, b, n):
+    """q *= factor over the first n; returns the sum of the new q * b."""
+    total = 0.0
+    for i in range(n):
+        x = q[i] * factor
+        q[i] = x
+        total += x * b[i]
     return total
 
 
@@ -126,20 +160,27 @@ def project(fit, space, c, n):
     Gram-Schmidt with the residual as a further column, which is backward stable).  A[first] must hold sw.
     Returns the rank, or -1 when something is not finite.
     """
-    tape, first, linear = fit.tape, fit.first, fit.linear
+    tape, first, linear, terms = fit.tape, fit.first, fit.linear, fit.terms
     target, sw, A, Q, R = fit.target, fit.sw, tape.A, space.Q, space.R
     C = len(linear)
     res = space.residual
+    plain = terms[0] >= 0
     for j in range(C):
         if linear[j]:
             c[j] = 0.0
-    forward(tape, first, fit.stop, DYNAMIC, fit.X, 0, c, n)
-    root = tape.V[first]
-    for i in range(n):
-        res[i] = sw[i] * (target[i] - root[i])
-    if tape.state[first] & LINEAR == 0:
-        return 0
-    backward(tape, first, fit.stop, LINEAR, n)
+            if plain and terms[3 * j] != ALONE and tape.state[terms[3 * j + 1]] & CURVED:
+                forward(tape, terms[3 * j + 1], terms[3 * j + 2], CURVED, fit.X, 0, c, n)
+    if plain:
+        for i in range(n):
+            res[i] = sw[i] * target[i]
+    else:
+        forward(tape, first, fit.stop, DYNAMIC, fit.X, 0, c, n)
+        root = tape.V[first]
+        for i in range(n):
+            res[i] = sw[i] * (target[i] - root[i])
+        if tape.state[first] & LINEAR == 0:
+            return 0
+        backward(tape, first, fit.stop, LINEAR, n)
     coefficient = R[len(R) - 2]
     size = R[len(R) - 1]
     rank = 0
@@ -147,27 +188,39 @@ def project(fit, space, c, n):
         if not linear[j]:
             continue
         q = Q[rank]
-        norm = normalise(A[fit.where[j]], q, n)
-        if not (norm < HUGE):
-            return -1
-        if norm == 0.0:
-            continue
-        for p in range(rank):
-            basis = Q[p]
-            h = dot(basis, q, n)
-            R[p, rank] = h
+        kind = terms[3 * j] if plain else -1
+        u = tape.V[terms[3 * j + 1]] if kind > 0 else A[fit.where[j]]
+        if kind < 0 or kind == ALONE:
+            copied(sw if kind == ALONE else u, q, 0, n)
+        elif kind == FACTOR:
             for i in range(n):
-                q[i] -= h * basis[i]
-        left = math.sqrt(dot(q, q, n))
-        if left < 1e-11:  # depends on the columns before: leave this constant at 0
+                q[i] = sw[i] * u[i]
+        else:
+            for i in range(n):
+                q[i] = sw[i] / u[i]
+        square, norm = dot(q, q, n), 1.0
+        if not (1e-200 < square < 1e200):
+            norm = normalise(q, q, n)
+            if not (norm < HUGE):
+                return -1
+            if norm == 0.0:
+                continue
+            square = 1.0
+        left = square
+        if rank > 0:
+            h = dot(Q[0], q, n)
+            for p in range(1, rank):
+                R[p - 1, rank] = h
+                h = less_and_dot(q, h, Q[p - 1], Q[p], n)
+            R[rank - 1, rank] = h
+            left = less_and_square(q, h, Q[rank - 1], n)
+        if left < 1e-22 * square:  # depends on the columns before: leave this constant at 0
             continue
-        inverse = 1.0 / left
-        for i in range(n):
-            q[i] *= inverse
+        left = math.sqrt(left)
         R[rank, rank] = left
         space.chosen[rank] = j
         size[rank] = norm
-        h = dot(q, res, n)
+        h = scaled_and_dot(q, 1.0 / left, res, n)
         coefficient[rank] = h
         for i in range(n):
             res[i] -= h * q[i]

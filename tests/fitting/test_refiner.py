@@ -10,7 +10,7 @@ from fansr.expressions.program_kernels import Tape
 from fansr.expressions.programs import compile_many, evaluate
 from fansr.expressions.tokens import CONSTANT as C
 from fansr.fitting.curve_fitting import CurveFitter
-from fansr.fitting.linear_constants import split
+from fansr.fitting.linear_constants import ALONE, FACTOR, OVER, plain_sum, split
 from fansr.fitting.refiner import FULL, MAX_CONSTANTS, Refiner, Schedule
 from fansr.streams.seeds import rng_for
 
@@ -299,3 +299,47 @@ def test_curve_fitter_stops_when_time_is_over():
     fitter = CurveFitter(np.ones((5, 1)) * np.arange(5.0)[:, None], np.arange(5.0))
     fvus, _ = fitter.fit([LINE, LINE], over=lambda: next(asked))
     assert fvus[0] < 1e-20 and fvus[1] == np.inf
+
+
+PLAIN_SUMS = [  # as terms of their own constants, and the same with a sign taken out and put back
+    ("+ * c exp * c x1 c", "- * c exp * c x1 neg c"),
+    ("+ * sin * c x1 c + / c + c x2 c", "- * sin * c x1 c neg + / c + c x2 c"),
+    ("+ + * c x1 / c exp * c x2 * c * x2 tanh * c x1", "- + * c x1 / c exp * c x2 neg * c * x2 tanh * c x1"),
+    ("/ c + x1 * c x2", "neg / c + x1 * c x2"),
+    ("* + c x1 c", "neg * + c x1 c"),
+    ("+ c * c c", "- c neg * c c"),
+]
+
+
+def plain_terms(expr):
+    """What plain_sum() says of each constant: (kind, where u begins and ends) of the linear, None of others; None for no sum."""
+    program = compile_many([expr])[0]
+    tape = Tape(*program[:3], np.zeros(len(program.op), np.int64), np.zeros((1, 1)), np.zeros((1, 1)))
+    linear, where = np.zeros((2, program.n_constants), np.int64)
+    terms = np.full(3 * program.n_constants, 7, np.int64)
+    split(tape, 0, len(program.op), linear, where)
+    plain_sum(tape, 0, len(program.op), linear, terms)
+    rows = [tuple(row) if is_linear else None for row, is_linear in zip(terms.reshape(-1, 3).tolist(), linear)]
+    return rows if terms[0] >= 0 else None
+
+
+def test_plain_sums_are_told_apart():
+    def of(text):
+        return plain_terms([C if token == "c" else token for token in text.split()])
+
+    assert of("+ * c x1 + / c x2 c") == [(FACTOR, 3, 4), (OVER, 7, 8), (ALONE, 8, 8)]
+    assert of("+ * c x1 c") == [(FACTOR, 3, 4), (ALONE, 4, 4)]
+    assert of("+ / c + x1 c * exp * c x2 c") == [(OVER, 3, 6), None, None, (FACTOR, 7, 11)]
+    assert of("- * c x1 c") is None and of("+ * c x1 x2") is None and of("neg * c x1") is None
+    assert of("* x1 + c x2") is None and of("sin * c x1") is None
+
+
+@pytest.mark.parametrize(("plain", "other"), PLAIN_SUMS)
+def test_a_plain_sum_is_fitted_as_any_expression(plain, other):
+    plain, other = ([C if token == "c" else token for token in text.split()] for text in (plain, other))
+    assert plain_terms(plain) is not None and plain_terms(other) is None
+    X = table(3, D=2)
+    y = np.exp(-0.6 * X[:, 0]) + 0.3 * X[:, 1] / (X[:, 0] + 0.2)
+    weights = np.random.default_rng(4).uniform(0.2, 1, len(y))
+    fvus = [Refiner(X, y, weights=weights, seed=2).fit([expr])[0][0] for expr in (plain, other)]
+    assert fvus[0] == pytest.approx(fvus[1], rel=1e-6)

@@ -57,8 +57,9 @@ def canonical(g, L, out, arena):
         if depth != 1 or stack[1] > WIDTH:
             return 0
         unchanged = stack[1] == length
-        for i in range(length):
-            unchanged = unchanged and codes[i] == codes[stack[0] + i]
+        if stack[0] > 0:  # not in its old place
+            for i in range(length):
+                unchanged = unchanged and codes[i] == codes[stack[0] + i]
         before, length = stack[0], stack[1]
         if unchanged:
             break

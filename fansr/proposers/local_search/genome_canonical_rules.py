@@ -95,8 +95,13 @@ def constant(value, arena):
 
 @nb.shared(SEGMENT(nb.int64, SEGMENT, SEGMENT, ARENA_TYPE))
 def join(q, a, b, arena):
-    """A new node q over segments a and b (NOTHING: unary), as it stands; NOTHING without room or operands."""
+    """A node q over segments a and b (NOTHING: unary), as it stands; NOTHING without room or operands.
+
+    Where q and its operands stand in the arena already, one behind the other, that is the node: most are as they were.
+    """
     codes, values, s = arena.codes, arena.values, arena.top[0]
+    if a[0] > 0 and a[1] > 0 and codes[a[0] - 1] == q and (q > op.LAST_BINARY or (b[1] > 0 and b[0] == a[0] + a[1])):
+        return (a[0] - 1, 1 + a[1] + b[1])
     if s + 1 + a[1] + b[1] >= ARENA or a[1] == 0 or (q <= op.LAST_BINARY and b[1] == 0):
         return NOTHING
     codes[s], values[s] = q, 0.0
