@@ -22,6 +22,8 @@ from fansr.proposers.local_search.genomes import (
     below,
     blank,
     end,
+    hashed_with_values,
+    mixed,
     new_arena,
     put,
     row,
@@ -29,13 +31,13 @@ from fansr.proposers.local_search.genomes import (
 )
 from fansr.proposers.local_search.nearest_terms import (
     BEST,
+    GOALS,
     LIBRARY,
     SAMPLE,
     Best,
     clear,
     complete,
     nearest,
-    new_best,
     new_pass,
 )
 
@@ -161,13 +163,14 @@ def _child(whole, L, p, mode, completing, gone, library, best, j, longest, zeros
     return take(a, size, out, made, limits, arena)
 
 
-@nb.kernel(nb.int64(nb.W1, GENOMES, nb.I1, nb.int64, SAMPLE, LIBRARY, LIMITS, GENOMES))
-def aim(state, parents, aimed, tries, sample, library, limits, out):
+@nb.kernel(nb.int64(nb.W1, GENOMES, nb.I1, nb.int64, SAMPLE, LIBRARY, GOALS, LIMITS, GENOMES))
+def aim(state, parents, aimed, tries, sample, library, goals, limits, out):
     """Fill `out` with children of whole expressions (codes with fitted constants, from `spell`); aimed: how often each was a parent.
 
     For a random position the values that would make the expression exact are found by undoing, operator by
     operator, what stands above it; then the library term nearest to those values (or to what is missing as a summand
-    or as a factor) is put there.  Returns how many children were made.
+    or as a factor) is put there.  The leading parents come again and again, and so do the same goals: `goals` keeps what was found for
+    them.  Returns how many children were made.
     """
     arena, stack, a = new_arena(), np.empty(4 * WIDTH, np.int64), blank(WIDTH)
     n, V = sample.n, np.empty((4 * WIDTH, sample.n))
@@ -180,14 +183,7 @@ def aim(state, parents, aimed, tries, sample, library, limits, out):
         V,
     )
     target, weight, goal, goal_w = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    found, space = new_best(), new_pass()
-    # Goals that are asked for more than once: completions by the term taken out, the first for none, then a summand and a factor
-    # of the whole; their best terms where they are known for this parent.
-    known, kept_rows, kept_scores = (
-        np.zeros(MAX_TERMS + 3, np.int64),
-        np.empty((MAX_TERMS + 3, BEST), np.int64),
-        np.empty((MAX_TERMS + 3, BEST, 3)),
-    )
+    space = new_pass()
     zeros = np.zeros(WIDTH)
     Q, places = np.empty((MAX_TERMS + 3, n)), np.empty(MAX_TERMS + 1, np.int64)
     made = 0
@@ -207,8 +203,7 @@ def aim(state, parents, aimed, tries, sample, library, limits, out):
             places[n_terms] = i + 1
             n_terms += 1
             i = end(g, i + 1)
-        for i in range(len(known)):
-            known[i] = 0
+        parent = hashed_with_values(whole, L)
         # Positions added to a genome when it is written out whole do not count; a child may hardly be longer than allowed.
         extra = 2 * n_terms + 2
         longest = limits.longest + extra
@@ -219,14 +214,12 @@ def aim(state, parents, aimed, tries, sample, library, limits, out):
             fresh = aimed[i_parent] < OFTEN  # goals of the whole are the same each time
             completing = fresh and attempt < 3  # the sum as a whole
             gone, mode, p = -1, 0, 0
+            # What is asked for: to complete the sum without the term `gone`, or the goal of place p and mode.
             if completing:
                 gone = below(state, n_terms + 1) - 1 if n_terms > 1 else -1
                 if no_more and gone < 0:
                     gone = below(state, max(1, n_terms))
-                best = Best(kept_rows[gone + 1], kept_scores[gone + 1])
-                if known[gone + 1] == 0:
-                    known[gone + 1] = 1
-                    complete(sample, V, places, n_terms, gone, library, Q, space, best)
+                asked = gone + 2
             else:
                 p = below(state, L)
                 while not fresh and L > 1 and (p == 0 or tape.op[p] == op.LITERAL):
@@ -238,36 +231,40 @@ def aim(state, parents, aimed, tries, sample, library, limits, out):
                     if p == 0:
                         continue
                     mode = 0
-                best = found if p > 0 else Best(kept_rows[MAX_TERMS + mode], kept_scores[MAX_TERMS + mode])
-                if p > 0 or known[MAX_TERMS + mode] == 0:
-                    for i in range(n):
-                        target[i], weight[i] = sample.y[i], sample.sw[i]
-                    k = 0
-                    while k < p:
-                        left = 1
-                        child, other = k + 1, k + 1
-                        if tape.op[k] <= op.LAST_BINARY:
-                            left = 1 if p < tape.link[k] else 0
-                            child, other = (k + 1, tape.link[k]) if left else (tape.link[k], k + 1)
-                        _undo(tape.op[k], left, V[other], V[child], target, weight, n)
-                        k = child
-                    lost = 0
-                    for i in range(n):
-                        u = V[p, i]
-                        goal[i], goal_w[i] = target[i], weight[i]
-                        if mode == 1:
-                            goal[i] -= u
-                        elif mode == 2:
-                            goal[i] /= u
-                            goal_w[i] *= abs(u)
-                        if not (abs(goal[i]) < 1e100 and goal_w[i] < 1e100):
-                            goal[i], goal_w[i] = 0.0, 0.0
-                            lost += 1
-                    clear(best)
-                    if 3 * lost <= n:
-                        nearest(goal, goal_w, n, library, space, best)
-                    if p == 0:
-                        known[MAX_TERMS + mode] = 1
+                asked = 3 * p + mode + MAX_TERMS + 2
+            key = mixed(parent, nb.uint64(asked))
+            place = key & nb.uint64(len(goals.keys) - 1)
+            best, known = Best(goals.rows[place], goals.scores[place]), goals.keys[place] == key
+            goals.keys[place] = key
+            if not known and completing:
+                complete(sample, V, places, n_terms, gone, library, Q, space, best)
+            elif not known:
+                for i in range(n):
+                    target[i], weight[i] = sample.y[i], sample.sw[i]
+                k = 0
+                while k < p:
+                    left = 1
+                    child, other = k + 1, k + 1
+                    if tape.op[k] <= op.LAST_BINARY:
+                        left = 1 if p < tape.link[k] else 0
+                        child, other = (k + 1, tape.link[k]) if left else (tape.link[k], k + 1)
+                    _undo(tape.op[k], left, V[other], V[child], target, weight, n)
+                    k = child
+                lost = 0
+                for i in range(n):
+                    u = V[p, i]
+                    goal[i], goal_w[i] = target[i], weight[i]
+                    if mode == 1:
+                        goal[i] -= u
+                    elif mode == 2:
+                        goal[i] /= u
+                        goal_w[i] *= abs(u)
+                    if not (abs(goal[i]) < 1e100 and goal_w[i] < 1e100):
+                        goal[i], goal_w[i] = 0.0, 0.0
+                        lost += 1
+                clear(best)
+                if 3 * lost <= n:
+                    nearest(goal, goal_w, n, library, space, best)
             j = 0 if uniform(state) < 0.5 else below(state, BEST)
             before = made
             for _ in range(TAKES):  # the next best where a child was met before

@@ -100,13 +100,29 @@ def end(g, i):
 
 
 @nb.inner
+def mixed(h, bits):
+    """The hash h with further 64 bits worked in."""
+    h = (h ^ bits) * nb.uint64(0x100000001B3)
+    return h ^ (h >> nb.uint64(29))
+
+
+@nb.inner
 def hashed(g, first, stop):
     """64-bit hash of codes first..stop-1."""
     h = nb.uint64(0xCBF29CE484222325)
     for i in range(first, stop):
-        h = (h ^ nb.uint64(g[i] + 1)) * nb.uint64(0x100000001B3)
-        h ^= h >> nb.uint64(29)
+        h = mixed(h, nb.uint64(g[i] + 1))
     return h if h != nb.uint64(0) else nb.uint64(1)
+
+
+@nb.inner
+def hashed_with_values(g, L):
+    """64-bit hash of a genome's first L codes and the values of its constants."""
+    h = hashed(g.codes, 0, L)
+    for i in range(L):
+        if g.codes[i] == op.FREE:
+            h = mixed(h, np.float64(g.values[i]).view(np.uint64))
+    return h
 
 
 @nb.inner

@@ -18,7 +18,7 @@ from fansr.proposers.local_search.genome_to_expression import (
     without_summand,
 )
 from fansr.proposers.local_search.genomes import MAX_TERMS, WIDTH, Genomes, Limits
-from fansr.proposers.local_search.nearest_terms import Sample
+from fansr.proposers.local_search.nearest_terms import Sample, new_goals
 from fansr.proposers.local_search.random_mutations import Menu, breed
 from fansr.proposers.local_search.subtree_library import leading, stock
 
@@ -79,7 +79,7 @@ class Island:
         self.met = 0
         self.n_aim = min(len(y), 64)
         self.library = library or stock(self.refiner.columns[:, : self.n_aim].T, leading(X, target, columns))
-        self.terms = self.library
+        self.terms, self.goals = self.library, new_goals()
         self.population = self._empty(0)
         self.evaluations, self.stale, self.best = 0, 0, math.inf
         self.reported: set[bytes] = set()
@@ -207,7 +207,9 @@ class Island:
             return self._new(out, 0)
         sample = Sample(self.refiner.columns, self.refiner.y, self.refiner.sw, self.n_aim)
         parents = self.wholes(rows)
-        return self._new(out, aim(self.state, parents, rows["aimed"], tries, sample, self.terms, self.limits, out))
+        return self._new(
+            out, aim(self.state, parents, rows["aimed"], tries, sample, self.terms, self.goals, self.limits, out)
+        )
 
     def _new(self, out: Genomes, made: int) -> Genomes:
         """The first `made` genomes, counted as met."""

@@ -43,6 +43,14 @@ class Best(NamedTuple):
     scores: np.ndarray  # (BEST, 3) float64
 
 
+class Goals(NamedTuple):
+    """The best terms for goals asked for before, each in the place that its hash names, the latest where two share one."""
+
+    keys: np.ndarray  # (a power of 2,) uint64
+    rows: np.ndarray  # (as many, BEST) int64
+    scores: np.ndarray  # (as many, BEST, 3) float64
+
+
 class Pass(NamedTuple):
     """Work space of a pass over the library."""
 
@@ -54,10 +62,11 @@ class Pass(NamedTuple):
 
 
 S1, S2, S3 = (nb.Array(nb.float32, n, "C") for n in (1, 2, 3))
-LIBRARY, SAMPLE, BEST_TYPE, PASS = (
+LIBRARY, SAMPLE, BEST_TYPE, GOALS, PASS = (
     nb.named(Library, nb.F2, nb.I2, nb.I1, S3, S2, S2),
     nb.named(Sample, nb.F2, nb.F1, nb.F1, nb.int64),
     nb.named(Best, nb.I1, nb.F2),
+    nb.named(Goals, nb.W1, nb.I2, nb.F3),
     nb.named(Pass, S2, S1, S1, nb.I1, S1),
 )
 
@@ -74,10 +83,9 @@ def new_pass():
     )
 
 
-@nb.inner(_nrt=True)
-def new_best():
-    """Room for the best terms."""
-    return Best(np.empty(BEST, np.int64), np.empty((BEST, 3)))
+def new_goals(places: int = 4096) -> Goals:
+    """No goals; to be kept with the sample and the library they are asked with."""
+    return Goals(np.zeros(places, np.uint64), np.empty((places, BEST), np.int64), np.empty((places, BEST, 3)))
 
 
 @nb.inner

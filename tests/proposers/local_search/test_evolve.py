@@ -151,7 +151,17 @@ def aimed(X, y, expr, consts, tries=400):
     out = Island._empty(tries)
     sample = Sample(island.refiner.columns, island.refiner.y, island.refiner.sw, island.n_aim)
     limits = Limits(40, 6, island.limits.table)
-    made = aim(island.state, genomes_of(rows), rows["aimed"], tries, sample, island.terms, limits, genomes_of(out))
+    made = aim(
+        island.state,
+        genomes_of(rows),
+        rows["aimed"],
+        tries,
+        sample,
+        island.terms,
+        island.goals,
+        limits,
+        genomes_of(out),
+    )
     return [genome_to_expression.to_tokens(out["G"][k, : out["lengths"][k]]) for k in range(made)]
 
 
