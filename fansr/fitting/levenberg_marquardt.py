@@ -36,6 +36,7 @@ from fansr.fitting.variable_projection import (
     back_substitute,
     dot,
     less_and_dot,
+    misfit,
     normalise,
     project,
     solve_positive,
@@ -247,11 +248,7 @@ def squares(tape, X, c, y, sw):
     for offset in range(0, M, block):
         n = min(block, M - offset)
         forward(tape, 0, L, STATIC, X, offset, c, n)
-        root = tape.V[0]
-        part = 0.0
-        for i in range(n):
-            r = sw[offset + i] * (root[i] - y[offset + i])
-            part += r * r
+        part = misfit(tape.V[0], y[offset:], sw[offset:], n)
         if not (part < HUGE):
             return np.inf
         total += part

@@ -11,7 +11,7 @@ import numpy as np
 from fansr.expressions import Tape, compilation as nb, copied, forward
 from fansr.fitting.levenberg_marquardt import DATA, PROGRAMS, descend, sharpen
 from fansr.fitting.linear_constants import DYNAMIC, HUGE, LINEAR, MAX_CONSTANTS, STATIC, plain_sum, split
-from fansr.fitting.variable_projection import LeastSquares, Workspace
+from fansr.fitting.variable_projection import LeastSquares, Workspace, misfit
 
 POINTS, FURTHER_POINTS = 32, 64  # of the first steps and of further ones
 FIRST, FURTHER = 3, 4  # Levenberg-Marquardt steps on those
@@ -49,13 +49,11 @@ def quick_range(programs, k_first, k_stop, data, given, bars, fvu, consts):
         n_curved = split(tape, 0, L, fit.linear, fit.where)
         plain_sum(tape, 0, L, fit.linear, fit.terms)
         n = min(M, max(POINTS, 6 * C)) if n_curved > 0 else M  # one solve is all that linear constants take
-        forward(tape, 0, L, STATIC, X, 0, c, n)
+        forward(tape, 0, L, STATIC, X, 0, c, M)  # most candidates come to all points
         size = spreads[0] if n < M else spreads[2]
         ssr = descend(fit, space, c, n, FIRST, 1e-29 * size, 1e-3)
         if not (ssr < HUGE and ssr < bars[k, 0] * size):
             continue
-        if n < M:
-            forward(tape, 0, L, STATIC, X, 0, c, M)
         if n_curved > 0 and ssr < bars[k, 1] * size:
             n = min(M, max(FURTHER_POINTS, n))
             tolerance = 1e-5 if ssr > 1e-7 * size else 1e-9
@@ -70,9 +68,6 @@ def quick_range(programs, k_first, k_stop, data, given, bars, fvu, consts):
         else:  # as the constants are, rounded
             # Where descend() made no steps the curved positions are as these constants want them.
             forward(tape, 0, L, LINEAR if stepless else DYNAMIC, X, 0, c, M)
-            root, ssr = V[0], 0.0
-            for i in range(M):
-                r = sw[i] * (y[i] - root[i])
-                ssr += r * r
+            ssr = misfit(V[0], y, sw, M)
         if ssr < HUGE:
             fvu[k] = ssr / spreads[2]

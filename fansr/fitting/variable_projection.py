@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fansr.expressions import TAPE, Tape, backward, compilation as nb, copied, forward
-from fansr.fitting.linear_constants import ALONE, CURVED, DYNAMIC, FACTOR, HUGE, LINEAR
+from fansr.expressions import TAPE, Tape, backward, compilation as nb, forward
+from fansr.fitting.linear_constants import ALONE, CURVED, DYNAMIC, FACTOR, HUGE, LINEAR, OVER
 
 
 class LeastSquares(NamedTuple):
@@ -85,6 +85,16 @@ def scaled_and_dot(q, factor, b, n):
     return total
 
 
+@nb.inner(forceinline=True, fastmath=nb.REORDERED)
+def misfit(values, target, sw, n):
+    """Sum of (sw * (values - target))^2 over the first n."""
+    total = 0.0
+    for i in range(n):
+        r = sw[i] * (values[i] - target[i])
+        total += r * r
+    return total
+
+
 @nb.inner
 def normalise(a, q, n):
     """q = a / |a| without overflow; returns |a|, 0 for a zero column and NaN for one that is not finite."""
@@ -152,6 +162,29 @@ def back_substitute(R, x, n):
         x[p] = s / R[p, p]
 
 
+@nb.inner(forceinline=True, fastmath=nb.REORDERED)
+def _column(kind, sw, u, q, n):
+    """q = the column of a linear constant of this kind (-1: u itself); returns the sum of q * q."""
+    total = 0.0
+    if kind == FACTOR:
+        for i in range(n):
+            x = sw[i] * u[i]
+            q[i] = x
+            total += x * x
+    elif kind == OVER:
+        for i in range(n):
+            x = sw[i] / u[i]
+            q[i] = x
+            total += x * x
+    else:
+        given = sw if kind == ALONE else u
+        for i in range(n):
+            x = given[i]
+            q[i] = x
+            total += x * x
+    return total
+
+
 @nb.shared(nb.int64(FIT, SPACE, nb.F1, nb.int64))
 def project(fit, space, c, n):
     """Set the linear constants of c to their least-squares values given the curved ones.
@@ -190,15 +223,7 @@ def project(fit, space, c, n):
         q = Q[rank]
         kind = terms[3 * j] if plain else -1
         u = tape.V[terms[3 * j + 1]] if kind > 0 else A[fit.where[j]]
-        if kind < 0 or kind == ALONE:
-            copied(sw if kind == ALONE else u, q, 0, n)
-        elif kind == FACTOR:
-            for i in range(n):
-                q[i] = sw[i] * u[i]
-        else:
-            for i in range(n):
-                q[i] = sw[i] / u[i]
-        square, norm = dot(q, q, n), 1.0
+        square, norm = _column(kind, sw, u, q, n), 1.0
         if not (1e-200 < square < 1e200):
             norm = normalise(q, q, n)
             if not (norm < HUGE):

@@ -183,7 +183,7 @@ def aim(state, parents, aimed, tries, sample, library, goals, limits, out):
         V,
     )
     target, weight, goal, goal_w = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    space = new_pass()
+    space = new_pass(len(library.tiles))
     zeros = np.zeros(WIDTH)
     Q, places = np.empty((MAX_TERMS + 3, n)), np.empty(MAX_TERMS + 1, np.int64)
     made = 0

@@ -59,6 +59,9 @@ class Pass(NamedTuple):
     values: np.ndarray  # (TILE,) float32
     rows: np.ndarray  # (LEADING,) int64, the terms in the lead
     leads: np.ndarray  # (LEADING,) float32, their values, smallest first
+    # Of a sum's completion, once known (T,): each term's products with the constant and its squares, the same for all sums.
+    known: np.ndarray  # (T,) int64
+    whole: np.ndarray  # (T, 2, TILE) float32
 
 
 S1, S2, S3 = (nb.Array(nb.float32, n, "C") for n in (1, 2, 3))
@@ -67,19 +70,21 @@ LIBRARY, SAMPLE, BEST_TYPE, GOALS, PASS = (
     nb.named(Sample, nb.F2, nb.F1, nb.F1, nb.int64),
     nb.named(Best, nb.I1, nb.F2),
     nb.named(Goals, nb.W1, nb.I2, nb.F3),
-    nb.named(Pass, S2, S1, S1, nb.I1, S1),
+    nb.named(Pass, S2, S1, S1, nb.I1, S1, nb.I1, S3),
 )
 
 
 @nb.inner(_nrt=True)
-def new_pass():
-    """Work space of a pass."""
+def new_pass(n_tiles):
+    """Work space of passes over a library of so many tiles, for one sample."""
     return Pass(
         np.empty((VECTORS, POINTS), np.float32),
         np.empty(VECTORS * TILE, np.float32),
         np.empty(TILE, np.float32),
         np.empty(LEADING, np.int64),
         np.empty(LEADING, np.float32),
+        np.zeros(n_tiles, np.int64),
+        np.empty((n_tiles, 2, TILE), np.float32),
     )
 
 
@@ -110,32 +115,24 @@ def _insert(best, k, score, a, b):
     best.scores[j, 0], best.scores[j, 1], best.scores[j, 2] = score, a, b
 
 
-@nb.shared(nb.void(S2, S2, nb.int64, S1), fastmath=nb.REORDERED)
-def _products(tile, vectors, count, sums):
-    """Products of a tile's terms u with vectors: sums[r*TILE + k] = sum of vectors[r]*u_k, the last one's with u_k^2.
+@nb.shared(nb.void(S2, S2, nb.int64, nb.int64, S1), fastmath=nb.REORDERED)
+def _products(tile, vectors, first, stop, sums):
+    """Products of a tile's terms u with vectors: sums[r*TILE + k] = sum of vectors[r]*u_k for r from first to stop-1.
 
     tile (POINTS, TILE).  Four points at a time and two vectors, so that what is loaded is used more than once.
     """
-    for k in range(count * TILE):
+    for k in range(first * TILE, stop * TILE):
         sums[k] = np.float32(0)
-    last = count - 1
-    squares = sums[last * TILE : count * TILE]
     for i in range(0, POINTS, 4):
         a, b, c, d = tile[i], tile[i + 1], tile[i + 2], tile[i + 3]
-        v = vectors[last]
-        p, q, s, t = v[i], v[i + 1], v[i + 2], v[i + 3]
-        r = last % 2
-        if r == 0:
+        r = first
+        if (stop - first) % 2 == 1:
+            v, some = vectors[r], sums[r * TILE : (r + 1) * TILE]
+            p, q, s, t = v[i], v[i + 1], v[i + 2], v[i + 3]
             for k in range(TILE):
-                squares[k] += p * (a[k] * a[k]) + q * (b[k] * b[k]) + s * (c[k] * c[k]) + t * (d[k] * d[k])
-        else:
-            w = vectors[0]
-            e, f, g, h = w[i], w[i + 1], w[i + 2], w[i + 3]
-            some = sums[:TILE]
-            for k in range(TILE):
-                some[k] += e * a[k] + f * b[k] + g * c[k] + h * d[k]
-                squares[k] += p * (a[k] * a[k]) + q * (b[k] * b[k]) + s * (c[k] * c[k]) + t * (d[k] * d[k])
-        while r < last:
+                some[k] += p * a[k] + q * b[k] + s * c[k] + t * d[k]
+            r += 1
+        while r < stop:
             v, w = vectors[r], vectors[r + 1]
             p, q, s, t = v[i], v[i + 1], v[i + 2], v[i + 3]
             e, f, g, h = w[i], w[i + 1], w[i + 2], w[i + 3]
@@ -146,20 +143,43 @@ def _products(tile, vectors, count, sums):
             r += 2
 
 
+@nb.shared(nb.void(S2, S1, S1, S1), fastmath=nb.REORDERED)
+def _moments(tile, weights, goal, sums):
+    """Three rows of sums over a tile's points for each term u: of weights*u, of goal*u, of weights*u^2."""
+    mean, along, squares = sums[:TILE], sums[TILE : 2 * TILE], sums[2 * TILE : 3 * TILE]
+    for k in range(3 * TILE):
+        sums[k] = np.float32(0)
+    for i in range(0, POINTS, 4):
+        a, b, c, d = tile[i], tile[i + 1], tile[i + 2], tile[i + 3]
+        p, q, s, t = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+        e, f, g, h = goal[i], goal[i + 1], goal[i + 2], goal[i + 3]
+        for k in range(TILE):
+            mean[k] += p * a[k] + q * b[k] + s * c[k] + t * d[k]
+            along[k] += e * a[k] + f * b[k] + g * c[k] + h * d[k]
+            squares[k] += p * (a[k] * a[k]) + q * (b[k] * b[k]) + s * (c[k] * c[k]) + t * (d[k] * d[k])
+
+
 @nb.inner
 def _lead(values, first, space):
     """Those terms of a tile whose value is small enough take their places in the lead."""
     leads, rows = space.leads, space.rows
     worst = leads[LEADING - 1]
-    for k in range(TILE):
-        value = values[k]
-        if value < worst:
-            j = LEADING - 1
-            while j > 0 and value < leads[j - 1]:
-                leads[j], rows[j] = leads[j - 1], rows[j - 1]
-                j -= 1
-            leads[j], rows[j] = value, first + k
-            worst = leads[LEADING - 1]
+    width = len(values) // 8  # not a number that is known to the compiler, which would write out the loop over it
+    for begin in range(0, len(values), width):
+        some, small = values[begin:], 0
+        for k in range(width):
+            small += some[k] < worst
+        if small == 0:  # as in most parts of a tile
+            continue
+        for k in range(width):
+            value = some[k]
+            if value < worst:
+                j = LEADING - 1
+                while j > 0 and value < leads[j - 1]:
+                    leads[j], rows[j] = leads[j - 1], rows[j - 1]
+                    j -= 1
+                leads[j], rows[j] = value, first + begin + k
+                worst = leads[LEADING - 1]
 
 
 @nb.inner
@@ -169,7 +189,7 @@ def _no_lead(space):
         space.rows[j], space.leads[j] = -1, np.float32(np.inf)
 
 
-@nb.shared(nb.int64(nb.F1, nb.F1, nb.int64, LIBRARY, PASS))
+@nb.shared(nb.int64(nb.F1, nb.F1, nb.int64, LIBRARY, PASS), fastmath=nb.REORDERED)
 def screen(target, sw, n, library, space):
     """The terms T for which a + b*T or b*T comes nearest to target on the first POINTS points, in float32; 0: not to be said.
 
@@ -200,13 +220,12 @@ def screen(target, sw, n, library, space):
             w = (sw[i] / largest) ** 2 / weight
             weights[i] = w
             goal[i] = w * ((target[i] - mean) / size)
-        space.vectors[2, i] = weights[i]
     mu = np.float32(mean / size)
     sums, values = space.sums, space.values
     along = sums[TILE : 2 * TILE]
     squares = sums[2 * TILE : 3 * TILE]
     for t in range(len(library.tiles)):
-        _products(library.tiles[t], space.vectors, 3, sums)
+        _moments(library.tiles[t], weights, goal, sums)
         centre, price = library.centres[t], library.prices[t]
         for k in range(TILE):
             g = centre[k] + sums[k]
@@ -329,12 +348,17 @@ def complete(sample, V, places, n_terms, out, library, Q, space, best):
             v[i] = w * Q[r, i] if r < rank else (w * residual[i] / size if r == rank else w * w)
     values, sums = space.values, space.sums
     for t in range(len(library.tiles)):
-        _products(library.tiles[t], space.vectors, rank + 2, sums)
-        squares = sums[(rank + 1) * TILE : (rank + 2) * TILE]
+        constant, squares = space.whole[t, 0], space.whole[t, 1]
+        if space.known[t] == 0:
+            space.known[t] = 1
+            _moments(library.tiles[t], space.vectors[rank + 1], space.vectors[0], sums)
+            for k in range(TILE):
+                constant[k], squares[k] = sums[TILE + k], sums[2 * TILE + k]
+        _products(library.tiles[t], space.vectors, 1, rank + 1, sums)
         along = sums[rank * TILE : (rank + 1) * TILE]
         for k in range(TILE):
-            values[k] = squares[k]
-        for r in range(rank):
+            values[k] = squares[k] - constant[k] * constant[k]
+        for r in range(1, rank):
             some = sums[r * TILE : (r + 1) * TILE]
             for k in range(TILE):
                 values[k] -= some[k] * some[k]

@@ -21,11 +21,12 @@ def _complete(sample, V, places, n_terms, out, library, Q, space, best):
     complete(sample, V, places, n_terms, out, library, Q, space, best)
 
 
-def work():
+def work(library):
     """(space, best) as the kernels want them."""
     space = Pass(
         np.empty((VECTORS, POINTS), np.float32), np.empty(VECTORS * TILE, np.float32), np.empty(TILE, np.float32),
         np.empty(LEADING, np.int64), np.empty(LEADING, np.float32),
+        np.zeros(len(library.tiles), np.int64), np.empty((len(library.tiles), 2, TILE), np.float32),
     )  # fmt: skip
     return space, Best(np.empty(BEST, np.int64), np.empty((BEST, 3)))
 
@@ -60,7 +61,7 @@ def test_nearest_is_the_best_of_a_plain_loop(low, high):
         if trial % 2:
             target = target + 0.3 * np.std(target) * library.values[other] / np.std(library.values[other])
         sw = rng.uniform(0.2, 1.0, 64) * (rng.random(64) < 0.9)
-        space, best = work()
+        space, best = work(library)
         _nearest(target, sw, 64, library, space, best)
         scores = plain_scores(library, target, sw)
         lowest = scores.min()
@@ -90,8 +91,8 @@ def test_complete_is_the_best_of_a_plain_loop():
             + 0.01 * rng.normal(size=64)
         )
         sw = rng.uniform(0.2, 1.0, 64)
+        space, best = work(library)
         for out in (-1, 0, 1):
-            space, best = work()
             sample = Sample(np.ascontiguousarray(X.T), y, sw, 64)
             _complete(sample, V, places, 2, out, library, np.empty((9, 64)), space, best)
             stay = [np.ones(64), *(V[place] for t, place in enumerate((1, 4)) if t != out)]
