@@ -230,15 +230,15 @@ def function_row(q, a, v, n):
         for i in range(n):
             large += abs(a[i]) > LARGEST_ANGLE  # NaN is not
         quarters = 1 if q == op.COS else 0
-        if large == 0:
-            for i in range(n):
-                v[i] = _turned(a[i], quarters)
-        else:
-            for i in range(n):
-                v[i] = math.cos(a[i]) if quarters else math.sin(a[i])
+        for i in range(n):
+            v[i] = _turned(a[i], quarters)
         if q == op.SIN:  # a zero keeps its sign
             for i in range(n):
                 v[i] = a[i] if abs(a[i]) < 1e-9 else v[i]
+        if large > 0:  # these alone, so that no value depends on its neighbours
+            for i in range(n):
+                if abs(a[i]) > LARGEST_ANGLE:
+                    v[i] = math.cos(a[i]) if quarters else math.sin(a[i])
     elif q == op.TANH:
         for i in range(n):
             v[i] = _tanh(a[i])

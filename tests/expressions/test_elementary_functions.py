@@ -110,6 +110,7 @@ def test_exact_values():
 
 def test_a_row_of_any_length_has_the_values_of_its_numbers():
     x = RNG.normal(0, 3, 70)
+    x[40:50] *= 1e7  # sin and cos of these are the C library's
     for name in CASES:
         one_by_one = np.concatenate([values(name, v[None]) for v in x])
         for n in range(1, 70):
