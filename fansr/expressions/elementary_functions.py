@@ -2,7 +2,7 @@
 
 The C library's are called with one number at a time, 8 to 28 ns each; here a loop has no calls and no branches, so that it is
 compiled to vector instructions.  Each function reduces its argument to a small range, takes a polynomial there and puts the
-rest back by the bits of the number.  Errors are below 1.5 units in the last place over the whole range (tests/expressions/
+rest back by the bits of the number.  Errors are below 1.6 units in the last place over the whole range (tests/expressions/
 test_elementary_functions.py), and zeros, infinities, NaN, overflow and underflow come out as the definitions say.
 
 Coefficients interpolate at Chebyshev's nodes of the reduced range (computed with 60 digits); what they leave is below 2e-17 of a value.

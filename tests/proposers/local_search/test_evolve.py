@@ -14,7 +14,7 @@ from fansr.proposers.local_search.aimed_mutations import aim
 from fansr.proposers.local_search.genome_canonical_form import canonical_rows
 from fansr.proposers.local_search.genomes import Limits
 from fansr.proposers.local_search.island import BINARY_CUMULATIVE, KINDS, UNARY_CUMULATIVE, Island, genomes_of
-from fansr.proposers.local_search.nearest_terms import Sample
+from fansr.proposers.local_search.nearest_terms import Sample, new_goals
 from fansr.proposers.local_search.subtree_library import leading
 from fansr.proposers.parts.target_views import views
 
@@ -163,6 +163,22 @@ def aimed(X, y, expr, consts, tries=400):
         genomes_of(out),
     )
     return [genome_to_expression.to_tokens(out["G"][k, : out["lengths"][k]]) for k in range(made)]
+
+
+def test_goals_that_are_known_give_the_children_they_gave():
+    X = np.random.default_rng(5).uniform(0.5, 2.0, (100, 3))
+    island = Island(X, X[:, 0] * np.sin(X[:, 1] * X[:, 2]), None, views(X[:, 0])[0], [0, 1, 2], 40, 3)
+    rows = rows_of([["+", "*", C, "x1", C], ["+", "*", C, "sin", "x2", C]], [[0.8, 0.1], [1.2, 0.3]])
+    sample = Sample(island.refiner.columns, island.refiner.y, island.refiner.sw, island.n_aim)
+    goals, children = new_goals(), []
+    for kept in (goals, goals, goals, new_goals()):  # the same draws, with all known the second time; then other draws
+        out = Island._empty(200)
+        state = np.array([7 + 2 * (len(children) > 1)], np.uint64)
+        limits = Limits(40, 6, np.zeros(NO_TABLE, np.uint64))
+        made = aim(state, genomes_of(rows), rows["aimed"], 60, sample, island.terms, kept, limits, genomes_of(out))
+        children.append((made, out["G"].tobytes(), out["W"].tobytes()))
+    assert children[0] == children[1] and children[2] == children[3] and children[0] != children[2]
+    assert children[0][0] > 20 and (goals.keys != 0).sum() > 10
 
 
 def test_exponential_of_logarithms_is_a_product():
