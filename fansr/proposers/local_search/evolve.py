@@ -89,8 +89,9 @@ def _verdicts(judge: Refiner, found, jobs, over) -> list[Candidate]:
     for k, (_, consts) in enumerate(found):
         given[k, : len(consts)] = consts
     fvu, consts = judge.run(programs, FULL._replace(starts=4), given=given, jobs=jobs, over=over)
+    values = [consts[k, : programs.n_constants[k]].copy() for k in range(len(found))]
     return [
-        Candidate(expr, consts[k, : programs.n_constants[k]].copy(), float(fvu[k]), "evolve")
+        Candidate(expr, values[k], float(fvu[k]), "evolve")
         for k, (expr, _) in enumerate(found)
-        if np.isfinite(fvu[k])
+        if np.isfinite(fvu[k]) and np.isfinite(values[k]).all()
     ]
