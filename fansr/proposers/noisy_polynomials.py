@@ -151,7 +151,10 @@ def written(table: Table, one: Sum) -> list[Base]:
     P, Q = values(table.U, one.above), values(table.U, one.below)
     weight = table.root / np.abs(slope(view) * lead)
     for _ in range(3):
-        solved = np.linalg.lstsq(weight[:, None] * np.hstack([P, -S[:, None] * Q]), weight * S * lead, rcond=None)[0]
+        B, t = weight[:, None] * np.hstack([P, -S[:, None] * Q]), weight * S * lead
+        if not (np.isfinite(B).all() and np.isfinite(t).all()):  # what stands below is 0 on a row
+            return []
+        solved = np.linalg.lstsq(B, t, rcond=None)[0]
         weight = table.root / np.abs(slope(view) * (lead + Q @ solved[len(one.above) :]))
     c = np.zeros(2 * len(vectors))
     c[[vectors.index(v) for v in one.above]] = solved[: len(one.above)]

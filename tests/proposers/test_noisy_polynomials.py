@@ -74,6 +74,20 @@ def test_what_noise_covers_is_left_to_others():
     assert best_of(X[:10], y[:10]) is None
 
 
+def test_a_zero_below_on_a_row_is_no_trouble(capfd):
+    X = np.random.default_rng(2).integers(0, 4, (60, 3)).astype(float)
+    y = (X[:, 0] + X[:, 1] * X[:, 2] + 1) / (X[:, 0] + 2)
+    shown = (y + 0.01 * np.random.default_rng(3).normal(size=60)).round(3)
+    best_of(X, shown)
+    table = Table(Problem(X, shown, list("abc")), [0, 1, 2], False, np.random.default_rng(0))
+    one = noisy_polynomials.Sum(
+        0.0, noisy_polynomials.seen(table, "y"), (1, 0, 0), ((0, 0, 0), (0, 1, 0)), ((0, 0, 0),)
+    )
+    with np.errstate(all="ignore"):
+        noisy_polynomials.written(table, one)
+    assert "illegal" not in "".join(capfd.readouterr())
+
+
 def test_sums_of_all_terms_and_of_terms_of_one_degree():
     X = np.random.default_rng(0).uniform(1, 2, (60, 3))
     table = Table(Problem(X, X[:, 0], list("abc")), [0, 1, 2], False, np.random.default_rng(0))
