@@ -32,6 +32,7 @@ MOST_TERMS, SHARE = 60, 0.7  # monomials in all, and for each row
 DEGREES, ALIKE = (2, 3, 4), (2, 3, 4, 6)  # of all monomials up to a degree, and of all of one degree alone
 TERM_NATS = 4.0  # of a term's symbols, beside its coefficient's half logarithm of the rows
 NOISE = 0.1  # share of the variance left above which a table says nothing of many terms
+FAR = 3 * NOISE  # the same of the best law so far
 QUOTIENTS = (
     (1, 1, False),
     (2, 1, False),
@@ -58,8 +59,10 @@ def propose(problem: Problem, budget: Budget, rng: np.random.Generator, pool=Non
     columns = distinct_columns(problem.X)
     if len(problem.y) < 12 or not 0 < len(columns) <= MOST_COLUMNS or not np.ptp(problem.y) > 0:
         return
+    if pool is not None and pool.best is not None and pool.best.fvu > FAR:
+        return
     table = Table(problem, columns, False, rng)
-    yield from proposals(problem, "polynomials", _batches(table), budget, 2, 30.0)
+    yield from proposals(problem, "polynomials", _batches(table), budget, 2, 30.0, worst=NOISE)
 
 
 def _batches(table: Table) -> Iterator[list[Base]]:

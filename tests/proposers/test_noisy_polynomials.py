@@ -97,3 +97,23 @@ def test_sums_of_all_terms_and_of_terms_of_one_degree():
     few = Table(Problem(X[:20], X[:20, 0], list("abc")), [0, 1, 2], False, np.random.default_rng(0))
     assert [len(one) for one in noisy_polynomials.term_sets(few)] == [10, 6, 10]
     assert [(len(a), len(b)) for a, b in noisy_polynomials.quotient_sets(few)] == [(4, 4), (10, 4), (6, 3)]
+
+
+def test_a_table_that_nothing_explains_is_not_looked_at():
+    D, law = LAWS["sum"]
+    X = sides(np.random.default_rng(4), 60, D)
+    y = law(*X.T).round(1)
+    problem = Problem(X, y, list("abcd"))
+
+    class Best:
+        fvu = 0.4
+
+    class Pool:
+        best = Best()
+
+    def asked():
+        return list(noisy_polynomials.propose(problem, Budget(None), np.random.default_rng(0), Pool()))
+
+    assert asked() == []
+    Pool.best.fvu = 0.2
+    assert any(candidate.fvu < 1e-4 for batch in asked() for candidate in batch)
