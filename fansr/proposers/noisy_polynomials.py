@@ -38,6 +38,10 @@ QUOTIENTS = (
     (2, 1, False),
     (2, 1, True),
 )  # degrees above and below, and whether all terms are of that one alone
+CLOSE, ROWS_PER_TERM = (
+    1e-3,
+    8,
+)  # where more of the variance is left, with fewer rows a choice among so many sums fits the noise
 FEWEST, KEPT = 3, 12  # terms of a sum: of fewer others take care, more are a series
 REACH = 4.0  # times the least noise that all monomials leave under a view, up to which another view's are looked at
 NEAR, SUMS = 12.0, 3  # nats within which other sums than the best are proposed too, and how many in all
@@ -106,7 +110,7 @@ def laws(
             share = max(squares / spread, 1e-30)
             if len(live) < FEWEST or share * n > NOISE * (n - len(live)):
                 break
-            if len(live) > KEPT:
+            if len(live) > KEPT or (share > CLOSE and ROWS_PER_TERM * len(live) > n):
                 continue
             nats = 0.5 * n * math.log(share) + len(live) * (0.5 * math.log(n) + TERM_NATS)
             over = tuple(above[k] for k in live if k < len(above))
