@@ -309,9 +309,14 @@ def wave_power(k: np.ndarray, v: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def coefficients(columns, goal: np.ndarray, w: np.ndarray | None = None) -> tuple[np.ndarray, float]:
-    """(c, share of the goal's square left) of least squares on columns of any size; w (n,) multiplies rows."""
+    """(c, share of the goal's square left) of least squares on columns of any size; w (n,) multiplies rows.
+
+    Where a number is not finite the share is infinite.
+    """
     A = np.column_stack(columns)
     A, t = (A, goal) if w is None else (A * w[:, None], goal * w)
+    if not (np.isfinite(A).all() and np.isfinite(t).all()):
+        return np.zeros(A.shape[1]), math.inf
     size = np.maximum(np.abs(A).max(axis=0), 1e-300)
     c = np.linalg.lstsq(A / size, t, rcond=1e-13)[0] / size
     r = t - A @ c
