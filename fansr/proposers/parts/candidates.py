@@ -11,6 +11,9 @@ from fansr.expressions import CONSTANT, free
 from fansr.fitting import Budget, Candidate, Problem
 
 
+NO_NUMBERS = frozenset(("inf", "-inf", "nan"))  # literals of coefficients that overflowed
+
+
 def finish(expr: Sequence[str], source: str, fvu: float = math.inf) -> Candidate:
     """A candidate whose literals have become free constants with their values."""
     freed, values = free(list(expr))
@@ -41,7 +44,7 @@ def measured(problem: Problem, exprs, source: str) -> list[Candidate]:
     """Candidates of expressions with literals, with their FVU on all points; the hopeless are left out."""
     from fansr.expressions import evaluate_many
 
-    found = [finish(expr, source) for expr in exprs if len(expr) < 1000]
+    found = [finish(expr, source) for expr in exprs if len(expr) < 1000 and NO_NUMBERS.isdisjoint(expr)]
     if not found:
         return []
     values = evaluate_many([c.expr for c in found], problem.X, [c.consts for c in found])  # (K, M)

@@ -11,7 +11,8 @@ NEAR, EXACT, FAR = ("*", "2.4", "exp", "*", "-1.2", "x1"), ("*", "2.5", "exp", "
 
 
 def test_measured_leaves_out_the_hopeless():
-    found = measured(PROBLEM, [NEAR, ("log", "neg", "x1"), FAR], "here")
+    overflowed = [("*", "inf", "x1"), ("+", "x1", "-inf"), ("nan",)]
+    found = measured(PROBLEM, [NEAR, ("log", "neg", "x1"), *overflowed, FAR], "here")
     assert [c.length for c in found] == [6, 1] and {c.source for c in found} == {"here"}
     values = 2.4 * np.exp(-1.2 * x)
     assert np.isclose(found[0].fvu, np.sum((values - PROBLEM.y) ** 2) / np.sum((PROBLEM.y - PROBLEM.y.mean()) ** 2))
