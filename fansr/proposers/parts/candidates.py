@@ -10,7 +10,6 @@ import numpy as np
 from fansr.expressions import CONSTANT, free
 from fansr.fitting import Budget, Candidate, Problem
 
-
 NO_NUMBERS = frozenset(("inf", "-inf", "nan"))  # literals of coefficients that overflowed
 
 
