@@ -1,6 +1,6 @@
 """exp, log, sin, cos, sinh, cosh, tanh and cube root of rows of numbers, many numbers an instruction; parts of other kernels.
 
-The C library's are called with one number at a time, 8 to 28 ns each; here a loop has no calls and no branches, so that it is
+The C library's are called with one number at a time; here a loop has no calls and no branches, so that it is
 compiled to vector instructions.  Each function reduces its argument to a small range, takes a polynomial there and puts the
 rest back by the bits of the number.  Errors are below 1.6 units in the last place over the whole range (tests/expressions/
 test_elementary_functions.py), and zeros, infinities, NaN, overflow and underflow come out as the definitions say.
