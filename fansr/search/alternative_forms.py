@@ -15,13 +15,10 @@ import numpy as np
 
 from fansr.expressions import from_tree, variable_index
 from fansr.fitting import Candidate
-from fansr.search.monomials import inverse, monomials, term_of, times, written
-from fansr.search.plain_forms import (
-    ROUNDING,
+from fansr.search.law_trees import (
     added,
     coefficient,
     everywhere,
-    if_as_good,
     scaled,
     summands,
     text_of,
@@ -29,6 +26,8 @@ from fansr.search.plain_forms import (
     values_on,
     with_text,
 )
+from fansr.search.monomials import inverse, monomials, term_of, times, written
+from fansr.search.plain_forms import ROUNDING, if_as_good
 from fansr.search.spelling import linear
 
 TOLD = 6.0  # over the rows: the relative loss of fit that a plainer law may cost to be worth the selection's look

@@ -9,7 +9,7 @@
     exp(t log 2), exp(-t log 10)           2^t, 10^(-t)
     1.6955206^t                            exp(0.528 t)
 
-`arranged` orders what is handed out; `saturation` and `whole_base` are rules for plain_forms.everywhere, `line` for a whole tree.
+`arranged` orders what is handed out; `saturation` and `whole_base` are rules for law_trees.everywhere, `line` for a whole tree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from fansr.expressions import CONSTANT, from_tree, part_of_logarithm, variable_index
 from fansr.fitting import Candidate
-from fansr.search.plain_forms import (
+from fansr.search.law_trees import (
     added,
     coefficient,
     everywhere,

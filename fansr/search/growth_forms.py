@@ -7,7 +7,7 @@
     a/(1/x + 1/z)                          a x z/(x + z)
     (3.7 - 8.4e-5 x)^5.3                   1013 (1 - x/4.4e4)^5.3
 
-Rules for plain_forms.everywhere; nothing is fitted.
+Rules for law_trees.everywhere; nothing is fitted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from fansr.search.plain_forms import SAME, coefficient, has_fitted_power, scaled, summands, with_text
+from fansr.search.law_trees import SAME, coefficient, has_fitted_power, scaled, summands, with_text
 from fansr.search.spelling import linear
 
 _WHOLE = ("pow2", "pow3", "pow4", "pow5")

@@ -2,7 +2,7 @@
 
     a b + 1.5 a + 1.3 b + 1.95    {a b: 1, a: 1.5, b: 1.3, 1: 1.95}    (a + 1.3) (b + 1.5)
 
-Trees are those of plain_forms.py.
+Trees are those of law_trees.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fansr.search.plain_forms import added, coefficient, factors, joined, scaled, summands
+from fansr.search.law_trees import added, coefficient, factors, joined, scaled, summands
 
 MOST = 24  # terms of a sum that is multiplied out
 SAME = 1e-9  # relative difference of coefficients that are one

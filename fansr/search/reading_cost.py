@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fansr.expressions import CONSTANT, part_of_logarithm, part_of_pi, to_tree, variable_index
-from fansr.search.plain_forms import text_of
+from fansr.search.law_trees import text_of
 
 DIGIT, MOST_DIGITS, TOLD = 0.3, 9, 12  # a digit's price, digits that count, digits that are looked at
 ONE, FRACTION = 0.6, 0.5  # of the number 1; besides, of a constant that is no small whole number

@@ -11,7 +11,7 @@
     1.51e-85 cosh(-20 x), |20 x| > 100     exp(20 (x - 9.8))/2
 
 A rule is a function of a node that yields other forms of it, all equal to it for all real arguments for which it has a value, but for
-`saturated` and `roots`, which ask the rows.  Which reads quickest is told by reading_cost.py.  Trees and helpers are those of plain_forms.py; nothing is fitted, and what is kept fits as before.
+`saturated` and `roots`, which ask the rows.  Which reads quickest is told by reading_cost.py.  Trees and helpers are those of law_trees.py; nothing is fitted, and what is kept fits as before.
 """
 
 from __future__ import annotations
@@ -23,23 +23,21 @@ import numpy as np
 
 from fansr.fitting import Candidate
 from fansr.search.growth_forms import half_way, logistic, of_a_share
-from fansr.search.monomials import factored, monomials, one_exponential, parts_of, product, written
-from fansr.search.plain_forms import (
-    QUARTER,
+from fansr.search.law_trees import (
     SAME,
     added,
     alike,
     coefficient,
     everywhere,
     factors,
-    if_as_good,
-    in_order,
     scaled,
     summands,
     tree_of,
     values_on,
     with_text,
 )
+from fansr.search.monomials import factored, monomials, one_exponential, parts_of, product, written
+from fansr.search.plain_forms import QUARTER, if_as_good, in_order
 from fansr.search.reading_cost import MOST_DIGITS, TOLD, count, head, price
 from fansr.search.spelling import linear
 from fansr.search.sum_forms import hinges, shared, squares, sums, whole_roots

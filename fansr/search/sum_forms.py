@@ -1,6 +1,6 @@
 """Other forms of sums, for rewriting.py: multiplied out, as products, by their whole roots, as squares, with kinks as hinges.
 
-A rule is a function of a node that yields trees equal to it.  Trees are those of plain_forms.py.
+A rule is a function of a node that yields trees equal to it.  Trees are those of law_trees.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from fansr.search.law_trees import SAME, added, coefficient, scaled, summands, with_text
 from fansr.search.monomials import factored, monomials, parts_of, product, written
-from fansr.search.plain_forms import SAME, added, coefficient, scaled, summands, with_text
 from fansr.search.reading_cost import head
 from fansr.search.spelling import linear
 

@@ -5,7 +5,7 @@ import pytest
 
 from fansr.expressions import evaluate, free, from_infix, to_infix
 from fansr.fitting import Candidate
-from fansr.search import arrangement, plain_forms
+from fansr.search import arrangement, law_trees
 
 X = np.random.default_rng(0).uniform(0.5, 3.0, (40, 3))
 
@@ -81,6 +81,6 @@ def test_powers_of_a_number_of_many_digits_are_exponentials():
     for law, token in (("2.3*1.6955206**x1", "exp"), ("2.3*1.5**x1", "pow"), ("2.3*x1**1.6955206", "pow")):
         expr, consts = free(from_infix(law))
         candidate = Candidate(expr, np.array(consts))
-        rewritten = plain_forms.text_of(plain_forms.everywhere(plain_forms.tree_of(candidate), arrangement.uneven_base))
+        rewritten = law_trees.text_of(law_trees.everywhere(law_trees.tree_of(candidate), arrangement.uneven_base))
         assert token in rewritten[0]
         assert np.allclose(evaluate(rewritten[0], X, rewritten[1]), evaluate(expr, X, consts), rtol=1e-13)

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from fansr.expressions import evaluate, free, from_infix, from_tree, n_constants, to_infix
 from fansr.fitting import Candidate, Refiner
 from fansr.search import alternative_forms, arrangement, monomials, rewriting, sum_forms
-from fansr.search.plain_forms import text_of, tree_of
+from fansr.search.law_trees import text_of, tree_of
 from tests.random_trees import random_tree
 
 X = np.random.default_rng(0).uniform(0.5, 3.0, (90, 4))
