@@ -22,6 +22,7 @@ import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.exact_support import support
 from fansr.proposers.parts.expression_assembly import (
     HALF,
     ONE,
@@ -39,7 +40,6 @@ from fansr.proposers.parts.inner_scan import FAMILIES, Projector, golden, usable
 from fansr.proposers.parts.monomials import distinct_columns, factors_of, monomials
 from fansr.proposers.parts.sum_spelling import short_sum
 from fansr.proposers.parts.terms import thinned
-from fansr.proposers.rational import support
 
 ROWS = 200  # points the projections see
 MOST_COLUMNS, MOST_TERMS = 7, 66

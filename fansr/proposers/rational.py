@@ -20,6 +20,7 @@ import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.proposers.parts.candidates import proposals
+from fansr.proposers.parts.exact_support import FAINT, KEPT, support
 from fansr.proposers.parts.expression_assembly import (
     HALF,
     ONE,
@@ -43,12 +44,10 @@ MOST_COLUMNS = 8
 MOST_TERMS, DEGREE = 470, {1: 12, 2: 10, 3: 8}
 SHARE = 0.92  # monomials for each point: some points must be left to tell
 QUOTIENT_TERMS, QUOTIENT_DEGREE = 90, {1: 8, 2: 6}  # above or below a bar
+LEFT_OVER = 60  # points more than unknowns of a quotient of many columns
 MOST_FRONTS = 80  # monomials tried as what stands below a polynomial
 EXACT = 1e-22  # squared residual relative to the target's spread that counts as none
-TOLD = 1e-10  # of R's largest diagonal: no smaller one, and R c = Q't tells c as well as the rows do
 FAR = 1e-6  # share of the target's spread that a quotient may leave
-FAINT = 3e-5  # share of the target below which a term belongs to a series, not to a law; three times that in quotients
-KEPT = 30  # terms of a law at most
 LARGEST_LOG = 600  # of a coefficient: beyond it is no float
 
 
@@ -161,7 +160,7 @@ def polynomials(table: Table) -> Iterator[list[Base]]:
         good = near[(left**2).sum(axis=0) < table.exact * (n - len(vectors))]
         sums: dict[tuple, tuple] = {}
         for k in sorted(good, key=lambda k: sum(looks[k][2]))[:6]:
-            chosen = support(B, T[:, k], factors=(Q, R))
+            chosen = support(B, T[:, k], factors=(Q, R), vectors=vectors)
             if chosen is not None:
                 view, S, front = looks[k]
                 one = Polynomial.of(table, view, S, front, [vectors[i] for i in chosen])
@@ -184,37 +183,6 @@ def _widened(Q: np.ndarray, R: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, n
             below = np.zeros((corner.shape[0], known))
             return np.hstack([Q, more]), np.block([[R, first + second], [below, corner]])
     return np.linalg.qr(B)
-
-
-def support(
-    B: np.ndarray, t: np.ndarray, exact: float = 1e-20, factors: tuple[np.ndarray, np.ndarray] | None = None
-) -> list[int] | None:
-    """Columns of B (unit rms) that the exact solution of B c = t (unit spread) needs; None where it is a series.
-
-    exact: the mean squared residual that still counts as none; factors: Q and R of B where they are known.
-    """
-    Q, R = np.linalg.qr(B) if factors is None else factors
-    inside = Q.T @ t
-    left = t - Q @ inside
-    if float(left @ left) / len(t) > exact:
-        return None  # not even with all of them
-    size = np.abs(np.diag(R))
-    chosen = np.arange(B.shape[1])
-    for faint in (1e-9, 1e-8, 1e-7):
-        if len(chosen) == len(size) and size.min() > TOLD * size.max():
-            c = np.linalg.solve(R, inside)
-        else:
-            c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
-        chosen = chosen[np.abs(c) > faint]
-        if not 0 < len(chosen):
-            return None
-    c, *_ = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)
-    r = t - B[:, chosen] @ c
-    if len(chosen) > KEPT or np.abs(c).min() < FAINT or float(r @ r) / len(t) > exact:
-        return None
-    if len(chosen) > max(3, 0.75 * B.shape[1]) and np.abs(c).min() < 1e-3:
-        return None
-    return chosen.tolist()
 
 
 class Polynomial(NamedTuple):
@@ -257,6 +225,7 @@ def exponentials(table: Table) -> Iterator[list[Base]]:
     if table.each != 1 or not ((y > 0).all() or (y < 0).all()) or not (table.U != 0).all():
         return
     logs = np.log(np.abs(table.U))
+    logarithms = [tuple(-99 * (k == j) for k in range(D)) for j in range(D)]  # next to no monomial
     t = np.log(np.abs(y))
     for degree in degrees(D, min(QUOTIENT_TERMS * 2, int(SHARE * n) - D), {1: 4}) if t.std() > 0 else ():
         if degree > 4:
@@ -264,7 +233,7 @@ def exponentials(table: Table) -> Iterator[list[Base]]:
         vectors = table.monomials(degree)
         B = np.column_stack([values(table.U, vectors), logs])
         size = np.sqrt((B * B).mean(axis=0))
-        chosen = support(B / size, t / t.std()) if (size > 0).all() else None
+        chosen = support(B / size, t / t.std(), vectors=[*vectors, *logarithms]) if (size > 0).all() else None
         if chosen is None or max(chosen) < len(vectors):
             yield []
             continue
@@ -293,7 +262,7 @@ def quotients(table: Table) -> Iterator[list[Base]]:
     """Laws y ** (1 / power) = P / Q of the lowest degree that is exact; [] after every degree that is not."""
     n, D = table.U.shape
     looks = [view for view, _, front in table.views if not any(front) and view.outer.power in (ONE, HALF)]
-    for degree in degrees(D, min(QUOTIENT_TERMS, n // 5), QUOTIENT_DEGREE):
+    for degree in degrees(D, min(QUOTIENT_TERMS, max(n // 5, (n - LEFT_OVER) // 2 if D > 2 else 0)), QUOTIENT_DEGREE):
         vectors = table.monomials(degree, 4)
         B = values(table.U, vectors)
         laws: list[Base] = []

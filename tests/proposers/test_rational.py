@@ -6,6 +6,7 @@ import pytest
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
 from fansr.proposers import rational
+from fansr.proposers.parts import exact_support
 
 
 def make(law, D, M=300, low=0.4, high=3.0, seed=1):
@@ -81,9 +82,17 @@ def test_the_support_is_that_of_the_sum_and_none_of_another_function():
     rng = np.random.default_rng(0)
     B = rng.normal(size=(60, 12))
     t = B[:, [2, 5, 11]] @ [1.0, -0.5, 0.25]
-    assert rational.support(B, t / t.std()) == [2, 5, 11] == rational.support(B, t / t.std(), factors=np.linalg.qr(B))
-    assert rational.support(np.column_stack([B, B[:, 3] + B[:, 4]]), t / t.std()) == [2, 5, 11]  # dependent columns
-    assert rational.support(B, (t + 1e-6 * np.sin(B[:, 0])) / t.std()) is None
+    assert (
+        exact_support.support(B, t / t.std())
+        == [2, 5, 11]
+        == exact_support.support(B, t / t.std(), factors=np.linalg.qr(B))
+    )
+    assert exact_support.support(np.column_stack([B, B[:, 3] + B[:, 4]]), t / t.std()) == [
+        2,
+        5,
+        11,
+    ]  # dependent columns
+    assert exact_support.support(B, (t + 1e-6 * np.sin(B[:, 0])) / t.std()) is None
 
 
 def test_quotients_that_are_not_near_the_target_are_not_spelled():

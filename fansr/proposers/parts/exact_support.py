@@ -1,0 +1,109 @@
+"""Which columns of a matrix the exact solution of B c = t needs: the terms of a law that holds to the last digit.
+
+What does not belong comes out as nothing.  Where the columns are much alike, as powers of a column from 9.17 to 9.25 are, nothing is
+nothing but for rounding that is magnified; it is then told by what a column's absence would leave, against the rounding of t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from fansr.proposers.parts.monomials import Exponents
+
+TOLD = 1e-10  # of R's largest diagonal: no smaller one, and R c = Q't tells c as well as the rows do
+FAINT = 3e-5  # share of the target below which a term belongs to a series, not to a law
+FAINT_OF_EXACT = 1e-8  # the same where nothing is left but the target's own rounding, to which a series would go on
+LARGEST = 1e3  # shares of the target in the latter: larger ones cancel
+SERIES = 4  # terms in a row that are those of a series
+KEPT = 30  # terms of a law at most
+ROUNDING = 1e-15  # of the target's largest value: what its own arithmetic may have left
+UNNEEDED = 4.0  # times what all columns leave: what may be left without those that say nothing
+
+
+def support(
+    B: np.ndarray,
+    t: np.ndarray,
+    exact: float = 1e-20,
+    factors: tuple[np.ndarray, np.ndarray] | None = None,
+    vectors: Sequence[Exponents] | None = None,
+) -> list[int] | None:
+    """Columns of B (n, T) of unit rms that the exact solution of B c = t of unit spread needs; None where it is a series.
+
+    exact: the mean squared residual that still counts as none; factors: Q and R of B where they are known; vectors: exponents of
+    B's columns where they are monomials, which lets columns much alike be told apart.
+    """
+    Q, R = np.linalg.qr(B) if factors is None else factors
+    inside = Q.T @ t
+    left = t - Q @ inside
+    if float(left @ left) / len(t) > exact:
+        return None  # not even with all of them
+    size = np.abs(np.diag(R))
+    chosen = np.arange(B.shape[1])
+    for faint in (1e-9, 1e-8, 1e-7):
+        if len(chosen) == len(size) and size.min() > TOLD * size.max():
+            c = np.linalg.solve(R, inside)
+        else:
+            c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
+        chosen = chosen[np.abs(c) > faint]
+        if not 0 < len(chosen):
+            return None
+    told = vectors is None or size.min() > TOLD * size.max()
+    if told and _is_law(B, t, chosen, exact, FAINT):
+        return chosen.tolist()
+    rounding = (ROUNDING * float(np.abs(t).max())) ** 2
+    if vectors is None or float(left @ left) / len(t) > rounding:
+        return None
+    chosen = _needed(B, t, rounding)
+    if 2 * len(chosen) > len(size) or _goes_on({tuple(vectors[k]) for k in chosen}):
+        return None
+    return chosen.tolist() if _is_law(B, t, chosen, UNNEEDED * rounding, FAINT_OF_EXACT, LARGEST) else None
+
+
+def _goes_on(vectors: set[Exponents]) -> bool:
+    """Whether SERIES terms in a row differ by one factor each, as those of a series do."""
+    for one in vectors:
+        for other in vectors:
+            step = tuple(b - a for a, b in zip(one, other))
+            if any(step) and min(step) >= 0:
+                if all(tuple(a + k * s for a, s in zip(one, step)) in vectors for k in range(2, SERIES)):
+                    return True
+    return False
+
+
+def _is_law(B, t, chosen: np.ndarray, exact: float, faint: float, largest: float = np.inf) -> bool:
+    """Whether a sum of those columns is t, and its coefficients those of a law."""
+    if not 0 < len(chosen) <= KEPT:
+        return False
+    c, *_ = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)
+    r, size = t - B[:, chosen] @ c, np.abs(c)
+    if size.min() < faint or size.max() > largest or float(r @ r) / len(t) > exact:
+        return False
+    return len(chosen) <= max(3, 0.75 * B.shape[1]) or size.min() >= 1e-3
+
+
+def _needed(B: np.ndarray, t: np.ndarray, rounding: float) -> np.ndarray:
+    """Columns left when those are taken away, half of them at a time, whose absence leaves no more than rounding (mean square)."""
+    chosen, bar = np.arange(B.shape[1]), UNNEEDED * rounding * len(t)
+    Q, R = np.linalg.qr(B)
+    while len(chosen) > 1:
+        with np.errstate(all="ignore"):
+            inverse = solve_triangular(R, np.eye(len(chosen)), check_finite=False)
+            # What is left rises by c_k^2 / (R'R)^-1_kk without column k.
+            rise = np.nan_to_num((inverse @ (Q.T @ t)) ** 2 / (inverse * inverse).sum(axis=1), nan=0.0)
+        order = np.argsort(rise)
+        unneeded = order[rise[order] < bar]
+        count = (len(unneeded) + 1) // 2
+        while count:
+            others = np.sort(np.setdiff1d(np.arange(len(chosen)), unneeded[:count]))
+            Q, R = np.linalg.qr(B[:, chosen[others]])
+            r = t - Q @ (Q.T @ t)
+            if r @ r < bar and len(others):
+                break
+            count //= 2
+        if not count:
+            break
+        chosen = chosen[others]
+    return chosen
