@@ -6,7 +6,6 @@ import pytest
 from fansr.expressions.programs import evaluate
 from fansr.fitting.problem import Budget, Problem
 from fansr.proposers import rational
-from fansr.proposers.parts import exact_support
 
 
 def make(law, D, M=300, low=0.4, high=3.0, seed=1):
@@ -78,23 +77,6 @@ def test_a_polynomial_times_a_column_is_the_same_law_once():
     assert len(first) == len({tuple(c.expr) for c in first}) == 1
 
 
-def test_the_support_is_that_of_the_sum_and_none_of_another_function():
-    rng = np.random.default_rng(0)
-    B = rng.normal(size=(60, 12))
-    t = B[:, [2, 5, 11]] @ [1.0, -0.5, 0.25]
-    assert (
-        exact_support.support(B, t / t.std())
-        == [2, 5, 11]
-        == exact_support.support(B, t / t.std(), factors=np.linalg.qr(B))
-    )
-    assert exact_support.support(np.column_stack([B, B[:, 3] + B[:, 4]]), t / t.std()) == [
-        2,
-        5,
-        11,
-    ]  # dependent columns
-    assert exact_support.support(B, (t + 1e-6 * np.sin(B[:, 0])) / t.std()) is None
-
-
 def test_quotients_that_are_not_near_the_target_are_not_spelled():
     x = np.linspace(1, 2, 40)
     B = np.column_stack([np.ones(40), x, x * x])
@@ -111,3 +93,32 @@ def test_factors_are_widened(dependent):
     B[:, 7] = B[:, 1] - B[:, 2] if dependent else B[:, 7]
     Q, R = rational._widened(*np.linalg.qr(B[:, :4]), B)
     assert np.allclose(Q @ R, B) and np.allclose(Q.T @ Q, np.eye(9)) and np.allclose(R, np.triu(R))
+
+
+def relative_to(low, width, D, M=256, seed=0):
+    low, width = np.broadcast_to(low, D), np.broadcast_to(width, D)
+    return low + width * np.random.default_rng(seed).uniform(0, 1, (M, D))
+
+
+def test_polynomials_of_columns_that_hardly_vary():
+    X = relative_to([1.4, 2.3, 9.17, 5.15], [1.7, 5.4, 0.08, 0.8], 4)
+    a, b, c, d = X.T
+    y = 0.2652 * (b - c) * (b - d) * c * d + a + c
+    found = best(Problem(X=X, y=y, names=["a", "b", "c", "d"]))
+    assert found is not None and found.length <= 40
+    unseen = relative_to(0.5, 9.0, 4, seed=1)  # far outside: only the law itself goes on
+    a, b, c, d = unseen.T
+    assert np.allclose(
+        evaluate(found.expr, unseen, found.consts), 0.2652 * (b - c) * (b - d) * c * d + a + c, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("D", [5, 6])
+def test_quotients_of_five_and_six_columns(D):
+    def law(X):
+        return (1.3 * X[:, 0] * X[:, 1] + X[:, 2] ** 2) / (X[:, 3] * X[:, 4] * X[:, D - 1] + 2.5 * X[:, 1])
+
+    X, unseen = relative_to(0.5, 2.5, D), relative_to(0.5, 2.5, D, seed=1)
+    found = best(Problem(X=X, y=law(X), names=[f"x{j + 1}" for j in range(D)]))
+    assert found is not None and found.length <= 22
+    assert np.allclose(evaluate(found.expr, unseen, found.consts), law(unseen), rtol=1e-9)

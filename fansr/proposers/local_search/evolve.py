@@ -56,15 +56,20 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1, ope
     ]
     limit = EVALUATIONS * budget.work if budget.seconds is None else math.inf
     for island in islands:
-        island.seed(list(pool)[:60] if pool else [], jobs, over)
-        island.grow(POPULATION, jobs, over)
+        island.seed(list(pool)[:25] if pool else [], jobs, over)
+        island.grow(80, jobs, over)
         if over():
             return
         yield []
+    grown = set()
     for turn in itertools.count():
         if over() or sum(island.evaluations for island in islands) >= limit:
             return
         island = _next(islands, turn, rng)
+        if turn >= 3 * len(islands) and id(island) not in grown:
+            grown.add(id(island))
+            island.seed(list(pool)[:60] if pool else [], jobs, over)
+            island.grow(POPULATION, jobs, over)
         island.generation(rng, jobs, over)
         found = island.news(4 if turn % 8 else 12)
         if found:
@@ -76,7 +81,7 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1, ope
 
 def _next(islands, turn, rng) -> Island:
     """Whose turn it is: each its own in the first rounds, then mostly the island with the lowest score."""
-    if turn < 3 * len(islands) or rng.random() < 0.35:
+    if turn < len(islands) or rng.random() < 0.35:
         return islands[turn % len(islands)]
     return min(islands, key=lambda island: island.best + 0.04 * island.stale)
 

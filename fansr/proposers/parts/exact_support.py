@@ -17,7 +17,7 @@ TOLD = 1e-10  # of R's largest diagonal: no smaller one, and R c = Q't tells c a
 FAINT = 3e-5  # share of the target below which a term belongs to a series, not to a law
 FAINT_OF_EXACT = 1e-8  # the same where nothing is left but the target's own rounding, to which a series would go on
 LARGEST = 1e3  # shares of the target in the latter: larger ones cancel
-SERIES = 4  # terms in a row that are those of a series
+SERIES = 4  # terms that differ by powers of one factor only, and are those of a series
 KEPT = 30  # terms of a law at most
 ROUNDING = 1e-15  # of the target's largest value: what its own arithmetic may have left
 UNNEEDED = 4.0  # times what all columns leave: what may be left without those that say nothing
@@ -63,12 +63,14 @@ def support(
 
 
 def _goes_on(vectors: set[Exponents]) -> bool:
-    """Whether SERIES terms in a row differ by one factor each, as those of a series do."""
+    """Whether SERIES terms are one of them times powers of one factor, as those of a series are."""
+    highest = max(map(sum, vectors))
     for one in vectors:
-        for other in vectors:
+        for other in vectors - {one}:
             step = tuple(b - a for a, b in zip(one, other))
-            if any(step) and min(step) >= 0:
-                if all(tuple(a + k * s for a, s in zip(one, step)) in vectors for k in range(2, SERIES)):
+            if min(step) >= 0:
+                powers = (tuple(a + k * s for a, s in zip(one, step)) for k in range(highest + 1))
+                if sum(power in vectors for power in powers) >= SERIES:
                     return True
     return False
 
