@@ -74,6 +74,11 @@ def above(t: np.ndarray) -> np.ndarray:
     return -float(t.min()) + float(np.ptp(t)) * _geometric(1e-3, 1e2, 18)
 
 
+def beyond(t: np.ndarray) -> np.ndarray:
+    """k that keep k - t above 0, from very near to far."""
+    return above(-t)
+
+
 def aside(t: np.ndarray) -> np.ndarray:
     """k that keep t + k on one side of 0, from very near to far."""
     return np.concatenate([-above(-t)[::-1], above(t)])
@@ -87,6 +92,18 @@ def centred(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def falling(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return -centred(t)[0][::-1], centred(t)[1]
+
+
+def stretched(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(k, c) of exp(-(t/c)^k)."""
+    return _geometric(0.3, 4.0, 9), _geometric(0.05, 10.0, 11) * float(t.max())
+
+
+def vogel(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(k, c) of exp(k / (t + c)), poles to the left of the table."""
+    span = float(np.ptp(t))
+    k = _geometric(0.3, 66.0, 20) * span
+    return np.concatenate([-k[::-1], k]), -float(t.min()) + span * _geometric(0.1, 30.0, 14)
 
 
 def logarithms(x: np.ndarray) -> np.ndarray:
@@ -110,6 +127,11 @@ CURVES = {
     "inv2": (Family("inv pow2 + a k", aside), "x x2", "1 x"),
     "log": (Family("log + a k", above), "x x2 x3 exp cos", "1 x"),
     "root": (Family("pow1_2 + a k", above), "x x2 x3 x4 1/x 1/x2 exp", "1 x"),
+    "log of 1": (Family("log + 1.0 * k a", rates), "x x2", "1"),
+    "delay": (Family("log - 1.0 / a k", beyond), "x x2", "1 x"),
+    "rest": (Family("pow1_2 - k a", beyond), "x x2 x3 x4 sin", "1 x"),
+    "inv root": (Family("inv pow1_2 + a k", above), "x x2", "1 x x2"),
+    "inv rest": (Family("inv pow1_2 - k a", beyond), "x x2", "1 x x2"),
     "wave": (Family("sin + * k a c", waves), "x x2 x3 1/x root", "1 x 1/x sin cos"),
     "tanh": (Family("tanh * k - a c", centred), "x log", "1"),
     "logistic": (Family("inv + 1.0 exp * k - a c", falling), "x", "1"),
@@ -118,6 +140,8 @@ CURVES = {
         "x",
         "1",
     ),
+    "stretched": (Family("exp neg pow / a c k", stretched), "x", "1"),
+    "vogel": (Family("exp / k + a c", vogel), "x", "1"),
     "atan": (Family("atan * k - a c", centred), "x", "1"),
     "bell": (Family("exp neg pow2 * k - a c", centred), "x log", "1"),
     "peak": (Family("inv + 1.0 pow2 * k - a c", centred), "x", "1"),

@@ -24,6 +24,13 @@ LAWS = {
     "rise and fall": (lambda x: 2 * x * np.exp(-x), 0, 6),
     "cotangent": (lambda x: 1 / np.tan(x), 0.1, 1.4),
     "root": (lambda x: 2 * np.sqrt(x**2 + 3) - 1, -2, 5),
+    "ellipse": (lambda x: 2 * np.sqrt(1 - x**2 / 30), 0, 5),
+    "Lorentz factor": (lambda x: 1.3 / np.sqrt(1 - x**2 / 30), 0, 5),
+    "softened potential": (lambda x: -3 / np.sqrt(x**2 + 1.7), 0, 6),
+    "time to charge": (lambda x: -2.5 * np.log(1 - x / 12), 0, 11),
+    "growth of a logarithm": (lambda x: 2.5 * np.log(1 + x / 3), 0, 11),
+    "Weibull": (lambda x: 4 - 4 * np.exp(-((x / 3) ** 1.7)), 0.1, 9),
+    "vapour pressure": (lambda x: 1.8 * np.exp(-560 / (x + 60)), 100, 400),
 }
 
 
