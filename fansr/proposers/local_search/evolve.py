@@ -27,6 +27,9 @@ from fansr.proposers.local_search.ratio_island import QuotientIsland
 from fansr.proposers.parts.target_views import views
 
 LONGEST = 30  # tokens of a genome
+# An island begins with a few of the best candidates and a few random genomes, so that all have bred soon; with as many as it holds
+# it begins once more when each has had so many turns.
+FIRST_SEEDS, FIRST_GENOMES, SEEDS, WHOLE_FROM = 25, 80, 60, 3
 ROWS = 128  # points an island sees; the refiner's quick rounds use the first 32 of them
 EVALUATIONS = 60_000  # without a clock, times budget.work
 
@@ -56,19 +59,19 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1, ope
     ]
     limit = EVALUATIONS * budget.work if budget.seconds is None else math.inf
     for island in islands:
-        island.seed(list(pool)[:25] if pool else [], jobs, over)
-        island.grow(80, jobs, over)
+        island.seed(list(pool)[:FIRST_SEEDS] if pool else [], jobs, over)
+        island.grow(FIRST_GENOMES, jobs, over)
         if over():
             return
         yield []
-    grown = set()
+    small = list(islands)
     for turn in itertools.count():
         if over() or sum(island.evaluations for island in islands) >= limit:
             return
         island = _next(islands, turn, rng)
-        if turn >= 3 * len(islands) and id(island) not in grown:
-            grown.add(id(island))
-            island.seed(list(pool)[:60] if pool else [], jobs, over)
+        if turn >= WHOLE_FROM * len(islands) and island in small:
+            small.remove(island)
+            island.seed(list(pool)[:SEEDS] if pool else [], jobs, over)
             island.grow(POPULATION, jobs, over)
         island.generation(rng, jobs, over)
         found = island.news(4 if turn % 8 else 12)
@@ -80,7 +83,7 @@ def propose(problem: Problem, budget: Budget, rng, pool=None, jobs: int = 1, ope
 
 
 def _next(islands, turn, rng) -> Island:
-    """Whose turn it is: each its own in the first rounds, then mostly the island with the lowest score."""
+    """Whose turn it is: each its own in the first round, then mostly the island with the lowest score."""
     if turn < len(islands) or rng.random() < 0.35:
         return islands[turn % len(islands)]
     return min(islands, key=lambda island: island.best + 0.04 * island.stale)

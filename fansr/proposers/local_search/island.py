@@ -23,7 +23,7 @@ from fansr.proposers.local_search.random_mutations import Menu, breed
 from fansr.proposers.local_search.subtree_library import leading, stock
 
 POPULATION = 240
-CHILDREN = 144  # per generation and kind
+CHILDREN = 96  # per generation and kind
 MOST_CONSTANTS = 5  # of a genome, besides the linear ones added
 MOST = MOST_CONSTANTS + MAX_TERMS + 1  # of a whole expression
 PRICE = 0.04  # of a token, in decades of FVU: a little less than the paper's 0.05, so that the search may overshoot
