@@ -45,6 +45,7 @@ MOST_TERMS, DEGREE = 470, {1: 12, 2: 10, 3: 8}
 SHARE = 0.92  # monomials for each point: some points must be left to tell
 QUOTIENT_TERMS, QUOTIENT_DEGREE = 90, {1: 8, 2: 6}  # above or below a bar
 LEFT_OVER = 60  # points more than unknowns of a quotient of many columns
+READ_OFF = 3  # views whose terms are read off at a degree: where one has none, others mostly have none
 MOST_FRONTS = 80  # monomials tried as what stands below a polynomial
 EXACT = 1e-22  # squared residual relative to the target's spread that counts as none
 FAR = 1e-6  # share of the target's spread that a quotient may leave
@@ -159,7 +160,7 @@ def polynomials(table: Table) -> Iterator[list[Base]]:
         left -= Q @ (Q.T @ left)
         good = near[(left**2).sum(axis=0) < table.exact * (n - len(vectors))]
         sums: dict[tuple, tuple] = {}
-        for k in sorted(good, key=lambda k: sum(looks[k][2]))[:6]:
+        for k in sorted(good, key=lambda k: sum(looks[k][2]))[:READ_OFF]:
             chosen = support(B, T[:, k], factors=(Q, R), vectors=vectors)
             if chosen is not None:
                 view, S, front = looks[k]

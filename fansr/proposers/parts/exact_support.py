@@ -20,6 +20,8 @@ LARGEST = 1e3  # shares of the target in the latter: larger ones cancel
 SERIES = 4  # terms that differ by powers of one factor only, and are those of a series
 KEPT = 30  # terms of a law at most
 ROUNDING = 1e-15  # of the target's largest value: what its own arithmetic may have left
+ROWS_PER_COLUMN = 2  # that the elimination looks at
+FACTORISATIONS = 16  # of the elimination; a law's terms are left after about eight
 UNNEEDED = 4.0  # times what all columns leave: what may be left without those that say nothing
 
 
@@ -41,23 +43,23 @@ def support(
     if float(left @ left) / len(t) > exact:
         return None  # not even with all of them
     size = np.abs(np.diag(R))
-    chosen = np.arange(B.shape[1])
-    for faint in (1e-9, 1e-8, 1e-7):
-        if len(chosen) == len(size) and size.min() > TOLD * size.max():
-            c = np.linalg.solve(R, inside)
-        else:
-            c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
-        chosen = chosen[np.abs(c) > faint]
-        if not 0 < len(chosen):
-            return None
-    told = vectors is None or size.min() > TOLD * size.max()
-    if told and _is_law(B, t, chosen, exact, FAINT):
-        return chosen.tolist()
+    told = size.min() > TOLD * size.max()
+    if told or vectors is None:
+        chosen = np.arange(B.shape[1])
+        for faint in (1e-9, 1e-8, 1e-7):
+            if len(chosen) == len(size) and told:
+                c = np.linalg.solve(R, inside)
+            else:
+                c = np.linalg.lstsq(B[:, chosen], t, rcond=1e-15)[0]
+            chosen = chosen[np.abs(c) > faint]
+        if _is_law(B, t, chosen, exact, FAINT):
+            return chosen.tolist()
     rounding = (ROUNDING * float(np.abs(t).max())) ** 2
     if vectors is None or float(left @ left) / len(t) > rounding:
         return None
-    chosen = _needed(B, t, rounding)
-    if 2 * len(chosen) > len(size) or _goes_on({tuple(vectors[k]) for k in chosen}):
+    some = np.linspace(0, len(t) - 1, min(len(t), ROWS_PER_COLUMN * B.shape[1])).astype(int)
+    chosen = _needed(B[some], t[some], rounding)
+    if not len(chosen) or _goes_on({tuple(vectors[k]) for k in chosen}):
         return None
     return chosen.tolist() if _is_law(B, t, chosen, UNNEEDED * rounding, FAINT_OF_EXACT, LARGEST) else None
 
@@ -87,9 +89,13 @@ def _is_law(B, t, chosen: np.ndarray, exact: float, faint: float, largest: float
 
 
 def _needed(B: np.ndarray, t: np.ndarray, rounding: float) -> np.ndarray:
-    """Columns left when those are taken away, half of them at a time, whose absence leaves no more than rounding (mean square)."""
+    """Columns left when those are taken away, half of them at a time, whose absence leaves no more than rounding (mean square).
+
+    Empty where more than half of the columns would be left, or where it goes on and on.
+    """
     chosen, bar = np.arange(B.shape[1]), UNNEEDED * rounding * len(t)
     Q, R = np.linalg.qr(B)
+    factorisations = 1
     while len(chosen) > 1:
         with np.errstate(all="ignore"):
             inverse = solve_triangular(R, np.eye(len(chosen)), check_finite=False)
@@ -97,15 +103,20 @@ def _needed(B: np.ndarray, t: np.ndarray, rounding: float) -> np.ndarray:
             rise = np.nan_to_num((inverse @ (Q.T @ t)) ** 2 / (inverse * inverse).sum(axis=1), nan=0.0)
         order = np.argsort(rise)
         unneeded = order[rise[order] < bar]
+        if 2 * (len(chosen) - len(unneeded)) > B.shape[1]:
+            return chosen[:0]  # and with fewer columns fewer still are unneeded
         count = (len(unneeded) + 1) // 2
         while count:
             others = np.sort(np.setdiff1d(np.arange(len(chosen)), unneeded[:count]))
             Q, R = np.linalg.qr(B[:, chosen[others]])
+            factorisations += 1
             r = t - Q @ (Q.T @ t)
             if r @ r < bar and len(others):
                 break
             count //= 2
         if not count:
             break
+        if factorisations > FACTORISATIONS:
+            return chosen[:0]
         chosen = chosen[others]
-    return chosen
+    return chosen if 2 * len(chosen) <= B.shape[1] else chosen[:0]
