@@ -21,6 +21,7 @@ SERIES = 4  # terms that differ by powers of one factor only, and are those of a
 KEPT = 30  # terms of a law at most
 ROUNDING = 1e-15  # of the target's largest value: what its own arithmetic may have left
 ROWS_PER_COLUMN = 2  # that the elimination looks at
+LEAST = 1e-17  # of R's largest diagonal: what stands for none
 FACTORISATIONS = 16  # of the elimination; a law's terms are left after about eight
 UNNEEDED = 4.0  # times what all columns leave: what may be left without those that say nothing
 
@@ -98,7 +99,9 @@ def _needed(B: np.ndarray, t: np.ndarray, rounding: float) -> np.ndarray:
     factorisations = 1
     while len(chosen) > 1:
         with np.errstate(all="ignore"):
-            inverse = solve_triangular(R, np.eye(len(chosen)), check_finite=False)
+            d = np.diag(R)  # of columns that depend on others exactly it has zeros
+            safe = R + np.diag(np.where(d == 0, LEAST * np.abs(d).max(), 0.0))
+            inverse = solve_triangular(safe, np.eye(len(chosen)), check_finite=False)
             # What is left rises by c_k^2 / (R'R)^-1_kk without column k.
             rise = np.nan_to_num((inverse @ (Q.T @ t)) ** 2 / (inverse * inverse).sum(axis=1), nan=0.0)
         order = np.argsort(rise)

@@ -62,3 +62,17 @@ def test_no_series_on_narrow_columns(f, width):
         B, vectors = matrix(X, degree)
         t = f(X[:, 0]) + X[:, 1]
         assert support(B, t / t.std(), vectors=vectors) is None
+
+
+@pytest.mark.parametrize("twice", [1, 4])
+def test_columns_that_are_others_exactly(twice):
+    """A column of zeros below R's diagonal, as monomials of a column of two values give: no error, and what is told is the sum."""
+    X = np.random.default_rng(0).uniform(1.0, 2.0, (120, 2))
+    B, vectors = matrix(X, 3)
+    B, vectors = np.hstack([B, B[:, :twice]]), [*vectors, *[(9 + k, 9) for k in range(twice)]]
+    B = np.hstack([B, np.zeros((len(B), 1))])
+    t = B[:, 3] - 0.5 * B[:, 7]
+    found = support(B, t / t.std(), vectors=[*vectors, (20, 20)])
+    if found is not None:
+        c = np.linalg.lstsq(B[:, found], t, rcond=None)[0]
+        assert len(found) <= 3 and np.abs(B[:, found] @ c - t).max() < 1e-12
