@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 
 import click
 import numpy as np
 
 from fansr.cli import command, shard_files, stream_views
 from fansr.expressions import problems, to_infix
-from fansr.streams import reader_writer
+from fansr.streams import files, reader_writer
 
 
 def plain(value):
@@ -65,14 +66,14 @@ def tsv_cells(record: dict) -> dict[str, str]:
     return cells
 
 
-def _print_tsv(records):
+def _tsv_lines(records) -> Iterator[str]:
     columns = None
     for record in records:
         cells = tsv_cells(record)
         if columns is None:
             columns = list(cells)
-            click.echo("\t".join(columns))
-        click.echo("\t".join(cells.get(name, "") for name in columns))
+            yield "\t".join(columns)
+        yield "\t".join(cells.get(name, "") for name in columns)
 
 
 def _heads(inputs):
@@ -82,18 +83,18 @@ def _heads(inputs):
             yield reader
 
 
-def _print_json(inputs, head, holds=None):
+def _json_lines(inputs, head, holds=None) -> Iterator[str]:
     left = math.inf if head is None else head
     for reader in _heads(inputs):
-        click.echo(json.dumps(plain(reader.header), ensure_ascii=False))
+        yield json.dumps(plain(reader.header), ensure_ascii=False)
         for record in reader:
             if holds is not None and not holds(record):
                 continue
             if left <= 0:
                 return
-            click.echo(json.dumps(plain(record), ensure_ascii=False))
+            yield json.dumps(plain(record), ensure_ascii=False)
             left -= 1
-        click.echo(json.dumps(_end_record(reader), ensure_ascii=False))
+        yield json.dumps(_end_record(reader), ensure_ascii=False)
 
 
 def _end_record(reader) -> dict:
@@ -134,7 +135,7 @@ def _end_record(reader) -> dict:
     metavar="DIR",
     help="All *.zst of a folder as inputs; --check and --merge then demand that no shard of the whole is missing.",
 )
-@command.output_option("Where --merge and --to write; - is stdout.")
+@command.output_option("Where what is shown, or the stream of --merge, goes; - is stdout.")
 @command.jobs_option()
 @command.max_record_option()
 @command.quiet_option()
@@ -150,40 +151,50 @@ def cat(inputs, head, mode, form, where, shards, output, jobs, quiet):
         raise click.UsageError(f"--head shows the first records, and --{mode} is about whole streams")
     if form == "parquet" and output == "-":
         raise click.UsageError("--to parquet wants -o FILE.parquet")
-    if mode == "history":
-        for reader in _heads(inputs):
-            click.echo("\n".join([f"{reader.name}:", *stream_views.made_by(reader.history)]))
-        return None
+    if mode == "check" and output != "-":
+        raise click.UsageError("--check prints what it finds and writes no stream: leave out -o")
     if mode == "merge" and (where is not None or head is not None):
         return _merge_some(inputs, output, where, head)
     if mode == "merge":
         return shard_files.merge(inputs, output, whole=shards is not None)
     if mode == "check":
         return shard_files.check(inputs, jobs, quiet, whole=shards is not None)
-    if mode == "json" and form is None:
-        return _print_json(inputs, head, where)
-    if mode == "count" and where is None and head is None:
-        click.echo(str(sum(len(batch) for reader in _heads(inputs) for batch in reader.batches(command.CHUNK))))
-        return None
-    records = reader_writer.chain(inputs)
-    if where is not None:
-        records = filter(where, records)
-    if head is not None:
-        records = _first(records, head)
     if form is not None:
-        return stream_views.write_table(records, form, output)
-    if mode == "count":
-        click.echo(str(sum(1 for _ in records)))
-        return None
-    if mode == "stats":
-        for line in stream_views.statistics(records):
-            click.echo(line)
-        return None
-    if mode == "tsv":
-        return _print_tsv(records)
-    for record in records:
-        click.echo(infix_line(record))
+        return stream_views.write_table(_chosen(inputs, head, where), form, output)
+    lines = _lines(inputs, mode, head, where)
+    if output != "-":
+        return files.write_text(output, "".join(f"{line}\n" for line in lines))
+    for line in lines:
+        click.echo(line)
     return None
+
+
+def _lines(inputs, mode, head, holds) -> Iterator[str]:
+    """What is shown of streams, line by line."""
+    if mode == "history":
+        for reader in _heads(inputs):
+            yield f"{reader.name}:"
+            yield from stream_views.made_by(reader.history)
+    elif mode == "json":
+        yield from _json_lines(inputs, head, holds)
+    elif mode == "count" and holds is None and head is None:
+        yield str(sum(len(batch) for reader in _heads(inputs) for batch in reader.batches(command.CHUNK)))
+    elif mode == "count":
+        yield str(sum(1 for _ in _chosen(inputs, head, holds)))
+    elif mode == "stats":
+        yield from stream_views.statistics(_chosen(inputs, head, holds))
+    elif mode == "tsv":
+        yield from _tsv_lines(_chosen(inputs, head, holds))
+    else:
+        yield from map(infix_line, _chosen(inputs, head, holds))
+
+
+def _chosen(inputs, head, holds):
+    """The records of all inputs for which a condition holds, the first `head` of them."""
+    records = reader_writer.chain(inputs)
+    if holds is not None:
+        records = filter(holds, records)
+    return records if head is None else _first(records, head)
 
 
 def _merge_some(inputs, output, holds, head):

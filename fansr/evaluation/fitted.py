@@ -133,8 +133,8 @@ class Fitted:
         return self.law.predict(X)
 
     def text(self, digits: int = 5) -> str:
-        """The law's right side in the columns' own names."""
-        return to_infix(self.law.prefix, self.law.constants, self.names, digits=digits)
+        """The law's right side in the columns' own names, parts of pi as such."""
+        return to_infix(self.law.prefix, self.law.constants, self.names, digits=digits, pi=True)
 
     @cached_property
     def used(self) -> list[int]:

@@ -132,3 +132,17 @@ def test_tables_read_back(stream, tmp_path):
     assert list(table["fvu"]) == [record["fvu"] for record in RECORDS]
     assert table["logp"][0] == -1.5 and pd.isna(table["logp"][1])
     assert run("--to", "parquet", stream)[0] == 2
+
+
+@pytest.mark.parametrize("view", [(), ("--tsv",), ("--infix",), ("--stats",), ("--count",), ("--history",)])
+def test_what_is_shown_can_go_to_a_file(view, stream, tmp_path):
+    chosen = [] if view == ("--history",) else ["--head", "4"]
+    shown = run(stream, *view, *chosen)[1]
+    out = tmp_path / "shown"
+    assert run(stream, *view, *chosen, "-o", str(out)) == (0, "", "")
+    assert out.read_text() == shown and len(shown) > 1
+
+
+def test_a_check_writes_nothing(stream, tmp_path):
+    code, _, said = run(stream, "--check", "-o", str(tmp_path / "out"))
+    assert code == 2 and "leave out -o" in said and not (tmp_path / "out").exists()

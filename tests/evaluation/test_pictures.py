@@ -162,6 +162,11 @@ def test_normal_quantiles_of_gaussian_noise_lie_on_the_line():
     assert np.abs(values - expected)[inner].max() < 0.15
 
 
+def test_a_title_tells_parts_of_pi():
+    title = plot_fit.fit_figure(fitted("sin(C*x1)", consts=[np.pi / 6])).get_suptitle()
+    assert "pi/6" in title and "0.52" not in title
+
+
 def test_laws_of_a_front_stand_at_their_points():
     fit = fitted(law="C*x1**2 + C", noise=0.05)
     axis = plot_fit.fit_figure(fit, ["front"]).axes[0]
