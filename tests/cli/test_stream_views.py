@@ -141,8 +141,3 @@ def test_what_is_shown_can_go_to_a_file(view, stream, tmp_path):
     out = tmp_path / "shown"
     assert run(stream, *view, *chosen, "-o", str(out)) == (0, "", "")
     assert out.read_text() == shown and len(shown) > 1
-
-
-def test_a_check_writes_nothing(stream, tmp_path):
-    code, _, said = run(stream, "--check", "-o", str(tmp_path / "out"))
-    assert code == 2 and "leave out -o" in said and not (tmp_path / "out").exists()
