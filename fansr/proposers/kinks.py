@@ -42,7 +42,6 @@ EXACT = 1e-22
 PLAIN = 7  # tokens of an exact law beside which a step or a kink is no plainer one
 
 
-@np.errstate(all="ignore")
 def propose(problem: Problem, budget: Budget, rng=None, pool=None) -> Iterator[list[Candidate]]:
     """Candidates with kinks and jumps, the leaders polished; nothing where an exact law is known already."""
     best = getattr(pool, "best", None)

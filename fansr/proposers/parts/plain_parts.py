@@ -112,7 +112,6 @@ def shifted(problem: Problem) -> Reduction | None:
 # ---- in front ---------------------------------------------------------------------------------
 
 
-@np.errstate(all="ignore")
 def fronts(problem: Problem, sample: Sample) -> Iterator[Reduction | None]:
     """y over a power law in the columns outside of S, the smallest S first; None while at work."""
     if len(sample.powers) < 2 or (sample.y == 0).any():
@@ -211,7 +210,6 @@ def _plain_terms(X: np.ndarray) -> tuple[list[tuple[float, ...]], np.ndarray]:
     return [v for v, ok in zip(vectors, good) if ok], V / np.abs(V).max(axis=0)
 
 
-@np.errstate(all="ignore")
 def summands(problem: Problem, sample: Sample) -> Iterator[Reduction | None]:
     """y less a sum of few monomials, each of some column outside of S, the smallest S first; None while at work."""
     vectors, V = _plain_terms(sample.X)
@@ -360,7 +358,6 @@ def _column_of(problem: Problem, e: np.ndarray) -> tuple[Base, np.ndarray]:
     return product(factors), values_of(factors, problem.X)
 
 
-@np.errstate(all="ignore")
 def monomial_fronts(problem: Problem, sample: Sample) -> Iterator[Reduction | None]:
     """y over a power law as a function of one product of powers; None while at work."""
     if len(sample.powers) < 2 or (sample.y == 0).any() or sorted(sample.powers) != sorted(sample.varying):
@@ -400,7 +397,6 @@ def _shared_out(front: dict[int, Fraction], e: np.ndarray, holder: int) -> list[
     return [{(f"x{j + 1}",): v for j, v in moved.items() if v} for _, _, moved in best[:2]]
 
 
-@np.errstate(all="ignore")
 def monomial_summands(problem: Problem, sample: Sample) -> Iterator[Reduction | None]:
     """y less a sum of few monomials as a function of one product of powers; None while at work."""
     if len(sample.powers) < 2:

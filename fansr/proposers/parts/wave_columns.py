@@ -43,7 +43,6 @@ class Wave(NamedTuple):
     look: Projector
 
 
-@np.errstate(all="ignore")
 def wave_columns(problem: Problem, sample: Sample) -> Iterator[Reduction | None]:
     """The problem with the columns of a fast wave's argument replaced by the wave, and with the wave beside them."""
     if sample.n < 30:
