@@ -157,11 +157,11 @@ def cat(inputs, head, mode, form, where, shards, output, jobs, quiet):
         return shard_files.merge(inputs, output, whole=shards is not None)
     if mode == "check":
         return shard_files.check(inputs, jobs, quiet, whole=shards is not None)
-    if form is not None:
+    if form is not None and mode != "history":
         return stream_views.write_table(_chosen(inputs, head, where), form, output)
     lines = _lines(inputs, mode, head, where)
     if output != "-":
-        return files.write_text(output, "".join(f"{line}\n" for line in lines))
+        return files.write_text(output, (f"{line}\n" for line in lines))
     for line in lines:
         click.echo(line)
     return None

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import zstandard
@@ -92,20 +92,21 @@ def read_file(path: str | os.PathLike, wanted: str = "a file", limit: int | None
             file.close()
 
 
-def write_text(path: str, text: str) -> None:
-    """Write a whole text file ("-" is stdout), which appears whole or not at all; DataError where it cannot be written."""
+def write_text(path: str, text: str | Iterable[str]) -> None:
+    """Write a whole text file ("-" is stdout), its text or its pieces, which appears whole or not at all; DataError where it cannot be written."""
+    pieces = (text,) if isinstance(text, str) else text
     if path == "-":
-        sys.stdout.write(text)
+        sys.stdout.writelines(pieces)
         return
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe, /dev/stdout: no rename there
             with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+                file.writelines(pieces)
             return
         scratch = f"{path}.{os.getpid()}.part"
         try:
             with open(scratch, "w", encoding="utf-8") as file:
-                file.write(text)
+                file.writelines(pieces)
             os.replace(scratch, path)
         except BaseException:
             with contextlib.suppress(OSError):
