@@ -137,9 +137,9 @@ class Table:
 
     @np.errstate(all="ignore")
     def polished(self, kind: str, terms: list[Curve], level: bool = True) -> Sum | None:
-        """The sum of these curves, and of a constant if `level`, with all constants fitted together; None where it is not finite."""
+        """The sum of these curves, and of a constant if `level`, with all constants fitted together; None where it is not finite, or nothing."""
         columns = [*([np.ones(len(self.x))] if level else []), *(term.values for term in terms)]
-        if not np.isfinite(columns).all():
+        if not columns or not np.isfinite(columns).all():
             return None
         c, _ = coefficients(columns, self.y, None if self.weights is None else np.sqrt(self.weights))
         law = summed(c[level:] * self.scale, [term.expr for term in terms], float(c[0]) * self.scale if level else 0.0)

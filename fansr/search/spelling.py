@@ -61,10 +61,12 @@ def _walk(node, X):
         return node
     w, m, j = line
     h = steps_of(X[:, j])
-    if h is None or abs(w) * h <= math.pi * (1 + 1e-9):
+    if h is None or not math.pi * (1 + 1e-9) < abs(w) * h < math.inf:
         return node
-    turns = round(w * h / (2 * math.pi))
+    turns = float(round(w * h / (2 * math.pi)))
     w, m = w - 2 * math.pi * turns / h, m + 2 * math.pi * turns * float(X[:, j].min()) / h
+    if not math.isfinite(w) or not math.isfinite(m):  # between two rows it turns more often than a float can say
+        return node
     if w < 0:  # sin(u) = sin(pi - u), cos(u) = cos(-u)
         w, m = -w, (math.pi - m if node[0] == "sin" else -m)
     m = math.remainder(m, 2 * math.pi)

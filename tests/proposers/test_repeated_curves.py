@@ -6,7 +6,7 @@ from scipy.optimize import curve_fit
 
 from fansr.expressions import evaluate
 from fansr.fitting import Budget, Problem
-from fansr.proposers.repeated_curves import propose
+from fansr.proposers.repeated_curves import Table, propose
 
 X = np.linspace(0, 100, 200)
 
@@ -77,3 +77,9 @@ def test_other_tables_are_left_alone():
     two = Problem(rng.random((50, 2)), rng.random(50), ["a", "b"])
     few = table(X[:8], X[:8] ** 2)
     assert not list(propose(two, Budget(None), rng)) and not list(propose(few, Budget(None), rng))
+
+
+def test_a_sum_of_nothing_is_none():
+    table = Table(Problem(X[:, None], np.sin(X), ["x"], "y"), 0)
+    assert table.polished("bell", [], level=False) is None
+    assert table.polished("bell", []).found.fvu == pytest.approx(1, rel=1e-6)

@@ -39,6 +39,15 @@ def test_uneven_rows_keep_their_wave():
     assert spelling.slowest(fast, x, Refiner(x, y)) is fast
 
 
+@pytest.mark.parametrize("rate", [1e300, -1e300, 1e20])
+def test_a_wave_too_fast_for_a_float_to_count_its_turns_stays(rate):
+    x = np.arange(1e10, 1e10 + 30)[:, None]
+    y = np.sin(x[:, 0])
+    fast = candidate(f"sin({rate!r}*x1)", x, y)
+    slow = spelling.slowest(fast, x, Refiner(x, y))
+    assert slow is fast or np.isfinite(slow.consts).all()
+
+
 def test_even_columns_with_gaps_and_repeats_have_a_step():
     assert spelling.steps_of(np.array([0.0, 0.5, 0.5, 1.5, 3.0, 4.5])) == pytest.approx(0.5)
     assert spelling.steps_of(np.random.default_rng(1).uniform(0, 1, 50)) is None
