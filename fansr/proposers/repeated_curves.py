@@ -142,7 +142,10 @@ class Table:
         if not columns or not np.isfinite(columns).all():
             return None
         c, _ = coefficients(columns, self.y, None if self.weights is None else np.sqrt(self.weights))
-        law = summed(c[level:] * self.scale, [term.expr for term in terms], float(c[0]) * self.scale if level else 0.0)
+        c = c * self.scale
+        if not np.isfinite(c).all():
+            return None
+        law = summed(c[level:], [term.expr for term in terms], float(c[0]) if level else 0.0)
         found = finish(law, "repeats")
         held = found.consts == 1.0  # of the curve's form
         if int((~held).sum()) >= len(self.whole.y) - 1:

@@ -9,6 +9,7 @@ What rewrites laws (plain_forms.py, alternative_forms.py, sum_forms.py, ...) doe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -84,11 +85,19 @@ def scaled(c: float, node):
 
 
 def coefficient(node) -> tuple[float, object]:
-    """(c, rest) of a node c * rest; rest is None for a number."""
+    """(c, rest) of a node c * rest; rest is None for a number.  Where c is no float it stays in the rest."""
     if isinstance(node, float):
         return node, None
     if not isinstance(node, tuple):
         return 1.0, node
+    try:
+        c, rest = _coefficient(node)
+    except OverflowError:  # of a power
+        return 1.0, node
+    return (c, rest) if math.isfinite(c) else (1.0, node)
+
+
+def _coefficient(node: tuple) -> tuple[float, object]:
     head = node[0]
     if head == "neg" or head[:4] == "mult" or head[:3] == "div":
         c, rest = coefficient(node[1])

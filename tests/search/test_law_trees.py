@@ -63,3 +63,12 @@ def test_alike_terms_are_one_and_a_positive_one_stands_first():
     terms = [(-1.0, "x1"), (2.0, "x2"), (-1.0, "x1"), (0.5, None)]
     assert law_trees.added(terms) == ("+", ("-", ("*", 2.0, "x2"), ("*", 2.0, "x1")), 0.5)
     assert law_trees.added([(1.0, "x1"), (-1.0, "x1")]) == 0.0
+
+
+@pytest.mark.parametrize(
+    "node",
+    [("pow3", ("*", 1e200, "x1")), ("*", ("*", 1e200, "x1"), ("*", 1e200, "x2")), ("/", "x1", ("*", 1e-320, "x2"))],
+)
+def test_a_coefficient_that_is_no_float_stays_where_it_is(node):
+    assert law_trees.coefficient(node) == (1.0, node)
+    assert law_trees.coefficient(("neg", node)) == (-1.0, node)
