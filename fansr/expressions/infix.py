@@ -12,6 +12,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from fansr.expressions.prefix import Expr, Tree, arity, n_constants
 from fansr.expressions.tokens import CONSTANT, MAX_VARIABLES, OPERATOR, literal_value, variable_index
@@ -120,13 +121,23 @@ def to_infix(
     return stack[0][0]
 
 
+_READS_OTHERWISE = re.compile(r"^[\d.]|[-+*/^(),<>=]")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+
+
+@lru_cache(4096)
+def shown_name(name: str) -> str:
+    """A column's name as it stands in a formula: in backquotes where it would read as a number or a formula itself, like `0` and `b-c`."""
+    return f"`{name}`" if _READS_OTHERWISE.search(name) and "`" not in name else name
+
+
 def _leaf(token: str, values, names, digits, pi: bool) -> tuple[str, int]:
     """Text and precedence of a leaf; takes the last of the values."""
     column = _COLUMN.get(token)
     if column is None and token != CONSTANT:
         column = variable_index(token)
     if column is not None:
-        return (names[column] if names is not None else token), _ATOM
+        return (shown_name(names[column]) if names is not None else token), _ATOM
     if token == CONSTANT:
         if values is None:
             return "C", _ATOM
@@ -242,15 +253,19 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
     Understood: + - * / ** ^ and signs, numbers, pi and e, C as a free constant, the functions of
     Table 5 under their usual names (sqrt, cbrt, ln, arcsin, ...), min, max, step, sign, floor, mod, logistic and what was
     defined; a % b is mod(a, b), a > b is step(a - b), 1 or 0.  Without `names` variables are
-    x1, x2, ... or v1, v2, ...; with `names` they are the columns' names, which hide pi and e.
+    x1, x2, ... or v1, v2, ...; with `names` they are the columns' names, which hide pi and e; a name in backquotes is one whatever it
+    looks like, and one that looks like a number is one only there.
     Integer powers 2 to 5 become pow2..pow5 and 1/x becomes inv; **0.5 and **0.25 become roots,
     **(1/3) and **(1/5) do not, since they differ from the real roots for negative arguments.
     """
     places = {name: j for j, name in enumerate(names)} if names is not None else {}
     source = text.strip().replace("^", "**")
     # Names that are no Python identifiers are replaced by ones that are, longest first.
-    for name in sorted(places, key=len, reverse=True):
-        if not name.isidentifier() or name in ("lambda",):
+    by_length = sorted(places, key=len, reverse=True)
+    for name in by_length:
+        source = source.replace(f"`{name.replace('^', '**')}`", f"_column{places[name]}_")
+    for name in by_length:
+        if name and (not name.isidentifier() or name in ("lambda",)) and not _NUMBER.fullmatch(name):
             source = source.replace(name, f"_column{places[name]}_")
     try:
         with warnings.catch_warnings():  # Python's remarks on what it reads are none of the user's

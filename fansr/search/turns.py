@@ -64,6 +64,7 @@ class _Turn:
 
 
 @blas.threads()
+@np.errstate(all="ignore")
 def search(
     problem: Problem, options: Options, budget: Budget | None = None, candidates: Sequence[Candidate] = ()
 ) -> Found:

@@ -103,7 +103,8 @@ def _verdict(problem, X, y, w, residual, best, free: int, floor: float, seed: in
     if M > free + 5:  # nor may the law be the explanation of a single row, which a pole or a steep power is
         chance = max(chance, chance_of(best, without_one(y, residual, w), M - 1, free, X.shape[1], told))
     weighed = residual if w is None else residual * np.sqrt(w / w.max())
-    sigma = math.sqrt(float(weighed @ weighed) / (M - free))
+    largest = float(np.abs(weighed).max()) or 1.0  # its square may be no float
+    sigma = largest * math.sqrt(float(np.sum((weighed / largest) ** 2)) / (M - free))
     share = 100 * math.sqrt(max(best.fvu, 0.0))
     if problem.known and w is not None:
         chi2 = float((residual * np.sqrt(w)) @ (residual * np.sqrt(w)))
@@ -164,7 +165,8 @@ def rounding_of_columns(best: Candidate, X: np.ndarray, y: np.ndarray) -> np.nda
         if half.any():
             with np.errstate(all="ignore"):
                 units += np.abs(evaluate(best.expr, X + half, best.consts) - evaluate(best.expr, X - half, best.consts))
-    return units if np.sqrt(np.mean(units**2)) <= ROUNDED * np.std(y) else 0.0
+    scale = float(np.abs(y).max()) or 1.0  # the square of 1e161 is no float
+    return units if np.sqrt(np.mean((units / scale) ** 2)) <= ROUNDED * np.std(y / scale) else 0.0
 
 
 def is_exact(y: np.ndarray, residual: np.ndarray, floor: float, columns: np.ndarray | float = 0.0) -> bool:

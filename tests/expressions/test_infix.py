@@ -233,3 +233,14 @@ def test_pythons_remarks_on_a_formula_are_not_the_users():
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match=r"cannot read .*0in"):
             ex.from_infix("x1*0in(2.5*x2)")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["0", "1"], ["b-c", "my col"], ["km/h", "temp (C)"], ["2nd", "a^b"], ["-1", "1e5"], ["x", "0.5"], ["a b", "a"]],
+)
+def test_names_that_read_as_numbers_or_formulas_stand_in_backquotes(names):
+    expr = ["+", "*", "<constant>", "pow2", "x1", "/", "x2", "-", "x1", "x2"]
+    text = ex.to_infix(expr, [2.5], names)
+    assert ex.from_infix(text, names) == ["+", "*", "2.5", *expr[3:]]
+    assert all((f"`{name}`" in text) != name.replace(" ", "").isidentifier() for name in names)
