@@ -19,6 +19,7 @@ from .infix import (
     part_of_logarithm as part_of_logarithm,
     part_of_pi as part_of_pi,
     to_infix as to_infix,
+    with_plain_names as with_plain_names,
 )
 from .prefix import (
     Expr as Expr,

@@ -247,6 +247,24 @@ _NUMBERS = {"pi": math.pi, "e": math.e, "E": math.e}
 _ROOTS = {0.5: "pow1_2", 1 / 3: "pow1_3", 0.25: "pow1_4", 0.2: "pow1_5"}
 
 
+def with_plain_names(text: str, names: Sequence[str]) -> tuple[str, list[str]]:
+    """(a formula with every column's name a Python identifier and ** for ^, those identifiers): names that are none become `_column0_`, ...
+
+    A name in backquotes is one whatever it looks like, and one that looks like a number is one only there.
+    """
+    words = [name if name.isidentifier() and name != "lambda" else f"_column{j}_" for j, name in enumerate(names)]
+    text = text.replace("^", "**")
+    by_length = sorted(
+        ((name.replace("^", "**"), word) for name, word in zip(names, words)), key=lambda pair: -len(pair[0])
+    )
+    for name, word in by_length:
+        text = text.replace(f"`{name}`", word)
+    for name, word in by_length:
+        if name and name != word and not _NUMBER.fullmatch(name):
+            text = text.replace(name, word)
+    return text, words
+
+
 def from_infix(text: str, names: list[str] | None = None) -> Expr:
     """Parse an ordinary formula into a prefix expression; ValueError says what is wrong and where.
 
@@ -259,14 +277,7 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
     **(1/3) and **(1/5) do not, since they differ from the real roots for negative arguments.
     """
     places = {name: j for j, name in enumerate(names)} if names is not None else {}
-    source = text.strip().replace("^", "**")
-    # Names that are no Python identifiers are replaced by ones that are, longest first.
-    by_length = sorted(places, key=len, reverse=True)
-    for name in by_length:
-        source = source.replace(f"`{name.replace('^', '**')}`", f"_column{places[name]}_")
-    for name in by_length:
-        if name and (not name.isidentifier() or name in ("lambda",)) and not _NUMBER.fullmatch(name):
-            source = source.replace(name, f"_column{places[name]}_")
+    source, _ = with_plain_names(text.strip(), names or ())
     try:
         with warnings.catch_warnings():  # Python's remarks on what it reads are none of the user's
             warnings.simplefilter("ignore", SyntaxWarning)

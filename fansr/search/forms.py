@@ -19,7 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from fansr.expressions import CONSTANT, FUNCTIONS, Expr, from_infix, from_tree, to_tree, variable_index, variables
+from fansr.expressions import (
+    CONSTANT,
+    FUNCTIONS,
+    Expr,
+    from_infix,
+    from_tree,
+    to_tree,
+    variable_index,
+    variables,
+    with_plain_names,
+)
 from fansr.search import rules as law_rules
 
 GREEK = (
@@ -282,11 +292,7 @@ def _part_rules(text: str, name: str) -> law_rules.Rules:
 
 def read(formula: str, names: Sequence[str]) -> tuple[Any, list[Call]]:
     """(tree, calls) of a formula."""
-    plain = [name if name.isidentifier() and name != "lambda" else f"_column{j}_" for j, name in enumerate(names)]
-    source = formula.replace("^", "**")
-    for name, word in sorted(zip(names, plain), key=lambda pair: -len(pair[0])):
-        if name != word:
-            source = source.replace(name, word)
+    source, plain = with_plain_names(formula, names)
     source = re.sub(r"\blambda\b", "lam", source) if "lambda" not in names else source
     try:
         body = ast.parse(source.strip(), mode="eval").body

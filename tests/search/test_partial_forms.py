@@ -149,3 +149,9 @@ def test_a_law_that_is_offered_twice_is_fitted_twice():
     state = form_search.FormState(problem, turns.Options(form=("f(x)",)), Budget(None))
     state._fit_all([Candidate(["*", "mult3", "x1", "x2"], source="form") for _ in range(2)])
     assert state.pool.best.fvu < 1e-20
+
+
+@pytest.mark.parametrize("names", [["0", "1"], ["b-c", "my col"], ["2", "c/d"]])
+def test_a_form_names_columns_in_backquotes(names):
+    plain = forms.parse(["a*u**2 + sin(v)"], ["u", "v"])
+    assert forms.parse([f"a*`{names[0]}`**2 + sin(`{names[1]}`)"], names).tree == plain.tree
