@@ -121,14 +121,17 @@ def to_infix(
     return stack[0][0]
 
 
-_READS_OTHERWISE = re.compile(r"^[\d.]|[-+*/^(),<>=]")
+_READS_OTHERWISE = re.compile(r"^[\d.]|[-+*/^,<>=]")
+_UNIT = re.compile(r"\s*[(\[].*[)\]]\s*$")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 @lru_cache(4096)
 def shown_name(name: str) -> str:
     """A column's name as it stands in a formula: in backquotes where it would read as a number or a formula itself, like `0` and `b-c`."""
-    return f"`{name}`" if _READS_OTHERWISE.search(name) and "`" not in name else name
+    bare = _UNIT.sub("", name)  # of `speed (km/h)`, which nobody takes for a quotient
+    otherwise = _READS_OTHERWISE.search(bare) or (bare in FUNCTIONS and bare != name)
+    return f"`{name}`" if otherwise and "`" not in name else name
 
 
 def _leaf(token: str, values, names, digits, pi: bool) -> tuple[str, int]:
