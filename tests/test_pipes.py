@@ -364,3 +364,15 @@ def test_a_slip_on_one_problem_does_not_cost_the_others(monkeypatch):
         Problem(np.ones((4, 1)), np.arange(4.0), ["x"], extra={"law": "a"}), turns.Options(), 1.0
     )
     assert record["status"] == "failed: IndexError: off by one" and record["law"] == "a" and record["expr"] == []
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_huge_numbers_bring_no_warnings_and_a_finite_noise(tmp_path, noise):
+    a = np.linspace(1.5, 9, 30)
+    y = 3 * a + noise * np.random.default_rng(0).normal(size=30)
+    table = tmp_path / "t.csv"
+    table.write_text("a,y\n" + "".join(f"{u:.6f}e161,{v:.6f}e161\n" for u, v in zip(a, y)))
+    call = [str(BIN / "fansr-fit"), str(table), "--time", "1", "-j", "1"]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("y = ")
+    assert "Warning" not in done.stderr and "inf" not in done.stdout.split("length")[0]
