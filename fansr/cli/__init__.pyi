@@ -2,6 +2,7 @@
 from . import (
     blas as blas,
     command as command,
+    interrupts as interrupts,
     kernels as kernels,
     live_lines as live_lines,
     record_filter as record_filter,

@@ -11,13 +11,13 @@ import contextlib
 import errno
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from fansr.cli import interrupts
 from fansr.cli.config_files import config_option, read_toml
 from fansr.cli.filter_loop import CHUNK, Lost, batches, filter_stream, write_stream
 from fansr.cli.messages import history_entry, program, progress, remark
@@ -144,7 +144,7 @@ class _Command(click.Command):
 
     def _run(self, args, prog_name, extra) -> int:
         try:
-            with _one_interrupt():
+            with interrupts.patient(term=True):
                 result = super().main(args, prog_name, standalone_mode=False, **extra)
             # With standalone_mode off click returns the status of --help and --version.
             return result if isinstance(result, int) else 0
@@ -190,24 +190,6 @@ class _Command(click.Command):
 
     def _name(self) -> str:
         return program(self.name or "fansr")
-
-
-@contextlib.contextmanager
-def _one_interrupt():
-    """SIGTERM behaves like Ctrl-C, so that a scheduler's stop also closes the streams properly."""
-
-    def interrupt(signum, frame):
-        raise KeyboardInterrupt
-
-    try:
-        old = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread: a test runs the command in-process
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
 
 
 def _occupy_streams():

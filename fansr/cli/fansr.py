@@ -74,7 +74,11 @@ def main() -> None:
         print(f"fansr: no command {name!r}{meant} (known are {', '.join(COMMANDS)})", file=sys.stderr)
         sys.exit(2)
     sys.argv = [f"fansr-{name}", *words]
-    importlib.import_module(COMMANDS[name][0]).main()
+    try:
+        module = importlib.import_module(COMMANDS[name][0])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    module.main()
 
 
 if __name__ == "__main__":

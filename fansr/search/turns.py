@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fansr.cli import blas, kernels
+from fansr.cli import blas, interrupts, kernels
 from fansr.expressions import n_constants
 from fansr.fitting import Budget, Candidate, Problem
 from fansr.search import large_tables, loss_search, origins, relative_noise, rules, second_core, selection
@@ -63,6 +63,7 @@ class _Turn:
         return ahead / self.share + (self.seconds - ahead) / min(self.share, LASTING_SHARE.get(self.name, EQUAL))
 
 
+@interrupts.patient()
 @blas.threads()
 @np.errstate(all="ignore")
 def search(
