@@ -95,15 +95,23 @@ def fit_table(
     loading = time.monotonic() - begun  # with reading and checking
     answers: list[Answer] = []
     without = []
+    interrupted = False
     for k, (task, new_rows) in enumerate(zip(tasks, rows)):
-        answer = _search(*task, new_rows, options, wanted, loading, share=1 / (len(tasks) - k))
+        try:
+            answer = _search(*task, new_rows, options, wanted, loading, share=1 / (len(tasks) - k))
+        except KeyboardInterrupt:  # before there was a law; the targets before it have theirs
+            interrupted = True
+            break
         if answer is None:
             without.append(task[0])
             continue
         answers.append(answer)
         if answer.found.status == "interrupted":
+            interrupted = True
             break
-    if without and not answers:
+    if not answers and interrupted:
+        raise KeyboardInterrupt
+    if not answers:
         raise _no_answer(source, without, options)
     _print(answers, wanted, source)
     if wanted.output:
@@ -120,7 +128,7 @@ def fit_table(
         for one in answers:
             path = path_of(wanted.report, one.problem, wanted.columns.several)
             _report(one.found, one.problem, one.options, _numbers(one._replace(predicted=None)), source, path, entry)
-    if answers[-1].found.status == "interrupted":
+    if interrupted:
         raise KeyboardInterrupt
     if without:
         raise _no_answer(source, without, options)
@@ -148,7 +156,7 @@ def _search(
     loading: float,
     share: float,
 ) -> Answer | None:
-    """The answer for one target, None where there is no law; it may take a `share` of what is left of a deadline."""
+    """The answer for one target, None where there is no law (KeyboardInterrupt where it was interrupted before); it may take a `share` of what is left of a deadline."""
     begun, deadline = time.monotonic() - single_thread.BEGUN, None
     if wanted.deadline is not None:
         deadline = begun + share * (wanted.deadline - _drawing(wanted) - begun)
@@ -158,6 +166,8 @@ def _search(
     with live_lines.LiveLines(view.lines, wanted.quiet):
         found = outliers.find(problem, replace(options, watch=view.watch), budget)
     notes = [*notes, *(f"{name} failed: {why}" for name, why in found.failures.items())]
+    if found.best is None and found.status == "interrupted":
+        raise KeyboardInterrupt
     if found.best is None:
         return None
     judgement = result.judged(found, problem, options)

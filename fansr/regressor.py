@@ -214,6 +214,8 @@ class SymbolicRegressor(RegressorMixin, RegressorParameters, RegressorPictures, 
         if self.deadline is not None:
             options.deadline = begun + self.deadline
         found = outliers.find(problem, options, budget, known if problem.names == self._names_before() else [])
+        if found.best is None and found.status == "interrupted":
+            raise KeyboardInterrupt
         if found.best is None:
             raise RuntimeError(str(NoAnswer("no law gives finite values on all rows")))
         for name, why in found.failures.items():

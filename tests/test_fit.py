@@ -337,3 +337,21 @@ def test_relative_errors_print_as_many_digits_as_they_support(tmp_path):
     printed = CliRunner().invoke(fit.fit, [str(path), "-q", "--proposers", "power,curves"]).stdout.splitlines()[0]
     numbers = re.findall(r"[0-9.]+e?[0-9]*", printed.split("=")[1])
     assert "exp(-" in printed and all(len(number) <= 8 for number in numbers), printed
+
+
+def test_interrupted_before_there_is_a_law(tmp_path, capsys, monkeypatch):
+    """It says nothing of laws that do not exist; targets that have theirs are answered."""
+    path = tmp_path / "two.csv"
+    path.write_text("a,u,v\n" + "\n".join(f"{a},{3 * a},{a * a}" for a in range(1, 30)) + "\n")
+    offer, targets = turns.Turns.offer, []
+
+    def interrupt(self, *args, **more):
+        targets.append(self.problem.target)
+        if self.problem.target == "v":
+            raise KeyboardInterrupt
+        return offer(self, *args, **more)
+
+    monkeypatch.setattr(turns.Turns, "offer", interrupt)
+    assert run(capsys, str(path), "--target", "v", "--inputs", "a", *QUICK) == (130, "", "\n")
+    status, out, err = run(capsys, str(path), "--target", "u", "--target", "v", "--inputs", "a", *QUICK)
+    assert status == 130 and out.startswith("u = 3*a\n") and "v" in targets and err == "\n"

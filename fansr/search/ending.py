@@ -207,7 +207,7 @@ class Ending(State):
             time.monotonic() - started - self.loading,
             self.pool.seen,
             self.yields,
-            status if best is not None else "failed",
+            "failed" if best is None and status == "ok" else status,
             self.floor,
             self.failures,
             loading=self.loading,
