@@ -78,6 +78,8 @@ class Ending(State):
 
     def finish(self, started: float, status: str) -> Found:
         """Shorten and round the leading candidates, choose one, and describe it."""
+        if self.relative:
+            self._weigh_evenly()
         if not self.options.tidy:
             best = self.pool.best
             return self._found(best, self.pool.front(), None if best is None else self._errors(best), started, status)
@@ -340,7 +342,7 @@ class Ending(State):
                 free += 1
         value = selection.selection(
             self.options.select, candidate, M, self.options.gamma, self.floor, free, self.known, self.exact,
-            self.problem.X.shape[1], self.rounded,
+            self.problem.X.shape[1], self.rounded, self.noise,
         )  # fmt: skip
         value += self.pool.surcharge(candidate)
         if self.options.select != "mdl":

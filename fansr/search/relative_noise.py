@@ -44,10 +44,29 @@ def possible(problem: Problem) -> bool:
 
 def found(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bool:
     """Whether the candidates' residuals say so; never where one of them is exact."""
-    from fansr.expressions import evaluate
-
     if not possible(problem):
         return False
+    told = _likelihoods(problem, candidates, max(100 * floor, 1e-20))
+    if told is None:
+        return False
+    even, relative, least = told
+    if least >= CLOSE and np.abs(problem.y).max() < RANGE * np.abs(problem.y).min():
+        return False
+    return bool(SHARE[0] < least < SHARE[1] and relative > even + (CLOSE_CONVINCED if least < CLOSE else CONVINCED))
+
+
+def refuted(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bool:
+    """Whether laws found since say that the errors are even after all; candidates: fitted under either."""
+    told = _likelihoods(problem, candidates, floor)
+    return told is not None and told[0] > told[1]
+
+
+def _likelihoods(
+    problem: Problem, candidates: Iterable[Candidate], exact: float
+) -> tuple[float, float, float] | None:
+    """(the best log-likelihood under even errors, under relative ones, the least relative error), laws charged for; None where one is exact."""
+    from fansr.expressions import evaluate
+
     y, logs = problem.y, float(np.log(np.abs(problem.y)).sum())
     even, relative, least = -np.inf, -np.inf, np.inf
     for candidate in islice(candidates, LOOKED_AT):
@@ -56,16 +75,14 @@ def found(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bo
             price = description_length.structure_nats(candidate.expr)
             price += len(candidate.consts) * description_length.constant_nats(len(y), fvu=1.0, floor=1.0)
             squares, shares = float(np.mean(r * r)), float(np.mean((r / y) ** 2))
-        if candidate.fvu <= max(100 * floor, 1e-20):
-            return False
+        if candidate.fvu <= exact:
+            return None
         if not (np.isfinite(shares) and shares > 0):
             continue
         even = max(even, -0.5 * len(y) * np.log(squares) - price)
         relative = max(relative, -0.5 * len(y) * np.log(shares) - logs - price)
         least = min(least, np.sqrt(shares))
-    if least >= CLOSE and np.abs(y).max() < RANGE * np.abs(y).min():
-        return False
-    return bool(SHARE[0] < least < SHARE[1] and relative > even + (CLOSE_CONVINCED if least < CLOSE else CONVINCED))
+    return even, relative, float(least)
 
 
 def weighed(problem: Problem) -> Problem:

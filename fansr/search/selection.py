@@ -25,6 +25,10 @@ EXACT = 1e-26  # FVU below which float64 arithmetic, not the law, makes the diff
 # Below SMOOTH an improvement short of exactness counts as that of SMOOTH_ROWS rows, more where rows are many.
 SMOOTH, SMOOTH_ROWS, MANY = 1e-4, 8.0, 50.0
 
+# The noise of one column is told from windows of so many rows, so many windows at most, of tables of so many rows at least; the last
+# is the median of chi^2 of the freedoms that a cubic leaves.
+WINDOW, NOISE_WINDOWS, LEAST_NOISE_ROWS, CHI_MEDIAN = 7, 400, 12, 2.366
+
 PRINTED_ROWS = 400  # whose digits are counted
 FLOAT_DIGITS = 15  # a number with as many was computed, not typed
 
@@ -150,6 +154,7 @@ def selection(
     exact: float = 0.0,
     columns: int = 0,
     rounded: float = 0.0,
+    noise: float = 0.0,
 ) -> float:
     """The number to minimise under a selection method; lower is better.
 
@@ -184,8 +189,7 @@ def selection(
         if M - k - 1 <= 0 and k and candidate.length > 1:  # the mean is what stands where nothing is told
             return math.inf
         if not known and max(exact, 100 * floor) < at < SMOOTH:
-            heard = min(M, SMOOTH_ROWS + (M / MANY) ** 2)
-            fit += 0.5 * (M - heard) * math.log(SMOOTH / at)
+            fit += 0.5 * M * math.log(SMOOTH / at) - _told(SMOOTH, at, M, noise)
         structure = description_length.structure_nats(candidate.expr)
         structure -= description_length.further_nats(candidate.expr, fvu, columns)
         if columns == 1 and named_curves.is_common(tuple(candidate.expr)):
@@ -198,6 +202,48 @@ def selection(
     if method == "aicc":
         return fit + p + p * (p + 1) / (M - p - 1) if M - p - 1 > 0 else math.inf if k else fit
     raise ValueError(f"unknown selection {method!r}, wanted one of {', '.join(SELECTORS)}")
+
+
+def _told(above: float, below: float, M: int, noise: float) -> float:
+    """Nats by which an FVU `below` is likelier than one `above` where misfits are smooth: freedoms d follow such a one.
+
+    Next to noise of that FVU, M rows tell a misfit of the FVU v - noise from none by d / 2 log(1 + (v / noise - 1) M / d); far above
+    the noise, and where none is known of (0), that is d / 2 log v.
+    """
+    d = min(M, SMOOTH_ROWS + (M / MANY) ** 2)
+
+    def nats(fvu: float) -> float:
+        if noise <= 0 or fvu <= noise:
+            return 0.5 * d * math.log(fvu / noise if noise > 0 else fvu)
+        return 0.5 * d * math.log1p((fvu / noise - 1) * M / d)
+
+    return nats(above) - nats(below)
+
+
+def noise_fvu(X: np.ndarray, y: np.ndarray) -> float:
+    """The FVU of the noise of y (M,) over one column of X (M, 1), told from neighbouring rows; 0 where it is not told.
+
+    Cubics through WINDOW rows in a row leave WINDOW - 4 freedoms of noise; the median over all windows stands for it, which a peak
+    between few rows does not move.
+    """
+    M = len(y)
+    if X.shape[1] != 1 or M < LEAST_NOISE_ROWS or not np.ptp(y) > 0:
+        return 0.0
+    order = np.argsort(X[:, 0], kind="stable")
+    starts = np.unique(np.linspace(0, M - WINDOW, min(M - WINDOW + 1, NOISE_WINDOWS)).astype(int))
+    rows = order[starts[:, None] + np.arange(WINDOW)]
+    u, v = X[rows, 0], y[rows]
+    span = np.ptp(u, axis=1)
+    rows = span > 0
+    u, v = u[rows], v[rows] / (np.abs(y).max() or 1.0)
+    if not len(u):
+        return 0.0
+    u = 2 * (u - u.min(axis=1, keepdims=True)) / span[rows, None] - 1
+    powers = u[:, :, None] ** np.arange(4)
+    left, _, _ = np.linalg.svd(powers, full_matrices=False)
+    residual = v - np.einsum("wik,wk->wi", left, np.einsum("wik,wi->wk", left, v))
+    spread = float(np.var(y / (np.abs(y).max() or 1.0)))
+    return float(np.median((residual**2).sum(axis=1))) / CHI_MEDIAN / spread
 
 
 def pareto(candidates: list[Candidate], floor: float = EXACT) -> list[Candidate]:
@@ -295,8 +341,9 @@ class Pool:
         extra: Callable[[Candidate], float] | None = None,
         columns: int = 0,
         rounded: float = 0.0,
+        noise: float = 0.0,
     ):
-        self.columns, self.rounded = columns, rounded
+        self.columns, self.rounded, self.noise = columns, rounded, noise
         self.admit, self.prices = admit, prices
         self.M, self.floor, self.method, self.gamma, self.keep, self.known = M, floor, method, gamma, keep, known
         self.extra = extra  # nats that units add, under `mdl`
@@ -321,6 +368,7 @@ class Pool:
             self.exact,
             self.columns,
             self.rounded,
+            self.noise,
         )
         value -= self.prior(candidate) if self.prior and self.method == "mdl" else 0.0
         if self.extra is not None and self.method == "mdl":

@@ -142,7 +142,6 @@ class State:
 
         near (M,): the values of a law near which least squares is to stand for another loss.
         """
-        from fansr.fitting import CurveFitter, Refiner
         from fansr.proposers import (
             angle_nats,
             calendar_columns,
@@ -156,9 +155,7 @@ class State:
         if self.aim is not None:
             self.fitter, problem = loss_search.aimed(problem, self.aim, options.restarts, options.seed, near)
         else:
-            self.fitter = (CurveFitter if options.starts == "paper" else Refiner)(
-                problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights
-            )
+            self.fitter = self._fitter_of(problem)
         self.problem = problem
         self.cut_fitter = shortening.Once(self.fitter)
         self.floor = selection.fvu_floor(problem.y, problem.weights)
@@ -173,6 +170,8 @@ class State:
             self.checker = shapes.Checker(problem, options.rules.shapes)
         printed = self.printed = selection.printed_fvu(problem.y, problem.weights)
         self.rounded = selection.rounding_fvu(problem.y, problem.weights) if self.aim is None else 0.0
+        told = self.aim is None and not problem.known and problem.ends is None
+        self.noise = selection.noise_fvu(problem.X, problem.y) if told and problem.weights is None else 0.0
         self.exact = self.enough = max(100 * self.floor, 1e-24, 4 * printed if printed < TYPED else 0.0)
         if self.budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
             # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.
@@ -195,11 +194,19 @@ class State:
         self.pool = selection.Pool(
             len(problem.y), self.floor, options.select, options.gamma, known=self.known, exact=self.exact,
             prior=self.prior, admit=self._admitted if self.rules or self.aim is not None or self.units else None, extra=self._of_units if self.units else None, columns=problem.X.shape[1], prices=options.rules.prices, rounded=self.rounded,
+            noise=self.noise,
         )  # fmt: skip
         self.narrow = narrow_columns.narrow(problem.X)
         self.led: Candidate | None = None  # the last leader whose constants were compared with them
         self.settled: set[tuple] = set()
         self.pruned: set[tuple] = set()
+
+    def _fitter_of(self, problem: Problem) -> Any:
+        from fansr.fitting import CurveFitter, Refiner
+
+        options = self.options
+        kind = CurveFitter if options.starts == "paper" else Refiner
+        return kind(problem.X, problem.y, restarts=options.restarts, seed=options.seed, weights=problem.weights)
 
     def _weigh(self):
         """Go on with rows that weigh 1 / y^2; what was found is fitted to them again."""
@@ -208,6 +215,18 @@ class State:
         self.relative, self.pool.seen = True, seen - len(before)
         for candidate in before:
             self.pool.add(self._again(candidate))
+
+    def _weigh_evenly(self):
+        """Go back to rows of equal weight where the laws found under weights 1 / y^2 say that the errors are even."""
+        leaders = self.pool[: relative_noise.LOOKED_AT // 2]
+        plain = self._fitter_of(self.told)
+        even = [self._again(candidate, plain) for candidate in leaders]
+        if relative_noise.refuted(self.told, [*leaders, *even], self.floor):
+            seen = self.pool.seen
+            self._take(self.told)
+            self.relative, self.pool.seen = False, seen - len(even)
+            for candidate in even:
+                self.pool.add(candidate)
 
     def _aim(self, news: float = loss_search.NEWS) -> bool:
         """Let least squares stand for the loss near the best law so far, where that is better by `news` nats than the one before."""
@@ -224,9 +243,9 @@ class State:
         self.aimed_at = self.pool.value(self.pool.best) if self.pool.best is not None else math.inf
         return True
 
-    def _again(self, candidate: Candidate) -> Candidate:
-        """A candidate found under other weights, its constants fitted under these."""
-        fvu, consts = self.fitter.polish(candidate.expr, candidate.consts, iterations=16)
+    def _again(self, candidate: Candidate, fitter: Any = None) -> Candidate:
+        """A candidate found under other weights, its constants fitted under these, or those of another fitter."""
+        fvu, consts = (fitter or self.fitter).polish(candidate.expr, candidate.consts, iterations=16)
         return replace(candidate, fvu=float(fvu), consts=np.asarray(consts, dtype=np.float64))
 
     def _admitted(self, candidate: Candidate) -> Candidate | None:

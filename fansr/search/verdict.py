@@ -272,6 +272,25 @@ def runs_deviation(signs: np.ndarray) -> float:
     return (mean - runs - 0.5) / math.sqrt(variance) if variance > 0 else 0.0
 
 
+def rank_deviation(values: np.ndarray) -> float:
+    """Standard deviations by which neighbours in a row of values (M,) differ less than chance has it: von Neumann's ratio of ranks (Bartels 1982).
+
+    It hears a shape that is smaller than the noise, whose signs still change.
+    """
+    from scipy.stats import rankdata
+
+    n = len(values)
+    if n < 8:
+        return 0.0
+    ranks = rankdata(values) - (n + 1) / 2
+    total = float(ranks @ ranks)
+    if not total > 0:
+        return 0.0
+    ratio = float(np.sum(np.diff(ranks) ** 2)) / total
+    variance = 4 * (n - 2) * (5 * n * n - 2 * n - 9) / (5 * n * (n + 1) * (n - 1) ** 2)
+    return (2 - ratio) / math.sqrt(variance)
+
+
 def neighbour_chance(X: np.ndarray, signs: np.ndarray, seed: int) -> float:
     """P value of nearest neighbours (in the ranks of all columns) agreeing in sign as often as they do, by permutations."""
     M = len(signs)
@@ -324,12 +343,14 @@ def shape_of(X: np.ndarray, residual: np.ndarray, names: Sequence[str], free: in
     centre = float(np.median(residual)) if abs(float(np.mean(np.sign(residual)))) > 0.5 else 0.0
     signs = np.where(residual - centre >= 0, 1.0, -1.0)
     varying = [j for j in range(X.shape[1]) if len(set(X[:, j].tolist())) > 5]
-    limit = CHANCE / (len(varying) + 2)
+    limit = CHANCE / (2 * len(varying) + 2)
     for j in varying:
         order = np.lexsort((y, X[:, j])) if len(set(X[:, j].tolist())) == len(y) else np.argsort(X[:, j], kind="stable")
         z = runs_deviation(signs[order])
         if normal_tail(z) < limit:
             return f"its signs come in long runs along {names[j]}"
+        if normal_tail(rank_deviation(residual[order])) < limit:
+            return f"neighbours along {names[j]} are alike"
     replicated = lack_of_fit(X, residual, free)
     if replicated is not None and replicated < limit:
         return "rows that repeat agree with each other better than with the law"
