@@ -46,7 +46,7 @@ INNERS = {
 X = ("x1",)
 POWERS = ("x", "x2", "x3", "1/x", "1/x2")  # times x they are powers again
 FRONTS = {
-    "1": "1.0", "x": "a", "1/x": "inv a", "x2": "pow2 a", "x3": "pow3 a", "root": "pow1_2 a", "sin": "sin a", "cos": "cos a",
+    "1": "1.0", "x": "a", "1/x": "inv a", "x2": "pow2 a", "x3": "pow3 a", "root": "pow1_2 a", "sin": "sin a", "cos": "cos a", "1/x5": "inv pow5 a",
 }  # fmt: skip
 
 
@@ -145,6 +145,8 @@ CURVES = {
     "atan": (Family("atan * k - a c", centred), "x", "1"),
     "bell": (Family("exp neg pow2 * k - a c", centred), "x log", "1"),
     "peak": (Family("inv + 1.0 pow2 * k - a c", centred), "x", "1"),
+    "sech2": (Family("inv pow2 cosh * k - a c", centred), "x", "1"),
+    "bose": (Family("inv - exp * k a 1.0", rates), "x 1/x", "1 x x2 x3 1/x5"),
     "gompertz": (Family("exp neg exp * k - a c", falling), "x", "1"),
     "early": (Family("exp neg exp * k - a c", centred), "x", "1"),
     "tan": (Family("tan * k a", rates), "x", "1"),

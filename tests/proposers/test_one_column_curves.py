@@ -31,6 +31,9 @@ LAWS = {
     "growth of a logarithm": (lambda x: 2.5 * np.log(1 + x / 3), 0, 11),
     "Weibull": (lambda x: 4 - 4 * np.exp(-((x / 3) ** 1.7)), 0.1, 9),
     "vapour pressure": (lambda x: 1.8 * np.exp(-560 / (x + 60)), 100, 400),
+    "Planck over wavelengths": (lambda x: 90 / (x**5 * (np.exp(5.5 / x) - 1)), 0.4, 6),
+    "Planck over frequencies": (lambda x: 3 * x**3 / (np.exp(0.9 * x) - 1), 0.2, 12),
+    "soliton": (lambda x: 4 / np.cosh(0.7 * (x - 6)) ** 2, 0, 12),
 }
 
 
