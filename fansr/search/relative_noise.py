@@ -61,9 +61,7 @@ def refuted(problem: Problem, candidates: Iterable[Candidate], floor: float) -> 
     return told is not None and told[0] > told[1]
 
 
-def _likelihoods(
-    problem: Problem, candidates: Iterable[Candidate], exact: float
-) -> tuple[float, float, float] | None:
+def _likelihoods(problem: Problem, candidates: Iterable[Candidate], exact: float) -> tuple[float, float, float] | None:
     """(the best log-likelihood under even errors, under relative ones, the least relative error), laws charged for; None where one is exact."""
     from fansr.expressions import evaluate
 

@@ -86,3 +86,31 @@ def test_close_errors_are_told_sooner(decades, spread, weighed):
     assert relative_noise.found(problem, [line], 1e-26) is weighed
     even = Problem(problem.X, 3 * problem.X[:, 0] + 3 * spread * np.random.default_rng(0).normal(0, 1, 80), ["x"])
     assert not relative_noise.found(even, [line], 1e-26)
+
+
+def test_even_errors_that_seemed_relative_are_found_to_be_even():
+    """A power of the first rows misses in proportion; the law that is found then does not."""
+    rng = np.random.default_rng(2)
+    X = 10 ** rng.uniform(-0.3, 1.5, (70, 2))
+    law = 23 * X[:, 0] * X[:, 1] / ((4.8 + X[:, 0]) * (3.6 + X[:, 1]))
+    y = law + 0.006 * law.std() * rng.normal(size=70)
+    problem = Problem(X, y, ["x", "z"])
+    powers = [Candidate("* <constant> * pow x1 <constant> pow x2 <constant>".split(), source="power")]
+    state = turns.Turns(problem, turns.Options(), Budget(0.0))
+    state.offer(powers)
+    state._weigh()
+    assert state.relative
+    state.offer([Candidate("* <constant> * / x1 + <constant> x1 / x2 + <constant> x2".split(), source="saturations")])
+    found = state.finish(0.0, "ok")
+    assert not state.relative and found.candidates >= 2
+    values = evaluate(found.best.expr, X, found.best.consts)
+    assert np.mean((y - values) ** 2) < 1.05 * np.mean((y - law) ** 2)
+
+
+def test_relative_errors_stay_relative():
+    problem = table(1, 0.05, lambda x: 3 * x**2.5)
+    state = turns.Turns(problem, turns.Options(), Budget(0.0))
+    state._weigh()
+    state.offer([Candidate("* <constant> pow x1 <constant>".split(), source="power")])
+    state.finish(0.0, "ok")
+    assert state.relative

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from fansr.expressions import free, from_infix
+from fansr.expressions import evaluate, free, from_infix
 from fansr.fitting import Candidate, Problem, Refiner
 from fansr.search import selection, turns
 
@@ -211,3 +211,61 @@ def test_no_wave_explains_how_a_table_was_rounded(monkeypatch):
     assert "cos" not in chosen()
     monkeypatch.setattr(selection, "rounding_fvu", lambda *args: 0.0)
     assert "cos" in chosen()
+
+
+# ---- noise told from neighbouring rows --------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.01, 1e-4])
+@pytest.mark.parametrize(
+    "law", [lambda x: 3 * np.exp(-0.4 * x), lambda x: np.sin(x) + 0.3 * x, lambda x: 1e6 * x / (2 + x)]
+)
+def test_noise_is_told_from_neighbours(law, noise):
+    rng = np.random.default_rng(1)
+    x = np.sort(rng.uniform(0, 10, 300))
+    y = law(x)
+    y = y + noise * y.std() * rng.normal(size=300)
+    shares = [selection.noise_fvu(x[rows, None], y[rows]) for rows in (np.arange(300), rng.permutation(300))]
+    assert shares[0] == pytest.approx(noise**2 * np.var(law(x)) / np.var(y), rel=0.4) and shares[1] == pytest.approx(
+        shares[0]
+    )
+    assert selection.noise_fvu(x[:, None], y * 1e180) == pytest.approx(shares[0])
+
+
+def test_noise_is_not_told_of_few_rows_or_many_columns_and_is_little_of_smooth_ones():
+    x = np.linspace(0, 10, 200)
+    assert selection.noise_fvu(x[:, None], np.sin(x)) < 1e-10
+    assert selection.noise_fvu(x[:9, None], np.sin(x[:9])) == 0.0
+    assert selection.noise_fvu(np.column_stack([x, x]), np.sin(x)) == 0.0
+    assert selection.noise_fvu(np.repeat([1.0, 2.0], 20)[:, None], np.tile([1.0, 2.0], 20)) > 0.1
+    assert selection.noise_fvu(np.ones((20, 1)), x[:20]) == 0.0
+    assert selection.noise_fvu(x[:, None], np.where(x > 5, 1.0, 0.0)) < 1e-20  # one jump is no noise
+
+
+def test_next_to_noise_a_smooth_misfit_counts_by_all_rows_and_far_from_it_by_few():
+    """A misfit of a hundredth of the noise's variance costs what it does at a known width, M / 2 of it; without noise d / 2 log."""
+    M, noise = 400, 1e-6
+    d = selection.SMOOTH_ROWS + (M / selection.MANY) ** 2
+
+    def costs(fvu, noise):
+        return selection.selection("mdl", candidate(fvu, 3), M, noise=noise)
+
+    assert costs(noise * 1.01, noise) - costs(noise, noise) == pytest.approx(M / 2 * 0.01, rel=0.05)
+    free = 0.5 * d * math.log(2)
+    assert costs(2e-8, 0.0) - costs(1e-8, 0.0) == pytest.approx(free, rel=1e-9)
+    assert costs(2e-5, noise / 100) - costs(1e-5, noise / 100) == pytest.approx(free, rel=0.01)
+    values = [costs(f, noise) for f in np.geomspace(1e-9, 1e-3, 200)]
+    assert all(a < b for a, b in zip(values, values[1:]))
+    assert costs(selection.SMOOTH * 1.0001, noise) - costs(selection.SMOOTH * 0.9999, noise) < 0.1
+
+
+def test_a_law_with_a_constant_more_is_chosen_where_the_noise_says_so():
+    """Antoine's curve with 0.5 % of noise: x/(x + c) leaves 1.7 times its variance more, which no shape of the residuals shows."""
+    rng = np.random.default_rng(5)
+    x = np.linspace(10, 120, 60)
+    y = 7.75 - 1710 / (x + 221.5) + 0.005 * 1.2 * rng.normal(size=60)
+    problem = Problem(x[:, None], np.round(y, 4), ["x"])
+    found = turns.search(problem, turns.Options(proposers=("power", "sums", "curves", "rational")), turns.Budget(None))
+    clean = 7.75 - 1710 / (x + 221.5)
+    values = evaluate(found.best.expr, x[:, None], found.best.consts)
+    assert np.sqrt(np.mean((values - clean) ** 2)) < 0.003

@@ -58,6 +58,26 @@ def test_runs_are_as_rare_as_they_should_be():
     assert verdict.runs_deviation(np.repeat([1.0, -1.0], 30)) > 6
 
 
+@pytest.mark.parametrize("M", [8, 20, 200])
+def test_ranks_are_alike_as_rarely_as_they_should_be(M):
+    """Mean and spread are those of von Neumann's ratio over all orders (Bartels 1982), here of many."""
+    rng = np.random.default_rng(3)
+    z = np.array([verdict.rank_deviation(rng.standard_t(2, M)) for _ in range(3000)])
+    assert abs(z.mean()) < 0.06 and z.std() == pytest.approx(1.0, abs=0.05)
+    assert np.mean(z > 2.3) < 2.5 * verdict.normal_tail(2.3)
+    assert verdict.rank_deviation(np.arange(float(M))) > 2.3 and verdict.rank_deviation(np.zeros(M)) == 0.0
+
+
+def test_ranks_hear_a_shape_below_the_noise():
+    """Where signs still change often; a misfit as large as the noise."""
+    x, heard, by_signs = np.linspace(0, 6, 60), 0, 0
+    for seed in range(40):
+        residual = np.sin(2.3 * x) + 0.7 * np.random.default_rng(seed).normal(size=60)
+        heard += verdict.rank_deviation(residual) > 2.6
+        by_signs += verdict.runs_deviation(np.sign(residual)) > 2.6
+    assert heard > 1.2 * by_signs and heard >= 34
+
+
 def test_lack_of_fit_is_the_f_test():
     rng = np.random.default_rng(1)
     x = np.repeat(np.arange(8.0), 4)
