@@ -6,6 +6,9 @@
     a + a tanh(u)                          2 a/(1 + exp(-2 u))
     a/(1/x + 1/z)                          a x z/(x + z)
     (3.7 - 8.4e-5 x)^5.3                   1013 (1 - x/4.4e4)^5.3
+    1/(a/(1 + exp(k (x - x0))) + b)        K/(1 + exp(-k (x - x1))) + c, and so Hill's curve; a/(b/(x + c) + d) as K - A/(x + C)
+    a/((b/x + c) (z + d))                  (a/c) x/((x + b/c) (z + d))
+    (x exp(-a/z))^p                        x^p exp(-a p/z)
 
 Rules for law_trees.everywhere; nothing is fitted.
 """
@@ -13,10 +16,11 @@ Rules for law_trees.everywhere; nothing is fitted.
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import numpy as np
 
-from fansr.search.law_trees import SAME, coefficient, has_fitted_power, scaled, summands, with_text
+from fansr.search.law_trees import SAME, coefficient, has_fitted_power, multiplicands, scaled, summands, with_text
 from fansr.search.spelling import linear
 
 _WHOLE = ("pow2", "pow3", "pow4", "pow5")
@@ -107,6 +111,78 @@ def one_sided(node):
     return ("/", 2 * a, ("+", 1.0, ("exp", scaled(-2.0 if c * a > 0 else 2.0, step[1]))))
 
 
+def on_a_base(node):
+    """p/(b + c/(b2 + c2 u)) as a level and a step on it, p/b (b2 + ...) = low + step/(1 + 1/(k u)) for a rising u: exp, a power, or x itself.
+
+    Two bars one in the other say the same of a curve from one level to another with neither level in sight.
+    """
+    outer = _bar(node)
+    inner = _bar(outer[3]) if outer is not None else None
+    if inner is None or not isinstance(outer[0], float) or inner[0] != 1.0:
+        return node
+    (above, b, c, _), (_, b2, c2, u) = outer, inner
+    if min(above, b, c, b2 if not isinstance(u, str) else 1.0, c2) <= 0:
+        return node
+    if isinstance(u, str):
+        middle = b2 / c2 + c / (b * c2)
+        return ("-", above / b, ("/", above * c / (b * b * c2), ("+", u, middle) if middle > 0 else ("-", u, -middle)))
+    if u[0] == "exp":
+        back = ("exp", scaled(-1.0, u[1]))
+    elif u[0] in _WHOLE or u[0] == "pow" and isinstance(u[2], float):
+        k, column = coefficient(u[1])
+        if not isinstance(column, str) or not k > 0:
+            return node
+        c2 *= k ** (u[2] if u[0] == "pow" else int(u[0][3:]))
+        back = ("inv", (u[0], column, *u[2:]))
+    else:
+        return node
+    low = above * b2 / (b * b2 + c)
+    return ("+", ("/", above / b - low, ("+", 1.0, scaled((b * b2 + c) / (b * c2), back))), low)
+
+
+def shares(node):
+    """a/((b/x + c) w) as (a/c) x/((x + b/c) w), x a column: a product of saturations."""
+    if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
+        return node
+    above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
+    parts, columns, size = [], [], 1.0
+    for part in multiplicands(below):
+        terms = list(summands(part)) if isinstance(part, tuple) and part[0] == "+" else []
+        numbers = [c for c, term in terms if term is None]
+        over = [
+            (c, term[1])
+            for c, term in terms
+            if isinstance(term, tuple) and term[0] == "inv" and isinstance(term[1], str)
+        ]
+        if len(terms) == 2 and len(numbers) == len(over) == 1 and min(numbers[0], over[0][0]) > 0:
+            (b, column), c = over[0], numbers[0]
+            parts.append(("+", column, b / c))
+            columns.append(column)
+            size *= c
+        else:
+            parts.append(part)
+    if not columns or len(parts) < 2:
+        return node
+    factor, rest = coefficient(above)
+    top = reduce(lambda a, b: ("*", a, b), [*([] if rest is None else [rest]), *columns])
+    return scaled(factor / size, ("/", top, reduce(lambda a, b: ("*", a, b), parts)))
+
+
+def apart(node):
+    """(u exp(v))^p, p a fitted exponent, as u^p exp(p v)."""
+    if not has_fitted_power(node):
+        return node
+    parts = list(multiplicands(node[1]))
+    raised = [part for part in parts if isinstance(part, tuple) and part[0] == "exp"]
+    if len(raised) != 1 or len(parts) < 2:
+        return node
+    rest = reduce(lambda a, b: ("*", a, b), [part for part in parts if part is not raised[0]])
+    c, bare = coefficient(rest)
+    if bare is None or not c > 0:
+        return node
+    return scaled(c ** node[2], ("*", ("pow", bare, node[2]), ("exp", scaled(node[2], raised[0][1]))))
+
+
 def one_number(node):
     """3 x * 2/(z + 1) as 6 x/(z + 1), 2 (3 x) as 6 x."""
     if isinstance(node, tuple) and node[0][:4] == "mult" and coefficient(node[1])[0] != 1.0:
@@ -145,7 +221,7 @@ def of_a_share(node):
     if len(terms) != 2 or {term is None for _, term in terms} != {True, False}:
         return node
     (a,), ((b, term),) = [c for c, term in terms if term is None], [part for part in terms if part[1] is not None]
-    if not a > 0 or a == 1.0 or not isinstance(term, str):
+    if not a > 0 or not isinstance(term, str) or a == 1.0 == abs(b):
         return node
     size = math.exp(min(700.0, max(-700.0, node[2] * math.log(a))))
     share = ("/", term, a / abs(b))

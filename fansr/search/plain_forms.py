@@ -24,7 +24,17 @@ import numpy as np
 
 from fansr.fitting import Candidate
 from fansr.search.arrangement import line, saturation, uneven_base, whole_base
-from fansr.search.growth_forms import half_way, logistic, middle, one_number, one_sided, together
+from fansr.search.growth_forms import (
+    apart,
+    half_way,
+    logistic,
+    middle,
+    on_a_base,
+    one_number,
+    one_sided,
+    shares,
+    together,
+)
 from fansr.search.law_trees import (
     SAME,
     added,
@@ -159,7 +169,11 @@ def above_the_bar(node):
 
 
 def below_the_bar(node):
-    """x^-12 as 1/x^12, for a whole exponent."""
+    """x^-12 as 1/x^12, for a whole exponent, and c (x + a)^-0.7 as c/(x + a)^0.7; the exponent of c x^-0.7 is quoted with its sign."""
+    if isinstance(node, tuple) and node[0] == "*":
+        for power, other in (node[1:], node[:0:-1]):
+            if _is_negative_power(power) and isinstance(power[1], tuple) and power[1][0] in ("+", "-"):
+                return ("/", other, ("pow", power[1], -power[2]) if power[2] != -1 else power[1])
     if _is_negative_power(node) and node[2] % 1 == 0:
         return ("inv", ("pow", node[1], -node[2]) if node[2] < -1 else node[1])
     return node
@@ -296,12 +310,15 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (below_the_bar, 1),
         (logarithm, 1),
         (in_order, 0),
+        (apart, 0),
+        (on_a_base, 3),
         (one_sided, 3),
         (one_number, 1),
         (together, 2),
         (logistic(X), 2),
         (middle(X), 2),
         (saturation, 2),
+        (shares, 2),
         (half_way(X), 2),
         (whole_base, 0),
         (uneven_base, 1),

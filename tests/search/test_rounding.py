@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fansr.expressions import evaluate, from_infix
+from fansr.expressions import evaluate, from_infix, to_infix
 from fansr.fitting import Candidate, Refiner
 from fansr.search import rounding
 
@@ -233,3 +233,19 @@ def test_attraction_and_repulsion_get_their_exponents_back(text, start):
         law = rounding.snap(Candidate(expr, np.asarray(consts), float(fvu)), fitter, 1e-26)
         depth = evaluate(law.expr, r, law.consts) / (r[:, 0] ** -12 - r[:, 0] ** -6)
         assert np.ptp(depth) < 1e-9 and depth[0] == pytest.approx(4.8, rel=0.01)
+
+
+def test_the_one_of_a_form_stays_beside_a_free_level():
+    """K/(1 + (h/x)^n) + c: with a free number for the 1, K and h would take up any value of it."""
+    rng = np.random.default_rng(0)
+    x = np.linspace(0.5, 20, 80)
+    y = 34.85 / (1 + (3.193 / x) ** 2.372) + 2.003
+    y = y + 0.003 * y.std() * rng.normal(size=80)
+    fitter = Refiner(x[:, None], y)
+    expr = "+ / <constant> + <constant> pow / <constant> x1 <constant> <constant>".split()
+    consts = np.array([34.85, 1.0, 3.193, 2.372, 2.003])
+    fvu, consts[[0, 2, 3, 4]] = fitter.polish(
+        "+ / <constant> + 1.0 pow / <constant> x1 <constant> <constant>".split(), consts[[0, 2, 3, 4]]
+    )
+    snapped = rounding.snap(Candidate(expr, consts, fvu), fitter, 1e-26)
+    assert to_infix(snapped.expr, snapped.consts, ["x"], 4) == "34.87/((3.195/x)**2.37 + 1) + 2"
