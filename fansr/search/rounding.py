@@ -29,6 +29,8 @@ FAR = 1e9  # standard errors: no number this far off is meant
 EXPONENT = 3.0  # nats that a whole or half exponent costs less than such a factor: of laws' exponents most are
 # Nats that pi or sqrt(2) costs more as a summand or an exponent than as a factor: laws scale with these.
 IRRATIONAL = 5.0
+# Of a root that rows tell to no better than a share of LOOSE: 0.704 with an error of 0.005 is as near to 0.7 as to 1/sqrt(2).
+LOOSE, LOOSELY = 1e-3, 3.0
 SLIGHT = 0.1  # of the target's spread by which a constant moves a law at least for nothing to be charged
 SPELLINGS, SPELLING = 4, 1.0
 JUMPS = ("step", "sign", "floor")
@@ -323,9 +325,11 @@ def _proposals(
     for k, (c, error) in enumerate(zip(consts, errors)):
         c = float(c)
         irrational = IRRATIONAL if places[k] in dear else 0.0
+        root = LOOSELY if not irrational and float(error) > LOOSE * abs(c) else 0.0
         reach = max(4 * float(error), 4e-15 * abs(c)) if error < math.inf else 0.0
         for value, nats in simple_values(c, reach, physics):
             saved = real_nats(c, float(error)) - nats - (irrational if irrational and not is_rational(value) else 0.0)
+            saved -= root if root and not is_rational(value) and is_rational(value * value) else 0.0
             saved += EXPONENT if places[k] in powers and value and 2 * value % 1 == 0 else 0.0
             if saved + 2 * tokens < 0 or (places[k], value) in refused:
                 continue

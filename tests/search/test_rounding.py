@@ -249,3 +249,12 @@ def test_the_one_of_a_form_stays_beside_a_free_level():
     )
     snapped = rounding.snap(Candidate(expr, consts, fvu), fitter, 1e-26)
     assert to_infix(snapped.expr, snapped.consts, ["x"], 4) == "34.87/((3.195/x)**2.37 + 1) + 2"
+
+
+@pytest.mark.parametrize(("relative", "taken"), [(7e-3, False), (1e-4, True)])
+def test_a_root_is_taken_only_where_the_rows_tell_it_well(relative, taken):
+    value = math.sqrt(0.5)
+    proposals = rounding._proposals(
+        "exp * <constant> x1".split(), np.array([value * (1 + 0.4 * relative)]), [relative * value], False, 1.5, set()
+    )
+    assert (value in [v for _, _, v in proposals]) is taken
