@@ -12,9 +12,10 @@ Of residuals r of a law with values of y, the Gaussian log-likelihoods of errors
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from fansr.search import description_length
 MIN_ROWS = 12
 # Largest over smallest |y| from which the two kinds can be told apart, and of close fits.
 RANGE, CLOSE_RANGE = 10.0, 4.0
-LOOKED_AT = 60  # candidates whose residuals are judged
+LOOKED_AT, REFITTED = 60, 24  # candidates whose residuals are judged, and whose constants are fitted again for it
 CONVINCED = 12.0  # nats by which the best law under errors in proportion must beat the best under even ones
 # Relative error below which digits and instruments make it, and nats that are enough there.
 CLOSE, CLOSE_CONVINCED = 0.01, 4.0
@@ -42,14 +43,26 @@ def possible(problem: Problem) -> bool:
     )
 
 
-def found(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bool:
-    """Whether the candidates' residuals say so; never where one of them is exact."""
+def found(
+    problem: Problem, candidates: Iterable[Candidate], floor: float, fitter_of: Callable[[Problem], Any] | None = None
+) -> bool:
+    """Whether the candidates' residuals say so; never where one of them is exact.
+
+    fitter_of: makes what fits constants to a problem; the first candidates are then judged with those of weights 1 / y^2 too, whose
+    relative errors are theirs and not those of a fit that heard nothing of the small values.
+    """
     if not possible(problem):
         return False
-    told = _likelihoods(problem, candidates, max(100 * floor, 1e-20))
+    first = list(islice(candidates, LOOKED_AT))
+    told = _likelihoods(problem, first, max(100 * floor, 1e-20))
     if told is None:
         return False
     even, relative, least = told
+    if fitter_of is not None:
+        fitter = fitter_of(weighed(problem))
+        again = [fitted_again(candidate, fitter) for candidate in first[:REFITTED]]
+        _, by_shares, nearest = _likelihoods(problem, again, -1.0) or told
+        relative, least = max(relative, by_shares), min(least, nearest)
     if least >= CLOSE and np.abs(problem.y).max() < RANGE * np.abs(problem.y).min():
         return False
     return bool(SHARE[0] < least < SHARE[1] and relative > even + (CLOSE_CONVINCED if least < CLOSE else CONVINCED))
@@ -81,6 +94,12 @@ def _likelihoods(problem: Problem, candidates: Iterable[Candidate], exact: float
         relative = max(relative, -0.5 * len(y) * np.log(shares) - logs - price)
         least = min(least, np.sqrt(shares))
     return even, relative, float(least)
+
+
+def fitted_again(candidate: Candidate, fitter: Any) -> Candidate:
+    """A candidate found under other weights, its constants fitted under these."""
+    fvu, consts = fitter.polish(candidate.expr, candidate.consts, iterations=16)
+    return replace(candidate, fvu=float(fvu), consts=np.asarray(consts, dtype=np.float64))
 
 
 def weighed(problem: Problem) -> Problem:

@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -220,7 +220,7 @@ class State:
         """Go back to rows of equal weight where the laws found under weights 1 / y^2 say that the errors are even."""
         leaders = self.pool[: relative_noise.LOOKED_AT // 2]
         plain = self._fitter_of(self.told)
-        even = [self._again(candidate, plain) for candidate in leaders]
+        even = [relative_noise.fitted_again(candidate, plain) for candidate in leaders]
         if relative_noise.refuted(self.told, [*leaders, *even], self.floor):
             seen = self.pool.seen
             self._take(self.told)
@@ -243,10 +243,8 @@ class State:
         self.aimed_at = self.pool.value(self.pool.best) if self.pool.best is not None else math.inf
         return True
 
-    def _again(self, candidate: Candidate, fitter: Any = None) -> Candidate:
-        """A candidate found under other weights, its constants fitted under these, or those of another fitter."""
-        fvu, consts = (fitter or self.fitter).polish(candidate.expr, candidate.consts, iterations=16)
-        return replace(candidate, fvu=float(fvu), consts=np.asarray(consts, dtype=np.float64))
+    def _again(self, candidate: Candidate) -> Candidate:
+        return relative_noise.fitted_again(candidate, self.fitter)
 
     def _admitted(self, candidate: Candidate) -> Candidate | None:
         if self.aim is not None:

@@ -332,7 +332,7 @@ class Turns(Ending):
         if (
             self.options.loss == "auto"
             and self.options.tidy
-            and relative_noise.found(self.problem, self.pool, self.floor)
+            and relative_noise.found(self.problem, self.pool, self.floor, self._fitter_of)
         ):
             self._weigh()
             yield from self._floor(waiting)
