@@ -26,7 +26,7 @@ MIN_ROWS = 12
 # Largest over smallest |y| from which the two kinds can be told apart, and of close fits.
 RANGE, CLOSE_RANGE = 10.0, 4.0
 LOOKED_AT, REFITTED = 60, 24  # candidates whose residuals are judged, and whose constants are fitted again for it
-CONVINCED = 12.0  # nats by which the best law under errors in proportion must beat the best under even ones
+CONVINCED = 8.0  # nats by which the best law under errors in proportion must beat the best under even ones
 # Relative error below which digits and instruments make it, and nats that are enough there.
 CLOSE, CLOSE_CONVINCED = 0.01, 4.0
 SHARE = (1e-6, 0.3)  # relative errors between rounding and no law at all
