@@ -23,22 +23,28 @@ class _Patience:
 
     def __init__(self, depth: int):
         self.depth, self.waiting = depth, False
+        self.before: object = None  # who handled the timer's signal
 
     def note(self, signum, frame) -> None:
         if self.waiting or not self._importing(frame):
-            self._raise()
+            self.stop()
+            raise KeyboardInterrupt
         self.waiting = True
-        signal.setitimer(signal.ITIMER_PROF, EVERY, EVERY)  # not the one that live_lines.py draws by
+        self.before = signal.signal(signal.SIGPROF, self.look)  # not the one that live_lines.py draws by
+        signal.setitimer(signal.ITIMER_PROF, EVERY, EVERY)
 
     def look(self, signum, frame) -> None:
         if self.waiting and not self._importing(frame):
-            self._raise()
+            self.stop()
+            raise KeyboardInterrupt
 
-    def _raise(self) -> None:
-        if self.waiting:
+    def stop(self) -> bool:
+        """Wait no longer; whether a signal waited."""
+        waiting, self.waiting = self.waiting, False
+        if waiting:
             signal.setitimer(signal.ITIMER_PROF, 0.0)
-        self.waiting = False
-        raise KeyboardInterrupt
+            signal.signal(signal.SIGPROF, self.before or signal.SIG_IGN)
+        return waiting
 
     def _importing(self, frame: FrameType | None) -> bool:
         files = _files(frame)
@@ -69,15 +75,12 @@ def patient(term: bool = False) -> Iterator[None]:
     names = [signal.SIGTERM] if term else []
     if able and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         names.append(signal.SIGINT)
-    note = patience.note if able else signal.default_int_handler
-    handlers = dict.fromkeys(names, note) | ({signal.SIGPROF: patience.look} if able and names else {})
-    old = {name: signal.signal(name, handler) for name, handler in handlers.items()}
+    old = {name: signal.signal(name, patience.note if able else signal.default_int_handler) for name in names}
     try:
         yield
     finally:
-        if patience.waiting:
-            signal.setitimer(signal.ITIMER_PROF, 0.0)
+        waited = patience.stop()
         for name, handler in old.items():
-            signal.signal(name, handler)
-    if patience.waiting:
+            signal.signal(name, signal.SIG_DFL if handler is None else handler)
+    if waited:
         raise KeyboardInterrupt

@@ -325,7 +325,11 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
     )
     tree = tree_of(best)
     for rule, longer in rules:
-        found = if_as_good(best, everywhere(tree, rule), fitter, longer)
+        try:
+            form = everywhere(tree, rule)
+        except (OverflowError, ZeroDivisionError):  # of numbers that leave the floats
+            continue
+        found = if_as_good(best, form, fitter, longer)
         if found is not best:
             best, tree = found, tree_of(found)
     return if_as_good(best, line(tree), fitter)

@@ -220,7 +220,7 @@ def _told(above: float, below: float, M: int, noise: float) -> float:
     return nats(above) - nats(below)
 
 
-def noise_fvu(X: np.ndarray, y: np.ndarray) -> float:
+def noise_fvu(X: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> float:
     """The FVU of the noise of y (M,) over one column of X (M, 1), told from neighbouring rows; 0 where it is not told.
 
     Cubics through WINDOW rows in a row leave WINDOW - 4 freedoms of noise; the median over all windows stands for it, which a peak
@@ -232,18 +232,17 @@ def noise_fvu(X: np.ndarray, y: np.ndarray) -> float:
     order = np.argsort(X[:, 0], kind="stable")
     starts = np.unique(np.linspace(0, M - WINDOW, min(M - WINDOW + 1, NOISE_WINDOWS)).astype(int))
     rows = order[starts[:, None] + np.arange(WINDOW)]
-    u, v = X[rows, 0], y[rows]
-    span = np.ptp(u, axis=1)
-    rows = span > 0
-    u, v = u[rows], v[rows] / (np.abs(y).max() or 1.0)
-    if not len(u):
+    rows = rows[np.ptp(X[rows, 0], axis=1) > 0]
+    if not len(rows):
         return 0.0
-    u = 2 * (u - u.min(axis=1, keepdims=True)) / span[rows, None] - 1
+    w, scaled = np.ones(M) if weights is None else weights / weights.max(), y / np.abs(y).max()
+    u, v = X[rows, 0], scaled[rows]
+    u = 2 * (u - u.min(axis=1, keepdims=True)) / np.ptp(u, axis=1)[:, None] - 1
     powers = u[:, :, None] ** np.arange(4)
     left, _, _ = np.linalg.svd(powers, full_matrices=False)
     residual = v - np.einsum("wik,wk->wi", left, np.einsum("wik,wi->wk", left, v))
-    spread = float(np.var(y / (np.abs(y).max() or 1.0)))
-    return float(np.median((residual**2).sum(axis=1))) / CHI_MEDIAN / spread
+    spread = float(w @ (scaled - np.average(scaled, weights=w)) ** 2)
+    return float(np.median((w[rows] * residual**2).sum(axis=1))) / CHI_MEDIAN * M / spread
 
 
 def pareto(candidates: list[Candidate], floor: float = EXACT) -> list[Candidate]:

@@ -171,7 +171,7 @@ class State:
         printed = self.printed = selection.printed_fvu(problem.y, problem.weights)
         self.rounded = selection.rounding_fvu(problem.y, problem.weights) if self.aim is None else 0.0
         told = self.aim is None and not problem.known and problem.ends is None
-        self.noise = selection.noise_fvu(problem.X, problem.y) if told and problem.weights is None else 0.0
+        self.noise = selection.noise_fvu(problem.X, problem.y, problem.weights) if told else 0.0
         self.exact = self.enough = max(100 * self.floor, 1e-24, 4 * printed if printed < TYPED else 0.0)
         if self.budget.seconds is None and printed_digits(problem.X, problem.y) <= PRINTED:
             # Numbers as a person prints them: recovery to single precision (equation 9) is all they can show.

@@ -80,3 +80,16 @@ def test_who_handles_it_already_keeps_it(folder, handler):
     with interrupts.patient():
         assert signal.getsignal(signal.SIGINT) is handler
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_timer_of_somebody_elses_goes_on(folder):
+    before = signal.signal(signal.SIGPROF, print)
+    try:
+        with interrupts.patient():
+            assert signal.getsignal(signal.SIGPROF) is print
+        (folder / "sent_once.py").write_text(HERE)
+        with pytest.raises(KeyboardInterrupt), interrupts.patient():
+            importlib.import_module("sent_once")
+        assert signal.getsignal(signal.SIGPROF) is print
+    finally:
+        signal.signal(signal.SIGPROF, before)

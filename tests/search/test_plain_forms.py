@@ -128,6 +128,13 @@ def test_what_is_plain_stays(formula):
     assert shown(plain_forms.plain(before, X, fitter)) == shown(before)
 
 
+@pytest.mark.parametrize("formula", ["1/(0.5/(1 + (1e200*x1)**2.3) + 0.05)", "(1e-250*x1*exp(2*x2))**(-1.7)"])
+def test_numbers_that_leave_the_floats_change_nothing(formula):
+    before, fitter = candidate(formula)
+    with np.errstate(all="ignore"):
+        assert plain_forms.plain(before, X, fitter).expr == before.expr
+
+
 def test_a_square_is_multiplied_out():
     law, fitter = candidate("3*(x1 - 0.3333333333333333)**2 + 0.6666666666666667")
     assert shown(alternative_forms.expanded(law, fitter)) == "3*x1**2 - 2*x1 + 1"

@@ -232,6 +232,17 @@ def test_noise_is_told_from_neighbours(law, noise):
     assert selection.noise_fvu(x[:, None], y * 1e180) == pytest.approx(shares[0])
 
 
+def test_noise_in_proportion_is_told_by_its_weights():
+    rng = np.random.default_rng(1)
+    x = np.sort(rng.uniform(0.5, 10, 300))
+    y = 3 * x**2.5 * (1 + 0.02 * rng.normal(size=300))
+    weights = y**-2.0
+    spread = np.average((y - np.average(y, weights=weights)) ** 2, weights=weights)
+    share = 0.02**2 / np.mean(weights) / spread
+    assert selection.noise_fvu(x[:, None], y, weights) == pytest.approx(share, rel=0.4)
+    assert selection.noise_fvu(x[:, None], y, 7 * weights) == pytest.approx(selection.noise_fvu(x[:, None], y, weights))
+
+
 def test_noise_is_not_told_of_few_rows_or_many_columns_and_is_little_of_smooth_ones():
     x = np.linspace(0, 10, 200)
     assert selection.noise_fvu(x[:, None], np.sin(x)) < 1e-10
