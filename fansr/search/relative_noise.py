@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 
 from fansr.fitting import Candidate, Problem
-from fansr.search import description_length
+from fansr.search import description_length, selection
 
 MIN_ROWS = 12
 # Largest over smallest |y| from which the two kinds can be told apart, and of close fits.
 RANGE, CLOSE_RANGE = 10.0, 4.0
 LOOKED_AT, REFITTED = 60, 24  # candidates whose residuals are judged, and whose constants are fitted again for it
 CONVINCED = 8.0  # nats by which the best law under errors in proportion must beat the best under even ones
+SHAPED, SHAPE = 12.0, 3.0  # the same where the relative errors have a shape, and standard deviations from which they do
 # Relative error below which digits and instruments make it, and nats that are enough there.
-CLOSE, CLOSE_CONVINCED = 0.01, 4.0
+CLOSE, CLOSE_CONVINCED = 0.01, 6.0
 SHARE = (1e-6, 0.3)  # relative errors between rounding and no law at all
 
 
@@ -57,15 +58,28 @@ def found(
     told = _likelihoods(problem, first, max(100 * floor, 1e-20))
     if told is None:
         return False
-    even, relative, least = told
+    even, relative, least, missed = told
     if fitter_of is not None:
         fitter = fitter_of(weighed(problem))
         again = [fitted_again(candidate, fitter) for candidate in first[:REFITTED]]
-        _, by_shares, nearest = _likelihoods(problem, again, -1.0) or told
+        _, by_shares, nearest, missed_again = _likelihoods(problem, again, -1.0) or told
+        missed = missed_again if by_shares > relative else missed
         relative, least = max(relative, by_shares), min(least, nearest)
     if least >= CLOSE and np.abs(problem.y).max() < RANGE * np.abs(problem.y).min():
         return False
-    return bool(SHARE[0] < least < SHARE[1] and relative > even + (CLOSE_CONVINCED if least < CLOSE else CONVINCED))
+    enough = CLOSE_CONVINCED if least < CLOSE else CONVINCED
+    if _has_shape(
+        problem.X, missed
+    ):  # of numbers with all digits of a float, which were computed, there need be no noise at all
+        enough = SHAPED if selection.printed_fvu(problem.y) > 0 else np.inf
+    return bool(SHARE[0] < least < SHARE[1] and relative > even + enough)
+
+
+def _has_shape(X: np.ndarray, missed: np.ndarray) -> bool:
+    """Whether relative errors (M,) are alike among neighbours along a column: a misfit then, and no noise of any kind."""
+    from fansr.search.verdict import rank_deviation
+
+    return any(rank_deviation(missed[np.argsort(column, kind="stable")]) > SHAPE for column in X.T)
 
 
 def refuted(problem: Problem, candidates: Iterable[Candidate], floor: float) -> bool:
@@ -74,12 +88,15 @@ def refuted(problem: Problem, candidates: Iterable[Candidate], floor: float) -> 
     return told is not None and told[0] > told[1]
 
 
-def _likelihoods(problem: Problem, candidates: Iterable[Candidate], exact: float) -> tuple[float, float, float] | None:
-    """(the best log-likelihood under even errors, under relative ones, the least relative error), laws charged for; None where one is exact."""
+def _likelihoods(
+    problem: Problem, candidates: Iterable[Candidate], exact: float
+) -> tuple[float, float, float, np.ndarray] | None:
+    """(the best log-likelihood under even errors, under relative ones, the least relative error, those (M,) of the best under
+    relative ones), laws charged for; None where one is exact."""
     from fansr.expressions import evaluate
 
     y, logs = problem.y, float(np.log(np.abs(problem.y)).sum())
-    even, relative, least = -np.inf, -np.inf, np.inf
+    even, relative, least, missed = -np.inf, -np.inf, np.inf, np.zeros(len(y))
     for candidate in islice(candidates, LOOKED_AT):
         with np.errstate(all="ignore"):
             r = y - evaluate(candidate.expr, problem.X, candidate.consts)
@@ -91,9 +108,11 @@ def _likelihoods(problem: Problem, candidates: Iterable[Candidate], exact: float
         if not (np.isfinite(shares) and shares > 0):
             continue
         even = max(even, -0.5 * len(y) * np.log(squares) - price)
-        relative = max(relative, -0.5 * len(y) * np.log(shares) - logs - price)
+        nats = -0.5 * len(y) * np.log(shares) - logs - price
+        if nats > relative:
+            relative, missed = nats, r / y
         least = min(least, np.sqrt(shares))
-    return even, relative, float(least)
+    return even, relative, float(least), missed
 
 
 def fitted_again(candidate: Candidate, fitter: Any) -> Candidate:

@@ -114,3 +114,13 @@ def test_relative_errors_stay_relative():
     state.offer([Candidate("* <constant> pow x1 <constant>".split(), source="power")])
     state.finish(0.0, "ok")
     assert state.relative
+
+
+@pytest.mark.parametrize("digits", [0, 7])
+def test_what_wrong_laws_leave_of_computed_numbers_is_no_noise(digits):
+    """The misfit of a line through a bend is in proportion to the values, and has a shape."""
+    x = np.geomspace(1, 1000, 60)
+    y = x * (1 + 0.04 * np.sin(np.log(x) * 2))
+    y = np.array([float(f"{v:.{digits}g}") for v in y]) if digits else y
+    line = [Candidate("* <constant> x1".split(), np.array([1.0]), 1e-3)]
+    assert relative_noise.found(Problem(x[:, None], y, ["x"]), line, 1e-26) is bool(digits)
