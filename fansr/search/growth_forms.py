@@ -221,7 +221,7 @@ def of_a_share(node):
     if len(terms) != 2 or {term is None for _, term in terms} != {True, False}:
         return node
     (a,), ((b, term),) = [c for c, term in terms if term is None], [part for part in terms if part[1] is not None]
-    if not a > 0 or not isinstance(term, str) or a == 1.0 == abs(b):
+    if not a > 0 or a == 1.0 or not isinstance(term, str):
         return node
     size = math.exp(min(700.0, max(-700.0, node[2] * math.log(a))))
     share = ("/", term, a / abs(b))

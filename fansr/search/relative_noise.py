@@ -68,9 +68,8 @@ def found(
     if least >= CLOSE and np.abs(problem.y).max() < RANGE * np.abs(problem.y).min():
         return False
     enough = CLOSE_CONVINCED if least < CLOSE else CONVINCED
-    if _has_shape(
-        problem.X, missed
-    ):  # of numbers with all digits of a float, which were computed, there need be no noise at all
+    if _has_shape(problem.X, missed):
+        # Numbers with all digits of a float were computed: there need be no noise at all.
         enough = SHAPED if selection.printed_fvu(problem.y) > 0 else np.inf
     return bool(SHARE[0] < least < SHARE[1] and relative > even + enough)
 

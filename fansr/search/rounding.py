@@ -279,11 +279,9 @@ def _snapped(
     expr, consts, fvu = list(candidate.expr), np.asarray(candidate.consts, dtype=np.float64), candidate.fvu
     total = 0.0
     M = len(y)
-    ones = [i for i, token in enumerate(expr) if token == CONSTANT]
-    for i in (
-        i for i, c in zip(ones, consts) if c == 1.0
-    ):  # belong to the form: beside a free level, 1 + u/h would be any number
-        expr[i] = "1.0"
+    # The 1 of a form is none of its constants: beside a free level that of 1 + u/h would be any number.
+    values = iter(consts)
+    expr = ["1.0" if token == CONSTANT and next(values) == 1.0 else token for token in expr]
     consts = consts[consts != 1.0]
     sigma2 = max(fvu, floor) / max(1, M - len(consts))  # in units of the total sum of squares
     refused: set[tuple[int, float]] = set()
