@@ -99,7 +99,7 @@ def to_infix(
 
     `consts` fills the free constants in order (without them they print as ``C``), `names` gives the
     columns' own names, `digits` the significant digits of every number; with `pi`, parts of pi and of logarithms of whole numbers
-    are written as such (``sin(pi/6*t)``, ``log(7)*u``).  from_infix reads it back.
+    are written as such (``sin(pi/6*t)``, ``log(7)*u``, ``10*log10(u)``).  from_infix reads it back.
     """
     values = list(consts)[: n_constants(expr)] if consts is not None else None
     stack: list[
@@ -112,7 +112,11 @@ def to_infix(
         elif len(stack) < row.arity:
             raise ValueError(f"incomplete expression: {token!r} lacks operands")
         elif row.arity == 2:
-            stack.append((*_binary(row, stack.pop(), stack.pop()), None))
+            text, precedence = _binary(row, stack.pop(), stack.pop())
+            if pi and token in "*/":
+                text = _with_its_base(text)
+                precedence = _ATOM if _ONE_LOGARITHM.fullmatch(text) else precedence
+            stack.append((text, precedence, None))
         else:
             operand = stack.pop()
             stack.append((*_unary(row, operand), _as_power(token, operand)))
@@ -152,6 +156,29 @@ def _leaf(token: str, values, names, digits, pi: bool) -> tuple[str, int]:
         return text, _ATOM if text in ("pi", *(f"log({n})" for n in range(2, 13))) else OPERATOR["*"].precedence
     text = format_number(value, digits)
     return text, 3 if text[:1] == "-" else _ATOM
+
+
+_ONE_LOGARITHM = re.compile(r"log\d+\([^()]*\)")
+_SHARE = re.compile(r"^(-?)([\d.]+)/log\((10|2)\)\*")
+
+
+def _with_its_base(text: str) -> str:
+    """A product's text: "10/log(10)*u*log(v)" as "10*u*log10(v)", "u*log(v)/log(2)" as "u*log2(v)"; itself where it is no such."""
+    share, over = _SHARE.match(text), re.search(r"/log\((10|2)\)$", text)
+    if share is None and over is None:
+        return text
+    body = text[share.end() :] if share is not None else text[: over.start()]
+    if body[-1:] != ")":
+        return text
+    depth, at = 0, len(body)
+    while at and (depth or at == len(body)):
+        at -= 1
+        depth += {")": 1, "(": -1}.get(body[at], 0)
+    if depth or not re.search(r"(^|\*)log$", body[:at]):
+        return text
+    base = (share or over)[3 if share is not None else 1]
+    front = "" if share is None else share[1] if share[2] == "1" else f"{share[1]}{share[2]}*"
+    return f"{front}{body[:at]}{base}{body[at:]}"
 
 
 def _wrap(part, least: int) -> str:
@@ -245,6 +272,17 @@ FUNCTIONS = {
     "Max": "max",
     "Mod": "mod",
 }
+# Functions of other names that are a few tokens, "a" and "b" standing for what they are called with.
+WRITTEN_OUT: dict[str, tuple[str, ...]] = {
+    "log10": ("*", repr(1 / math.log(10)), "log", "a"),
+    "log2": ("*", repr(1 / math.log(2)), "log", "a"),
+    "log1p": ("log", "+", "1.0", "a"),
+    "expm1": ("-", "exp", "a", "1.0"),
+    "ceil": ("neg", "floor", "neg", "a"),
+    "radians": ("*", repr(math.pi / 180), "a"),
+    "degrees": ("*", repr(180 / math.pi), "a"),
+    "hypot": ("pow1_2", "+", "pow2", "a", "pow2", "b"),
+}
 _CHAINED = ("min", "max")  # of more than two: min(a, min(b, c))
 _NUMBERS = {"pi": math.pi, "e": math.e, "E": math.e}
 _ROOTS = {0.5: "pow1_2", 1 / 3: "pow1_3", 0.25: "pow1_4", 0.2: "pow1_5"}
@@ -272,8 +310,8 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
     """Parse an ordinary formula into a prefix expression; ValueError says what is wrong and where.
 
     Understood: + - * / ** ^ and signs, numbers, pi and e, C as a free constant, the functions of
-    Table 5 under their usual names (sqrt, cbrt, ln, arcsin, ...), min, max, step, sign, floor, mod, logistic and what was
-    defined; a % b is mod(a, b), a > b is step(a - b), 1 or 0.  Without `names` variables are
+    Table 5 under their usual names (sqrt, cbrt, ln, arcsin, ...), min, max, step, sign, floor, mod, logistic, those of WRITTEN_OUT
+    (log10, log2, log1p, expm1, ceil, hypot, radians, degrees) and what was defined; a % b is mod(a, b), a > b is step(a - b), 1 or 0.  Without `names` variables are
     x1, x2, ... or v1, v2, ...; with `names` they are the columns' names, which hide pi and e; a name in backquotes is one whatever it
     looks like, and one that looks like a number is one only there.
     Integer powers 2 to 5 become pow2..pow5 and 1/x becomes inv; **0.5 and **0.25 become roots,
@@ -329,16 +367,19 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
         function = node.func.id
         if function == "pow" and len(node.args) == 2:
             return power(walk(node.args[0]), walk(node.args[1]))
-        token = FUNCTIONS.get(function)
-        if token is None:
-            near = difflib.get_close_matches(function, FUNCTIONS, 1)
+        token, whole = FUNCTIONS.get(function), WRITTEN_OUT.get(function)
+        if token is None and whole is None:
+            near = difflib.get_close_matches(function, [*FUNCTIONS, *WRITTEN_OUT], 1)
             raise ValueError(
                 f"unknown function {function!r} in {text!r}" + (f": the nearest known is {near[0]!r}" if near else "")
             )
-        wanted, came = OPERATOR[token].arity, len(node.args)
+        wanted, came = OPERATOR[token].arity if whole is None else 1 + ("b" in whole), len(node.args)
         if came != wanted and not (token in _CHAINED and came > wanted):
             raise ValueError(f"{function!r} came with {came} arguments in {text!r}, wanted {wanted}")
         parts = [walk(part) for part in node.args]
+        if whole is not None:
+            named = dict(zip("ab", parts))
+            return [word for token in whole for word in named.get(token, [token])]
         while len(parts) > wanted:
             parts[-2:] = [[token, *parts[-2], *parts[-1]]]
         return [token, *itertools.chain(*parts)]

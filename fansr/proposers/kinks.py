@@ -3,7 +3,7 @@
     a + b*|x - c|      a + b*x + d*|x - c|      a + b*min(max(x, c1), c2)      a + b*step(x - c)      lines before and behind a jump
     the same beside a linear part in the other columns
     min and max of two columns, and of two linear functions of the columns
-    of one column: a + b*floor(x/c - d), and curves that begin or end level: f(max(x, c)), f(min(x, c))
+    of one column: a + b*floor(x/c - d), the same beside a line, a + b*mod(x - d, c), and curves that begin or end level: f(max(x, c)), f(min(x, c))
 
 A second breakpoint is found beside the first (parts/breakpoints.py), then the first once more beside the second.  The larger or
 smaller of two linear functions is found by fitting each to the rows it holds (Magnani and Boyd 2009).  What gains less than its
@@ -26,7 +26,7 @@ from fansr.proposers.parts.candidates import Polisher, measured
 from fansr.proposers.parts.expression_assembly import Base
 from fansr.proposers.parts.inner_scan import summed
 from fansr.proposers.parts.level_stretches import level_ends
-from fansr.proposers.parts.staircases import staircase
+from fansr.proposers.parts.staircases import leaning, staircase
 
 MIN_ROWS = 6
 COLUMNS = 6  # in which breakpoints are looked for; more are taken in the order of the table
@@ -70,8 +70,9 @@ def propose(problem: Problem, budget: Budget, rng=None, pool=None) -> Iterator[l
 
 
 def stairs(problem: Problem, j: int) -> Iterator[Base]:
-    """The staircase over the one column that varies."""
-    yield from staircase(problem.X[:, j], problem.y, (f"x{j + 1}",))
+    """The staircase over the one column that varies, level or leaning, and the teeth of a saw."""
+    x, column = problem.X[:, j], (f"x{j + 1}",)
+    yield from staircase(x, problem.y, column) or leaning(x, problem.y, column)
 
 
 def switched(rows: Rows, j: int) -> Iterator[Base]:

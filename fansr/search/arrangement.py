@@ -26,6 +26,8 @@ from fansr.search.law_trees import (
     added,
     coefficient,
     everywhere,
+    factors,
+    joined,
     multiplicands,
     scaled,
     summands,
@@ -122,8 +124,8 @@ def _sums(node):
         parts, minus, twice = [], 0, []
         for part in (_sums(factor) for factor in multiplicands(node)):
             while isinstance(part, tuple) and (
-                part[0] == "neg" or part[0][:4] == "mult"
-            ):  # -u, 2 u: signs and numbers stand in front
+                part[0] == "neg" or part[0][:4] == "mult" or part[0][:3] == "div"
+            ):  # -u, 2 u, u/2: signs and numbers stand apart
                 minus += part[0] == "neg"
                 twice += [part[0]] if part[0] != "neg" else []
                 part = part[1]
@@ -212,14 +214,19 @@ def _over(node):
     above, below = _both_sides(node)
     number = math.prod(factor for factor in above if isinstance(factor, float))
     above = [factor for factor in above if not isinstance(factor, float)]
-    if not abs(number) > 1e-300 or not (_divisor(1 / number) or part_of_logarithm(number)[:5] == "1/log"):
+    if not abs(number) > 1e-300 or not (
+        _divisor(1 / number)
+        or (above and below and _whole_divisor(1 / number))
+        or part_of_logarithm(number)[:5] == "1/log"
+    ):
         if node[0] == "/" or not below or not above:
             return node
         numbers = [number] if number != 1 else []
         return ("/", _multiplied([*numbers, *sorted(above, key=_place)]), _multiplied(sorted(below, key=_place)))
     if number < 0 and not above or any(isinstance(factor, float) for factor in below):
         return node
-    down = _multiplied([abs(1 / number), *sorted(below, key=_place)])
+    size, below = abs(1 / number), sorted(below, key=_place)
+    down = (f"mult{size:g}", _multiplied(below)) if size in (2, 3, 4, 5) and below else _multiplied([size, *below])
     if not above:
         return ("inv", down)
     up = _multiplied(sorted(above, key=_place))
@@ -231,8 +238,18 @@ def _divisor(number: float) -> bool:
     return count(number) <= PLAIN and count(number) + FEWER <= count(1 / number)
 
 
+def _whole_divisor(number: float) -> bool:
+    """Whether a number is up to 5, or a whole one of two digits with a longer reciprocal: of 0.5 x/z, 0.125 x/z, but not of 0.1 x/z."""
+    return (
+        abs(number) in (2, 3, 4, 5) or abs(number) % 1 == 0 and count(number) <= 2 and count(1 / number) > count(number)
+    )
+
+
 def _both_sides(node) -> tuple[list, list]:
     """(factors above the bar, factors below it) of a product."""
+    if isinstance(node, tuple) and node[0][:3] == "div":
+        above, below = _both_sides(node[1])
+        return [1 / float(node[0][3:]), *above], below
     if not isinstance(node, tuple) or node[0] not in ("*", "/", "inv"):
         return [node], []
     if node[0] == "inv":
@@ -305,15 +322,16 @@ def _growth(node):
 
 
 def saturation(node):
-    """a/(b/x + c) as (a/c) x/(x + b/c), x a column: the half-way point, and the level that is reached.
+    """a/(b/x + c) as (a/c) x/(x + b/c), x a column: the half-way point, and the level that is reached; so too a z/(b/x + c).
 
     b may be a sum: where an inhibitor competes, a/((b + i)/x + c) is (a/c) x/(x + i/c + b/c).
     """
     if not isinstance(node, tuple) or node[0] not in ("/", "inv"):
         return node
     above, below = (1.0, node[1]) if node[0] == "inv" else node[1:]
-    if not (isinstance(above, float) and isinstance(below, tuple) and below[0] == "+"):
+    if not (isinstance(below, tuple) and below[0] == "+"):
         return node
+    above, times = coefficient(above)
     parts = sorted(below[1:], key=lambda part: isinstance(part, float))
     over, c = parts
     if not isinstance(c, float) or not c > 0 or not isinstance(over, tuple):
@@ -322,9 +340,18 @@ def saturation(node):
     if b is None or not isinstance(column, str):
         return node
     parts = [(k / c, term) for k, term in summands(b)]
-    if any(k <= 0 for k, _ in parts):
+    if any(k <= 0 for k, _ in parts) or times is not None and not isinstance(b, float):
         return node
-    return scaled(above / c, ("/", column, added([(1.0, column), *parts])))
+    top = column if times is None else joined(_gathered([*factors(times), (column, 1.0)]))
+    return scaled(above / c, ("/", top, added([(1.0, column), *parts])))
+
+
+def _gathered(found):
+    """(factor, exponent) with those of one factor as one."""
+    powers: dict = {}
+    for base, n in found:
+        powers[base] = powers.get(base, 0.0) + n
+    return [(base, n) for base, n in powers.items() if n]
 
 
 def whole_base(node):

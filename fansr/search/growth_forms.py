@@ -9,6 +9,7 @@
     1/(a/(1 + exp(k (x - x0))) + b)        K/(1 + exp(-k (x - x1))) + c, and so Hill's curve; a/(b/(x + c) + d) as K - A/(x + C)
     a/((b/x + c) (z + d))                  (a/c) x/((x + b/c) (z + d))
     (x exp(-a/z))^p                        x^p exp(-a p/z)
+    (exp(x)/(3 z + 6))^1.3 exp(-x/5)       0.24 exp(1.1 x)/(z + 2)^1.3
 
 Rules for law_trees.everywhere; nothing is fitted.
 """
@@ -20,7 +21,18 @@ from functools import reduce
 
 import numpy as np
 
-from fansr.search.law_trees import SAME, coefficient, has_fitted_power, multiplicands, scaled, summands, with_text
+from fansr.search.law_trees import (
+    SAME,
+    added,
+    coefficient,
+    factors,
+    has_fitted_power,
+    joined,
+    multiplicands,
+    scaled,
+    summands,
+    with_text,
+)
 from fansr.search.spelling import linear
 
 _WHOLE = ("pow2", "pow3", "pow4", "pow5")
@@ -169,18 +181,47 @@ def shares(node):
 
 
 def apart(node):
-    """(u exp(v))^p, p a fitted exponent, as u^p exp(p v)."""
+    """(c u exp(v))^p, p a fitted exponent, as c^p u^p exp(p v), u below the bar where it was, and a line a x + b in u as x + b/a."""
     if not has_fitted_power(node):
         return node
-    parts = list(multiplicands(node[1]))
-    raised = [part for part in parts if isinstance(part, tuple) and part[0] == "exp"]
-    if len(raised) != 1 or len(parts) < 2:
+    c, rest = coefficient(node[1])
+    parts = list(factors(rest)) if rest is not None else []
+    raised = [(base[1], n) for base, n in parts if isinstance(base, tuple) and base[0] == "exp"]
+    others = [(base, n) for base, n in parts if not (isinstance(base, tuple) and base[0] == "exp")]
+    if not raised or not others or not c > 0:
         return node
-    rest = reduce(lambda a, b: ("*", a, b), [part for part in parts if part is not raised[0]])
-    c, bare = coefficient(rest)
-    if bare is None or not c > 0:
+    if len(others) == 1 and isinstance(others[0][0], tuple):
+        (base, n) = others[0]
+        terms = list(summands(base))
+        a = terms[0][0] if len(terms) == 2 and isinstance(terms[0][1], str) and terms[1][1] is None else 1.0
+        if a > 0 and a != 1.0:
+            c, others = c * a**n, [(added([(k / a, term) for k, term in terms]), n)]
+    power = node[2]
+    if len(others) == 1 and has_fitted_power(others[0][0]):
+        ((base, n),) = others
+        power, others = power * base[2], [(base[1], n)]
+    if all(n < 0 for _, n in others):
+        power, others = -power, [(base, -n) for base, n in others]
+    exponent = added([term for v, n in raised for term in summands(v, n * node[2])])
+    return scaled(c ** node[2], ("*", ("pow", joined(others), power), ("exp", exponent)))
+
+
+def one_exponential(node):
+    """exp(u) v exp(w), and over bars and within fitted powers, as v exp(u + w)."""
+    if not isinstance(node, tuple) or node[0] not in ("*", "/"):
         return node
-    return scaled(c ** node[2], ("*", ("pow", bare, node[2]), ("exp", scaled(node[2], raised[0][1]))))
+    c, rest = coefficient((node[0], *map(apart, node[1:])))
+    parts = list(factors(rest)) if rest is not None else []
+    raised = [(base[1], n) for base, n in parts if isinstance(base, tuple) and base[0] == "exp"]
+    if len(raised) < 2:
+        return node
+    others = [(base, n) for base, n in parts if not (isinstance(base, tuple) and base[0] == "exp")]
+    one = ("exp", added([term for v, n in raised for term in summands(v, n)]))
+    if isinstance(one[1], float):
+        return node
+    above, below = [(b, n) for b, n in others if n > 0], [(b, -n) for b, n in others if n < 0]
+    up = ("*", joined(above), one) if above else one
+    return scaled(c, ("/", up, joined(below)) if below else up)
 
 
 def one_number(node):

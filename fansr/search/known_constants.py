@@ -35,7 +35,8 @@ _FACTORS = [(1.0, 0.0)] + [
 # Of an angle in degrees in radians, and twice it, and back; of logarithms of base 10: themselves, decibels, magnitudes.
 _UNITS = (
     (math.pi / 180, 6.0), (math.pi / 90, 7.0), (180 / math.pi, 6.0),
-    (1 / math.log(10), 4.0), (10 / math.log(10), 5.0), (20 / math.log(10), 6.0), (2.5 / math.log(10), 6.0), (math.log(10), 5.0),
+    (1 / math.log(10), 4.0), (10 / math.log(10), 5.0), (20 / math.log(10), 6.0), (2.5 / math.log(10), 6.0), (5 / math.log(10), 6.0),
+    (math.log(10), 5.0),
 )  # fmt: skip
 DECADES = (
     4.0  # the size of a constant is off 1 by a few powers of ten: Laplace's distribution of log10 |c| with this scale

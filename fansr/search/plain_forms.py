@@ -1,6 +1,7 @@
 """The form of a law that a person would write, among those that say the same; exact rewriting, judged by the fit.
 
     -x/(a - b), -2 x + 3                   x/(b - a), 3 - 2 x
+    a - b (a - c), a + (-4 - x) b          a + b (c - a), a - (x + 4) b
     a sin(w t) + b cos(w t), -cos(w t - 3) A sin(w t + m), cos(w t + 0.14)
     sin(w t + pi/2)                        cos(w t)
     1/(a + b exp(-r t)), 1/(a x^-n + b)    K/(1 + exp(-r (t - t0))), K/(1 + (h/x)^n)
@@ -30,6 +31,7 @@ from fansr.search.growth_forms import (
     logistic,
     middle,
     on_a_base,
+    one_exponential,
     one_number,
     one_sided,
     shares,
@@ -71,8 +73,11 @@ def in_order(node):
         shared = _one_bar(terms)
         if shared is not None:
             return shared
-        if terms[0][0] < 0 and any(c > 0 for c, _ in terms):
-            return added(terms)
+        forward = [
+            (-c, turned) if c < 0 and (turned := _difference_turned(t)) is not None else (c, t) for c, t in terms
+        ]
+        if forward != terms or terms[0][0] < 0 and any(c > 0 for c, _ in terms):
+            return added(forward)
         return node
     c, rest = coefficient(node)
     if c < 0 and rest is not None:
@@ -101,6 +106,33 @@ def _turned(node):
         if line is not None and abs(math.remainder(line[1], math.pi)) > SAME:
             return wave(node[0], line[0], line[1] + math.pi, line[2])
     return None
+
+
+def _difference_turned(node):
+    """b (u - v) as b (v - u), u and v no numbers; None where no factor is such a difference."""
+    if not isinstance(node, tuple):
+        return None
+    if node[0] == "-" and not any(isinstance(part, float) for part in node[1:]):
+        return ("-", node[2], node[1])
+    if node[0] in ("*", "/"):
+        for place in (1, 2):
+            turned = _difference_turned(node[place])
+            if turned is not None:
+                return (node[0], *(turned if p == place else node[p] for p in (1, 2)))
+    return None
+
+
+def positive(node):
+    """A product with a sum of nothing but negative terms, (-4 - x) z, as -(x + 4) z."""
+    if not isinstance(node, tuple) or node[0] not in ("*", "/", "inv"):
+        return node
+    sign, parts = 1.0, []
+    for part in node[1:]:
+        terms = list(summands(part)) if isinstance(part, tuple) and part[0] in ("+", "-") else []
+        if terms and all(c < 0 for c, _ in terms):
+            sign, part = -sign, added([(-c, term) for c, term in terms])
+        parts.append(part)
+    return scaled(sign, (node[0], *parts)) if sign < 0 else (node[0], *parts)
 
 
 def _one_bar(terms):
@@ -306,11 +338,13 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (one_power, 1),
         (taken_root, 1),
         (turned_root, 0),
+        (apart, 0),
+        (one_exponential, 1),
         (above_the_bar, 1),
         (below_the_bar, 1),
         (logarithm, 1),
+        (positive, 1),
         (in_order, 0),
-        (apart, 0),
         (on_a_base, 3),
         (one_sided, 3),
         (one_number, 1),

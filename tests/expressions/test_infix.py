@@ -250,3 +250,45 @@ def test_names_that_read_as_numbers_or_formulas_stand_in_backquotes(names):
 def test_names_that_nobody_misreads_stand_bare(name):
     assert ex.to_infix(["mult2", "x1"], [], [name]) == f"2*{name}"
     assert ex.from_infix(f"2*{name}", [name]) == ["*", "2.0", "x1"]
+
+
+@pytest.mark.parametrize(
+    ("formula", "wanted"),
+    [
+        ("5*log10(x1) + log2(x2)", lambda a, b: 5 * np.log10(a) + np.log2(b)),
+        ("log1p(x1)*expm1(x2)", lambda a, b: np.log1p(a) * np.expm1(b)),
+        ("ceil(x1/0.4) - hypot(x1, x2)", lambda a, b: np.ceil(a / 0.4) - np.hypot(a, b)),
+        ("sin(radians(x1)) + degrees(x2)", lambda a, b: np.sin(np.radians(a)) + np.degrees(b)),
+    ],
+)
+def test_functions_that_are_a_few_tokens(formula, wanted):
+    x = np.random.default_rng(0).uniform(0.2, 3.0, (40, 2))
+    np.testing.assert_allclose(ex.evaluate(ex.from_infix(formula), x), wanted(*x.T), rtol=1e-14)
+
+
+def test_their_arguments_are_counted_and_their_names_known():
+    with pytest.raises(ValueError, match="'hypot' came with 1 arguments"):
+        ex.from_infix("hypot(x1)")
+    with pytest.raises(ValueError, match="the nearest known is 'log10'"):
+        ex.from_infix("log100(x1)")
+
+
+@pytest.mark.parametrize(
+    ("formula", "shown"),
+    [
+        ("x1 - 5*log10(x2) + 5", "x1 - 5*log10(x2) + 5"),
+        ("x1*log(x2 + 1)/log(2)", "x1*log2(x2 + 1)"),
+        ("-10*log10(1 + (x1/1200)**2)", "-10*log10(1 + (x1/1200)**2)"),
+        ("log10(log10(x1))", "log10(log10(x1))"),
+        ("x1/log2(x2)", "x1/log2(x2)"),
+        ("log2(x1)**2", "log2(x1)**2"),
+        ("log(x1)*sin(x2)/log(2)", "log(x1)*sin(x2)/log(2)"),
+        ("(log(x1) + 1)/log(2)", "(log(x1) + 1)/log(2)"),
+    ],
+)
+def test_logarithms_of_another_base_are_written_with_it(formula, shown):
+    expr = ex.from_infix(formula)
+    text = ex.to_infix(expr, [], pi=True)
+    assert text == shown
+    x = np.random.default_rng(1).uniform(1.5, 3.0, (20, 2))
+    np.testing.assert_allclose(ex.evaluate(ex.from_infix(text), x), ex.evaluate(expr, x), rtol=1e-13)

@@ -1,6 +1,6 @@
-"""Laws a + h floor((x - d) / P) of one column: prices by the hour begun, counts of whole steps.
+"""Laws a + b x + h floor((x - d) / P) of one column: prices by the hour begun, counts of whole steps, teeth of a saw.
 
-The target has few values, each on a stretch of the column of its own, a whole number of heights apart.  Every row bounds where a step of
+The target has few values, or few beside a line, each on a stretch of the column of its own, a whole number of heights apart.  Every row bounds where a step of
 width P may begin; of the widths that leave room the roundest is taken, and of the beginnings.
 """
 
@@ -18,6 +18,7 @@ from fansr.proposers.parts.inner_scan import summed
 
 LEVELS, MOST_LEVELS = 3, 400  # with two it is a jump
 SAME = 1e-9  # of the target's size: values that are one
+NOISY = 4.0  # times the median of neighbours' differences
 MULTIPLE = 1e-6  # of a height that a level may lie off a whole number of them
 # Times powers of ten: widths of steps, the roundest first.
 ROUND = (1.0, 2.0, 5.0, 2.5, 3.0, 4.0, 6.0, 1.2, 1.5, 7.0, 8.0, 2.4, 3.6)
@@ -51,6 +52,74 @@ def staircase(x: np.ndarray, y: np.ndarray, column: Base) -> list[Base]:
             if np.abs(sign * h * np.floor(values) + offset - y).max() <= SAME * np.abs(y).max():
                 return [summed([sign * h], [("floor", *inner)], round(offset, 12))]
     return []
+
+
+def leaning(x: np.ndarray, y: np.ndarray, column: Base) -> list[Base]:
+    """The laws a + b x + h floor((x - d) / P), b not 0, of x (M,) and y (M,) that are rounded or have a little noise; [] where there are none.
+
+    Most neighbours are on one stretch, so the median of their slopes is b, and what they are off it otherwise is noise.  Teeth of a saw,
+    h = -b P, are written as b mod(x - d, P).
+    """
+    x, inverse, times = np.unique(x, return_inverse=True, return_counts=True)
+    y = np.bincount(inverse, y) / times
+    if len(x) < 2 * LEVELS + 2:
+        return []
+    b = float(np.median(np.diff(y) / np.diff(x)))
+    digits = _unit(y) + abs(b) * _unit(x)
+    for _ in range(2):  # the second time with the slope of all stretches together
+        off = np.abs(np.diff(y - b * x))
+        rounded = max(digits, NOISY * float(np.median(off)), SAME * float(np.abs(y).max()))
+        stretch = np.concatenate([[0], np.cumsum(off > 1.5 * rounded)])
+        count = np.bincount(stretch)
+        if not LEVELS <= len(count) <= min(MOST_LEVELS, len(x) / 2):
+            return []
+        apart = x - (np.bincount(stretch, x) / count)[stretch]
+        if not apart @ apart > 0:
+            return []
+        b = float(apart @ y / (apart @ apart))
+    if abs(b) * float(np.ptp(x)) <= rounded:
+        return []
+    levels = np.bincount(stretch, y - b * x) / count
+    rises = np.diff(levels)
+    h = float(rises[np.argmin(np.abs(rises))])
+    steps = np.round(rises / h)
+    if (steps < 1).any() or np.abs(rises - steps * h).max() > 2 * rounded + MULTIPLE * abs(h):
+        return []
+    h = float(steps @ rises / (steps @ steps))
+    n = np.concatenate([[0.0], np.cumsum(steps)])
+    if np.ptp(y - b * x - h * n[stretch]) > 4 * rounded:
+        return []
+    found = []
+    if h * b < 0:  # a saw's teeth may be of any width, as of a turn
+        left = y - b * np.mod(x, -h / b)
+        if float(np.ptp(left)) <= 4 * rounded:
+            found.append(summed([b], [("mod", *column, repr(-h / b))], float(left.mean())))
+    for law in staircase(x, n[stretch], column):
+        place, constant = law.index("floor"), float(law[-1]) if law[0] == "+" else 0.0
+        inner = law[place + 1 : len(law) - (law[0] == "+")]
+        sign = -1.0 if law[place - 1 : place] == ("neg",) else 1.0
+        width, begun = _taken_apart(inner[1:] if inner[0] == "neg" else inner)
+        values = np.mod(x - float(begun[-1]) if begun[0] == "-" else x, width)
+        if np.ptp(y - b * values) <= 4 * rounded:
+            found.append(summed([b], [("mod", *begun, repr(width))], float(np.mean(y - b * values))))
+        offset = float(np.mean(y - b * x - h * n[stretch])) + h * constant
+        found.append(summed([b, h * sign], [column, ("floor", *inner)], offset))
+    return found
+
+
+def _unit(values: np.ndarray) -> float:
+    """The last decimal that numbers (M,) have; 0 where they have more than six."""
+    for decimals in range(-3, 7):
+        if np.abs(np.round(values, decimals) - values).max() <= SAME * 10.0**-decimals:
+            return 10.0**-decimals
+    return 0.0
+
+
+def _taken_apart(inner: Base) -> tuple[float, Base]:
+    """(P, x - d) of (x - d)/P as `_counted` writes it."""
+    if inner[0][:3] == "div":
+        return float(inner[0][3:]), inner[1:]
+    return (float(inner[-1]), inner[1:-1]) if inner[0] == "/" else (1.0, inner)
 
 
 def _counted(column: Base, x: np.ndarray, sign: float, width: float, d: float) -> tuple[Base, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fansr.expressions import evaluate
-from fansr.proposers.parts.staircases import staircase
+from fansr.proposers.parts.staircases import leaning, staircase
 
 DRAWN = np.round(np.random.default_rng(0).uniform(-3, 8, 70), 2)
 QUARTERS = np.arange(1.0, 41.0) / 4  # a row on every edge
@@ -100,3 +100,40 @@ def test_one_value_of_the_column_on_two_levels_is_no_staircase():
     y = np.floor(x)
     y[3] = 1.0
     assert staircase(x, y, ("x1",)) == []
+
+
+@pytest.mark.parametrize(
+    ("law", "token"),
+    [
+        (lambda x: 3 - 1.7 * np.mod(x - 0.4, 3), "mod"),
+        (lambda x: 3 + 1.7 * x + 4 * np.floor(x / 2.5), "floor"),
+        (lambda x: 12 - 1.7 * x + 4 * np.ceil(x / 5), "floor"),
+        (lambda x: 2 + 0.3 * np.mod(x - 0.25, 2.4), "mod"),
+    ],
+)
+@pytest.mark.parametrize(("decimals", "noise"), [(12, 0.0), (2, 0.0), (3, 0.01)])
+def test_stairs_on_a_slope_and_teeth_of_a_saw(law, token, decimals, noise):
+    rng = np.random.default_rng(1)
+    x = np.round(rng.uniform(0, 20, 150), 2)
+    y = np.round(law(x) + noise * rng.standard_normal(len(x)), decimals)
+    found = leaning(x, y, ("x1",))
+    assert any(token in one for one in found)
+    best = min(np.abs(evaluate([*one], x[:, None]) - law(x)).max() for one in found)
+    assert best < 1e-9 + 0.5 * 10.0**-decimals + noise
+
+
+@pytest.mark.parametrize(
+    "law", [lambda x, e: 2 * x + 1 + 0.01 * e, lambda x, e: x**2, lambda x, e: np.sin(2 * x), lambda x, e: np.floor(x), lambda x, e: e]
+)  # fmt: skip
+def test_what_does_not_lean_in_steps_has_no_such_law(law):
+    rng = np.random.default_rng(2)
+    x = np.round(rng.uniform(0, 8, 80), 2)
+    assert leaning(x, np.round(law(x, rng.standard_normal(80)), 3), ("x1",)) == []
+
+
+@pytest.mark.parametrize("decimals", [12, 3])
+def test_teeth_of_any_width(decimals):
+    x = np.linspace(0, 20, 173)
+    y = np.round(2 + 0.3 * np.mod(x, 2 * np.pi), decimals)
+    best = min(np.abs(evaluate([*one], x[:, None]) - y).max() for one in leaning(x, y, ("x1",)))
+    assert best < 2 * 10.0**-decimals + 1e-9
