@@ -11,6 +11,7 @@ POINTS = 1024  # between rows that are looked at, and as many beyond and beside
 SPANS = 1.0  # ranges of the target by which a law may leave that range between the rows
 NEAREST = 1e-4  # of the way to another row
 BEYOND = 0.2  # of the way between two rows that points lie beyond them
+SAME = 1e-9
 SPANS_BEYOND = 4.0  # ranges of the target by which a law may leave it there, and where columns meet as in no row
 # FVU; a better fit shows a pole to be real.  A pole beyond the rows, such as a lens's focus, shows itself earlier, in how the target rises.
 NOISY, RISING = 1e-6, 1e-3
@@ -21,6 +22,9 @@ class Between:
 
     def __init__(self, problem: Problem):
         self.problem = problem
+        size = problem.y**2 * problem.weights if problem.weights is not None and (problem.y > 0).all() else np.zeros(1)
+        # Rows that weigh 1 / y^2 tell how many times too large a value is, and so do values between them.
+        self.times = bool(size.min() > (1 - SAME) * size.max())
         self._points: np.ndarray | None = None
         self._beyond: np.ndarray | None = None
 
@@ -74,8 +78,10 @@ class Between:
     def _near(self, candidate: Candidate, points: np.ndarray, spans: float) -> bool:
         from fansr.expressions import evaluate  # numba: not before the command has read its table
 
-        low, high = float(self.problem.y.min()), float(self.problem.y.max())
-        room = spans * (high - low)
         with np.errstate(all="ignore"):
             values = evaluate(candidate.expr, points, candidate.consts)
+            low, high = float(self.problem.y.min()), float(self.problem.y.max())
+            if self.times:
+                low, high, values = np.log(low), np.log(high), np.log(values)
+        room = spans * (high - low)
         return bool(np.all((values >= low - room) & (values <= high + room)))  # NaN is neither

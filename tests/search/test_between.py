@@ -79,3 +79,16 @@ def test_a_pole_that_the_rows_show_is_kept():
     y += rng.normal(size=200) * 0.02 * y.std()
     found = turns.search(Problem(X, y, ["x"]), turns.Options(proposers=("power", "rational", "curves")), Budget(None))
     assert found.best.fvu < 0.01 and between.Between(Problem(X, y, ["x"])).wild(found.best)
+
+
+def test_growth_over_decades_whose_rows_weigh_by_their_size_does_not_run_away():
+    """exp(0.5 (t - 1990)) of 5 % errors: ten times the last row's value, five years on, is no excursion; a pole is one still."""
+    year = np.arange(1990.0, 2021.0, 2.0)[:, None]
+    y = np.exp(0.5 * (year[:, 0] - 1990))
+    law, pole = candidate("exp(0.5*x1 - 995)", 0.004), candidate("1/(2013.1 - x1)", 0.004)
+    evenly = between.Between(Problem(year, y, ["year"]))
+    relative = between.Between(Problem(year, y, ["year"], weights=1 / y**2))
+    assert evenly.wild(law)
+    assert not relative.wild(law) and relative.wild(pole)
+    steep = between.Between(Problem(year, y, ["year"], weights=np.linspace(1, 2, len(y))))
+    assert steep.wild(law)
