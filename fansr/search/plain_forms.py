@@ -6,6 +6,7 @@
     sin(w t + pi/2)                        cos(w t)
     1/(a + b exp(-r t)), 1/(a x^-n + b)    K/(1 + exp(-r (t - t0))), K/(1 + (h/x)^n)
     1.1/b + c/b                            (1.1 + c)/b
+    2 x + 3 max(x - 1, 4)                  2 x + 3 max(x - 5, 0) + 12
     x^3/sqrt(x), 1/sqrt(a/b)               x^2.5, sqrt(b/a)
     x^-12, c x^-12                         1/x^12, c/x^12
     sqrt(3 x^1.4 z^0.6)                    1.73 x^0.7 z^0.3
@@ -146,6 +147,23 @@ def _one_bar(terms):
     if len(terms) < 2 or not all(alike(term[-1], below) for _, term in terms[1:]):
         return None
     return ("/", added(over), below)
+
+
+def hinged(node):
+    """0.03 x + 0.02 max(x - 15, 25) as 0.03 x + 0.02 max(x - 40, 0) + 0.5: what is paid beyond a threshold; max(x, 25) alone stays."""
+    if not isinstance(node, tuple) or node[0] not in ("+", "-"):
+        return node
+    terms, whole = list(summands(node)), []
+    bends = [isinstance(t, tuple) and t[0] in ("max", "min") and isinstance(t[2], float) for _, t in terms]
+    further = any(t is None for _, t in terms) + sum(bends) > 1  # another level than its own
+    for (c, term), bend in zip(terms, bends):
+        line = linear(with_text(term[1])) if bend and term[2] else None
+        if line is None or not (line[1] or further and len(terms) > 2):
+            whole.append((c, term))
+            continue
+        w, m, j = line
+        whole += [(c, (term[0], added([(w, f"x{j + 1}"), (m - term[2], None)]), 0.0)), (c * term[2], None)]
+    return added(whole) if whole != terms else node
 
 
 # ---- powers -----------------------------------------------------------------------------------
@@ -345,6 +363,7 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (logarithm, 1),
         (positive, 1),
         (in_order, 0),
+        (hinged, 4),
         (on_a_base, 3),
         (one_sided, 3),
         (one_number, 1),

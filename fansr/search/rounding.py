@@ -279,10 +279,9 @@ def _snapped(
     expr, consts, fvu = list(candidate.expr), np.asarray(candidate.consts, dtype=np.float64), candidate.fvu
     total = 0.0
     M = len(y)
-    # The 1 of a form is none of its constants: beside a free level that of 1 + u/h would be any number.
-    values = iter(consts)
-    expr = ["1.0" if token == CONSTANT and next(values) == 1.0 else token for token in expr]
-    consts = consts[consts != 1.0]
+    # The 1 of a form is none of its constants, nor its 0: beside a free level those of 1 + u/h and max(x - c, 0) would be any number.
+    of_form = np.isin(consts, (0.0, 1.0))
+    expr, consts = _bound(expr, consts, of_form), consts[~of_form]
     sigma2 = max(fvu, floor) / max(1, M - len(consts))  # in units of the total sum of squares
     refused: set[tuple[int, float]] = set()
     for _ in range(4 * len(consts) + 4):
