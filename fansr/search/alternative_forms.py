@@ -2,6 +2,7 @@
 
 3 (x - 1/3)^2 + 2/3, (a x + b) x + c   3 x^2 - 2 x + 1, a x^2 + b x + c
 c exp(1e-8 u), tanh(1e-4 u), x^0.01    their series, where the rows cannot tell: c + c' u, 1 + 0.01 log(x)
+(1/T + x^-0.0003)^-5200                x^1.56 exp(-5200/T), where the rows cannot tell
 exp(0.98 r n), r a column of shares    (1 + r)^n
 u v + 1.02 u + 2.1 v + 2.25            (u + 2.1) (v + 1.05), where the rows cannot tell
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 
@@ -31,6 +33,7 @@ from fansr.search.plain_forms import ROUNDING, if_as_good
 from fansr.search.spelling import linear
 
 TOLD = 6.0  # over the rows: the relative loss of fit that a plainer law may cost to be worth the selection's look
+LARGE_POWER, LARGEST_LOG = 20.0, 200.0  # of (1 + u)^n that may stand for exp(n u); of the number before it
 FLAT = 0.3  # largest |argument| of a function that may be at its limit
 NEARLY, MOST_TERMS = 0.5, 10  # relative difference of a d and b c; terms of a sum that is looked at
 NEARLY_ONE, BETTER = (0.5, 1.2), 0.9  # of the constant of compound interest; share of the FVU that it may leave
@@ -91,6 +94,60 @@ def limits(candidate: Candidate, X: np.ndarray, fitter) -> Iterator[Candidate]:
             if fvu <= candidate.fvu * (1 + TOLD / len(X)) + ROUNDING:
                 yield Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
                 break
+
+
+def without_large_powers(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
+    """The candidate with (a + u)^n of a small u and a large n as exp(n u/a), fitted again; itself where it has none or the rows can tell."""
+    if "pow" not in candidate.expr:
+        return candidate
+    tree = tree_of(candidate)
+    for node, form in ((node, _exponential(node, X)) for node in _nodes(tree)):
+        if form is None:
+            continue
+        expr, consts = text_of(everywhere(_replaced(tree, node, form), _one_factor))
+        if len(expr) <= len(candidate.expr) + LONGER and len(consts) <= len(candidate.consts):
+            fvu, values = fitter.polish(expr, np.asarray(consts, dtype=np.float64))
+            if fvu <= candidate.fvu * (1 + TOLD / len(X)) + ROUNDING:
+                return Candidate(expr, np.asarray(values), float(fvu), candidate.source, candidate.logp, candidate.n)
+    return candidate
+
+
+def _exponential(node, X: np.ndarray):
+    """(a + u)^n, u small beside a and n large, as a^n exp(n u/a), and so powers of what u has as v^p with a tiny p; None of another node."""
+    if not (
+        isinstance(node, tuple) and node[0] == "pow" and isinstance(node[2], float) and abs(node[2]) >= LARGE_POWER
+    ):
+        return None
+    n, a, rest, powers = node[2], 0.0, [], []
+    for c, term in summands(node[1]):
+        if term is None:
+            a += c
+        elif (
+            isinstance(term, tuple)
+            and term[0] == "pow"
+            and isinstance(term[2], float)
+            and _small(_function_of(term)[1], X)
+        ):
+            a += c
+            powers.append((c * term[2], term[1]))
+        else:
+            rest.append((c, term))
+    if not a > 0 or not (rest or powers) or rest and not np.abs(values_on(added(rest), X) / a).max() < FLAT:
+        return None
+    size = n * math.log(a)
+    if abs(size) > LARGEST_LOG:
+        return None
+    parts = [("pow", v, n * k / a) for k, v in powers]
+    parts += [("exp", added([(n * c / a, term) for c, term in rest]))] if rest else []
+    return scaled(math.exp(size), reduce(lambda u, v: ("*", u, v), parts))
+
+
+def _one_factor(node):
+    """A product, or a quotient, with its numbers as one in front."""
+    if not isinstance(node, tuple) or node[0] not in ("*", "/"):
+        return node
+    c, rest = coefficient(node)
+    return node if rest is None else scaled(c, rest)
 
 
 def _function_of(node) -> tuple[str, object] | None:

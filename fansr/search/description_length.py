@@ -40,6 +40,8 @@ _BENT = frozenset(
 # function, tanh(sqrt(x)): a second bend around the first imitates most curves that have a name.  exp(c/x) has one, and sqrt(1 - x^2/z^2)
 # is of two columns.
 _NESTED_NATS = 3.0
+# So does a power of a power of a sum, ((x - c)^3)^3: high powers of sums imitate exponentials, and hardly any law has one.
+_WHOLE = frozenset("pow2 pow3 pow4 pow5".split())
 
 # Below this FVU a constant is charged the further digits it is told to, 0.5 log(CLEAN / FVU): at such
 # precision what is left is rarely the white noise that the fit's likelihood supposes.
@@ -78,6 +80,10 @@ def _structure_nats(expr: tuple[str, ...]) -> float:
             one = len({variable_index(t) for t in argument} - {None}) == 1
             if one and any(t in _DIVIDING and _varies(_bent(argument, k)) for k, t in enumerate(argument)):
                 nats += _NESTED_NATS
+        if token in _WHOLE:
+            argument = expr[i + 1 : end(expr, i + 1)]
+            high = (t in _WHOLE and argument[k + 1] in ("+", "-") for k, t in enumerate(argument))
+            nats += _NESTED_NATS * any(high)
     return nats
 
 

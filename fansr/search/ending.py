@@ -255,7 +255,8 @@ class Ending(State):
             return candidate  # its wave is the one that is meant, and its frequency no constant
         key = tuple(candidate.expr), candidate.consts.tobytes()
         if key not in self.in_writing:
-            written = rounding.written(candidate, self.fitter)
+            written = alternative_forms.without_large_powers(candidate, self.problem.X, self.fitter)
+            written = rounding.written(written, self.fitter)
             written = self._in_plain_form(spelling.slowest(written, self.problem.X, self.fitter))
             self.in_writing[key] = self.as_told(written)
         return self.in_writing[key]

@@ -11,7 +11,7 @@
     x^-12, c x^-12                         1/x^12, c/x^12
     sqrt(3 x^1.4 z^0.6)                    1.73 x^0.7 z^0.3
     sqrt(1 - cos(2 u)), sqrt(1 + cos(2 u)) 1.41 |sin(u)|, 1.41 |cos(u)|, without the bars where the rows have one sign
-    log(2.5 x^0.43)                        0.43 log(x) + 0.92
+    log(2.5 x^0.43), 8.686 log(42 x)       0.43 log(x) + 0.92, 8.686 log(x) + 32.5
 
 Trees are those of law_trees.py.  `plain` is applied to what is handed out; alternatives that are
 fitted and compared are those of alternative_forms.py.
@@ -59,6 +59,7 @@ from fansr.search.spelling import linear
 
 AS_WELL, ROUNDING = 1e-3, 1e-26  # relative loss of fit that is none; FVU that is rounding
 QUARTER = math.pi / 2
+LEVELS, NEAR_LEVEL = (10.0, 20.0, 5.0, 2.5), 1e-3  # of what decibels and magnitudes stand before log10; how near
 NO_PHASE = 0.1  # of a wave that is one without, but for noise
 
 
@@ -243,6 +244,18 @@ def logarithm(node):
     return added([(rest[2], ("log", rest[1])), *([(math.log(c), None)] if c != 1.0 else [])])
 
 
+def decibels(node):
+    """k log(c u), k near 10/log(10) and its like, as k log(u) + k log(c): a level is quoted with what is added to it."""
+    k, rest = coefficient(node)
+    if not (isinstance(node, tuple) and isinstance(rest, tuple) and rest[0] == "log"):
+        return node
+    c, bare = coefficient(rest[1])
+    size = abs(k) * math.log(10)
+    if bare is None or c == 1.0 or not c > 0 or not any(abs(size / level - 1) < NEAR_LEVEL for level in LEVELS):
+        return node
+    return added([(k, ("log", bare)), (k * math.log(c), None)])
+
+
 # ---- waves ------------------------------------------------------------------------------------
 
 
@@ -361,6 +374,7 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (above_the_bar, 1),
         (below_the_bar, 1),
         (logarithm, 1),
+        (decibels, 2),
         (positive, 1),
         (in_order, 0),
         (hinged, 4),

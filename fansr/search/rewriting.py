@@ -8,6 +8,7 @@
     0.625 (a + 0.37 b)/(0.625 c + d)       (a + 0.37 b)/(c + 1.6 d)
     0.3 |2 x - 9| - 0.6 x                  1.2 max(4.5 - x, 0) - 2.7
     log(x + 158.7302) - 5.067206           log(0.0063 x + 1)
+    3.7 (x - x^2)                          3.7 x (1 - x)
     1.51e-85 cosh(-20 x), |20 x| > 100     exp(20 (x - 9.8))/2
 
 A rule is a function of a node that yields other forms of it, all equal to it for all real arguments for which it has a value, but for
@@ -95,13 +96,27 @@ def shortest(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
 
 
 def _said_more(law: Candidate, X: np.ndarray, fitter, clean: bool) -> Candidate:
-    """The law in forms that read longer, and say more: roots of polynomials, middles, half-way points, values at 0."""
+    """The law in forms that read longer, and say more: roots of polynomials, middles, half-way points, values at 0, shares."""
+    law = if_as_good(law, everywhere(tree_of(law), one_less), fitter, 2)
     if clean:
         law = if_as_good(law, _in_roots(tree_of(law)), fitter, 2)
         return if_as_good(law, everywhere(tree_of(law), _in_digits), fitter)
     for rule in (logistic(X), half_way(X), lambda node: one_number(of_a_share(node))):
         law = if_as_good(law, everywhere(tree_of(law), rule), fitter, 3)
     return law
+
+
+def one_less(node):
+    """c (x - x^2) as c x (1 - x): a share, and what it leaves."""
+    if not isinstance(node, tuple) or node[0] not in ("*", "/"):
+        return node
+    parts = [
+        ("*", part[1], ("-", 1.0, part[1]))
+        if isinstance(part, tuple) and part[0] == "-" and isinstance(part[1], str) and part[2] == ("pow2", part[1])
+        else part
+        for part in node[1:]
+    ]
+    return (node[0], *parts)
 
 
 def _in_roots(node, term: bool = False):

@@ -65,6 +65,11 @@ def shown(law):
         ("1/sqrt(x3/(x1 + x2))", "sqrt((x1 + x2)/x3)"),
         ("log(2.5*(x1/x2)**0.43)", "0.43*log(x1/x2) + 0.916291"),
         ("log(2.5*x1)", "log(2.5*x1)"),
+        ("x3 - 8.68588963806504*log(40*x1*x2)", "x3 - (8.68589*log(x1*x2) + 32.0412)"),
+        ("8.2*log(40*x1)", "8.2*log(40*x1)"),
+        ("0.03*x1 + 0.02*max(x1 - 0.6, 0.8)", "0.03*x1 + 0.02*max(x1 - 1.4, 0) + 0.016"),
+        ("0.3*x1 + 0.2*max(x1, 1.2) - 0.4", "0.3*x1 + max(x1 - 1.2, 0)/5 - 0.16"),
+        ("max(x1, 1.2) + x2", "max(x1, 1.2) + x2"),
         ("0.7/(x1**(-0.42)*x2**(-0.73))", "0.7*x1**0.42*x2**0.73"),
         ("x3/(x1**(-0.42)*x2)", "x3*x1**0.42/x2"),
         ("1/x1**(-0.42)", "x1**0.42"),
@@ -179,6 +184,21 @@ def test_a_limit_is_seen_for_what_it_is(degenerate, law):
 def test_no_limit_where_the_rows_can_tell():
     law, fitter = candidate("2*exp(0.05*x1*x2)")
     assert list(alternative_forms.limits(law, X, fitter)) == []
+
+
+def test_a_large_power_of_nearly_one_is_an_exponential():
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.uniform(290, 340, 60), rng.uniform(0.1, 2, 60)])
+    y = 3.1e7 * np.exp(-5200 / rows[:, 0]) * rows[:, 1] ** 1.5
+    noisy = Refiner(rows, y * (1 + 0.015 * rng.normal(size=60)), weights=1 / y**2)
+    expr, consts = free(from_infix("32730000/(1/x1 + x2**(-0.00028767))**5224.1"))
+    fvu, values = noisy.polish(expr, np.array(consts))
+    law = alternative_forms.without_large_powers(Candidate(expr, np.asarray(values), float(fvu)), rows, noisy)
+    assert "exp" in law.expr and law.fvu < 1.1 * fvu and np.abs(law.consts).min() > 1
+    assert evaluate(law.expr, rows, law.consts) == pytest.approx(y, rel=0.02)
+    clean = Refiner(rows, evaluate(expr, rows, np.array(consts)))  # these rows can tell
+    power = Candidate(expr, np.array(consts), float(clean.fvu(expr, np.array(consts))))
+    assert alternative_forms.without_large_powers(power, rows, clean) is power
 
 
 def test_a_tiny_power_is_a_logarithm():
