@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from fansr.expressions import variables
 from fansr.fitting import Candidate, Problem
 
 LEAST_ROWS = 16  # with fewer, what a single row says is chance
@@ -18,6 +19,10 @@ MOST_ROWS = 4096  # with more, no single row decides
 CLEAN = 1e-6  # FVU below which what is left is not noise
 NOISY = 1e-3  # FVU below which a law may only be an approximation, whose residuals have tails of their own
 LAPLACE, LEAST = 6.0, 16.0  # kurtosis from which on tails count; rows that are always heard
+LEAST_BESIDE, MOST_BESIDE = 8, 400  # rows of a table in which one stands out
+# A row tells a constant alone where the squares of its effects on all others are less than that share of it; an effect is none below
+# NOTHING of the target's size.
+LONE, NOTHING = 1e-4, 1e-9
 NEARLY_ONE = 1e-6  # of 1 - h: a row that alone determines a constant
 
 
@@ -41,6 +46,31 @@ def leverages(candidate: Candidate, problem: Problem, held: np.ndarray | None = 
         return np.full(M, np.nan)
     u, s, _ = np.linalg.svd(J.T, full_matrices=False)
     return (u[:, s > 1e-10 * s.max(initial=0.0)] ** 2).sum(axis=1)
+
+
+@np.errstate(all="ignore")
+def lone_row(candidate: Candidate, problem: Problem) -> int | None:
+    """The row that a constant of the law follows alone, and another one alone or none at all: a peak or a pole of its own; None for none.
+
+    A row at the end of a column is none: what grows over decades is told by its last rows.
+    """
+    from fansr.expressions import value_and_jacobian
+
+    X, consts = problem.X, np.asarray(candidate.consts, dtype=np.float64)
+    if len(consts) < 2 or not LEAST_BESIDE <= len(X) <= MOST_BESIDE:
+        return None
+    _, J = value_and_jacobian(candidate.expr, X, consts)
+    J = np.where(np.isfinite(J), np.abs(J), 0.0)
+    share = (J / np.maximum(J.max(axis=1, keepdims=True), 1e-300)) ** 2
+    size = float(np.abs(problem.y).max())
+    moved = J.max(axis=1) * np.abs(consts) > NOTHING * size  # a narrow peak's place moves nothing
+    alone = moved & (share.sum(axis=1) - 1 < LONE)
+    if not alone.any() or alone.sum() + (~moved).sum() < 2:
+        return None
+    row = int(np.bincount(J[alone].argmax(axis=1)).argmax())
+    used = variables(candidate.expr)
+    inside = all(X[:, j].min() < X[row, j] < X[:, j].max() for j in used)
+    return row if inside else None
 
 
 @np.errstate(all="ignore")

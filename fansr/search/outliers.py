@@ -1,9 +1,9 @@
-"""Rows that no law explains: the search of --robust, which sets outliers aside and says which.
+"""Rows that no law explains: the search of --robust, which sets outliers aside and says which, and one such row without it.
 
 A search by least squares follows its worst rows.  Here it is told, in turns, to leave some out: first the rows far
 from their neighbours', then those far from the law found so far, judged with a scale that outliers do not move (the
 median of the absolute residuals).  The law is at the end the least-squares fit to the rows that were kept, and what was
-set aside is reported.  Without --robust, `find` is search.search.
+set aside is reported.  Without --robust, `find` is turns.search, and once more where its law has a part for a single row.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import replace
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import large_tables, relative_noise, rounding, selection, turns
+from fansr.search import large_tables, leave_one_out, relative_noise, rounding, selection, turns
 
 LIMIT = 4.0  # robust standard deviations beyond which a row is set aside: one good row in 16,000 under Gaussian noise
-NEIGHBOURS = 6
+NEIGHBOURS, FEWER_NEIGHBOURS = 6, 4  # the latter of tables of 8 to 17 rows
 FAR = 8.0  # the same for a row against its neighbours, which know less than a law does
 LARGEST_SHARE = 0.4  # of the rows that may be set aside
 SHARES = (0.4, 0.5, 0.85)  # of the seconds left, for the search of each turn
@@ -31,21 +31,24 @@ JUDGED = 24  # candidates of a search that are tried on the rows left out
 OUTLIER_NATS = 3.0 - 0.5 * math.log(
     2 * math.pi * math.e
 )  # odds of 1 in 20 that a row is one; less a good row's own share
+MUCH_SHORTER = 4  # tokens that a law must be shorter by without the row that stands alone
 EXACT_REACH = 1e-9  # of the largest |y|: residuals below it are rounding
 
 
 def find(
     problem: Problem, options: turns.Options, budget: Budget | None = None, candidates: Sequence = ()
 ) -> turns.Found:
-    """search.search, or with ``options.robust`` the same on the rows that are no outliers.
+    """turns.search, or with ``options.robust`` the same on the rows that are no outliers.
 
-    With robust, `Found.outliers` holds the rows (0-based, of this problem) that were set aside; FVU, standard errors
-    and the front are those of the other rows.
+    `Found.outliers` holds the rows (0-based, of this problem) that were set aside; FVU, standard errors and the front are those of the
+    other rows.  Without robust that is at most one: a row that a law has a peak or a pole for, where all others have an exact and
+    much shorter law.
     """
-    if not options.robust:
-        return turns.search(problem, options, budget, candidates)
-    started = time.monotonic()
     budget = budget or Budget(None)
+    if not options.robust:
+        found = turns.search(problem, options, budget, candidates)
+        return _without_lone_row(found, problem, options, budget)
+    started = time.monotonic()
     options = replace(
         options, loss="squares" if options.loss == "auto" else options.loss
     )  # outliers would tell it wrong
@@ -71,6 +74,37 @@ def find(
         found.weights = relative_noise.weights_of(problem.y)
     found.seconds = time.monotonic() - started
     return found
+
+
+def _without_lone_row(found: turns.Found, problem: Problem, options: turns.Options, budget: Budget) -> turns.Found:
+    """What is found on all rows but the one that the law has a part of its own for, where that is exact and shorter; else `found`."""
+    row = None if found.best is None or found.status != "ok" else leave_one_out.lone_row(found.best, problem)
+    if row is None or budget.over() or options.loss not in ("squares", "auto") or not _is_exact(found, problem):
+        return found
+    kept = np.arange(len(problem.y)) != row
+    part = rows_of(problem, kept)
+    known = [replace(c, expr=list(c.expr), consts=None, fvu=math.inf) for c in found.front]
+    other = turns.search(part, options, budget, known)
+    shorter = other.best is not None and other.best.length + MUCH_SHORTER <= found.best.length
+    if not shorter or other.status != "ok" or not _is_exact(other, part):
+        return found
+    other.outliers = np.array([row])
+    other.candidates, other.yields = found.candidates + other.candidates, found.yields + other.yields
+    other.seconds, other.loading = found.seconds + other.seconds, found.loading + other.loading
+    if other.weights is not None:
+        other.weights = relative_noise.weights_of(problem.y)
+    return other
+
+
+def _is_exact(found: turns.Found, problem: Problem) -> bool:
+    """Whether a search's law leaves nothing but rounding."""
+    from fansr.expressions import evaluate
+    from fansr.search import verdict
+
+    with np.errstate(all="ignore"):
+        residual = problem.y - evaluate(found.best.expr, problem.X, found.best.consts)
+    exact = np.isfinite(residual).all() and verdict.exact_to(found.best, problem.X, problem.y, residual, found.floor)
+    return bool(exact)
 
 
 def rows_of(problem: Problem, kept: np.ndarray) -> Problem:
@@ -100,12 +134,13 @@ def near_neighbours(problem: Problem) -> np.ndarray:
     """
     X, y = problem.X, problem.y
     M = len(y)
-    if not 3 * NEIGHBOURS <= M <= NEIGHBOUR_ROWS:
+    if not 2 * FEWER_NEIGHBOURS <= M <= NEIGHBOUR_ROWS:
         return np.ones(M, bool)
+    count = NEIGHBOURS if M >= 3 * NEIGHBOURS else FEWER_NEIGHBOURS
     from scipy.spatial import cKDTree
 
     ranks = np.argsort(np.argsort(X, axis=0, kind="stable"), axis=0) / M
-    _, near = cKDTree(ranks).query(ranks, k=NEIGHBOURS + 1)
+    _, near = cKDTree(ranks).query(ranks, k=count + 1)
     residual = y - np.median(y[near[:, 1:]], axis=1)
     return _trimmed(np.abs(residual), FAR * spread_of(residual))
 

@@ -30,6 +30,10 @@ SMOOTH, SMOOTH_ROWS, MANY = 1e-4, 8.0, 50.0
 WINDOW, NOISE_WINDOWS, LEAST_NOISE_ROWS, CHI_MEDIAN = 7, 400, 12, 2.366
 
 PRINTED_ROWS = 400  # whose digits are counted
+LEAST_DIGITS, DECADES = (
+    3,
+    100.0,
+)  # of whole numbers that were rounded to significant digits; what the largest is of the smallest
 FLOAT_DIGITS = 15  # a number with as many was computed, not typed
 
 SELECTORS = ("mdl", "score", "bic", "aicc", "fvu", "drop")
@@ -109,13 +113,23 @@ def printed_fvu(y: np.ndarray, weights: np.ndarray | None = None) -> float:
 
 
 def rounding_fvu(y: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """printed_fvu of a target whose numbers were rounded; 0 where all are whole numbers, which as a rule are counted, or exact.
+    """printed_fvu of a target whose numbers were rounded; 0 where all are whole numbers, which as a rule are counted, or exact: but where
+    they are of as many digits over decades, 8.98e4 beside 2.84e11.
 
     Of numbers over decades, rounded to so many digits, few make nearly all of that, and the others still tell laws apart: it is less by the share
     that the geometric mean of their squared units is of the mean.
     """
     if bool((y == np.round(y)).all()):
-        return 0.0
+        size = np.abs(y[y != 0])
+        _, most, decimals = _printed(np.abs(np.asarray(y[:PRINTED_ROWS], dtype=np.float64)).tobytes())
+        if (
+            decimals
+            or most < LEAST_DIGITS
+            or not len(size)
+            or size.min() < 10.0**most
+            or size.max() < DECADES * size.min()
+        ):
+            return 0.0
     squares = printed_quanta(y) ** 2
     mean = float(squares.mean())
     even = float(np.exp(np.mean(np.log(np.maximum(squares, 1e-300))))) / mean if mean > 0 else 0.0
