@@ -41,7 +41,8 @@ def report(
     if len(found.outliers):
         rows = [str(row + 1) for row in outlier_rows(found, problem)]
         shown = ", ".join(rows[:20]) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")
-        lines.append(f"  {len(rows)} of the rows were set aside as outliers (row {shown})")
+        said = "1 row was set aside as an outlier" if len(rows) == 1 else f"{len(rows)} rows were set aside as outliers"
+        lines.append(f"  {said} (row {shown}){'' if options.robust else '; --loss squares counts all rows'}")
     if problem.known and chi2_per_dof(found, problem) is not None:
         lines.append(f"  chi2 {chi2_per_dof(found, problem):.3g} per degree of freedom")
     free = [(k, c, e) for k, (c, e) in enumerate(zip(best.consts, found.errors))]

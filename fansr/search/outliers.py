@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from fansr.fitting import Budget, Candidate, Problem
-from fansr.search import large_tables, leave_one_out, relative_noise, rounding, selection, turns
+from fansr.search import gross_errors, large_tables, leave_one_out, relative_noise, rounding, selection, turns
 
 LIMIT = 4.0  # robust standard deviations beyond which a row is set aside: one good row in 16,000 under Gaussian noise
 NEIGHBOURS, FEWER_NEIGHBOURS = 6, 4  # the latter of tables of 8 to 17 rows
@@ -31,6 +31,7 @@ JUDGED = 24  # candidates of a search that are tried on the rows left out
 OUTLIER_NATS = 3.0 - 0.5 * math.log(
     2 * math.pi * math.e
 )  # odds of 1 in 20 that a row is one; less a good row's own share
+LOOK = 0.3  # of the seconds, for a first search without gross errors
 MUCH_SHORTER = 4  # tokens that a law must be shorter by without the row that stands alone
 EXACT_REACH = 1e-9  # of the largest |y|: residuals below it are rounding
 
@@ -41,12 +42,12 @@ def find(
     """turns.search, or with ``options.robust`` the same on the rows that are no outliers.
 
     `Found.outliers` holds the rows (0-based, of this problem) that were set aside; FVU, standard errors and the front are those of the
-    other rows.  Without robust that is at most one: a row that a law has a peak or a pole for, where all others have an exact and
-    much shorter law.
+    other rows.  Without robust those are gross errors alone (gross_errors.py) that are far off the law of all other rows, and a row
+    that a law has a peak or a pole for, where all others have an exact and much shorter law.
     """
     budget = budget or Budget(None)
     if not options.robust:
-        found = turns.search(problem, options, budget, candidates)
+        found = _beside_gross_errors(problem, options, budget, candidates)
         return _without_lone_row(found, problem, options, budget)
     started = time.monotonic()
     options = replace(
@@ -76,10 +77,56 @@ def find(
     return found
 
 
+def _beside_gross_errors(
+    problem: Problem, options: turns.Options, budget: Budget, candidates: Sequence[Candidate]
+) -> turns.Found:
+    """turns.search; where rows are grossly off, of the other rows first, and of all where the law found does go through them."""
+    plain = not (options.form or options.rules or "grouping" in problem.extra) and options.loss == "auto"
+    off = gross_errors.gross_errors(problem) if plain else np.zeros(len(problem.y), bool)
+    if not off.any():
+        return turns.search(problem, options, budget, candidates)
+    timed = budget.seconds is not None
+    first = turns.search(
+        rows_of(problem, ~off), options, budget.slice(budget.left() * LOOK) if timed else budget, candidates
+    )
+    if first.best is None or first.status == "interrupted":
+        return turns.search(problem, options, budget, candidates) if first.status != "interrupted" else first
+    known = [replace(c, expr=list(c.expr), consts=None, fvu=math.inf) for c in (first.best, *first.front)]
+    if not _far(first.best, problem, off).any():
+        return turns.search(problem, options, budget, [*known, *candidates])
+    found = first
+    if timed and not _is_exact(first, rows_of(problem, ~off)) and not budget.over():
+        found = turns.search(rows_of(problem, ~off), options, budget, [*known, *candidates])
+        found.candidates, found.yields = first.candidates + found.candidates, first.yields + found.yields
+        found.seconds, found.loading = first.seconds + found.seconds, first.loading + found.loading
+    if found.best is None:
+        return found
+    away = _far(found.best, problem, off)
+    if (away != off).any():
+        _on_rows(found, rows_of(problem, ~away), options, budget)
+    found.outliers = np.flatnonzero(away)
+    if found.weights is not None:
+        found.weights = relative_noise.weights_of(problem.y)
+    return found
+
+
+def _far(law: Candidate, problem: Problem, off: np.ndarray) -> np.ndarray:
+    """Which of the rows that are off (mask) are far from a law of the others, in its standard deviations there."""
+    from fansr.expressions import evaluate
+
+    with np.errstate(all="ignore"):
+        residual = np.abs(problem.y - evaluate(law.expr, problem.X, law.consts))
+    rest = residual[~off]
+    reach = EXACT_REACH * float(np.abs(problem.y).max())
+    return off & ~(residual <= max(FAR * float(np.sqrt(np.mean(rest**2))), reach))
+
+
 def _without_lone_row(found: turns.Found, problem: Problem, options: turns.Options, budget: Budget) -> turns.Found:
     """What is found on all rows but the one that the law has a part of its own for, where that is exact and shorter; else `found`."""
-    row = None if found.best is None or found.status != "ok" else leave_one_out.lone_row(found.best, problem)
-    if row is None or budget.over() or options.loss not in ("squares", "auto") or not _is_exact(found, problem):
+    if found.best is None or found.status != "ok" or len(found.outliers) or options.loss != "auto":
+        return found
+    row = leave_one_out.lone_row(found.best, problem)
+    if row is None or budget.over() or not _is_exact(found, problem):
         return found
     kept = np.arange(len(problem.y)) != row
     part = rows_of(problem, kept)
