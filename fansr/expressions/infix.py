@@ -367,7 +367,8 @@ def from_infix(text: str, names: list[str] | None = None) -> Expr:
         function = node.func.id
         if function == "pow" and len(node.args) == 2:
             return power(walk(node.args[0]), walk(node.args[1]))
-        token, whole = FUNCTIONS.get(function), WRITTEN_OUT.get(function)
+        token = FUNCTIONS.get(function)
+        whole = WRITTEN_OUT.get(function) if token is None else None
         if token is None and whole is None:
             near = difflib.get_close_matches(function, [*FUNCTIONS, *WRITTEN_OUT], 1)
             raise ValueError(
