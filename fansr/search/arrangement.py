@@ -182,7 +182,11 @@ def _power(term) -> tuple[str | None, float]:
 
 
 def _unit(node):
-    """(c x)^n as (x/a)^n with a = 1/c > 1: what the column is measured in."""
+    """(c x)^n as (x/a)^n with a = 1/c > 1: what the column is measured in; log(c x) as log(x/a), where a reads no longer than c."""
+    if isinstance(node, tuple) and node[0] == "log" and isinstance(node[1], tuple) and node[1][0] == "*":
+        scale, rest = node[1][1], node[1][2]
+        if isinstance(scale, float) and scale > 0 and isinstance(rest, str) and count(1 / scale) <= count(scale):
+            return ("log", ("/", rest, 1 / scale))
     if not isinstance(node, tuple) or node[0] not in ("pow", "pow2") or not isinstance(node[1], tuple):
         return node
     scale, rest = node[1][1], node[1][-1]

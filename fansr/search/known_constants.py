@@ -44,6 +44,10 @@ DECADES = (
 MOST_NATS = 36.0  # a float64 holds no more
 FRACTION_NATS = 15.0  # of a fraction with its factor; dearer ones are no rounder than a decimal
 ROOT_NATS = 3.0  # that a square root is taken
+DIVIDED_NATS, DIVIDED_DIGITS = (
+    1.5,
+    5,
+)  # that one divides by a short decimal, as by 3600, 1.609 or 273.15; digits that it may have
 DECIMAL_NATS = 0.7  # that a number is round in tens, not a fraction
 _REAL_NATS = math.log(math.log(10.0) * 2 * DECADES / math.sqrt(2 * math.pi))
 
@@ -100,6 +104,8 @@ def simple_values(c: float, tolerance: float, physics: bool = False, most: int =
         offer(sign * float(round(size)), integer_nats(round(size)) + integer_nats(1))
     for value, cost in _decimals(size, tolerance):
         offer(sign * value, cost)
+    for below, cost in _decimals(1 / size, tolerance / size**2, DIVIDED_DIGITS) if 1e-100 < size < 1 else ():
+        offer(sign / below, cost + DIVIDED_NATS)
     if physics and tolerance <= VAGUE * size:
         for value, cost, _name in physical_values(size, tolerance):
             offer(sign * value, cost)
@@ -130,11 +136,11 @@ def _fractions():
     return values[first], nats[first]
 
 
-def _decimals(value: float, tolerance: float):
+def _decimals(value: float, tolerance: float, most: int = 12):
     if value <= 0 or not math.isfinite(value):
         return
     exponent = math.floor(math.log10(value))
-    for digits in range(1, 13):
+    for digits in range(1, most + 1):
         rounded = float(f"{value:.{digits - 1}e}")
         if abs(rounded - value) <= tolerance:
             # The power of ten is told as for a real constant; each digit is one of ten.

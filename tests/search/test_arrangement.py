@@ -90,3 +90,10 @@ def test_powers_of_a_number_of_many_digits_are_exponentials():
         rewritten = law_trees.text_of(law_trees.everywhere(law_trees.tree_of(candidate), arrangement.uneven_base))
         assert token in rewritten[0]
         assert np.allclose(evaluate(rewritten[0], X, rewritten[1]), evaluate(expr, X, consts), rtol=1e-13)
+
+
+def test_an_argument_of_a_logarithm_is_a_share_of_something():
+    for law, shown in (("0.86*log(38.46153846153846*x1)", "0.86*log(x1/0.026)"), ("2*log(0.5*x1)", "2*log(x1/2)"), ("2*log(1.5*x1)", "2*log(1.5*x1)")):  # fmt: skip
+        expr, consts = free(from_infix(law))
+        after = arrangement.arranged(Candidate(expr, np.array(consts), 0.1))
+        assert to_infix(after.expr, after.consts, digits=9) == shown

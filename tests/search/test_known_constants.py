@@ -89,3 +89,10 @@ def test_the_written_out_constants_are_codatas():
         assert abs(value - theirs) <= max(1e-9 * abs(theirs) if error else 0.0, 6 * error, 6 * vague * abs(theirs)), (
             name
         )
+
+
+@pytest.mark.parametrize("below", [3600.0, 1200.0, 1.609, 273.15, 4.184])
+def test_what_one_divides_by_is_told(below):
+    exact = 1 / below
+    values = [value for value, _ in known_constants.simple_values(exact, 1e-7 * exact)]
+    assert exact in values
