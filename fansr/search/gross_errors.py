@@ -1,7 +1,7 @@
 """Rows whose target is far off what all other rows say: slips of a pen, a decimal point, an instrument.
 
 A search by squares spends its law on such a row: a pole or a narrow peak goes through it.  Told are at most a twentieth of the rows
-(one at least), and only
+(one at least, three at most), and only
 
     over one column     rows far above or below both neighbours, where others are near the mean of theirs
     over more columns   rows far off a plane, a product of powers or a parabola that fits all others closely
@@ -18,10 +18,11 @@ import numpy as np
 from fansr.fitting import Problem
 
 LEAST_ROWS, MOST_ROWS, MOST_COLUMNS = 8, 4096, 8
-SHARE = 20  # one row of so many may be one, and one of fewer
+SHARE, MOST = 20, 3  # one row of so many may be one, one of fewer, and no more than the latter of any
 SPREADS = 12.0  # robust standard deviations of the others by which it is off
 RANGE = 0.2  # of the others' range
 CLOSELY = 0.01  # of the others' variance that a plane, a product of powers or a parabola may leave
+LEAST_PART = 0.5  # of the squares that they are of all
 ROWS_A_TERM = 3.0
 CENTRAL = 2.0  # times the mean of the others' leverages that a row's may be
 
@@ -88,6 +89,10 @@ def _off(A: np.ndarray, v: np.ndarray, y: np.ndarray) -> np.ndarray | None:
         residual = v[~out] - q @ (q.T @ v[~out])
         # A row that pulls the fit towards itself is off by e / (1 - h) without it (Allen 1974).
         left_out = residual / np.maximum(1 - (q**2).sum(axis=1), 1e-6)
+        if not out.any():
+            largest = np.partition(left_out**2, -_most(v))[-_most(v) :].sum()
+            if largest < LEAST_PART * float(left_out @ left_out):
+                return None  # many rows are off
         out[np.flatnonzero(~out)[int(np.abs(left_out).argmax())]] = True
     kept = ~out
     c, *_ = np.linalg.lstsq(A[kept], v[kept], rcond=None)
@@ -102,4 +107,4 @@ def _off(A: np.ndarray, v: np.ndarray, y: np.ndarray) -> np.ndarray | None:
 
 
 def _most(y: np.ndarray) -> int:
-    return max(1, len(y) // SHARE)
+    return min(MOST, max(1, len(y) // SHARE))
