@@ -39,9 +39,8 @@ def gross_errors(problem: Problem) -> np.ndarray:
     X = X[:, varying]
     if X.shape[1] == 1 and len(np.unique(X)) == len(y):
         off = _between_neighbours(X[:, 0], y)
-        if off.any() and (
-            (y > 0).all() or (y < 0).all()
-        ):  # what grows over decades is far from its neighbours everywhere
+        one_sign = bool((y > 0).all() or (y < 0).all())
+        if off.any() and one_sign:  # what grows over decades is far from its neighbours everywhere
             off &= _between_neighbours(X[:, 0], np.log(np.abs(y)))
         return off
     return next(_regressions(X, y), none)
@@ -76,12 +75,12 @@ def _regressions(X: np.ndarray, y: np.ndarray) -> Iterator[np.ndarray]:
         designs.insert(1, (np.column_stack([ones, np.log(X)]), np.log(np.abs(y))))
     for A, v in designs:
         if ROWS_A_TERM * A.shape[1] <= M:
-            out = _off(A, v, y)
+            out = _off(A, v)
             if out is not None:
                 yield out
 
 
-def _off(A: np.ndarray, v: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+def _off(A: np.ndarray, v: np.ndarray) -> np.ndarray | None:
     """Rows off the least squares fit of A (M, K) to v (M,), left out one by one; None where what is left is not fitted closely."""
     out = np.zeros(len(v), bool)
     for _ in range(_most(v)):

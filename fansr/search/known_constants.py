@@ -44,10 +44,8 @@ DECADES = (
 MOST_NATS = 36.0  # a float64 holds no more
 FRACTION_NATS = 15.0  # of a fraction with its factor; dearer ones are no rounder than a decimal
 ROOT_NATS = 3.0  # that a square root is taken
-DIVIDED_NATS, DIVIDED_DIGITS = (
-    1.5,
-    5,
-)  # that one divides by a short decimal, as by 3600, 1.609 or 273.15; digits that it may have
+# That one divides by a short decimal, as by 3600, 1.609 or 273.15, and the digits that it may have.
+DIVIDED_NATS, DIVIDED_DIGITS = 1.5, 5
 DECIMAL_NATS = 0.7  # that a number is round in tens, not a fraction
 _REAL_NATS = math.log(math.log(10.0) * 2 * DECADES / math.sqrt(2 * math.pi))
 

@@ -89,16 +89,19 @@ def _beside_gross_errors(
     first = turns.search(
         rows_of(problem, ~off), options, budget.slice(budget.left() * LOOK) if timed else budget, candidates
     )
-    if first.best is None or first.status == "interrupted":
-        return turns.search(problem, options, budget, candidates) if first.status != "interrupted" else first
-    known = [replace(c, expr=list(c.expr), consts=None, fvu=math.inf) for c in (first.best, *first.front)]
-    if not _far(first.best, problem, off).any():
+    if timed:
+        budget.start += first.loading
+    found, ended = first, first.status == "interrupted"
+    known = [] if first.best is None else [first.best, *first.front]
+    known = [replace(c, expr=list(c.expr), consts=None, fvu=math.inf) for c in known]
+    if not ended and (first.best is None or not _far(first.best, problem, off).any()):
         return turns.search(problem, options, budget, [*known, *candidates])
-    found = first
-    if timed and not _is_exact(first, rows_of(problem, ~off)) and not budget.over():
-        found = turns.search(rows_of(problem, ~off), options, budget, [*known, *candidates])
-        found.candidates, found.yields = first.candidates + found.candidates, first.yields + found.yields
-        found.seconds, found.loading = first.seconds + found.seconds, first.loading + found.loading
+    if timed and not ended and not budget.over() and not _is_exact(first, rows_of(problem, ~off)):
+        second = turns.search(rows_of(problem, ~off), options, budget, [*known, *candidates])
+        if second.best is not None:
+            found = second
+            found.candidates, found.yields = first.candidates + found.candidates, first.yields + found.yields
+            found.seconds, found.loading = first.seconds + found.seconds, first.loading + found.loading
     if found.best is None:
         return found
     away = _far(found.best, problem, off)

@@ -30,10 +30,8 @@ SMOOTH, SMOOTH_ROWS, MANY = 1e-4, 8.0, 50.0
 WINDOW, NOISE_WINDOWS, LEAST_NOISE_ROWS, CHI_MEDIAN = 7, 400, 12, 2.366
 
 PRINTED_ROWS = 400  # whose digits are counted
-LEAST_DIGITS, DECADES = (
-    3,
-    100.0,
-)  # of whole numbers that were rounded to significant digits; what the largest is of the smallest
+# Digits that whole numbers have at least that were rounded to so many, and what the largest is of the smallest.
+LEAST_DIGITS, DECADES = 3, 100.0
 FLOAT_DIGITS = 15  # a number with as many was computed, not typed
 
 SELECTORS = ("mdl", "score", "bic", "aicc", "fvu", "drop")
@@ -120,15 +118,10 @@ def rounding_fvu(y: np.ndarray, weights: np.ndarray | None = None) -> float:
     that the geometric mean of their squared units is of the mean.
     """
     if bool((y == np.round(y)).all()):
-        size = np.abs(y[y != 0])
-        _, most, decimals = _printed(np.abs(np.asarray(y[:PRINTED_ROWS], dtype=np.float64)).tobytes())
-        if (
-            decimals
-            or most < LEAST_DIGITS
-            or not len(size)
-            or size.min() < 10.0**most
-            or size.max() < DECADES * size.min()
-        ):
+        size = np.abs(np.asarray(y, dtype=np.float64))
+        _, most, decimals = _printed(size[:PRINTED_ROWS].tobytes())
+        least = float(size[size > 0].min(initial=math.inf))
+        if decimals or most < LEAST_DIGITS or least < 10.0**most or size.max() < DECADES * least:
             return 0.0
     squares = printed_quanta(y) ** 2
     mean = float(squares.mean())

@@ -82,7 +82,7 @@ def leaning(x: np.ndarray, y: np.ndarray, column: Base) -> list[Base]:
     levels = np.bincount(stretch, y - b * x) / count
     rises = np.diff(levels)
     h = float(rises[np.argmin(np.abs(rises))])
-    steps = np.round(rises / h)
+    steps = np.round(rises / h) if h else np.zeros(1)
     if (steps < 1).any() or np.abs(rises - steps * h).max() > 2 * rounded + MULTIPLE * abs(h):
         return []
     h = float(steps @ rises / (steps @ steps))
