@@ -100,7 +100,7 @@ EXAMPLES = {
         "James Forbes boiled water in the Alps and in Scotland, to read the height of a mountain off a thermometer instead of a barometer, which "
         "was hard to carry whole. Textbooks of regression call row 12 an outlier.",
         "`--robust` sets rows aside that no law explains, and names them. A plain fit would bend a law around row 12.",
-        (r"set aside as outliers \(row .*\b(12)\b", (12,), 0.0),
+        (r"set aside as an outlier \(row (12)\)", (12,), 0.0),
         ("--robust",),
     ),
     "hubble": Example(
