@@ -1,6 +1,6 @@
 """Rows whose target is far off what all other rows say: slips of a pen, a decimal point, an instrument.
 
-A search by squares spends its law on such a row: a pole or a narrow peak goes through it.  Told are at most a twentieth of the rows
+A search by squares spends its law on such a row: a pole or a narrow peak goes through it.  Told are at most a tenth of the rows
 (one at least, three at most), and only
 
     over one column     rows far above or below both neighbours, where others are near the mean of theirs
@@ -18,7 +18,7 @@ import numpy as np
 from fansr.fitting import Problem
 
 LEAST_ROWS, MOST_ROWS, MOST_COLUMNS = 8, 4096, 8
-SHARE, MOST = 20, 3  # one row of so many may be one, one of fewer, and no more than the latter of any
+SHARE, MOST = 10, 3  # one row of so many may be one, one of fewer, and no more than the latter of any
 SPREADS = 12.0  # robust standard deviations of the others by which it is off
 RANGE = 0.2  # of the others' range
 CLOSELY = 0.01  # of the others' variance that a plane, a product of powers or a parabola may leave
