@@ -22,7 +22,7 @@ import numpy as np
 from fansr.fitting import Candidate, Problem
 from fansr.search import description_length, selection
 
-MIN_ROWS = 8
+MIN_ROWS = 9
 # Largest over smallest |y| from which the two kinds can be told apart, and of close fits.
 RANGE, CLOSE_RANGE = 10.0, 4.0
 LOOKED_AT, REFITTED = 60, 24  # candidates whose residuals are judged, and whose constants are fitted again for it
