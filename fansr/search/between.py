@@ -82,6 +82,6 @@ class Between:
             values = evaluate(candidate.expr, points, candidate.consts)
             low, high = float(self.problem.y.min()), float(self.problem.y.max())
             if self.times:
-                low, high, values = np.log(low), np.log(high), np.log(values)
+                low, high, values, spans = np.log(low), np.log(high), np.log(values), min(spans, SPANS)
         room = spans * (high - low)
         return bool(np.all((values >= low - room) & (values <= high + room)))  # NaN is neither
