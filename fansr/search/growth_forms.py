@@ -33,6 +33,7 @@ from fansr.search.law_trees import (
     summands,
     with_text,
 )
+from fansr.search.monomials import one_exponential, parts_of, product
 from fansr.search.spelling import linear
 
 _WHOLE = ("pow2", "pow3", "pow4", "pow5")
@@ -206,22 +207,14 @@ def apart(node):
     return scaled(c ** node[2], ("*", ("pow", joined(others), power), ("exp", exponent)))
 
 
-def one_exponential(node):
+def exponentials(node):
     """exp(u) v exp(w), and over bars and within fitted powers, as v exp(u + w)."""
     if not isinstance(node, tuple) or node[0] not in ("*", "/"):
         return node
-    c, rest = coefficient((node[0], *map(apart, node[1:])))
-    parts = list(factors(rest)) if rest is not None else []
-    raised = [(base[1], n) for base, n in parts if isinstance(base, tuple) and base[0] == "exp"]
-    if len(raised) < 2:
+    c, parts = parts_of((node[0], *map(apart, node[1:])))
+    if sum(isinstance(base, tuple) and base[0] == "exp" for base, _ in parts) < 2:
         return node
-    others = [(base, n) for base, n in parts if not (isinstance(base, tuple) and base[0] == "exp")]
-    one = ("exp", added([term for v, n in raised for term in summands(v, n)]))
-    if isinstance(one[1], float):
-        return node
-    above, below = [(b, n) for b, n in others if n > 0], [(b, -n) for b, n in others if n < 0]
-    up = ("*", joined(above), one) if above else one
-    return scaled(c, ("/", up, joined(below)) if below else up)
+    return scaled(c, product(one_exponential(parts)))
 
 
 def one_number(node):

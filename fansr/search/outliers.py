@@ -47,6 +47,8 @@ def find(
     """
     budget = budget or Budget(None)
     if not options.robust:
+        if options.loss != "auto" or options.form or options.rules or "grouping" in problem.extra:
+            return turns.search(problem, options, budget, candidates)  # what is asked for is asked for of all rows
         found = _beside_gross_errors(problem, options, budget, candidates)
         return _without_lone_row(found, problem, options, budget)
     started = time.monotonic()
@@ -81,8 +83,7 @@ def _beside_gross_errors(
     problem: Problem, options: turns.Options, budget: Budget, candidates: Sequence[Candidate]
 ) -> turns.Found:
     """turns.search; where rows are grossly off, of the other rows first, and of all where the law found does go through them."""
-    plain = not (options.form or options.rules or "grouping" in problem.extra) and options.loss == "auto"
-    off = gross_errors.gross_errors(problem) if plain else np.zeros(len(problem.y), bool)
+    off = gross_errors.gross_errors(problem)
     if not off.any():
         return turns.search(problem, options, budget, candidates)
     timed = budget.seconds is not None
@@ -126,7 +127,8 @@ def _far(law: Candidate, problem: Problem, off: np.ndarray) -> np.ndarray:
 
 def _without_lone_row(found: turns.Found, problem: Problem, options: turns.Options, budget: Budget) -> turns.Found:
     """What is found on all rows but the one that the law has a part of its own for, where that is exact and shorter; else `found`."""
-    if found.best is None or found.status != "ok" or len(found.outliers) or options.loss != "auto":
+    weighed = problem.weights is not None or problem.ends is not None
+    if found.best is None or found.status != "ok" or len(found.outliers) or weighed:
         return found
     row = leave_one_out.lone_row(found.best, problem)
     if row is None or budget.over() or not _is_exact(found, problem):

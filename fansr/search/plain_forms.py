@@ -28,11 +28,11 @@ from fansr.fitting import Candidate
 from fansr.search.arrangement import line, saturation, uneven_base, whole_base
 from fansr.search.growth_forms import (
     apart,
+    exponentials,
     half_way,
     logistic,
     middle,
     on_a_base,
-    one_exponential,
     one_number,
     one_sided,
     shares,
@@ -96,10 +96,7 @@ def _turned(node):
     if node[0] == "-":
         return ("-", node[2], node[1])
     if node[0] in ("*", "/"):
-        for place in (1, 2):
-            turned = _turned(node[place])
-            if turned is not None:
-                return (node[0], *(turned if p == place else node[p] for p in (1, 2)))
+        return _in_a_factor(node, _turned)
     if node[0] in ("inv", "pow3", "pow5"):
         turned = _turned(node[1])
         return turned and (node[0], turned)
@@ -117,10 +114,16 @@ def _difference_turned(node):
     if node[0] == "-" and not any(isinstance(part, float) for part in node[1:]):
         return ("-", node[2], node[1])
     if node[0] in ("*", "/"):
-        for place in (1, 2):
-            turned = _difference_turned(node[place])
-            if turned is not None:
-                return (node[0], *(turned if p == place else node[p] for p in (1, 2)))
+        return _in_a_factor(node, _difference_turned)
+    return None
+
+
+def _in_a_factor(node, turn):
+    """A product or quotient with the first of its two parts that can be turned turned; None where neither can."""
+    for place in (1, 2):
+        turned = turn(node[place])
+        if turned is not None:
+            return (node[0], *(turned if p == place else node[p] for p in (1, 2)))
     return None
 
 
@@ -370,7 +373,7 @@ def plain(candidate: Candidate, X: np.ndarray, fitter) -> Candidate:
         (taken_root, 1),
         (turned_root, 0),
         (apart, 0),
-        (one_exponential, 1),
+        (exponentials, 1),
         (above_the_bar, 1),
         (below_the_bar, 1),
         (logarithm, 1),

@@ -100,3 +100,14 @@ def test_a_peak_of_one_row_is_no_part_of_an_exact_law(row, monkeypatch):
     y[row] = 99
     found = outliers.find(Problem(x[:, None], y, ["x"]), turns.Options(), Budget(5.0))
     assert found.outliers.tolist() == [row] and found.best.fvu < 1e-28 and found.best.length == 4
+
+
+def test_no_row_is_left_out_that_has_a_weight_or_where_more_is_asked_for(monkeypatch):
+    monkeypatch.setattr(outliers.gross_errors, "gross_errors", lambda problem: np.zeros(len(problem.y), bool))
+    x = np.arange(1.0, 16.0)
+    y = 3 * x + 2
+    y[6] = 99
+    weighed = Problem(x[:, None], y, ["x"], weights=np.ones(15))
+    assert not len(outliers.find(weighed, turns.Options(), Budget(3.0)).outliers)
+    squares = turns.Options(loss="squares")
+    assert not len(outliers.find(Problem(x[:, None], y, ["x"]), squares, Budget(3.0)).outliers)
